@@ -1,0 +1,73 @@
+#include "base/error.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+namespace r1 {
+
+std::string Where::str() const {
+  if (file.empty()) return {};
+  std::string s = file;
+  if (line > 0) s += ":" + std::to_string(line);
+  if (line > 0 && column > 0) s += ":" + std::to_string(column);
+  return s;
+}
+
+static std::string one_line(const std::string& what, const Where& where, const std::string& hint) {
+  std::string s = where.str();
+  if (!s.empty()) s += ": ";
+  s += what;
+  if (!hint.empty()) s += " (" + hint + ")";
+  return s;
+}
+
+Error::Error(ExitCode code, std::string what, Where where, std::string hint)
+    : std::runtime_error(one_line(what, where, hint)),
+      code_(code),
+      message_(std::move(what)),
+      where_(std::move(where)),
+      hint_(std::move(hint)) {}
+
+Error bad_input(std::string what, Where where, std::string hint) {
+  return Error(ExitCode::bad_input, std::move(what), std::move(where), std::move(hint));
+}
+
+Error failure(std::string what, Where where, std::string hint) {
+  return Error(ExitCode::failed, std::move(what), std::move(where), std::move(hint));
+}
+
+static size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      size_t up = row[j];
+      row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = up;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string nearest_word(std::string_view word, const std::string* known, size_t count) {
+  std::string best;
+  size_t best_distance = 0;
+  for (size_t i = 0; i < count; ++i) {
+    size_t d = edit_distance(word, known[i]);
+    if (d * 5 > 2 * std::max(word.size(), known[i].size())) continue;
+    if (best.empty() || d < best_distance) best = known[i], best_distance = d;
+  }
+  return best;
+}
+
+void check_failed(const char* file, int line, const char* condition, const std::string& values) {
+  std::fprintf(stderr, "%s:%d: CHECK failed: %s  %s\n", file, line, condition, values.c_str());
+  std::fflush(stderr);
+  std::abort();
+}
+
+}  // namespace r1

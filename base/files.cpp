@@ -1,0 +1,145 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+
+namespace r1 {
+
+namespace {
+
+[[noreturn]] void refuse(const char* verb, const std::filesystem::path& path) {
+  const int error = errno;
+  throw failure(std::string("cannot ") + verb + ": " + std::strerror(error), {path.string()},
+                error == ENOSPC ? "free some space, then run the same command again" : "");
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+void fsync_directory(const std::filesystem::path& dir) {
+  Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) refuse("sync directory", dir);
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
+  {
+    Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+    if (fd.get() < 0) refuse("create", temporary);
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        const int error = errno;
+        ::unlink(temporary.c_str());
+        errno = error;
+        refuse("write", temporary);
+      }
+      done += static_cast<size_t>(n);
+    }
+    if (::fsync(fd.get()) != 0) refuse("sync", temporary);
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) refuse("rename into place", path);
+  fsync_directory(path.parent_path().empty() ? "." : path.parent_path());
+}
+
+std::string read_file(const std::filesystem::path& path) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) refuse("open", path);
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) refuse("stat", path);
+  if (S_ISDIR(st.st_mode)) throw failure("cannot read: is a directory", {path.string()});
+  std::string bytes;
+  bytes.reserve(static_cast<size_t>(st.st_size));
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) refuse("read", path);
+    if (n == 0) return bytes;
+    bytes.append(buffer, static_cast<size_t>(n));
+  }
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0) refuse("open", path);
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0) refuse("stat", path);
+  if (!S_ISREG(st.st_mode)) throw failure("cannot read: not a regular file", {path.string()});
+  size_ = static_cast<size_t>(st.st_size);
+  if (size_ == 0) return;
+  void* p = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (p == MAP_FAILED) refuse("map", path);
+  data_ = static_cast<const std::byte*>(p);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+std::optional<DirectoryLock> DirectoryLock::try_lock(const std::filesystem::path& dir) {
+  const auto path = dir / "lock";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) refuse("open", path);
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return DirectoryLock(fd);
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  if (error != EWOULDBLOCK) refuse("lock", path);
+  return std::nullopt;
+}
+
+DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+DirectoryLock& DirectoryLock::operator=(DirectoryLock&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+DirectoryLock::~DirectoryLock() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+bool on_network_file_system(const std::filesystem::path& path) {
+  struct statfs fs {};
+  if (::statfs(path.c_str(), &fs) != 0) refuse("stat the file system of", path);
+  switch (static_cast<unsigned long>(fs.f_type)) {
+    case 0x6969:      // NFS
+    case 0xFF534D42:  // CIFS
+    case 0xFE534D42:  // SMB2
+    case 0x517B:      // SMB
+    case 0x01021997:  // 9p
+    case 0x65735546:  // FUSE (sshfs, gcsfuse, ...)
+    case 0x0BD00BD0:  // Lustre
+    case 0x00C36400:  // Ceph
+    case 0x47504653:  // GPFS
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace r1

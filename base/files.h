@@ -1,0 +1,55 @@
+// Files: atomic writes, whole reads, read-only maps, and the lock on a run directory.
+//
+// Every function throws r1::Error (failure, with the path and errno's text) when the operating system refuses.
+// Thread rule: functions may be called from any thread; an object belongs to one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace r1 {
+
+// Writes to a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the directory.
+// After a crash `path` holds the old bytes or the new ones, never a mixture.
+void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
+
+std::string read_file(const std::filesystem::path& path);
+
+// A read-only memory map of a whole file; empty files map to an empty span.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// An exclusive lock (flock on DIR/lock) held for the object's lifetime, released by the kernel when the process dies.
+class DirectoryLock {
+ public:
+  // nullopt when another process holds it.
+  static std::optional<DirectoryLock> try_lock(const std::filesystem::path& dir);
+  DirectoryLock(DirectoryLock&& other) noexcept;
+  DirectoryLock& operator=(DirectoryLock&& other) noexcept;
+  ~DirectoryLock();
+
+ private:
+  explicit DirectoryLock(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+// True when `path` lies on a network file system (NFS, SMB, 9p, FUSE, ...), where SQLite's WAL is unsafe.
+bool on_network_file_system(const std::filesystem::path& path);
+
+void fsync_directory(const std::filesystem::path& dir);
+
+}  // namespace r1

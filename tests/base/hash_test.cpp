@@ -1,0 +1,21 @@
+#include "base/hash.h"
+
+#include <gtest/gtest.h>
+
+namespace r1 {
+namespace {
+
+TEST(Hash, is_the_published_xxh3_128_of_the_empty_string) {
+  EXPECT_EQ(hash_string("").hex(), "99aa06d3014798d86001c324468d497f");
+}
+
+TEST(Hash, changes_with_one_bit_and_with_the_order_of_parts) {
+  EXPECT_NE(hash_string("weights"), hash_string("weighus"));
+  const Hash128 a = hash_string("a"), b = hash_string("b");
+  const Hash128 ab[] = {a, b}, ba[] = {b, a}, one[] = {a};
+  EXPECT_NE(hash_list(ab), hash_list(ba));
+  EXPECT_NE(hash_list(one), a);
+}
+
+}  // namespace
+}  // namespace r1
