@@ -1,0 +1,25 @@
+#include "actors/dataset.h"
+
+#include <nlohmann/json.hpp>
+
+#include "actors/examples.h"
+
+namespace r1 {
+
+std::string dataset_line(const std::string& prompt, const std::string& completion) {
+  return nlohmann::json{{"prompt", prompt}, {"completion", completion}}.dump() + "\n";
+}
+
+std::vector<Sequence> read_dataset(const std::filesystem::path& file, const Tokenizer& tokenizer) {
+  const auto source = open_source("jsonl:" + file.string(), 0);
+  std::vector<Sequence> sequences;
+  for (uint64_t i = 0; i < source->size().value(); ++i) sequences.push_back(tokenise_example(tokenizer, source->example(i)));
+  return sequences;
+}
+
+std::filesystem::path dataset_path(const RunEnv& env, const GraphView& graph, const EdgePlan& edge) {
+  const NodePlan& from = graph.nodes[edge.from];
+  return from.artifact ? resolve_path(env, from.attrs.text("path")) : dataset_file(env, graph.stages[from.stage].name);
+}
+
+}  // namespace r1

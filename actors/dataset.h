@@ -1,0 +1,20 @@
+// Datasets that a stage leaves for later ones: JSON lines of {"prompt", "completion"}, written by filters, read by trainers.
+// Thread rule: pure functions but for the file.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "actors/run_env.h"
+#include "models/sequence.h"
+
+namespace r1 {
+
+std::string dataset_line(const std::string& prompt, const std::string& completion);
+// Throws failure naming file and line.
+std::vector<Sequence> read_dataset(const std::filesystem::path& file, const Tokenizer& tokenizer);
+// Where the dataset of an edge lies: the file of the stage it comes from, or the path of a node [kind=dataset].
+std::filesystem::path dataset_path(const RunEnv&, const GraphView&, const EdgePlan& edge);
+
+}  // namespace r1

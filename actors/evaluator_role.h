@@ -1,0 +1,15 @@
+// The evaluator: held-out metrics of a stage's first and last weights - pass@1 at a temperature and greedy, format, language, length,
+// harmlessness, helpfulness, or the share of pairs a reward model orders rightly.
+//
+// A result is a function of (weights, what is evaluated), so it is kept in the run store under that key: what one stage measured at
+// its end, the next does not measure again at its beginning.
+#pragma once
+
+#include "actors/run_env.h"
+#include "runtime/flow/role.h"
+
+namespace r1 {
+
+std::unique_ptr<Role> make_evaluator_role(const RunEnv& env);
+
+}  // namespace r1

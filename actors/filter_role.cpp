@@ -1,0 +1,239 @@
+#include "actors/filter_role.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "actors/codec.h"
+#include "actors/dataset.h"
+#include "actors/messages.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "rewards/expression.h"
+#include "rewards/rules.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+namespace {
+
+using nlohmann::json;
+using Scored = std::shared_ptr<const ScoredMessage>;
+
+// What both kinds of filter share: draws arrive in any order and leave in windows of B consecutive draws.
+class FilterRole : public Role {
+ public:
+  explicit FilterRole(const RunEnv& env) : env_(env) {}
+
+  void start(RoleContext& context) override {
+    window_ = stage_window(context.graph(), context.node().stage);
+    next_ = context.store().batch_count(context.stage_id());
+    begin(context);
+  }
+
+  void receive(RoleContext& context, int edge, PayloadPtr payload) override {
+    auto scored = std::dynamic_pointer_cast<const ScoredMessage>(payload);
+    const int64_t draw = scored->group->prompt->draw;
+    // Held in the order of draws: admission bounds how many can be here, so the channel is freed at once.
+    R1_CHECK(draw >= next_ * window_ && held_.emplace(draw, std::move(scored)).second, fmt::format("draw {} came twice", draw));
+    context.release(edge);
+    pump(context);
+  }
+  void on_room(RoleContext& context, int) override { pump(context); }
+  void on_stage_end(RoleContext& context) override {
+    ended_ = true;
+    if (!busy_) context.finish();
+  }
+  std::string inspect() const override { return fmt::format(R"({{"window":{},"held":{}}})", next_, held_.size()); }
+
+ protected:
+  virtual void begin(RoleContext&) {}
+  virtual bool can_take(RoleContext&) = 0;
+  virtual void take(RoleContext&, std::vector<Scored> window) = 0;
+  virtual int64_t window_end() const { return (next_ + 1) * window_; }
+
+  void pump(RoleContext& context) {
+    while (!busy_ && !ended_ && !complete_ && can_take(context)) {
+      const int64_t first = next_ * window_, end = window_end();
+      if (static_cast<int64_t>(held_.size()) < end - first || std::prev(held_.upper_bound(end - 1))->first != end - 1) break;
+      const auto last = held_.lower_bound(end);
+      if (std::distance(held_.begin(), last) != end - first) break;  // some draw of the window is still on its way
+      std::vector<Scored> window;
+      for (auto it = held_.begin(); it != last; ++it) window.push_back(it->second);
+      held_.erase(held_.begin(), last);
+      take(context, std::move(window));
+    }
+    if (!ended_ && !busy_ && !complete_)
+      context.wait_for("window", fmt::format("for draws {}..{}: {} of them are here", next_ * window_, window_end() - 1, held_.size()),
+                       judge(context));
+    if (ended_ && !busy_) context.finish();
+  }
+
+  static std::string judge(RoleContext& context) {
+    const NodePlan* node = stage_node(context.graph(), context.node().stage, "judge");
+    return node != nullptr ? node->id : "";
+  }
+
+  RunEnv env_;
+  int64_t window_ = 1;
+  int64_t next_ = 0;                   // the window being collected
+  bool busy_ = false, ended_ = false, complete_ = false;
+  std::map<int64_t, Scored> held_;     // by draw
+};
+
+// For reinforcement learning: groups whose rewards are all equal teach nothing and leave the batch (fill=shrink).
+class GroupFilterRole final : public FilterRole {
+ public:
+  using FilterRole::FilterRole;
+
+ private:
+  void begin(RoleContext& context) override { out_ = context.outputs("groups").at(0); }
+  bool can_take(RoleContext& context) override { return context.room(out_) > 0; }
+
+  void take(RoleContext& context, std::vector<Scored> window) override {
+    auto batch = std::make_shared<BatchMessage>();
+    batch->version = next_++;
+    for (Scored& scored : window) batch->groups.push_back({scored, reason(*scored), {}});
+    context.send(out_, batch);
+  }
+
+  static std::string reason(const ScoredMessage& scored) {
+    if (!scored.error.empty()) return "reward_error";
+    const double first = scored.scores.at(0).reward;
+    const bool spread = std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
+    return spread ? "" : "equal_rewards";
+  }
+
+  int out_ = -1;
+};
+
+// In front of a dataset: keeps completions for which `keep` is true, at most max_per_prompt distinct ones of a prompt. Each window
+// is committed like a batch, so that a restart goes on behind the last one.
+class DatasetFilterRole final : public FilterRole {
+ public:
+  using FilterRole::FilterRole;
+
+ private:
+  void begin(RoleContext& context) override {
+    const NodePlan& node = context.node();
+    keep_ = RewardExpression::parse(node.attrs.text("keep"), node.attrs.where("keep"));
+    per_prompt_ = node.attrs.integer("max_per_prompt");
+    total_ = stage_node(context.graph(), node.stage, "prompter")->attrs.integer("count");
+    if (next_ * window_ >= total_) write(context);
+  }
+  bool can_take(RoleContext&) override { return true; }
+  int64_t window_end() const override { return std::min((next_ + 1) * window_, total_); }
+
+  void take(RoleContext& context, std::vector<Scored> window) override {
+    busy_ = true;
+    auto held = std::make_shared<std::vector<Scored>>(std::move(window));
+    context.submit_io(fmt::format("commit window {}", next_), [this, &context, held] { commit(context, *held); },
+                      [this, &context] {
+                        busy_ = false;
+                        ++next_;
+                        context.progress(fmt::format("prompts {}/{}  kept {} completions", std::min(next_ * window_, total_), total_, kept_));
+                        if (next_ * window_ >= total_) return write(context);
+                        pump(context);
+                      });
+  }
+
+  void commit(RoleContext& context, const std::vector<Scored>& window) {
+    std::vector<Resolution> resolutions;
+    std::vector<TrajectoryRow> trajectories;
+    std::string lines;
+    int64_t kept = 0;
+    for (const Scored& scored : window) {
+      const TrajectoriesMessage& t = *scored->group;
+      std::set<std::string> chosen;
+      for (size_t i = 0; i < t.samples.size(); ++i) {
+        TrajectoryRow row{t.prompt->draw, static_cast<int>(i), 0, "{}", encode_sequence(t.samples[i])};
+        if (i < scored->scores.size()) {
+          row.reward = scored->scores[i].reward;
+          row.scores_json = json(scored->scores[i].parts).dump();
+          if (static_cast<int64_t>(chosen.size()) < per_prompt_ && wanted(*scored, i)) chosen.insert(scored->responses[i]);
+        }
+        trajectories.push_back(std::move(row));
+      }
+      for (const std::string& response : chosen) lines += dataset_line(t.prompt->text, response);
+      kept += static_cast<int64_t>(chosen.size());
+      const std::string reason = !scored->error.empty() ? "reward_error" : chosen.empty() ? "rejected" : "";
+      resolutions.push_back({t.prompt->draw, reason.empty() ? next_ : -1, reason});
+    }
+    BatchRow row;
+    row.version = next_;
+    row.skipped = lines.empty();
+    row.payload = std::move(lines);
+    row.stats_json = json{{"kept", kept}}.dump();
+    context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
+    kept_ += kept;
+  }
+
+  bool wanted(const ScoredMessage& scored, size_t i) const {
+    RewardInput in;
+    in.prompt = scored.group->prompt->text;
+    in.response = scored.responses[i];
+    in.facts = &scored.group->prompt->facts;
+    in.finished = scored.group->finished[i] != 0;
+    return keep_->evaluate([&](const std::string& name) {
+      if (name == "reward") return scored.scores[i].reward;
+      if (const auto rule = rule_value(name, in)) return *rule;
+      const auto part = scored.scores[i].parts.find(name);
+      if (part == scored.scores[i].parts.end()) throw failure("the filter's keep= names '" + name + "', which was not scored");
+      return part->second;
+    }) != 0;
+  }
+
+  void write(RoleContext& context) {
+    complete_ = busy_ = true;
+    context.wait_over("window");
+    const std::string stage = context.graph().stages[context.node().stage].name;
+    context.submit_io("write the dataset",
+                      [this, &context, stage] {
+                        RunStore& store = context.store();
+                        std::string lines;
+                        for (int64_t v = 0; v < store.batch_count(context.stage_id()); ++v) lines += store.batch(context.stage_id(), v).payload;
+                        const auto file = dataset_file(env_, stage);
+                        std::filesystem::create_directories(file.parent_path());
+                        write_file_atomically(file, lines);
+                        store.set_artifact(context.stage_id(), "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
+                      },
+                      [this, &context] {
+                        busy_ = false;
+                        dynamic_cast<StageControl&>(context).end_stage();
+                      });
+  }
+
+  std::optional<RewardExpression> keep_;
+  int64_t per_prompt_ = 1, total_ = 0, kept_ = 0;
+};
+
+// Which of the two a node is follows from what leaves it.
+class FilterByEdge final : public Role {
+ public:
+  explicit FilterByEdge(const RunEnv& env) : env_(env) {}
+  void start(RoleContext& context) override {
+    if (context.outputs("groups").empty())
+      role_ = std::make_unique<DatasetFilterRole>(env_);
+    else
+      role_ = std::make_unique<GroupFilterRole>(env_);
+    role_->start(context);
+  }
+  void receive(RoleContext& c, int edge, PayloadPtr p) override { role_->receive(c, edge, std::move(p)); }
+  void on_room(RoleContext& c, int edge) override { role_->on_room(c, edge); }
+  void on_stage_end(RoleContext& c) override { role_->on_stage_end(c); }
+  std::string inspect() const override { return role_ ? role_->inspect() : "{}"; }
+
+ private:
+  RunEnv env_;
+  std::unique_ptr<Role> role_;
+};
+
+}  // namespace
+
+std::unique_ptr<Role> make_filter_role(const RunEnv& env) { return std::make_unique<FilterByEdge>(env); }
+
+}  // namespace r1

@@ -1,0 +1,266 @@
+#include "actors/generator_role.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <deque>
+#include <map>
+
+#include "actors/messages.h"
+#include "base/rng.h"
+#include "models/generation/generator_engine.h"
+#include "models/training/trainer_engine.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+namespace {
+
+// Decode steps between two looks at the mailbox: a flip waits at most this long.
+constexpr int kStepsPerJob = 8;
+// Tokens of an RL stage that are compared with the training forward pass before their version is given up (P2 is never vacuous).
+constexpr int64_t kAuditTokens = 1500;
+
+OnFlip on_flip_of(const std::string& name) {
+  return name == "keep" ? OnFlip::keep : name == "finish" ? OnFlip::finish : OnFlip::recompute;
+}
+
+class GeneratorRole final : public Role {
+ public:
+  explicit GeneratorRole(const RunEnv& env) : env_(env) {}
+
+  void start(RoleContext& context) override {
+    const NodePlan& node = context.node();
+    out_ = context.outputs("trajectories").at(0);
+    has_trainer_ = !context.inputs("weights").empty();
+    staleness_ = stage_staleness(context.graph(), node.stage);
+    window_ = stage_window(context.graph(), node.stage);
+    samples_ = node.attrs.integer("samples");
+    temperature_ = node.attrs.number("temperature");
+    stage_name_ = context.graph().stages[node.stage].name;
+    reports_ = static_cast<int64_t>(context.store().metrics(context.stage_id(), "tokens_generated").size());
+    for (const MetricRow& m : context.store().metrics(context.stage_id(), "logprob_audit_tokens"))
+      audited_tokens_ += static_cast<int64_t>(m.value);
+    if (has_trainer_) {
+      ready_ = true;
+      context.wait_for("weights", "for the first weights", stage_trainer(context.graph(), node.stage)->id);
+      return;
+    }
+    context.submit("load the model", "",
+                   [this, &context] {
+                     make_engine(context, load_start_weights(env_, context.graph(), context.node(), env_.precision), 0);
+                   },
+                   [this, &context] {
+                     ready_ = true;
+                     pump(context);
+                   });
+  }
+
+  void receive(RoleContext& context, int edge, PayloadPtr payload) override {
+    if (auto prompt = std::dynamic_pointer_cast<const PromptMessage>(payload)) {
+      prompt_edge_ = edge;
+      waiting_.push_back(std::move(prompt));
+    } else if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
+      context.release(edge);
+      new_weights_.push_back(std::move(weights));
+      weights_arrived_ = true;
+    }
+    pump(context);
+  }
+
+  void on_room(RoleContext& context, int) override { pump(context); }
+
+  void on_stage_end(RoleContext& context) override {
+    ended_ = true;
+    weights_arrived_ = true;  // ends the job at hand early
+    if (!busy_) finish(context);
+  }
+
+  std::string inspect() const override {
+    return fmt::format(R"({{"version":{},"waiting":{},"running":{},"tokens_generated":{}}})", version_, waiting_.size(), running_.size(),
+                       reported_tokens_);
+  }
+
+ private:
+  // ---- on the role
+
+  void pump(RoleContext& context) {
+    if (busy_ || !ready_) return;
+    if (ended_) return finish(context);
+    while (!outbox_.empty() && context.room(out_) > 0) {
+      context.send(out_, outbox_.front());
+      outbox_.pop_front();
+    }
+    if (!outbox_.empty()) return;  // a slow judge slows generation: nothing is sampled that cannot be given on
+    if (version_ < 0 && new_weights_.empty()) return;
+
+    auto flips = std::make_shared<std::deque<std::shared_ptr<const WeightsMessage>>>(std::exchange(new_weights_, {}));
+    const int64_t version = flips->empty() ? version_ : flips->back()->version;
+    auto admitted = std::make_shared<std::vector<std::shared_ptr<const PromptMessage>>>();
+    while (!waiting_.empty() && (!has_trainer_ || waiting_.front()->draw < (staleness_ + version + 1) * window_) &&
+           static_cast<int64_t>(running_.size()) * samples_ < 2 * context.node().attrs.integer("max_running")) {
+      running_[waiting_.front()->draw] = waiting_.front();
+      admitted->push_back(waiting_.front());
+      waiting_.pop_front();
+      context.release(prompt_edge_);
+    }
+    if (running_.empty() && flips->empty()) {
+      if (!waiting_.empty())
+        context.wait_for("weights", fmt::format("for weights of version {} (staleness {})", waiting_.front()->draw / window_ - staleness_, staleness_),
+                         stage_trainer(context.graph(), context.node().stage)->id);
+      return;
+    }
+    context.wait_over("weights");
+    busy_ = true;
+    weights_arrived_ = false;
+    auto results = std::make_shared<std::vector<GenResult>>();
+    context.submit(fmt::format("sample under version {}", version), "generator",
+                   [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
+                   [this, &context, results] { collect(context, *results); });
+  }
+
+  void collect(RoleContext& context, std::vector<GenResult>& results) {
+    busy_ = false;
+    const GeneratorStats& stats = engine_->stats();
+    version_ = engine_->version();
+    for (GenResult& result : results) {
+      auto m = std::make_shared<TrajectoriesMessage>();
+      m->prompt = running_.at(static_cast<int64_t>(result.id));
+      running_.erase(static_cast<int64_t>(result.id));
+      m->samples = std::move(result.samples);
+      m->finished = std::move(result.finished);
+      outbox_.push_back(std::move(m));
+    }
+    if (stats.tokens_generated - reported_tokens_ >= 4096 || ended_) {
+      report_tokens(context);
+    }
+    if (audit_tokens_new_ > 0) {
+      context.metric(audit_version_, "logprob_audit_tokens", static_cast<double>(std::exchange(audit_tokens_new_, 0)));
+      context.metric(audit_version_, "logprob_audit_gap", audit_gap_);
+    }
+    pump(context);
+  }
+
+  void finish(RoleContext& context) {
+    if (finished_) return;
+    finished_ = true;
+    if (engine_) {
+      engine_->cancel_all();
+      report_tokens(context);
+    }
+    context.finish();
+  }
+
+  // Summed over the stage by the summary; each report is a step of its own, across restarts too.
+  void report_tokens(RoleContext& context) {
+    const int64_t total = engine_->stats().tokens_generated;
+    context.metric(reports_++, "tokens_generated", static_cast<double>(total - reported_tokens_));
+    reported_tokens_ = total;
+  }
+
+  // ---- on the executor
+
+  void make_engine(RoleContext& context, std::shared_ptr<const WeightSet> weights, int64_t version) {
+    GeneratorConfig config;
+    config.max_running = context.node().attrs.integer("max_running");
+    config.max_rows = std::max<int64_t>(config.max_running, 256);
+    config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
+    engine_ = std::make_unique<GeneratorEngine>(*env_.device, config, weights, version);
+    weights_ = std::move(weights);
+    version_ = version;
+  }
+
+  void work(RoleContext& context, const std::deque<std::shared_ptr<const WeightsMessage>>& flips,
+            const std::vector<std::shared_ptr<const PromptMessage>>& admitted, std::vector<GenResult>& results) {
+    for (const auto& m : flips) flip(context, *m);
+    for (const auto& p : admitted) engine_->submit(request(context, *p));
+    for (int i = 0; i < kStepsPerJob && engine_->pending() > 0; ++i) {
+      for (GenResult& r : engine_->step()) {
+        remember_for_audit(r);
+        results.push_back(std::move(r));
+      }
+      if (weights_arrived_) break;
+    }
+  }
+
+  // A published version takes effect: a delta on a shadow copy, checked against its hash before the flip (P7).
+  void flip(RoleContext& context, const WeightsMessage& m) {
+    if (engine_ && m.version == engine_->version()) return;
+    const bool applies = m.delta.full() || (engine_ && m.delta.from == engine_->version());
+    std::shared_ptr<const WeightSet> next = m.weights;
+    if (applies)
+      next = apply_delta(m.delta.full() ? nullptr : weights_.get(), m.delta, m.weights->config(), *env_.device, m.weights->dtype());
+    if (!engine_) return make_engine(context, next, m.version);
+    audit();
+    weights_ = next;
+    engine_->set_weights(next, m.version);
+  }
+
+  GenRequest request(RoleContext& context, const PromptMessage& prompt) const {
+    const Attrs& attrs = context.node().attrs;
+    GenRequest r;
+    r.id = static_cast<uint64_t>(prompt.draw);
+    r.rng_key = rng_key(env_.seed, "sample " + stage_name_, r.id);
+    r.prompt = prompt.tokens;
+    r.samples = static_cast<int>(samples_);
+    r.max_new_tokens = attrs.integer("max_tokens");
+    r.temperature = static_cast<float>(attrs.number("temperature"));
+    r.top_k = static_cast<int>(attrs.integer("top_k"));
+    r.top_p = static_cast<float>(attrs.number("top_p"));
+    if (weights_->config().eos_id >= 0) r.stop_ids = {weights_->config().eos_id};
+    return r;
+  }
+
+  void remember_for_audit(const GenResult& r) {
+    if (!has_trainer_ || staleness_ == 0 || audited_tokens_ >= kAuditTokens || r.samples.empty()) return;
+    for (const Sequence& s : r.samples) {
+      const int64_t version = engine_->version();
+      bool whole = true;
+      for (size_t i = 0; i < s.tokens.size(); ++i) whole = whole && (!s.trainable[i] || (s.exact[i] && s.version[i] == version));
+      if (whole && audit_.size() < 64) audit_.push_back(s);
+    }
+  }
+
+  // Compares recorded log-probabilities with the training forward pass under the version that is about to be given up.
+  void audit() {
+    if (audit_.empty()) return;
+    ScoringEngine scorer(*env_.device, weights_);
+    const auto logp = scorer.logprobs(audit_, temperature_);
+    for (size_t s = 0; s < audit_.size(); ++s)
+      for (size_t i = 0; i < audit_[s].tokens.size(); ++i)
+        if (audit_[s].trainable[i]) {
+          audit_gap_ = std::max(audit_gap_, std::abs(static_cast<double>(logp[s][i]) - audit_[s].behaviour_logp[i]));
+          ++audit_tokens_new_;
+          ++audited_tokens_;
+        }
+    audit_version_ = engine_->version();
+    audit_.clear();
+  }
+
+  RunEnv env_;
+  int out_ = -1, prompt_edge_ = -1;
+  bool has_trainer_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
+  int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
+  double temperature_ = 1;
+  std::string stage_name_;
+  std::deque<std::shared_ptr<const PromptMessage>> waiting_;              // not admitted yet
+  std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;       // in the engine
+  std::deque<PayloadPtr> outbox_;
+  std::deque<std::shared_ptr<const WeightsMessage>> new_weights_;
+  std::atomic<bool> weights_arrived_{false};
+
+  // Touched by jobs only while one is running, by the role only in between.
+  std::unique_ptr<GeneratorEngine> engine_;
+  std::shared_ptr<const WeightSet> weights_;
+  std::vector<Sequence> audit_;
+  int64_t audited_tokens_ = 0, audit_tokens_new_ = 0, audit_version_ = 0;
+  double audit_gap_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Role> make_generator_role(const RunEnv& env) { return std::make_unique<GeneratorRole>(env); }
+
+}  // namespace r1

@@ -1,0 +1,222 @@
+#include "actors/graph_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "actors/run_env.h"
+#include "actors/training_plan.h"
+#include "base/files.h"
+#include "rewards/expression.h"
+#include "rewards/rules.h"
+
+namespace r1 {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Errors of files and sources that have no place of their own get the attribute's.
+template <class F>
+auto placed(const NodePlan& node, const std::string& attr, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    const Where where = node.attrs.has(attr) ? node.attrs.where(attr) : node.where;
+    std::string message = e.message();
+    if (!e.where().file.empty() && e.where().file != where.file) message = e.where().str() + ": " + message;
+    throw bad_input(message, where, e.hint());
+  }
+}
+
+std::set<std::string> carried_in(const GraphView& graph, const NodePlan& node) {
+  std::set<std::string> kinds;
+  for (int e : node.in_edges) kinds.insert(graph.edges[e].carries);
+  return kinds;
+}
+
+// The flags that prompts of the stage's source answer.
+std::vector<std::string> known_flags(const GraphView& graph, int stage) {
+  std::set<std::string> names;
+  for (int n : graph.stages[stage].nodes) {
+    const NodePlan& node = graph.nodes[n];
+    if (node.role != "prompter" || source_kind(node.attrs.text("source")) != RecordKind::prompt) continue;
+    const auto values = placed(node, "source", [&] { return open_source(node.attrs.text("source"), 0)->fact_values(); });
+    for (const std::string& flag : flag_names(values)) names.insert(flag);
+  }
+  return {names.begin(), names.end()};
+}
+
+void check_expression(const GraphView& graph, const NodePlan& node, const std::string& attr, std::vector<std::string> known) {
+  const Where where = node.attrs.has(attr) ? node.attrs.where(attr) : node.where;
+  const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
+  const auto& rules = rule_names();
+  known.insert(known.end(), rules.begin(), rules.end());
+  const auto flags = known_flags(graph, node.stage);
+  known.insert(known.end(), flags.begin(), flags.end());
+  check_variables(expression, known, where);
+}
+
+std::vector<std::string> model_names(const GraphView& graph, const NodePlan& judge) {
+  std::vector<std::string> names;
+  for (int e : judge.in_edges)
+    if (graph.edges[e].carries == "model" && graph.edges[e].attrs.has("as")) names.push_back(graph.edges[e].attrs.text("as"));
+  return names;
+}
+
+}  // namespace
+
+RecordKind checked_source_kind(const NodePlan& node, const std::string& source) {
+  return placed(node, "source", [&] { return source_kind(source); });
+}
+
+std::vector<std::string> split_sources(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t at = 0;
+  while (at <= text.size()) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    std::string part = text.substr(at, comma - at);
+    part.erase(0, part.find_first_not_of(' '));
+    part.erase(part.find_last_not_of(' ') + 1);
+    if (!part.empty()) parts.push_back(part);
+    at = comma + 1;
+  }
+  return parts;
+}
+
+void check_generator(const GraphView& graph, const NodePlan& node) {
+  model_root(graph, node);
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  const bool truncated = node.attrs.number("top_p") < 1 || node.attrs.integer("top_k") > 0;
+  if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
+    if (truncated && !node.attrs.flag("allow_truncated"))
+      throw bad_input(fmt::format("generator '{}' truncates the distribution (top_p, top_k) that '{}' learns from", node.id, trainer->id),
+                      node.attrs.where(node.attrs.number("top_p") < 1 ? "top_p" : "top_k"),
+                      "remove top_p and top_k, or say allow_truncated=true");
+    if (node.attrs.number("temperature") <= 0)
+      throw bad_input(fmt::format("generator '{}' is greedy: grpo needs samples that differ", node.id), node.attrs.where("temperature"),
+                      "temperature=1");
+    bool fed = false;
+    for (int e : node.in_edges) fed = fed || graph.edges[e].carries == "weights";
+    if (!fed)
+      throw bad_input(fmt::format("generator '{}' gets no weights from '{}'", node.id, trainer->id), node.where,
+                      fmt::format("add: {} -> {} [carries=weights, staleness=1];", trainer->id, node.id));
+    if (node.attrs.integer("samples") < 2)
+      throw bad_input("grpo compares the samples of a group: one is not enough", node.attrs.where("samples"), "samples=8");
+  }
+}
+
+void check_judge(const GraphView& graph, const NodePlan& node) {
+  check_expression(graph, node, "rewards", model_names(graph, node));
+  std::set<std::string> seen;
+  for (int e : node.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries != "model") continue;
+    if (!edge.attrs.has("as"))
+      throw bad_input("a model that a judge uses needs a name", edge.where, "add [as=NAME] and use NAME in rewards=");
+    const std::string name = edge.attrs.text("as");
+    const auto& rules = rule_names();
+    if (std::find(rules.begin(), rules.end(), name) != rules.end())
+      throw bad_input("'" + name + "' is the name of a built-in reward", edge.attrs.where("as"), "choose another name");
+    if (!seen.insert(name).second) throw bad_input("two models are named '" + name + "'", edge.attrs.where("as"));
+    const NodePlan& from = graph.nodes[edge.from];
+    if (!from.artifact && from.attrs.text("objective") != "reward_model")
+      throw bad_input("'" + from.id + "' does not train a reward model", edge.where, "objective=reward_model");
+  }
+}
+
+void check_filter(const GraphView& graph, const NodePlan& node) {
+  bool dataset = false, groups = false;
+  for (int e : node.out_edges) {
+    dataset = dataset || graph.edges[e].carries == "dataset";
+    groups = groups || graph.edges[e].carries == "groups";
+  }
+  if (dataset == groups)
+    throw bad_input(fmt::format("filter '{}' {}", node.id, dataset ? "gives both groups and a dataset" : "leads nowhere"), node.where,
+                    "one filter forms batches or writes a dataset");
+  if (!dataset) return;
+  const NodePlan* judge = stage_node(graph, node.stage, "judge");
+  std::vector<std::string> known = {"reward"};
+  if (judge != nullptr)
+    for (const std::string& name : model_names(graph, *judge)) known.push_back(name);
+  check_expression(graph, node, "keep", known);
+  const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
+  if (prompter == nullptr || prompter->attrs.integer("count") == 0)
+    throw bad_input("a dataset needs an end: how many prompts are drawn for it", prompter != nullptr ? prompter->where : node.where,
+                    "add count=1000 to the prompter");
+}
+
+void check_trainer(const GraphView& graph, const NodePlan& node) {
+  const std::set<std::string> in = carried_in(graph, node);
+  const std::string objective = node.attrs.text("objective");
+  const bool finite = node.attrs.integer("epochs") > 0;
+  const auto complain = [&](const std::string& what, const std::string& hint) { throw bad_input(what, node.where, hint); };
+  model_root(graph, node);
+  if (objective == "grpo" && in.count("groups") == 0) complain("objective=grpo needs groups", "an edge from a filter or a reference");
+  if (objective == "reward_model" && in.count("pairs") == 0) complain("objective=reward_model needs pairs", "an edge from a prompter of pairs");
+  if ((objective == "sft" || objective == "pretrain") && in.count("examples") + in.count("dataset") == 0)
+    complain("objective=" + objective + " needs examples", "an edge from a prompter of examples, or from a filter of an earlier stage");
+  if (in.count("dataset") != 0 && !finite) complain("a trainer on a dataset needs to know how often to read it", "epochs=2");
+  if (objective == "grpo" && finite)
+    throw bad_input("grpo draws new prompts for every batch: epochs has no meaning", node.attrs.where("epochs"), "until=\"batches(100)\"");
+  int live = 0;
+  for (int e : node.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries != "examples" && edge.carries != "pairs") continue;
+    ++live;
+    const NodePlan& from = graph.nodes[edge.from];
+    if (finite && from.attrs.integer("count") == 0 && !open_source(from.attrs.text("source"), 0)->size())
+      throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where, "add count=1000");
+  }
+  if (!finite && live > 1) complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
+  parse_until(graph, node);
+  if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
+    throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"), "put a node [role=reference] between filter and trainer");
+  int trainers = 0;
+  for (int n : graph.stages[node.stage].nodes) trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
+  if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");
+}
+
+void check_evaluator(const GraphView& graph, const NodePlan& node) {
+  model_root(graph, node);
+  const auto sources = split_sources(node.attrs.text("source"));
+  if (sources.empty()) throw bad_input("no source to evaluate on", node.attrs.where("source"));
+  for (const std::string& s : sources) {
+    const RecordKind kind = checked_source_kind(node, s);
+    if (kind == RecordKind::example)
+      throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));
+  }
+}
+
+void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  const bool path = node.attrs.has("path"), config = node.attrs.has("config");
+  if (path == config)
+    throw bad_input(fmt::format("model '{}' {}", node.id, path ? "has both path and config" : "has neither path nor config"), node.where,
+                    "path=\"DIR\" for trained weights, config=\"FILE\" for random ones");
+  if (config && !node.attrs.has("tokenizer"))
+    throw bad_input(fmt::format("model '{}' has no tokenizer", node.id), node.where, "tokenizer=\"tiny\" or a tokenizer.json");
+  const ModelConfig c = placed(node, path ? "path" : "config", [&] {
+    if (path) check_model_dir(resolve_path(env, node.attrs.text("path")));
+    return origin_config(env, node);
+  });
+  const int32_t vocabulary = placed(node, "tokenizer", [&] {
+    GraphView alone;  // the tokenizer of an artifact depends on nothing else
+    return node_tokenizer(env, alone, node)->vocab_size();
+  });
+  if (vocabulary > c.vocab_size)
+    throw bad_input(fmt::format("the tokenizer of '{}' has {} ids, the model only {}", node.id, vocabulary, c.vocab_size), node.where,
+                    "vocab_size in config.json must cover the tokenizer");
+}
+
+void check_dataset_artifact(const fs::path& graph_dir, const NodePlan& node) {
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  placed(node, "path", [&] {
+    return open_source("jsonl:" + resolve_path(env, node.attrs.text("path")).string(), 0)->size();
+  });
+}
+
+}  // namespace r1

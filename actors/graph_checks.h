@@ -1,0 +1,25 @@
+// What roles check about a graph before the first actor starts (P10): each throws bad_input at the place in the graph file.
+// Thread rule: pure functions but for reading headers of files.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/graph/graph.h"
+#include "tasks/source.h"
+
+namespace r1 {
+
+RecordKind checked_source_kind(const NodePlan& node, const std::string& source);
+std::vector<std::string> split_sources(const std::string& comma_separated);
+
+void check_generator(const GraphView&, const NodePlan&);
+void check_judge(const GraphView&, const NodePlan&);
+void check_filter(const GraphView&, const NodePlan&);
+void check_trainer(const GraphView&, const NodePlan&);
+void check_evaluator(const GraphView&, const NodePlan&);
+void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
+void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
+
+}  // namespace r1

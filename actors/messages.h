@@ -1,0 +1,85 @@
+// What actors say to each other: plain immutable structs. No CAF, no engine in here; roles share these and never each other's headers.
+// How they become bytes between processes is the business of actors/codec.h.
+// Thread rule: immutable once sent.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/sequence.h"
+#include "models/version_delta.h"
+#include "runtime/flow/role.h"
+
+namespace r1 {
+
+// One draw of a prompt. Draw numbers count from 0 within a stage and never repeat.
+struct PromptMessage final : Payload {
+  int64_t draw = 0;
+  int64_t prompt_index = 0;                 // in the source
+  std::string text;                         // rendered, ends where the completion begins
+  std::vector<int32_t> tokens;
+  std::map<std::string, std::string> facts; // what rewards need
+  const char* kind() const override { return "prompts"; }
+  std::string describe() const override { return "draw " + std::to_string(draw); }
+};
+
+// The completions of one draw.
+struct TrajectoriesMessage : Payload {
+  std::shared_ptr<const PromptMessage> prompt;
+  std::vector<Sequence> samples;
+  std::vector<uint8_t> finished;            // 1: ended with a stop token
+  const char* kind() const override { return "trajectories"; }
+  std::string describe() const override { return prompt->describe(); }
+};
+
+struct SampleScore {
+  double reward = 0;
+  std::map<std::string, double> parts;      // "accuracy", "format", ...
+};
+
+struct ScoredMessage final : Payload {
+  std::shared_ptr<const TrajectoriesMessage> group;
+  std::vector<SampleScore> scores;          // one per sample
+  std::vector<std::string> responses;       // decoded completions
+  std::string error;                        // not empty: scoring failed; the draw is dropped as reward_error
+  const char* kind() const override { return "scored"; }
+  std::string describe() const override { return group->describe(); }
+};
+
+// A batch in the making: the draws of one window, in draw order, those that teach and those that were dropped.
+struct BatchMessage final : Payload {
+  struct Group {
+    std::shared_ptr<const ScoredMessage> scored;
+    std::string dropped;                                // reason; "" = trained on
+    std::vector<std::vector<float>> reference_logp;     // per sample, filled by the reference; empty without one
+  };
+  int64_t version = 0;                                  // trained on top of this version
+  std::vector<Group> groups;
+  const char* kind() const override { return "groups"; }
+  std::string describe() const override { return "batch " + std::to_string(version); }
+};
+
+// Examples for supervised learning or pairs for reward models (chosen and rejected alternating), tokenised.
+struct ExamplesMessage final : Payload {
+  int64_t first = 0;                        // number of the first example in its source
+  std::vector<Sequence> sequences;
+  bool last = false;                        // nothing follows
+  bool pairs = false;
+  const char* kind() const override { return pairs ? "pairs" : "examples"; }
+  std::string describe() const override { return "examples from " + std::to_string(first); }
+};
+
+// A published weight version.
+struct WeightsMessage final : Payload {
+  int64_t version = 0;
+  VersionDelta delta;                       // against the version before, or full
+  std::shared_ptr<const WeightSet> weights; // the same inside a process: serves a receiver that missed the version before
+  bool final = false;                       // the stage's last version
+  const char* kind() const override { return "weights"; }
+  std::string describe() const override { return "version " + std::to_string(version); }
+};
+
+}  // namespace r1

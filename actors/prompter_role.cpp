@@ -1,0 +1,138 @@
+#include "actors/prompter_role.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "actors/examples.h"
+#include "actors/messages.h"
+#include "runtime/store/run_store.h"
+#include "tasks/source.h"
+
+namespace r1 {
+
+namespace {
+
+class PrompterRole final : public Role {
+ public:
+  explicit PrompterRole(const RunEnv& env) : env_(env) {}
+
+  void start(RoleContext& context) override {
+    const NodePlan& node = context.node();
+    kind_ = source_kind(node.attrs.text("source"));
+    const char* carries = kind_ == RecordKind::prompt ? "prompts" : kind_ == RecordKind::example ? "examples" : "pairs";
+    edge_ = context.outputs(carries).at(0);
+    limit_ = node.attrs.integer("count");
+    const int64_t done = context.store().batch_count(context.stage_id());
+    if (kind_ == RecordKind::prompt) {
+      next_ = done * node.attrs.integer("groups_per_batch");
+    } else {
+      const NodePlan& trainer = context.graph().nodes[context.graph().edges[edge_].to];
+      const bool whole_set = trainer.attrs.integer("epochs") > 0;
+      chunk_ = whole_set ? 64 : trainer.attrs.integer("batch");
+      next_ = whole_set ? 0 : done * chunk_;
+    }
+    // Opening a source may read a file, parsing a tokenizer takes a moment: off the actor.
+    context.submit("open " + node.attrs.text("source"), "",
+                   [this, &context] {
+                     source_ = open_source(context.node().attrs.text("source"), env_.seed);
+                     tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
+                     if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0)
+                       limit_ = static_cast<int64_t>(*source_->size());
+                     opened_ = true;
+                   },
+                   [this, &context] { pump(context); });
+  }
+
+  void receive(RoleContext&, int, PayloadPtr) override {}
+  void on_room(RoleContext& context, int) override { pump(context); }
+  void on_stage_end(RoleContext& context) override {
+    ended_ = true;
+    finish(context);
+  }
+
+ private:
+  bool exhausted() const { return limit_ > 0 && next_ >= limit_; }
+
+  void pump(RoleContext& context) {
+    if (busy_ || ended_ || !opened_) return;
+    if (exhausted() && (kind_ == RecordKind::prompt || said_last_)) return finish(context);
+    const int64_t room = context.room(edge_);
+    if (room <= 0) return;
+    busy_ = true;
+    auto made = std::make_shared<std::vector<PayloadPtr>>();
+    const int64_t first = next_;
+    if (kind_ == RecordKind::prompt) {
+      int64_t n = std::min<int64_t>(room, 32);
+      if (limit_ > 0) n = std::min(n, limit_ - next_);
+      next_ += n;
+      context.submit(fmt::format("draw prompts {}..{}", first, first + n - 1), "",
+                     [this, made, first, n] {
+                       for (int64_t d = first; d < first + n; ++d) made->push_back(make_prompt(d));
+                     },
+                     [this, &context, made] { give(context, *made); });
+    } else {
+      const int64_t n = limit_ > 0 ? std::min(chunk_, limit_ - next_) : chunk_;
+      next_ += n;
+      context.submit(fmt::format("make examples {}..{}", first, first + n - 1), "",
+                     [this, made, first, n] { made->push_back(make_examples(first, n)); },
+                     [this, &context, made] { give(context, *made); });
+    }
+  }
+
+  void give(RoleContext& context, const std::vector<PayloadPtr>& made) {
+    busy_ = false;
+    if (ended_) return;
+    for (const PayloadPtr& payload : made) {
+      if (const auto* prompt = dynamic_cast<const PromptMessage*>(payload.get()))
+        context.store().add_draw(context.stage_id(), prompt->draw, prompt->prompt_index);
+      context.send(edge_, payload);
+    }
+    pump(context);
+  }
+
+  PayloadPtr make_prompt(int64_t draw) {
+    auto m = std::make_shared<PromptMessage>();
+    m->draw = draw;
+    m->prompt_index = draw;
+    Prompt p = source_->prompt(static_cast<uint64_t>(m->prompt_index));
+    m->tokens = tokenizer_->encode(p.text, false);
+    m->text = std::move(p.text);
+    m->facts = std::move(p.facts);
+    return m;
+  }
+
+  PayloadPtr make_examples(int64_t first, int64_t n) {
+    auto m = std::make_shared<ExamplesMessage>();
+    m->first = first;
+    m->pairs = kind_ == RecordKind::pair;
+    for (int64_t i = first; i < first + n; ++i) {
+      if (m->pairs)
+        append_pair(*tokenizer_, source_->pair(static_cast<uint64_t>(i)), m->sequences);
+      else
+        m->sequences.push_back(tokenise_example(*tokenizer_, source_->example(static_cast<uint64_t>(i))));
+    }
+    m->last = limit_ > 0 && first + n >= limit_;
+    said_last_ = m->last;
+    return m;
+  }
+
+  void finish(RoleContext& context) {
+    if (!finished_) context.finish();
+    finished_ = true;
+  }
+
+  RunEnv env_;
+  RecordKind kind_ = RecordKind::prompt;
+  int edge_ = -1;
+  int64_t limit_ = 0, next_ = 0, chunk_ = 0;  // limit 0: endless
+  bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
+  std::unique_ptr<Source> source_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+};
+
+}  // namespace
+
+std::unique_ptr<Role> make_prompter_role(const RunEnv& env) { return std::make_unique<PrompterRole>(env); }
+
+}  // namespace r1

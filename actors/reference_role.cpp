@@ -1,0 +1,139 @@
+#include "actors/reference_role.h"
+
+#include <fmt/format.h>
+
+#include <deque>
+
+#include "actors/messages.h"
+#include "models/training/trainer_engine.h"
+#include "models/weights.h"
+#include "runtime/flow/fault.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+namespace {
+
+class ReferenceRole final : public Role {
+ public:
+  explicit ReferenceRole(const RunEnv& env) : env_(env) {}
+
+  void start(RoleContext& context) override {
+    out_ = context.outputs("groups").at(0);
+    for (int e : context.inputs("weights")) every_ = context.graph().edges[e].attrs.integer("every");
+    temperature_ = 1;
+    if (const NodePlan* g = stage_node(context.graph(), context.node().stage, "generator")) temperature_ = g->attrs.number("temperature");
+    busy_ = true;
+    context.submit("load the reference", "",
+                   [this, &context] {
+                     std::shared_ptr<WeightSet> weights;
+                     if (const auto saved = context.store().artifact(context.stage_id(), "reference")) {
+                       weights = load_weights(*env_.device, env_.run_dir / saved->first, env_.precision);
+                       version_ = std::stoll(saved->second);
+                     } else {
+                       weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
+                     }
+                     engine_ = std::make_unique<ScoringEngine>(*env_.device, weights);
+                   },
+                   [this, &context] {
+                     busy_ = false;
+                     pump(context);
+                   });
+  }
+
+  void receive(RoleContext& context, int edge, PayloadPtr payload) override {
+    if (auto batch = std::dynamic_pointer_cast<const BatchMessage>(payload)) {
+      in_ = edge;
+      waiting_.push_back(std::move(batch));
+    } else if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
+      context.release(edge);
+      refresh_ = std::move(weights);
+    }
+    pump(context);
+  }
+  void on_room(RoleContext& context, int) override { pump(context); }
+  void on_stage_end(RoleContext& context) override {
+    ended_ = true;
+    if (!busy_) context.finish();
+  }
+
+ private:
+  int64_t version_for(int64_t batch) const { return every_ > 0 ? batch / every_ * every_ : 0; }
+
+  void pump(RoleContext& context) {
+    if (busy_) return;
+    if (ended_) return context.finish();
+    if (done_ && context.room(out_) > 0) {
+      context.send(out_, std::exchange(done_, nullptr));
+      context.release(in_);
+    }
+    if (done_) return;
+    // A refresh may not overtake batches that the version before still has to score.
+    if (refresh_ && refresh_->version > version_ && (waiting_.empty() || version_for(waiting_.front()->version) >= refresh_->version))
+      return refresh(context);
+    if (waiting_.empty()) return;
+    if (version_for(waiting_.front()->version) > version_) {
+      context.wait_for("weights", fmt::format("for weights of version {} as the new reference", version_for(waiting_.front()->version)),
+                       stage_trainer(context.graph(), context.node().stage)->id);
+      return;
+    }
+    context.wait_over("weights");
+    auto batch = std::make_shared<BatchMessage>(*waiting_.front());
+    waiting_.pop_front();
+    busy_ = true;
+    context.submit("reference log-probabilities of " + batch->describe(), "reference", [this, batch] { score(*batch); },
+                   [this, &context, batch] {
+                     busy_ = false;
+                     done_ = batch;
+                     pump(context);
+                   });
+  }
+
+  void score(BatchMessage& batch) {
+    std::vector<Sequence> sequences;
+    for (const auto& g : batch.groups)
+      if (g.dropped.empty()) sequences.insert(sequences.end(), g.scored->group->samples.begin(), g.scored->group->samples.end());
+    std::vector<std::vector<float>> logp = engine_->logprobs(sequences, temperature_);
+    size_t next = 0;
+    for (auto& g : batch.groups) {
+      if (!g.dropped.empty()) continue;
+      for (size_t i = 0; i < g.scored->group->samples.size(); ++i) g.reference_logp.push_back(std::move(logp[next++]));
+    }
+  }
+
+  // The new reference is on disk before it is used: a restarted stage finds it there.
+  void refresh(RoleContext& context) {
+    busy_ = true;
+    auto next = std::exchange(refresh_, nullptr);
+    const std::string stage = context.graph().stages[context.node().stage].name;
+    context.submit(fmt::format("refresh the reference from version {}", next->version), "",
+                   [this, &context, next, stage] {
+                     const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
+                     save_model_dir(env_.run_dir / dir, *next->weights, "{}");
+                     context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version));
+                     fault_point("after_reference_refresh");
+                     engine_->set_weights(next->weights);
+                     version_ = next->version;
+                   },
+                   [this, &context] {
+                     busy_ = false;
+                     pump(context);
+                   });
+  }
+
+  RunEnv env_;
+  int in_ = -1, out_ = -1;
+  bool busy_ = false, ended_ = false;
+  int64_t every_ = 0, version_ = 0;
+  double temperature_ = 1;
+  std::deque<std::shared_ptr<const BatchMessage>> waiting_;
+  std::shared_ptr<const WeightsMessage> refresh_;
+  PayloadPtr done_;
+  std::unique_ptr<ScoringEngine> engine_;
+};
+
+}  // namespace
+
+std::unique_ptr<Role> make_reference_role(const RunEnv& env) { return std::make_unique<ReferenceRole>(env); }
+
+}  // namespace r1

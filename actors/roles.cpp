@@ -1,0 +1,250 @@
+#include "actors/roles.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "actors/evaluator_role.h"
+#include "actors/filter_role.h"
+#include "actors/generator_role.h"
+#include "actors/graph_checks.h"
+#include "actors/judge_role.h"
+#include "actors/prompter_role.h"
+#include "actors/reference_role.h"
+#include "actors/trainer_role.h"
+#include "tasks/source.h"
+
+namespace r1 {
+
+namespace {
+
+AttrSpec text(const char* name, const char* fallback, const char* doc) { return {name, AttrType::text, fallback, false, doc, {}, {}, {}}; }
+AttrSpec required_text(const char* name, const char* doc) { return {name, AttrType::text, "", true, doc, {}, {}, {}}; }
+AttrSpec integer(const char* name, const char* fallback, double min, const char* doc) {
+  return {name, AttrType::integer, fallback, false, doc, min, {}, {}};
+}
+AttrSpec number(const char* name, const char* fallback, double min, const char* doc) {
+  return {name, AttrType::number, fallback, false, doc, min, {}, {}};
+}
+AttrSpec flag(const char* name, const char* fallback, const char* doc) { return {name, AttrType::flag, fallback, false, doc, {}, {}, {}}; }
+AttrSpec choice(const char* name, const char* fallback, std::vector<std::string> choices, const char* doc) {
+  return {name, AttrType::choice, fallback, false, doc, {}, {}, std::move(choices)};
+}
+
+// Ports.
+PortSpec takes(const char* carries, bool required = false, bool many = false) { return {carries, true, required, many, false, true}; }
+PortSpec takes_finished(const char* carries, bool many = false) { return {carries, true, false, many, true, false}; }
+PortSpec gives(const char* carries, bool many = false) { return {carries, false, false, many, false, true}; }
+PortSpec gives_finished(const char* carries) { return {carries, false, false, true, true, false}; }
+
+AttrSpec capacity() { return integer("capacity", "64", 1, "messages that may be on the way before the sender waits"); }
+
+RoleSpec prompter() {
+  RoleSpec r;
+  r.name = "prompter";
+  r.doc = "draws prompts, examples or pairs from a source";
+  r.attrs = {required_text("source", "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH"),
+             integer("groups_per_batch", "32", 1, "prompts drawn for one batch"),
+             integer("count", "0", 0, "how many to draw; 0: endless, or the whole file")};
+  r.edge_attrs = {capacity()};
+  r.ports = {gives("prompts"), gives("examples"), gives("pairs")};
+  r.ports_of = [](const NodePlan& node) {
+    const RecordKind kind = checked_source_kind(node, node.attrs.text("source"));
+    return std::vector<PortSpec>{gives(kind == RecordKind::prompt ? "prompts" : kind == RecordKind::example ? "examples" : "pairs")};
+  };
+  return r;
+}
+
+RoleSpec generator() {
+  RoleSpec r;
+  r.name = "generator";
+  r.doc = "samples groups of completions with continuous batching";
+  r.attrs = {integer("samples", "8", 1, "completions per prompt (G)"),
+             number("temperature", "1", 0, "of sampling; 0: greedy"),
+             integer("max_tokens", "96", 1, "longest completion, tokens"),
+             integer("top_k", "0", 0, "0: off"),
+             {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
+             flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
+             choice("on_flip", "recompute", {"recompute", "keep", "finish"}, "what happens to running samples when new weights arrive"),
+             integer("max_running", "256", 1, "sequences decoded at once")};
+  r.edge_attrs = {capacity(), integer("staleness", "0", 0, "versions a trained token may be old")};
+  r.ports = {takes("prompts", true), takes("weights"), takes_finished("model"), gives("trajectories")};
+  r.check = check_generator;
+  return r;
+}
+
+RoleSpec judge() {
+  RoleSpec r;
+  r.name = "judge";
+  r.doc = "scores completions with rules and reward models";
+  r.attrs = {required_text("rewards", "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME)")};
+  r.edge_attrs = {capacity(), text("as", "", "the name of a reward model in `rewards`")};
+  r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
+  r.check = check_judge;
+  return r;
+}
+
+RoleSpec filter() {
+  RoleSpec r;
+  r.name = "filter";
+  r.doc = "drops what teaches nothing and forms batches, or keeps the best completions as a dataset";
+  r.attrs = {choice("fill", "shrink", {"shrink"}, "groups with equal rewards leave their batch smaller"),
+             choice("order", "draw", {"draw"}, "batches form in draw order"),
+             text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),
+             integer("max_per_prompt", "2", 1, "in front of a dataset: distinct completions kept of a prompt")};
+  r.edge_attrs = {capacity()};
+  r.ports = {takes("scored", true), gives("groups"), gives_finished("dataset")};
+  r.check = check_filter;
+  return r;
+}
+
+RoleSpec reference() {
+  RoleSpec r;
+  r.name = "reference";
+  r.doc = "adds a frozen model's log-probabilities for the KL term";
+  r.edge_attrs = {capacity(), integer("every", "0", 0, "refresh the reference every so many versions; 0: never")};
+  r.ports = {takes("groups", true), takes("weights"), takes_finished("model"), gives("groups")};
+  return r;
+}
+
+std::vector<AttrSpec> training_attrs() {
+  return {text("until", "", "when the stage ends: batches(N), plateau(METRIC, WINDOW, EPSILON, MIN), tokens(N), ... joined by and/or"),
+          integer("epochs", "0", 0, "passes over a finite set of examples; 0: take them as they come"),
+          integer("batch", "32", 1, "examples (or pairs) a batch; grpo: see the prompter's groups_per_batch"),
+          choice("optimizer", "adamw", {"adamw", "muon"}, "muon: matrices by Muon, the rest by AdamW"),
+          number("lr", "1e-3", 0, "learning rate of AdamW"),
+          number("beta1", "0.9", 0, "AdamW"),
+          number("beta2", "0.95", 0, "AdamW"),
+          number("eps", "1e-8", 0, "AdamW"),
+          number("weight_decay", "0", 0, "AdamW, decoupled"),
+          number("clip_norm", "1", 0, "largest global gradient norm; 0: off"),
+          number("muon_lr", "0.02", 0, "learning rate of Muon"),
+          number("muon_momentum", "0.95", 0, "Muon"),
+          number("muon_weight_decay", "0.1", 0, "Muon, decoupled"),
+          choice("schedule", "constant", {"constant", "cosine", "linear"}, "of the learning rate after warm-up"),
+          number("lr_end", "0", 0, "share of the learning rate at the end of the schedule"),
+          integer("warmup", "0", 0, "optimizer steps of linear warm-up"),
+          integer("mini_batches", "1", 1, "optimizer steps a batch"),
+          integer("micro_batch_tokens", "1024", 16, "packed tokens of one forward and backward pass"),
+          number("snapshot_s", "10", 0, "seconds of training between snapshots of the trainer's state")};
+}
+
+std::vector<AttrSpec> grpo_attrs() {
+  return {number("clip_low", "0.2", 0, "grpo: ratios are clipped at 1 - clip_low"),
+          number("clip_high", "0.2", 0, "grpo: ratios are clipped at 1 + clip_high"),
+          number("kl", "0", 0, "grpo: coefficient of the k3 KL term to the reference"),
+          choice("loss_mean", "sequence", {"sequence", "token"}, "grpo: mean per sequence first, or over all tokens"),
+          flag("decoupled", "false", "grpo: proximal log-probabilities at the start of a batch (for stale data)"),
+          number("behave_cap", "5", 0, "grpo, decoupled: largest importance weight")};
+}
+
+RoleSpec trainer() {
+  RoleSpec r;
+  r.name = "trainer";
+  r.doc = "learns: commits a batch, takes optimizer steps, publishes a version";
+  r.attrs = training_attrs();
+  r.attrs.insert(r.attrs.begin(),
+                 {"objective", AttrType::choice, "", true, "what is learned", {}, {}, {"pretrain", "sft", "grpo", "reward_model"}});
+  for (const AttrSpec& a : grpo_attrs()) r.attrs.push_back(a);
+  r.attrs.push_back(choice("sees", "response", {"answer", "response"}, "reward_model: its judge shows it the final answer, or the whole response"));
+  r.attrs.push_back(number("score_l2", "0", 0, "reward_model: coefficient of score^2"));
+  r.edge_attrs = {capacity(), integer("every", "0", 0, "send weights every so many versions; 0: only where needed"),
+                  integer("staleness", "0", 0, "versions a trained token may be old"),
+                  text("as", "", "the name of a reward model in a judge's `rewards`")};
+  r.ports = {takes("groups"), takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
+             takes_finished("model"), gives("weights", true), gives_finished("model")};
+  r.check = check_trainer;
+  return r;
+}
+
+RoleSpec distiller() {
+  RoleSpec r = trainer();
+  r.name = "distiller";
+  r.doc = "trains a student on a teacher's curated answers (supervised, as in the paper)";
+  r.attrs = training_attrs();
+  r.attrs.insert(r.attrs.begin(), choice("objective", "sft", {"sft"}, "what is learned"));
+  for (const AttrSpec& a : grpo_attrs()) r.attrs.push_back(a);
+  r.attrs.push_back(choice("sees", "response", {"response"}, "reward models only"));
+  r.attrs.push_back(number("score_l2", "0", 0, "reward models only"));
+  return r;
+}
+
+RoleSpec evaluator() {
+  RoleSpec r;
+  r.name = "evaluator";
+  r.doc = "measures a stage's first and last weights on held-out prompts";
+  r.attrs = {required_text("source", "held-out prompts or pairs; several separated by commas"),
+             integer("problems", "1500", 1, "prompts of each source"),
+             integer("samples", "1", 1, "completions per prompt; above 1 also cons@k"),
+             number("temperature", "1", 0, "of sampling"),
+             flag("greedy", "true", "a second pass with argmax"),
+             integer("max_tokens", "96", 1, "longest completion, tokens"),
+             integer("max_running", "256", 1, "sequences decoded at once")};
+  r.edge_attrs = {capacity()};
+  r.ports = {takes("weights"), takes_finished("model")};
+  r.check = check_evaluator;
+  return r;
+}
+
+RoleSpec model_artifact() {
+  RoleSpec r;
+  r.name = "model";
+  r.doc = "a model: a Hugging Face directory, or random weights for a config.json";
+  r.attrs = {text("path", "", "a Hugging Face model directory"), text("config", "", "a config.json to start from random weights"),
+             text("tokenizer", "", "a tokenizer.json, or tiny; default: the one in path")};
+  r.ports = {gives_finished("model")};
+  r.ports[0].inside = true;
+  return r;
+}
+
+RoleSpec dataset_artifact() {
+  RoleSpec r;
+  r.name = "dataset";
+  r.doc = "JSON lines of {\"prompt\", \"completion\"}";
+  r.attrs = {required_text("path", "the file")};
+  r.ports = {gives_finished("dataset")};
+  r.ports[0].inside = true;
+  return r;
+}
+
+}  // namespace
+
+RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
+  RoleRegistry registry;
+  registry.roles = {prompter(), generator(), judge(), filter(), reference(), trainer(), distiller(), evaluator()};
+  registry.artifacts = {model_artifact(), dataset_artifact()};
+  registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
+  registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) { check_dataset_artifact(graph_dir, node); };
+  registry.graph_attrs = {integer("seed", "0", 0, "of everything random"),
+                          choice("precision", "auto", {"auto", "f32", "bf16"}, "of weights and activations"),
+                          text("device", "cpu", "where ops run"),
+                          integer("parallel_stages", "1", 1, "independent stages that may run at the same time"),
+                          number("stall_s", "60", 0.1, "seconds without progress before a stall is reported"),
+                          number("job_stall_s", "900", 0.1, "seconds that one piece of work may take"),
+                          integer("max_restarts", "3", 0, "restarts of a failed stage without progress in between")};
+  return registry;
+}
+
+RoleFactory role_factory(const RunEnv& env) {
+  using Make = std::unique_ptr<Role> (*)(const RunEnv&);
+  static const std::map<std::string, Make> makers = {
+      {"prompter", make_prompter_role},   {"generator", make_generator_role}, {"judge", make_judge_role},
+      {"filter", make_filter_role},       {"reference", make_reference_role}, {"trainer", make_trainer_role},
+      {"distiller", make_trainer_role},   {"evaluator", make_evaluator_role}};
+  return [env](const GraphView&, const NodePlan& node) { return makers.at(node.role)(env); };
+}
+
+EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& node) {
+  EvaluationSpec spec;
+  spec.sources = split_sources(node.attrs.text("source"));
+  spec.problems = node.attrs.integer("problems");
+  spec.samples = node.attrs.integer("samples");
+  spec.temperature = node.attrs.number("temperature");
+  spec.greedy = node.attrs.flag("greedy");
+  spec.max_tokens = node.attrs.integer("max_tokens");
+  spec.max_running = node.attrs.integer("max_running");
+  spec.seed = env.seed;
+  return spec;
+}
+
+}  // namespace r1

@@ -1,0 +1,143 @@
+#include "actors/run_env.h"
+
+#include <fmt/format.h>
+
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include "kernels/ops.h"
+#include "tasks/tiny/tokenizer_json.h"
+
+namespace r1 {
+
+namespace fs = std::filesystem;
+
+DType resolve_precision(const std::string& attribute, const Device& device) {
+  if (attribute == "f32") return DType::f32;
+  if (attribute == "bf16") return DType::bf16;
+  return device.has_fast_bf16() ? DType::bf16 : DType::f32;
+}
+
+RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir) {
+  RunEnv env;
+  env.run_dir = run_dir;
+  env.graph_dir = graph_dir;
+  env.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
+  env.device = &open_device(graph.attrs.text("device"));
+  env.precision = resolve_precision(graph.attrs.text("precision"), *env.device);
+  return env;
+}
+
+const NodePlan* stage_trainer(const GraphView& graph, int stage) {
+  if (stage < 0) return nullptr;
+  for (int n : graph.stages[stage].nodes)
+    if (graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller") return &graph.nodes[n];
+  return nullptr;
+}
+
+const NodePlan* stage_node(const GraphView& graph, int stage, const std::string& role) {
+  if (stage < 0) return nullptr;
+  for (int n : graph.stages[stage].nodes)
+    if (graph.nodes[n].role == role) return &graph.nodes[n];
+  return nullptr;
+}
+
+const NodePlan& model_origin(const GraphView& graph, const NodePlan& node) {
+  for (int e : node.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries == "model" && !edge.attrs.has("as")) return graph.nodes[edge.from];
+  }
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  if (trainer != nullptr && trainer != &node) return model_origin(graph, *trainer);
+  // Roles that have no model of their own (prompter, judge) speak the language of the stage's generator.
+  const NodePlan* generator = stage_node(graph, node.stage, "generator");
+  if (generator != nullptr && generator != &node && trainer == nullptr) return model_origin(graph, *generator);
+  throw bad_input(fmt::format("{} '{}' has no model to start from", node.role, node.id), node.where,
+                  "add an edge from a node [kind=model, ...] or from the trainer of an earlier stage");
+}
+
+const NodePlan& model_root(const GraphView& graph, const NodePlan& node) {
+  const NodePlan* at = &node;
+  while (!at->artifact) at = &model_origin(graph, *at);
+  return *at;
+}
+
+int64_t stage_staleness(const GraphView& graph, int stage) {
+  const NodePlan* trainer = stage_trainer(graph, stage);
+  if (trainer == nullptr) return 0;
+  for (int e : trainer->out_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries == "weights" && graph.nodes[edge.to].role == "generator") return edge.attrs.integer("staleness");
+  }
+  return 0;
+}
+
+int64_t stage_window(const GraphView& graph, int stage) {
+  for (int n : graph.stages[stage].nodes) {
+    const NodePlan& node = graph.nodes[n];
+    if (node.role != "prompter") continue;
+    for (int e : node.out_edges)
+      if (graph.edges[e].carries == "prompts") return node.attrs.integer("groups_per_batch");
+  }
+  return 0;
+}
+
+fs::path resolve_path(const RunEnv& env, const std::string& path) {
+  const fs::path p(path);
+  return p.is_absolute() ? p : env.graph_dir / p;
+}
+fs::path checkpoint_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "checkpoints" / stage; }
+fs::path dataset_file(const RunEnv& env, const std::string& stage) { return env.run_dir / "datasets" / (stage + ".jsonl"); }
+
+std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
+  const NodePlan& root = model_root(graph, node);
+  const std::string spec = root.attrs.text("tokenizer");
+  if (spec == "tiny") return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"));
+  if (!spec.empty()) return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, spec)));
+  return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, root.attrs.text("path")) / "tokenizer.json"));
+}
+
+ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {
+  if (!origin.artifact) throw failure("the configuration of a model that is still to be trained was asked for", origin.where);
+  if (origin.attrs.has("path")) return read_model_config(resolve_path(env, origin.attrs.text("path")));
+  const fs::path file = resolve_path(env, origin.attrs.text("config"));
+  return parse_model_config(read_file(file), file.string());
+}
+
+std::shared_ptr<WeightSet> convert_weights(const std::shared_ptr<WeightSet>& from, DType dtype) {
+  if (from->dtype() == dtype) return from;
+  auto to = std::make_shared<WeightSet>(from->device(), from->config(), dtype);
+  Context context(from->device());
+  run(context, Fill{.x = to->flat(), .value = 0});
+  for (size_t i = 0; i < to->specs().size(); ++i) run(context, Copy{.src = from->param(i), .dst = to->param(i)});
+  return to;
+}
+
+std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan& origin, const GraphView& graph, DType dtype) {
+  if (!origin.artifact) return load_weights(*env.device, checkpoint_dir(env, graph.stages[origin.stage].name), dtype);
+  if (origin.attrs.has("path")) return load_weights(*env.device, resolve_path(env, origin.attrs.text("path")), dtype);
+  auto weights = std::make_shared<WeightSet>(*env.device, origin_config(env, origin), DType::f32);
+  initialize(*weights, rng_key(env.seed, "init", hash_string(origin.id).lo));
+  return convert_weights(weights, dtype);
+}
+
+std::shared_ptr<WeightSet> load_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& node, DType dtype) {
+  return load_origin_weights(env, model_origin(graph, node), graph, dtype);
+}
+
+std::shared_ptr<WeightSet> with_scalar_head(const WeightSet& from, const std::string& sees) {
+  ModelConfig config = from.config();
+  config.scalar_head = true;
+  config.sees = sees;
+  config.tied_head = false;
+  auto to = std::make_shared<WeightSet>(from.device(), config, from.dtype());
+  Context context(from.device());
+  run(context, Fill{.x = to->flat(), .value = 0});
+  for (size_t i = 0; i < to->specs().size(); ++i)
+    for (size_t j = 0; j < from.specs().size(); ++j)
+      if (to->specs()[i].name == from.specs()[j].name && to->specs()[i].shape == from.specs()[j].shape)
+        run(context, Copy{.src = from.param(j), .dst = to->param(i)});
+  return to;
+}
+
+}  // namespace r1

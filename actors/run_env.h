@@ -1,0 +1,57 @@
+// What roles share of a run besides messages: where files are, the seed, the device, and where a node's model comes from.
+// Thread rule: RunEnv is immutable after make_run_env(); its functions may be called from any thread.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "kernels/device.h"
+#include "models/tokenizer/tokenizer.h"
+#include "models/weights.h"
+#include "runtime/graph/graph.h"
+
+namespace r1 {
+
+struct RunEnv {
+  std::filesystem::path run_dir;
+  std::filesystem::path graph_dir;   // relative paths in the graph start here
+  uint64_t seed = 0;
+  DType precision = DType::f32;      // of weights and activations
+  Device* device = nullptr;
+};
+RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir);
+
+// "auto" is bf16 where `device` has fast bf16 dot products and the graph does not say otherwise.
+DType resolve_precision(const std::string& attribute, const Device& device);
+
+// ---- questions about a graph (no files touched) ---------------------------------------------------------------------------
+const NodePlan* stage_trainer(const GraphView&, int stage);        // the trainer or distiller of a stage; null if none
+const NodePlan* stage_node(const GraphView&, int stage, const std::string& role);  // the first of that role; null if none
+// The node whose model this node starts from: a kind=model artifact, or the trainer of an earlier stage. A node without a model edge of
+// its own starts from what its stage's trainer starts from. Throws bad_input at the node when there is none.
+const NodePlan& model_origin(const GraphView&, const NodePlan&);
+// The kind=model artifact at the end of that chain: it names the tokenizer.
+const NodePlan& model_root(const GraphView&, const NodePlan&);
+int64_t stage_staleness(const GraphView&, int stage);              // of the trainer -> generator edge; 0 without one
+int64_t stage_window(const GraphView&, int stage);                 // draws a batch: the prompter's groups_per_batch
+
+// ---- files ----------------------------------------------------------------------------------------------------------------
+std::filesystem::path resolve_path(const RunEnv&, const std::string& path);
+std::filesystem::path checkpoint_dir(const RunEnv&, const std::string& stage);
+std::filesystem::path dataset_file(const RunEnv&, const std::string& stage);
+
+// The tokenizer of a node's model; parsed once per origin. Throws bad_input.
+std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv&, const GraphView&, const NodePlan&);
+ModelConfig origin_config(const RunEnv&, const NodePlan& origin);  // reads config.json only
+// The weights that `node` starts from, in `dtype`.
+std::shared_ptr<WeightSet> load_start_weights(const RunEnv&, const GraphView&, const NodePlan& node, DType dtype);
+// The weights of an earlier stage's trainer or of an artifact.
+std::shared_ptr<WeightSet> load_origin_weights(const RunEnv&, const NodePlan& origin, const GraphView&, DType dtype);
+std::shared_ptr<WeightSet> convert_weights(const std::shared_ptr<WeightSet>&, DType dtype);
+// The same body under a new scalar head that starts at zero (reward models); `sees`: "answer" or "response".
+std::shared_ptr<WeightSet> with_scalar_head(const WeightSet&, const std::string& sees);
+
+}  // namespace r1

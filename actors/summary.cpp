@@ -1,0 +1,133 @@
+#include "actors/summary.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+namespace r1 {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id, const StageTimes& times,
+                          int cores) {
+  const NodePlan* trainer = stage_trainer(graph, static_cast<int>(&stage - graph.stages.data()));
+  ordered_json s;
+  s["name"] = stage.name;
+  if (!stage.label.empty()) s["label"] = stage.label;
+  s["seconds"] = times.seconds;
+
+  int64_t steps = 0, tokens_trained = 0, gap_tokens = 0;
+  double gap = 0, age_max = 0;
+  for (const auto& [version, text] : store.batch_stats(id)) {
+    const json b = json::parse(text, nullptr, false);
+    if (!b.is_object()) continue;
+    ++steps;
+    tokens_trained += b.value("tokens", int64_t{0});
+    gap = std::max(gap, b.value("logprob_gap_max", 0.0));
+    gap_tokens += b.value("logprob_gap_tokens", int64_t{0});
+    age_max = std::max(age_max, b.value("age_max", 0.0));
+  }
+  for (const MetricRow& m : store.metrics(id, "logprob_audit_gap")) gap = std::max(gap, m.value);
+  for (const MetricRow& m : store.metrics(id, "logprob_audit_tokens")) gap_tokens += static_cast<int64_t>(m.value);
+  double generated = 0;
+  for (const MetricRow& m : store.metrics(id, "tokens_generated")) generated += m.value;
+  s["steps"] = steps;
+  s["tokens_trained"] = trainer != nullptr ? tokens_trained : 0;
+  s["tokens_generated"] = static_cast<int64_t>(generated);
+
+  for (const char* when : {"before", "after"})
+    if (const auto metrics = store.meta("metrics/" + stage.name + "/" + when)) s["metrics"][when] = ordered_json::parse(*metrics);
+  if (const auto checkpoint = store.artifact(id, "checkpoint")) {
+    s["weights_hash"] = checkpoint->second;
+    s["checkpoint"] = checkpoint->first;
+  }
+  if (const auto dataset = store.artifact(id, "dataset")) {
+    s["dataset"] = dataset->first;
+    s["dataset_hash"] = dataset->second;
+  }
+  const LedgerCounts ledger = store.ledger(id);
+  if (ledger.draws > 0) {
+    s["draws"] = ledger.draws;
+    s["trained"] = ledger.trained;
+    s["dropped"] = ledger.dropped;
+  }
+  if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
+    s["logprob_gap_max"] = gap;
+    s["logprob_gap_tokens"] = gap_tokens;
+    s["staleness_max"] = age_max;
+    s["overlap"] = times.seconds > 0 ? times.overlap_s / times.seconds : 0;
+  }
+  s["busy"] = times.seconds > 0 ? times.compute_cpu_s / (times.seconds * cores) : 0;
+  return s.dump();
+}
+
+std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages) {
+  ordered_json s;
+  s["graph"] = facts.graph;
+  s["seed"] = facts.seed;
+  s["seconds"] = facts.seconds;
+  s["machine"] = facts.machine;
+  s["fingerprint"] = facts.fingerprint;
+  s["stages"] = ordered_json::array();
+  for (const StageRow& row : stages)
+    if (!row.summary_json.empty()) s["stages"].push_back(ordered_json::parse(row.summary_json));
+  return s.dump(2) + "\n";
+}
+
+namespace {
+
+std::string cell(const json& stage, const char* when, const char* name) {
+  if (!stage.contains("metrics") || !stage["metrics"].contains(when)) return "";
+  const json& m = stage["metrics"][when];
+  return m.contains(name) ? fmt::format("{:.3f}", m[name].get<double>()) : "";
+}
+
+std::string before_after(const json& stage, const char* name) {
+  const std::string before = cell(stage, "before", name), after = cell(stage, "after", name);
+  if (after.empty()) return "";
+  return fmt::format("{:>5} > {}", before, after);
+}
+
+}  // namespace
+
+std::string summary_table(const std::string& summary_json) {
+  const json s = json::parse(summary_json);
+  std::string out = fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5}\n", "stage", "accuracy", "greedy", "format",
+                                "lang", "len", "helpful", "harmless", "pairs", "batches", "sec");
+  for (const json& stage : s["stages"]) {
+    std::string length = cell(stage, "after", "length");
+    if (!length.empty()) length = length.substr(0, length.size() - 2);
+    out += fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5.0f}\n", stage["name"].get<std::string>(),
+                       before_after(stage, "accuracy"), cell(stage, "after", "accuracy_greedy"), before_after(stage, "format"),
+                       cell(stage, "after", "language"), length, cell(stage, "after", "helpful"), cell(stage, "after", "harmless"),
+                       cell(stage, "after", "pair_accuracy"), stage.value("steps", int64_t{0}), stage.value("seconds", 0.0));
+  }
+  int64_t gap_tokens = 0;
+  double gap = 0;
+  for (const json& stage : s["stages"]) {
+    gap_tokens += stage.value("logprob_gap_tokens", int64_t{0});
+    gap = std::max(gap, stage.value("logprob_gap_max", 0.0));
+  }
+  out += fmt::format("total {:.0f} s on {}", s["seconds"].get<double>(), s["machine"].get<std::string>());
+  if (gap_tokens > 0) out += fmt::format("; train/inference gap {:g} over {} tokens", gap, gap_tokens);
+  return out + "\n";
+}
+
+std::string describe_machine() {
+  std::string cpu = "unknown CPU";
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("model name", 0) == 0) {
+      cpu = line.substr(std::min(line.size(), line.find(':') + 2));
+      break;
+    }
+  const double gib = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE)) / (1 << 30);
+  return fmt::format("{} cores, {}, {:.0f} GiB", std::thread::hardware_concurrency(), cpu, gib);
+}
+
+}  // namespace r1

@@ -1,0 +1,35 @@
+// summary.json and the final table: what a run's store says about its stages (DESIGN section 9).
+// Thread rule: pure functions but for reading the run store.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "actors/run_env.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+// What the runtime measured about a stage while it ran.
+struct StageTimes {
+  double seconds = 0;            // wall time, over restarts
+  double compute_cpu_s = 0;      // thread CPU time inside ops
+  double overlap_s = 0;          // generator and trainer both at work
+};
+
+// The stage's object of summary.json.
+std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t stage_id,
+                          const StageTimes& times, int cores);
+
+struct RunFacts {
+  std::string graph, fingerprint, machine;
+  uint64_t seed = 0;
+  double seconds = 0;
+};
+std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages);
+
+// The table that a run ends with: one line a stage, held-out metrics before -> after. At most 100 columns wide.
+std::string summary_table(const std::string& summary_json);
+std::string describe_machine();  // "2 cores, Intel(R) Xeon(R) Processor, 23 GiB"
+
+}  // namespace r1

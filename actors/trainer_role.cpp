@@ -1,0 +1,469 @@
+#include "actors/trainer_role.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "actors/dataset.h"
+#include "actors/messages.h"
+#include "actors/training_plan.h"
+#include "base/clock.h"
+#include "base/rng.h"
+#include "runtime/flow/fault.h"
+
+namespace r1 {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class TrainerRole final : public Role {
+ public:
+  explicit TrainerRole(const RunEnv& env) : env_(env) {}
+
+  void start(RoleContext& context) override {
+    const NodePlan& node = context.node();
+    stage_ = context.graph().stages[node.stage].name;
+    until_.emplace(parse_until(context.graph(), node));
+    batch_size_ = node.attrs.integer("batch");
+    epochs_ = node.attrs.integer("epochs");
+    stride_ = node.attrs.text("objective") == "reward_model" ? 2 : 1;
+    for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
+    for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
+    if (epochs_ == 0) return restore(context, 0);
+    context.submit("read datasets", "", [this, &context] { read_datasets(context); },
+                   [this, &context] {
+                     datasets_read_ = true;
+                     maybe_collected(context);
+                   });
+  }
+
+  void receive(RoleContext& context, int edge, PayloadPtr payload) override {
+    if (auto batch = std::dynamic_pointer_cast<const BatchMessage>(payload)) {
+      batch_edge_ = edge;
+      batches_.push_back(std::move(batch));
+      pump(context);
+    } else if (auto examples = std::dynamic_pointer_cast<const ExamplesMessage>(payload)) {
+      if (epochs_ > 0) {
+        auto& set = live_[edge];
+        set.insert(set.end(), examples->sequences.begin(), examples->sequences.end());
+        context.release(edge);
+        if (examples->last) open_inputs_.erase(edge);
+        maybe_collected(context);
+      } else {
+        example_edge_ = edge;
+        chunks_.push_back(std::move(examples));
+        pump(context);
+      }
+    }
+  }
+
+  void on_stage_end(RoleContext&) override {}
+
+  std::string inspect() const override {
+    return fmt::format(R"({{"version":{},"queued_batches":{}}})", version_, batches_.size() + chunks_.size());
+  }
+
+ private:
+  // ---- a finite set of examples: collect it all, then epochs in an order of their own
+
+  void read_datasets(RoleContext& context) {
+    for (int e : context.node().in_edges) {
+      const EdgePlan& edge = context.graph().edges[e];
+      if (edge.carries != "dataset") continue;
+      const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
+      const auto read = read_dataset(dataset_path(env_, context.graph(), edge), *tokenizer);
+      set_.insert(set_.end(), read.begin(), read.end());
+    }
+  }
+
+  void maybe_collected(RoleContext& context) {
+    if (!datasets_read_ || !open_inputs_.empty() || collected_) return;
+    collected_ = true;
+    for (auto& [edge, sequences] : live_) set_.insert(set_.end(), sequences.begin(), sequences.end());
+    live_.clear();
+    const auto n = static_cast<int64_t>(set_.size()) / stride_;
+    if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
+    const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
+    context.submit_io("note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
+                      [this, &context, batches] { restore(context, batches); });
+  }
+
+  // Example i of the stage (0 <= i < n * epochs): each epoch visits every example once.
+  int64_t example_at(int64_t i) {
+    const auto n = static_cast<int64_t>(set_.size()) / stride_;
+    if (i / n != epoch_ || order_.empty()) {
+      epoch_ = i / n;
+      order_.resize(static_cast<size_t>(n));
+      std::iota(order_.begin(), order_.end(), int64_t{0});
+      Rng(env_.seed, "epoch order " + stage_, static_cast<uint64_t>(epoch_)).shuffle(order_);
+    }
+    return order_[static_cast<size_t>(i % n)];
+  }
+
+  // ---- recovery
+
+  void restore(RoleContext& context, int64_t batches) {
+    batches_planned_ = batches;
+    if (context.store().artifact(context.stage_id(), "checkpoint")) done_before_ = true;
+    context.submit("restore the trainer", "", [this, &context] { restore_work(context); },
+                   [this, &context] {
+                     restored_ = true;
+                     for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) note_stats(stats);
+                     publish(context, /*final=*/false);
+                     if (done_before_ || reached()) return end(context);
+                     wait_for_batch(context);
+                     pump(context);
+                   });
+  }
+
+  void restore_work(RoleContext& context) {
+    RunStore& store = context.store();
+    const int64_t stage = context.stage_id();
+    const GraphView& graph = context.graph();
+    engine_ = std::make_unique<TrainerEngine>(*env_.device, trainer_config(env_, graph, context.node(), batches_planned_),
+                                              *trainer_start_weights(env_, graph, context.node()));
+    if (const auto snapshot = store.latest_snapshot(stage)) engine_->load(env_.run_dir / snapshot->file);
+    const int64_t committed = store.batch_count(stage);
+    if (engine_->version() < committed)
+      context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
+    while (engine_->version() < committed) {
+      const int64_t version = engine_->version();
+      const TrainStats stats = engine_->train(stored_batch(store, stage, version));
+      // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
+      store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats).dump());
+    }
+    version_ = engine_->version();
+    make_weights();
+  }
+
+  // ---- one version
+
+  bool reached() const {
+    UntilInput in;
+    in.batches = version_;
+    in.epochs = batches_planned_ > 0 ? static_cast<double>(version_) * static_cast<double>(epochs_) / static_cast<double>(batches_planned_) : 0;
+    in.tokens = static_cast<double>(tokens_trained_);
+    in.metric = [this](const std::string& name) {
+      const auto it = series_.find(name);
+      return it == series_.end() ? std::vector<double>() : it->second;
+    };
+    return (batches_planned_ > 0 && version_ >= batches_planned_) || until_->reached(in) || (inputs_over_ && chunks_.empty());
+  }
+
+  void wait_for_batch(RoleContext& context) {
+    if (epochs_ > 0) return;
+    const NodePlan* from = nullptr;
+    for (const char* kind : {"groups", "examples", "pairs"})
+      for (int e : context.inputs(kind)) from = &context.graph().nodes[context.graph().edges[e].from];
+    context.wait_for("batch", fmt::format("for batch {}", version_), from ? from->id : "");
+  }
+
+  void pump(RoleContext& context) {
+    if (!restored_ || busy_ || ending_) return;
+    auto plan = std::make_shared<Plan>();
+    if (epochs_ > 0) {
+      const int64_t first = version_ * batch_size_;
+      const int64_t total = static_cast<int64_t>(set_.size()) / stride_ * epochs_;
+      for (int64_t i = first; i < std::min(first + batch_size_, total); ++i)
+        for (int64_t j = 0; j < stride_; ++j)
+          plan->content.items.emplace_back().inline_sequence = set_[static_cast<size_t>(example_at(i) * stride_ + j)];
+    } else if (!chunks_.empty()) {
+      plan->chunk = chunks_.front();
+      chunks_.pop_front();
+      inputs_over_ = plan->chunk->last;
+    } else if (!batches_.empty()) {
+      plan->batch = batches_.front();
+      batches_.pop_front();
+      R1_CHECK(plan->batch->version == version_, fmt::format("batch {} at version {}", plan->batch->version, version_));
+    } else {
+      return;
+    }
+    busy_ = true;
+    context.wait_over("batch");
+    context.submit_io(fmt::format("commit batch {}", version_), [this, &context, plan] { commit(context, *plan); },
+                      [this, &context, plan] { train(context, plan); });
+  }
+
+  struct Plan {
+    std::shared_ptr<const BatchMessage> batch;
+    std::shared_ptr<const ExamplesMessage> chunk;
+    BatchContent content;
+    TrainBatch train;
+    json stats;
+    TrainStats result;
+    double seconds = 0;
+  };
+
+  void commit(RoleContext& context, Plan& plan) {
+    std::vector<Resolution> resolutions;
+    std::vector<TrajectoryRow> trajectories;
+    std::map<std::pair<int64_t, int32_t>, const Sequence*> sampled;
+    if (plan.chunk)
+      for (const Sequence& s : plan.chunk->sequences) plan.content.items.emplace_back().inline_sequence = s;
+    if (plan.batch) lay_out(*plan.batch, plan, resolutions, trajectories, sampled);
+    plan.train = assemble_batch(plan.content, [&](int64_t draw, int32_t sample) { return *sampled.at({draw, sample}); });
+    int64_t tokens = 0;
+    for (const Sequence& s : plan.train.sequences) tokens += static_cast<int64_t>(s.tokens.size());
+    plan.stats["tokens"] = tokens;
+    BatchRow row;
+    row.version = version_;
+    row.skipped = plan.content.items.empty();
+    row.payload = encode_batch(plan.content);
+    row.stats_json = plan.stats.dump();
+    context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
+  }
+
+  // Turns scored groups into items with advantages, ledger rows and the statistics of all that was sampled.
+  void lay_out(const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions, std::vector<TrajectoryRow>& trajectories,
+               std::map<std::pair<int64_t, int32_t>, const Sequence*>& sampled) {
+    std::map<std::string, double> sums;
+    double samples = 0, length = 0, ages = 0, age_max = 0, trained = 0;
+    int64_t kept = 0;
+    for (const auto& group : batch.groups) {
+      const TrajectoriesMessage& t = *group.scored->group;
+      const int64_t draw = t.prompt->draw;
+      resolutions.push_back({draw, group.dropped.empty() ? version_ : -1, group.dropped});
+      std::vector<double> rewards;
+      for (const SampleScore& s : group.scored->scores) rewards.push_back(s.reward);
+      const std::vector<float> advantages = group_advantages(rewards);
+      kept += group.dropped.empty();
+      for (size_t i = 0; i < t.samples.size(); ++i) {
+        const Sequence& s = t.samples[i];
+        TrajectoryRow row{draw, static_cast<int>(i), 0, "{}", encode_sequence(s)};
+        if (i < rewards.size()) {
+          const SampleScore& score = group.scored->scores[i];
+          row.reward = score.reward;
+          row.scores_json = json(score.parts).dump();
+          sums["reward"] += score.reward;
+          for (const auto& [name, value] : score.parts) sums[name] += value;
+          samples += 1;
+        }
+        int64_t oldest = version_, new_tokens = 0;
+        for (size_t k = 0; k < s.tokens.size(); ++k)
+          if (s.trainable[k]) oldest = std::min(oldest, s.version[k]), ++new_tokens;
+        length += static_cast<double>(new_tokens);
+        if (group.dropped.empty()) {
+          ages += static_cast<double>(version_ - oldest);
+          age_max = std::max(age_max, static_cast<double>(version_ - oldest));
+          trained += 1;
+          auto& item = plan.content.items.emplace_back();
+          item.draw = draw;
+          item.sample = static_cast<int32_t>(i);
+          item.advantage = advantages[i];
+          if (!group.reference_logp.empty()) item.reference_logp = group.reference_logp[i];
+          sampled[{draw, item.sample}] = &s;
+        }
+        trajectories.push_back(std::move(row));
+      }
+    }
+    for (const auto& [name, sum] : sums) plan.stats[name] = sum / std::max(1.0, samples);
+    plan.stats["length"] = length / std::max(1.0, samples);
+    plan.stats["age"] = ages / std::max(1.0, trained);
+    plan.stats["age_max"] = age_max;
+    plan.stats["kept"] = kept;
+    plan.stats["dropped"] = static_cast<int64_t>(batch.groups.size()) - kept;
+  }
+
+  void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
+    context.submit(fmt::format("train batch {}", version_), "trainer",
+                   [this, plan] {
+                     const double begin = clock_.now_s();
+                     plan->result = engine_->train(plan->train);
+                     fault_point("after_optimizer_step");
+                     if (publishes_) make_weights();
+                     plan->seconds = clock_.now_s() - begin;
+                   },
+                   [this, &context, plan] { trained(context, *plan); });
+  }
+
+  static json merged(json stats, const TrainStats& r) {
+    stats["loss"] = r.loss;
+    stats["grad_norm"] = r.grad_norm;
+    stats["lr"] = r.lr;
+    stats["kl"] = r.kl;
+    stats["entropy"] = r.entropy;
+    stats["clip_fraction"] = r.clip_fraction;
+    stats["ratio"] = r.ratio_mean;
+    stats["pair_accuracy"] = r.pair_accuracy;
+    stats["trained_tokens"] = r.trained_tokens;
+    stats["optimizer_steps"] = r.optimizer_steps;
+    stats["logprob_gap_max"] = r.logprob_gap_max;
+    stats["logprob_gap_tokens"] = r.logprob_gap_tokens;
+    return stats;
+  }
+
+  void note_stats(const std::string& text) {
+    const json stats = json::parse(text, nullptr, false);
+    if (!stats.is_object()) return;
+    for (const auto& [name, value] : stats.items())
+      if (value.is_number()) series_[name].push_back(value.get<double>());
+    tokens_trained_ += stats.value("tokens", int64_t{0});
+  }
+
+  void trained(RoleContext& context, const Plan& plan) {
+    if (plan.batch) context.release(batch_edge_);
+    if (plan.chunk) context.release(example_edge_);
+    const std::string stats = merged(plan.stats, plan.result).dump();
+    context.store().set_batch_stats(context.stage_id(), version_, stats);
+    note_stats(stats);
+    version_ = engine_->version();
+    busy_ = false;
+    publish(context, false);
+    fault_point("after_publish");
+    context.progress(progress_line(plan));
+    if (reached()) return end(context);
+    wait_for_batch(context);
+    const double now = clock_.now_s();
+    if (now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
+      last_snapshot_s_ = now;
+      return snapshot(context);
+    }
+    pump(context);
+  }
+
+  std::string progress_line(const Plan& plan) const {
+    const int64_t limit = batches_planned_ > 0 ? batches_planned_ : until_->batch_limit();
+    std::string line = fmt::format("batch {}{}", version_, limit > 0 ? fmt::format("/{}", limit) : "");
+    if (plan.batch)
+      line += fmt::format("  reward {:.3f}  accuracy {:.3f}  format {:.3f}  age {:.1f}", plan.stats.value("reward", 0.0),
+                          plan.stats.value("accuracy", 0.0), plan.stats.value("format", 0.0), plan.stats.value("age", 0.0));
+    else
+      line += fmt::format("  loss {:.4f}", plan.result.loss);
+    if (stride_ == 2) line += fmt::format("  pairs right {:.3f}", plan.result.pair_accuracy);
+    if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
+    return line;
+  }
+
+  // ---- versions
+
+  // On the executor: the weights of the current version, and the way there from the one before.
+  void make_weights() {
+    auto next = engine_->weights();
+    auto message = std::make_shared<WeightsMessage>();
+    message->version = engine_->version();
+    message->delta = encode_delta(published_.get(), published_version_, *next, message->version);
+    message->weights = next;
+    published_ = next;
+    published_version_ = message->version;
+    message_ = std::move(message);
+  }
+
+  void publish(RoleContext& context, bool final) {
+    const auto edges = context.outputs("weights");
+    publishes_ = false;
+    for (int e : edges) {
+      const NodePlan& to = context.graph().nodes[context.graph().edges[e].to];
+      if (to.role == "generator") publishes_ = true;
+    }
+    if (!message_) return;
+    for (int e : edges) {
+      const EdgePlan& edge = context.graph().edges[e];
+      const std::string& role = context.graph().nodes[edge.to].role;
+      if (role == "generator" && !final && message_->version != sent_version_) context.send(e, message_);
+      const int64_t every = edge.attrs.integer("every");
+      if (role == "reference" && !final && every > 0 && version_ > 0 && version_ % every == 0) context.send(e, message_);
+      if (role == "evaluator" && final) {
+        auto last = std::make_shared<WeightsMessage>(*message_);
+        last->final = true;
+        context.send(e, last);
+      }
+    }
+    if (message_->version != sent_version_)
+      context.store().add_version(context.stage_id(), message_->version, message_->delta.hash.hex(),
+                                  static_cast<int64_t>(message_->delta.bytes.size()), message_->delta.full());
+    sent_version_ = message_->version;
+  }
+
+  void snapshot(RoleContext& context) {
+    busy_ = true;
+    const int64_t version = version_;
+    const std::string file = fmt::format("snapshots/{}-{}.state", stage_, version);
+    context.submit(fmt::format("snapshot version {}", version), "",
+                   [this, file] {
+                     fs::create_directories(env_.run_dir / "snapshots");
+                     engine_->save(env_.run_dir / file);
+                     fault_point("after_snapshot_file");
+                   },
+                   [this, &context, version, file] {
+                     context.submit_io("record snapshot",
+                                       [this, &context, version, file] {
+                                         RunStore& store = context.store();
+                                         store.add_snapshot(context.stage_id(), {version, file});
+                                         for (const SnapshotRow& old : store.snapshots(context.stage_id())) {
+                                           if (old.version >= version) continue;
+                                           store.remove_snapshot(context.stage_id(), old.version);
+                                           fs::remove(env_.run_dir / old.file);
+                                         }
+                                       },
+                                       [this, &context] {
+                                         busy_ = false;
+                                         pump(context);
+                                       });
+                   });
+  }
+
+  // ---- the end of the stage
+
+  void end(RoleContext& context) {
+    ending_ = true;
+    context.wait_over("batch");
+    context.submit("write the checkpoint", "",
+                   [this, &context] {
+                     make_weights();
+                     const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
+                     const fs::path dir = checkpoint_dir(env_, stage_);
+                     fs::create_directories(dir.parent_path());
+                     save_model_dir(dir, engine_->masters(), tokenizer->json());
+                     hash_ = engine_->masters_hash().hex();
+                   },
+                   [this, &context] {
+                     context.submit_io("record the checkpoint",
+                                       [this, &context] {
+                                         context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_);
+                                       },
+                                       [this, &context] {
+                                         publish(context, /*final=*/true);
+                                         dynamic_cast<StageControl&>(context).end_stage();
+                                         context.finish();
+                                       });
+                   });
+  }
+
+  RunEnv env_;
+  SystemClock clock_;
+  std::string stage_, hash_;
+  std::optional<Until> until_;
+  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0, sent_version_ = -1;
+  int batch_edge_ = -1, example_edge_ = -1;
+  bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
+       done_before_ = false;
+  std::atomic<bool> publishes_{false};
+  double last_snapshot_s_ = 0;
+  std::map<int, int> open_inputs_;                       // example edges that have not said `last`
+  std::map<int, std::vector<Sequence>> live_;
+  std::vector<Sequence> set_;                            // epochs: everything
+  int64_t epoch_ = -1;
+  std::vector<int64_t> order_;
+  std::deque<std::shared_ptr<const BatchMessage>> batches_;
+  std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
+  std::map<std::string, std::vector<double>> series_;   // metrics of committed batches, for `until`
+
+  // Touched by jobs only while one is running.
+  std::unique_ptr<TrainerEngine> engine_;
+  std::shared_ptr<const WeightSet> published_;
+  int64_t published_version_ = -1;
+  std::shared_ptr<const WeightsMessage> message_;
+};
+
+}  // namespace
+
+std::unique_ptr<Role> make_trainer_role(const RunEnv& env) { return std::make_unique<TrainerRole>(env); }
+
+}  // namespace r1

@@ -1,0 +1,115 @@
+#include "actors/training_plan.h"
+
+#include <cmath>
+
+namespace r1 {
+
+std::vector<std::string> until_metrics(const GraphView& graph, const NodePlan& trainer) {
+  std::vector<std::string> names = {"loss", "grad_norm"};
+  if (trainer.attrs.text("objective") == "grpo")
+    names.insert(names.end(), {"reward", "accuracy", "format", "language", "length", "kl", "entropy"});
+  if (trainer.attrs.text("objective") == "reward_model") names.push_back("pair_accuracy");
+  (void)graph;
+  return names;
+}
+
+Until parse_until(const GraphView& graph, const NodePlan& trainer) {
+  std::string text = trainer.attrs.text("until");
+  if (text.empty() && trainer.attrs.integer("epochs") > 0) text = "epochs(" + trainer.attrs.text("epochs") + ")";
+  if (text.empty())
+    throw bad_input("trainer '" + trainer.id + "' does not say when it ends", trainer.where,
+                    "add until=\"batches(100)\", or epochs=2 for a finite set of examples");
+  const Where where = trainer.attrs.has("until") ? trainer.attrs.where("until") : trainer.where;
+  return Until::parse(text, where, until_metrics(graph, trainer));
+}
+
+TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const NodePlan& node, int64_t batches) {
+  const Attrs& a = node.attrs;
+  TrainerConfig c;
+  const std::string objective = a.text("objective");
+  c.objective = objective == "grpo"           ? Objective::grpo
+                : objective == "pretrain"     ? Objective::pretrain
+                : objective == "reward_model" ? Objective::reward_model
+                                              : Objective::sft;
+  c.optimizer = a.text("optimizer");
+  c.lr = a.number("lr");
+  c.beta1 = a.number("beta1");
+  c.beta2 = a.number("beta2");
+  c.eps = a.number("eps");
+  c.weight_decay = a.number("weight_decay");
+  c.clip_norm = a.number("clip_norm");
+  c.muon_lr = a.number("muon_lr");
+  c.muon_momentum = a.number("muon_momentum");
+  c.muon_weight_decay = a.number("muon_weight_decay");
+  const std::string schedule = a.text("schedule");
+  c.schedule = schedule == "cosine" ? Schedule::cosine : schedule == "linear" ? Schedule::linear : Schedule::constant;
+  c.lr_end = a.number("lr_end");
+  c.warmup_steps = a.integer("warmup");
+  c.mini_batches = a.integer("mini_batches");
+  if (batches == 0) batches = parse_until(graph, node).batch_limit();
+  c.total_steps = batches * c.mini_batches;
+  c.micro_batch_tokens = a.integer("micro_batch_tokens");
+  c.clip_low = a.number("clip_low");
+  c.clip_high = a.number("clip_high");
+  c.kl = a.number("kl");
+  c.loss_mean = a.text("loss_mean") == "token" ? LossMean::token : LossMean::sequence;
+  c.decoupled = a.flag("decoupled");
+  c.behave_cap = a.number("behave_cap");
+  c.score_l2 = a.number("score_l2");
+  c.precision = env.precision;
+  if (const NodePlan* generator = stage_node(graph, node.stage, "generator")) c.temperature = generator->attrs.number("temperature");
+  return c;
+}
+
+std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& trainer) {
+  auto weights = load_start_weights(env, graph, trainer, DType::f32);
+  if (trainer.attrs.text("objective") == "reward_model" && !weights->config().scalar_head)
+    weights = with_scalar_head(*weights, trainer.attrs.text("sees"));
+  return weights;
+}
+
+TrainBatch assemble_batch(const BatchContent& content, const std::function<Sequence(int64_t, int32_t)>& trajectories) {
+  TrainBatch batch;
+  batch.sequences.reserve(content.items.size());
+  for (const auto& item : content.items) {
+    Sequence s = item.draw >= 0 ? trajectories(item.draw, item.sample) : item.inline_sequence;
+    s.advantage = item.advantage;
+    s.reference_logp = item.reference_logp;
+    batch.sequences.push_back(std::move(s));
+  }
+  return batch;
+}
+
+TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version) {
+  const BatchContent content = decode_batch(store.batch(stage, version).payload);
+  int64_t draw_at_hand = -1;
+  std::vector<TrajectoryRow> rows;
+  return assemble_batch(content, [&](int64_t draw, int32_t sample) {
+    if (draw != draw_at_hand) rows = store.trajectories(stage, draw), draw_at_hand = draw;
+    for (const TrajectoryRow& row : rows)
+      if (row.sample == sample) return decode_sequence(row.payload);
+    throw failure("the run store lacks sample " + std::to_string(sample) + " of draw " + std::to_string(draw));
+  });
+}
+
+std::vector<float> group_advantages(const std::vector<double>& rewards) {
+  const auto n = static_cast<double>(rewards.size());
+  double mean = 0, squares = 0;
+  for (double r : rewards) mean += r / n;
+  for (double r : rewards) squares += (r - mean) * (r - mean);
+  std::vector<float> a(rewards.size(), 0.f);
+  if (rewards.size() < 2 || squares == 0) return a;
+  const double deviation = std::sqrt(squares / (n - 1));
+  for (size_t i = 0; i < rewards.size(); ++i) a[i] = static_cast<float>((rewards[i] - mean) / (deviation + 1e-4));
+  return a;
+}
+
+void remember_batches(RunStore& store, const std::string& stage, int64_t batches) {
+  store.set_meta("batches/" + stage, std::to_string(batches));
+}
+int64_t remembered_batches(const RunStore& store, const std::string& stage) {
+  const auto text = store.meta("batches/" + stage);
+  return text ? std::stoll(*text) : 0;
+}
+
+}  // namespace r1

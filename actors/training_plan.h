@@ -1,0 +1,40 @@
+// What a trainer node means for its engine: configuration, start weights, batches as they stand in the run store.
+// The trainer role and `r1-run --replay` share it, so that a replayed update is the update.
+// Thread rule: pure functions but for reading files and the run store.
+#pragma once
+
+#include <memory>
+
+#include "actors/codec.h"
+#include "actors/messages.h"
+#include "actors/run_env.h"
+#include "models/training/trainer_engine.h"
+#include "runtime/store/run_store.h"
+#include "runtime/until.h"
+
+namespace r1 {
+
+// Metric names that `until` may name for this trainer.
+std::vector<std::string> until_metrics(const GraphView&, const NodePlan& trainer);
+Until parse_until(const GraphView&, const NodePlan& trainer);
+
+// `batches`: how many the stage will have (for the learning rate's schedule); 0 when only `until` knows.
+TrainerConfig trainer_config(const RunEnv&, const GraphView&, const NodePlan& trainer, int64_t batches);
+
+// f32 weights that the stage's first version has; reward models get their scalar head here.
+std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv&, const GraphView&, const NodePlan& trainer);
+
+// The batch as the engine takes it: item by item, tokens from `trajectories(draw, sample)` or inline.
+TrainBatch assemble_batch(const BatchContent& content,
+                          const std::function<Sequence(int64_t draw, int32_t sample)>& trajectories);
+// The same from the run store.
+TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version);
+
+// Group-normalised advantages (r - mean) / (sample std + 1e-4); facts B. Zeros when all rewards are equal.
+std::vector<float> group_advantages(const std::vector<double>& rewards);
+
+// How many batches a stage of examples will have, kept in the run store so that a replay has the same schedule.
+void remember_batches(RunStore& store, const std::string& stage, int64_t batches);
+int64_t remembered_batches(const RunStore& store, const std::string& stage);
+
+}  // namespace r1

@@ -1,0 +1,152 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention_backward.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target:
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/threads.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace r1::cpu {
+namespace HWY_NAMESPACE {
+
+// out[i][c] += sum_k weight[i * wi + k * wk] x[k][c]  for i < I, k < K in order, c < width (a multiple of 16).
+template <int I>
+HWY_INLINE void add_products(float* out, int64_t out_stride, const float* weight, int64_t wi, int64_t wk, const float* x,
+                             int64_t x_stride, int K, int64_t width) {
+  const auto columns = [&](int64_t c, auto wide) HWY_ATTR {
+    constexpr int kParts2 = wide ? 2 : 1;
+    F16 a[I][kParts2];
+    for (int i = 0; i < I; ++i)
+      for (int p = 0; p < kParts2; ++p) a[i][p] = load16(out + i * out_stride + c + 16 * p);
+    for (int k = 0; k < K; ++k) {
+      F16 xk[kParts2];
+      for (int p = 0; p < kParts2; ++p) xk[p] = load16(x + k * x_stride + c + 16 * p);
+      for (int i = 0; i < I; ++i)
+        for (int p = 0; p < kParts2; ++p) a[i][p] = fma16(set16(weight[i * wi + k * wk]), xk[p], a[i][p]);
+    }
+    for (int i = 0; i < I; ++i)
+      for (int p = 0; p < kParts2; ++p) store16(out + i * out_stride + c + 16 * p, a[i][p]);
+  };
+  int64_t c = 0;
+  for (; c + 32 <= width; c += 32) columns(c, std::true_type{});
+  if (c < width) columns(c, std::false_type{});
+}
+
+// R rows of x [R][x_stride] times a transposed block [D][16].
+template <int R>
+HWY_INLINE void row_products(const float* x, int64_t x_stride, const float* block, int64_t D, F16* s) {
+  for (int r = 0; r < R; ++r) s[r] = zero16();
+  for (int64_t d = 0; d < D; ++d) {
+    const F16 b = load16(block + d * 16);
+    for (int r = 0; r < R; ++r) s[r] = fma16(set16(x[r * x_stride + d]), b, s[r]);
+  }
+}
+
+// All of one sequence and key head. With p = exp(s - lse), delta = sum_d o do:
+//   dv[j] = sum_t p do[t],  ds = p (do v - delta) scale,  dq[t] = sum_j ds k[j],  dk[j] = sum_t ds q[t].
+// Source: Dao et al. 2022, algorithm 4.
+template <class E>
+void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+  const Rows<const E> q(op.q), k(op.k), v(op.v), o(op.o), d_o(op.d_o);
+  const Rows<E> dq(op.dq), dk(op.dk), dv(op.dv);
+  const float* const lse = data_as<const float>(op.lse);
+  const int64_t Hq = q.heads, group = q.heads / k.heads;
+  const int64_t D = op.q.shape[2], Dv = op.v.shape[2], Dp = (D + 15) / 16 * 16, Dvp = (Dv + 15) / 16 * 16;
+  const int64_t blocks = (length + 15) / 16, padded = blocks * 16;
+  constexpr int R = kQueryRows;
+
+  float* const k_rows = scratch<float>(ScratchSlot::a, padded * (D + Dv + 2 * (Dp + Dvp)) + R * (2 * Dp + 2 * Dvp));
+  float* const v_rows = k_rows + padded * Dp;
+  float* const dk_rows = v_rows + padded * Dvp;
+  float* const dv_rows = dk_rows + padded * Dp;
+  float* const k_blocks = dv_rows + padded * Dvp;
+  float* const v_blocks = k_blocks + padded * D;
+  float* const q_rows = v_blocks + padded * Dv;
+  float* const do_rows = q_rows + R * Dp;
+  float* const dq_rows = do_rows + R * Dvp;
+  float* const o_row = dq_rows + R * Dp;
+  widen_rows(k(first, key_head), k.stride0, length, D, k_rows, Dp);
+  widen_rows(v(first, key_head), v.stride0, length, Dv, v_rows, Dvp);
+  transpose_blocks(k_rows, Dp, length, D, k_blocks);
+  transpose_blocks(v_rows, Dvp, length, Dv, v_blocks);
+  std::memset(k_rows + length * Dp, 0, static_cast<size_t>((padded - length) * Dp) * sizeof(float));
+  std::memset(dk_rows, 0, static_cast<size_t>(padded * (Dp + Dvp)) * sizeof(float));
+
+  const F16 scale = set16(op.scale);
+  for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
+    for (int64_t t0 = 0; t0 < length; t0 += R) {
+      const int64_t rows = std::min<int64_t>(R, length - t0), last_block = t0 / 16;
+      widen_rows(q(first + t0, h), q.stride0, rows, D, q_rows, Dp);
+      widen_rows(d_o(first + t0, h), d_o.stride0, rows, Dv, do_rows, Dvp);
+      std::memset(q_rows + rows * Dp, 0, static_cast<size_t>((R - rows) * Dp) * sizeof(float));
+      std::memset(do_rows + rows * Dvp, 0, static_cast<size_t>((R - rows) * Dvp) * sizeof(float));
+      std::memset(dq_rows, 0, static_cast<size_t>(R * Dp) * sizeof(float));
+      float delta[R] = {}, row_lse[R] = {};
+      for (int64_t r = 0; r < rows; ++r) {
+        widen_rows(o(first + t0 + r, h), 0, 1, Dv, o_row, Dvp);
+        F16 s = zero16();
+        for (int64_t d = 0; d < Dvp; d += 16) s = fma16(load16(o_row + d), load16(do_rows + r * Dvp + d), s);
+        delta[r] = sum16(s);
+        row_lse[r] = lse[(first + t0 + r) * Hq + h];
+      }
+      for (int64_t b = 0; b <= last_block; ++b) {
+        F16 s[R], dp[R];
+        row_products<R>(q_rows, Dp, k_blocks + b * 16 * D, D, s);
+        row_products<R>(do_rows, Dvp, v_blocks + b * 16 * Dv, Dv, dp);
+        alignas(64) float p[R * 16], ds[R * 16];
+        for (int64_t r = 0; r < R; ++r) {
+          const int64_t live = r < rows ? std::min<int64_t>(t0 + r - b * 16 + 1, 16) : 0;
+          F16 e = exp16(s[r] * scale - set16(row_lse[r]));
+          if (live < 16) e = select16(first16(live), e, zero16());
+          store16(p + r * 16, e);
+          store16(ds + r * 16, e * (dp[r] - set16(delta[r])) * scale);
+        }
+        add_products<R>(dq_rows, Dp, ds, 16, 1, k_rows + b * 16 * Dp, Dp, 16, Dp);
+        for (int64_t j = 0; j < 16; j += R) {
+          add_products<R>(dk_rows + (b * 16 + j) * Dp, Dp, ds + j, 1, 16, q_rows, Dp, R, Dp);
+          add_products<R>(dv_rows + (b * 16 + j) * Dvp, Dvp, p + j, 1, 16, do_rows, Dvp, R, Dvp);
+        }
+      }
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t d = 0; d < D; d += 16) store16(dq(first + t0 + r, h) + d, load16(dq_rows + r * Dp + d), D - d);
+    }
+  }
+  for (int64_t t = 0; t < length; ++t) {
+    for (int64_t d = 0; d < D; d += 16) store16(dk(first + t, key_head) + d, load16(dk_rows + t * Dp + d), D - d);
+    for (int64_t d = 0; d < Dv; d += 16) store16(dv(first + t, key_head) + d, load16(dv_rows + t * Dvp + d), Dv - d);
+  }
+}
+
+void attention_packed_backward(Context& context, const AttentionPackedBackward& op) {
+  const int32_t* const offsets = data_as<const int32_t>(op.offsets);
+  const int64_t Hk = op.k.shape[1], sequences = op.offsets.shape[0] - 1;
+  if (sequences < 1) return;
+  double pairs = 0;
+  for (int64_t s = 0; s < sequences; ++s) {
+    const double length = offsets[s + 1] - offsets[s];
+    pairs += length * (length + 15) / 2;
+  }
+  const double ns = pairs * static_cast<double>(op.q.shape[1]) * (0.04 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
+  for_tiles(context, sequences * Hk, static_cast<int64_t>(ns / static_cast<double>(sequences * Hk)), [&](int64_t i) HWY_ATTR {
+    const int64_t s = i / Hk, first = offsets[s], length = offsets[s + 1] - first;
+    if (length == 0) return;
+    op.q.dtype == DType::f32 ? backward_of<float>(op, first, length, i % Hk) : backward_of<uint16_t>(op, first, length, i % Hk);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace r1::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace r1::cpu {
+HWY_EXPORT(attention_packed_backward);
+void attention_packed_backward(Context& context, const AttentionPackedBackward& op) {
+  HWY_DYNAMIC_DISPATCH(attention_packed_backward)(context, op);
+}
+}  // namespace r1::cpu
+#endif

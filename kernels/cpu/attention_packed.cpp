@@ -1,0 +1,102 @@
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/attention_packed.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target:
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/threads.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace r1::cpu {
+namespace HWY_NAMESPACE {
+
+// Query rows of one task. Each task widens and transposes its keys again, which costs 1/256 of what it does with them.
+inline constexpr int64_t kQueryChunk = 256;
+
+struct PackedTask {
+  int64_t first, begin, end;  // rows: the sequence's first, the chunk's
+  int64_t key_head;
+};
+
+template <class E>
+void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
+  const Rows<const E> q(op.q), k(op.k), v(op.v);
+  const Rows<E> o(op.o);
+  float* const lse = op.lse ? data_as<float>(op.lse) : nullptr;
+  const int64_t Hq = q.heads, group = q.heads / k.heads;
+  const int64_t D = op.q.shape[2], Dv = op.v.shape[2], Dp = (D + 15) / 16 * 16, Dvp = (Dv + 15) / 16 * 16;
+  const int64_t keys = task.end - task.first, blocks = (keys + 15) / 16;
+  constexpr int R = kQueryRows;
+
+  float* const k_blocks = scratch<float>(ScratchSlot::a, blocks * 16 * (D + Dp + Dvp) + R * (Dp + Dvp));
+  float* const k_rows = k_blocks + blocks * 16 * D;
+  float* const v_rows = k_rows + blocks * 16 * Dp;
+  float* const q_rows = v_rows + blocks * 16 * Dvp;
+  float* const acc = q_rows + R * Dp;
+  widen_rows(k(task.first, task.key_head), k.stride0, keys, D, k_rows, Dp);
+  transpose_blocks(k_rows, Dp, keys, D, k_blocks);
+  widen_rows(v(task.first, task.key_head), v.stride0, keys, Dv, v_rows, Dvp);
+
+  for (int64_t h = task.key_head * group; h < (task.key_head + 1) * group; ++h) {
+    // Row tiles start at multiples of R within the sequence, so all rows of a tile end in the same block of keys.
+    for (int64_t t = task.begin; t < task.end; t += R) {
+      const int64_t rows = std::min<int64_t>(R, task.end - t);
+      widen_rows(q(t, h), q.stride0, rows, D, q_rows, Dp);
+      for (int64_t r = rows; r < R; ++r) std::memcpy(q_rows + r * Dp, q_rows, static_cast<size_t>(Dp) * sizeof(float));
+      const int64_t position = t - task.first, last_block = position / 16;
+      int live[R], all[R];
+      for (int64_t r = 0; r < R; ++r) {
+        live[r] = static_cast<int>(position + std::min(r, rows - 1) - last_block * 16 + 1);
+        all[r] = 16;
+      }
+      Softmax<R> state;
+      state.start(acc, Dvp);
+      for (int64_t b = 0; b <= last_block; ++b) {
+        const float* kb[R];
+        const float* vb[R];
+        for (int r = 0; r < R; ++r) {
+          kb[r] = k_blocks + b * 16 * D;
+          vb[r] = v_rows + b * 16 * Dvp;
+        }
+        attend_block<R, true>(q_rows, Dp, D, kb, vb, Dvp, Dvp, b < last_block ? all : live, op.scale, state, acc, Dvp);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        const float l = finish_row(state, static_cast<int>(r), acc + r * Dvp, Dv, o(t + r, h));
+        if (lse) lse[(t + r) * Hq + h] = l;
+      }
+    }
+  }
+}
+
+void attention_packed(Context& context, const AttentionPacked& op) {
+  const int32_t* const offsets = data_as<const int32_t>(op.offsets);
+  std::vector<PackedTask> tasks;
+  double pairs = 0;
+  for (int64_t s = 0; s + 1 < op.offsets.shape[0]; ++s) {
+    const double length = offsets[s + 1] - offsets[s];
+    pairs += length * (length + 15) / 2;
+    for (int64_t h = 0; h < op.k.shape[1]; ++h)
+      for (int64_t t = offsets[s]; t < offsets[s + 1]; t += kQueryChunk)
+        tasks.push_back({offsets[s], t, std::min<int64_t>(t + kQueryChunk, offsets[s + 1]), h});
+  }
+  if (tasks.empty()) return;
+  const double ns = pairs * static_cast<double>(op.q.shape[1]) * (0.015 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
+  for_tiles(context, static_cast<int64_t>(tasks.size()), static_cast<int64_t>(ns / static_cast<double>(tasks.size())),
+            [&](int64_t i) HWY_ATTR {
+              op.q.dtype == DType::f32 ? attend_chunk<float>(op, tasks[i]) : attend_chunk<uint16_t>(op, tasks[i]);
+            });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace r1::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace r1::cpu {
+HWY_EXPORT(attention_packed);
+void attention_packed(Context& context, const AttentionPacked& op) { HWY_DYNAMIC_DISPATCH(attention_packed)(context, op); }
+}  // namespace r1::cpu
+#endif

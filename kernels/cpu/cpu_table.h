@@ -1,0 +1,17 @@
+// The CPU's kernels: oneDNN for matmul, Highway for the rest, oneTBB for threads. The device around them is kernels/host_device.h.
+// Thread rule: pure functions.
+#pragma once
+
+#include <string>
+
+#include "kernels/ops.h"
+
+namespace r1 {
+
+const OpTable& cpu_op_table();
+// AVX512_BF16 or AMX-BF16, and a oneDNN that uses them.
+bool cpu_has_fast_bf16();
+// "cpu AVX3, Highway 1.0.3, oneDNN 2.6.3 avx512_core_amx, bf16 hardware"
+std::string cpu_fingerprint();
+
+}  // namespace r1

@@ -1,0 +1,236 @@
+// Linear layers on a fixed grid of tiles. Every output row has the same bits whatever the number of rows, their strides and threads.
+//
+// f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides (and, on AVX2,
+// for other numbers of rows). bf16 rows go through oneDNN, which keeps its bits only while a sum over k is one block: so k is cut into
+// slices of at most 512, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the f32 way.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/kernels.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/threads.h"
+
+namespace r1::cpu {
+namespace {
+
+// Rows of a tile: beyond 256 the repacking of weights in oneDNN is below 5 percent. Columns: 512 x K of bf16 weights stay in a 2 MiB L2.
+constexpr int64_t kRowTile = 256;
+constexpr int64_t kColumnTile = 512;
+constexpr int64_t kMinColumns = 32;
+constexpr int64_t kDepthSlice = 512;
+constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
+// Tiles of dw: rows, and tokens summed by one call.
+constexpr int64_t kWeightRowTile = 256;
+constexpr int64_t kTokenTile = 256;
+
+struct Matrix {
+  std::byte* data = nullptr;
+  DType dtype = DType::f32;
+  int64_t rows = 0, cols = 0, ld = 0;
+  std::byte* at(int64_t row, int64_t col) const { return data + (row * ld + col) * static_cast<int64_t>(dtype_size(dtype)); }
+};
+
+Matrix matrix(const View& v) {
+  // A single row may carry any stride.
+  return {v.data, v.dtype, v.shape[0], v.shape[1], std::max(v.shape[0] == 1 ? v.shape[1] : v.stride[0], v.shape[1])};
+}
+
+void copy_matrix(const Matrix& from, const Matrix& to, int64_t rows) {
+  const size_t bytes = static_cast<size_t>(from.cols) * dtype_size(from.dtype);
+  for (int64_t r = 0; r < rows; ++r) std::memcpy(to.at(r, 0), from.at(r, 0), bytes);
+}
+
+// A view of scratch memory of this thread, its rows from `used` on set to zero.
+Matrix padded(std::byte* memory, DType t, int64_t rows, int64_t cols, int64_t used) {
+  Matrix m{memory, t, rows, cols, cols};
+  std::memset(m.at(used, 0), 0, static_cast<size_t>((rows - used) * cols) * dtype_size(t));
+  return m;
+}
+
+// `m` as type t: itself, or a converted copy in the arena.
+Matrix as_type(Context& context, const Matrix& m, DType t) {
+  if (m.dtype == t) return m;
+  Matrix to{context.arena.alloc(t, {m.rows, m.cols}).data, t, m.rows, m.cols, m.cols};
+  for_rows(context, m.rows, 64, 0.2 * static_cast<double>(m.cols), [&](int64_t begin, int64_t end) {
+    convert_rows(m.at(begin, 0), m.dtype, m.ld, to.at(begin, 0), t, to.ld, end - begin, m.cols);
+  });
+  return to;
+}
+
+double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : 0.003; }
+
+// Tiles of at most kColumnTile columns, the last up to kMinColumns - 1 wider, so that none is narrower than that (if N is not).
+int64_t count_column_tiles(int64_t N) { return std::max<int64_t>(N - kMinColumns, 0) / kColumnTile + 1; }
+
+// A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or f32.
+struct Product {
+  Matrix a, b;
+  bool trans_b;
+  const std::byte* bias;  // [N] or null
+  Matrix c;
+  bool accumulate;
+};
+
+void f32_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
+  const auto f32 = [](const std::byte* p) { return reinterpret_cast<const float*>(p); };
+  f32_matmul({.a = f32(x.a.at(m0, 0)),
+              .lda = x.a.ld,
+              .b = f32(x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0)),
+              .ldb = x.b.ld,
+              .trans_b = x.trans_b,
+              .bias = x.bias ? f32(x.bias) + n0 : nullptr,
+              .c = reinterpret_cast<float*>(x.c.at(m0, n0)),
+              .ldc = x.c.ld,
+              .m = m,
+              .n = n,
+              .k = x.a.cols,
+              .accumulate = x.accumulate});
+}
+
+// The rows of one bf16 tile, whose number is a multiple of kRowUnit: c: their output, with leading dimension c.ld.
+void bf16_rows(const Product& x, const Matrix& a, int64_t n0, const Matrix& c) {
+  const int64_t K = a.cols, slices = (K + kDepthSlice - 1) / kDepthSlice;
+  const int64_t step = (K / slices + 31) / 32 * 32;
+  const std::byte* const bias = x.bias ? x.bias + n0 * 2 : nullptr;
+  MatmulShape shape{.m = static_cast<int32_t>(a.rows),
+                    .n = static_cast<int32_t>(c.cols),
+                    .k = static_cast<int32_t>(K),
+                    .lda = static_cast<int32_t>(a.ld),
+                    .ldb = static_cast<int32_t>(x.b.ld),
+                    .ldc = static_cast<int32_t>(c.ld),
+                    .in = DType::bf16,
+                    .out = c.dtype,
+                    .trans_b = x.trans_b,
+                    .accumulate = x.accumulate,
+                    .bias = bias != nullptr};
+  if (slices == 1) return matmul(shape, a.data, x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0), bias, c.data);
+  float* const sums = scratch<float>(ScratchSlot::sums, a.rows * c.cols);
+  shape.ldc = shape.n;
+  shape.out = DType::f32;
+  shape.bias = false;
+  for (int64_t k0 = 0; k0 < K; k0 += step) {
+    shape.k = static_cast<int32_t>(std::min(step, K - k0));
+    shape.accumulate = k0 > 0;
+    matmul(shape, a.at(0, k0), x.trans_b ? x.b.at(n0, k0) : x.b.at(k0, n0), nullptr, sums);
+  }
+  finish_sums(sums, c.cols, reinterpret_cast<const uint16_t*>(bias), c.data, c.dtype, c.ld, a.rows, c.cols, x.accumulate);
+}
+
+void bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
+  const int64_t K = x.a.cols, whole = m / kRowUnit * kRowUnit, rest = m - whole;
+  if (whole > 0) bf16_rows(x, {x.a.at(m0, 0), x.a.dtype, whole, K, x.a.ld}, n0, {x.c.at(m0, n0), x.c.dtype, whole, n, x.c.ld});
+  if (rest == 0) return;
+  const Matrix from{x.a.at(m0 + whole, 0), x.a.dtype, rest, K, x.a.ld}, to{x.c.at(m0 + whole, n0), x.c.dtype, rest, n, x.c.ld};
+  const Matrix a = padded(scratch<std::byte>(ScratchSlot::a, kRowUnit * K * 4), x.a.dtype, kRowUnit, K, rest);
+  const Matrix c = padded(scratch<std::byte>(ScratchSlot::b, kRowUnit * n * 4), x.c.dtype, kRowUnit, n, rest);
+  copy_matrix(from, a, rest);
+  if (x.accumulate) copy_matrix(to, c, rest);
+  bf16_rows(x, a, n0, c);
+  copy_matrix(c, to, rest);
+}
+
+void run_product(Context& context, const Product& x) {
+  const int64_t M = x.c.rows, N = x.c.cols, K = x.a.cols;
+  const int64_t row_tiles = (M + kRowTile - 1) / kRowTile, column_tiles = count_column_tiles(N);
+  const double tile_madds = static_cast<double>(std::min(kRowTile, M) * (N / column_tiles) * K);
+  for_tiles(context, row_tiles * column_tiles, static_cast<int64_t>(ns_per_madd(x.a.dtype) * tile_madds), [&](int64_t tile) {
+    const int64_t m0 = tile % row_tiles * kRowTile, n0 = tile / row_tiles * kColumnTile;
+    const int64_t m = std::min(kRowTile, M - m0), n = tile / row_tiles + 1 == column_tiles ? N - n0 : kColumnTile;
+    x.a.dtype == DType::f32 ? f32_tile(x, m0, m, n0, n) : bf16_tile(x, m0, m, n0, n);
+  });
+}
+
+// The type in which a product of depth K and N columns of type t is computed on this machine.
+DType product_type(DType t, int64_t K, int64_t N) {
+  return t == DType::bf16 && has_bf16_matmul() && N >= kMinColumns && K >= kRowUnit ? DType::bf16 : DType::f32;
+}
+
+// Where a matmul of type `in` may write directly: c itself, or f32 rows in the arena.
+Matrix matmul_output(Context& context, const Matrix& c, DType in, bool accumulate) {
+  if (in == c.dtype || c.dtype == DType::f32) return c;
+  if (accumulate) return as_type(context, c, DType::f32);
+  return {context.arena.alloc(DType::f32, {c.rows, c.cols}).data, DType::f32, c.rows, c.cols, c.cols};
+}
+
+void finish_output(Context& context, const Matrix& from, const Matrix& to) {
+  if (from.data == to.data) return;
+  for_rows(context, to.rows, 64, 0.2 * static_cast<double>(to.cols), [&](int64_t begin, int64_t end) {
+    convert_rows(from.at(begin, 0), from.dtype, from.ld, to.at(begin, 0), to.dtype, to.ld, end - begin, to.cols);
+  });
+}
+
+// c = a b (+ c) + bias in whatever types they come.
+void convert_and_run(Context& context, const Matrix& a, const Matrix& b, bool trans_b, const View& bias, const Matrix& c, bool accumulate) {
+  const auto mark = context.arena.mark();
+  const DType in = product_type(b.dtype, a.cols, c.cols);
+  Product x{as_type(context, a, in), as_type(context, b, in), trans_b, nullptr, matmul_output(context, c, in, accumulate), accumulate};
+  if (bias) x.bias = as_type(context, {bias.data, bias.dtype, 1, bias.shape[0], bias.shape[0]}, in).data;
+  run_product(context, x);
+  finish_output(context, x.c, c);
+  context.arena.release(mark);
+}
+
+}  // namespace
+
+void linear(Context& context, const Linear& op) {
+  convert_and_run(context, matrix(op.x), matrix(op.w), true, op.bias, matrix(op.y), false);
+}
+
+void linear_backward_input(Context& context, const LinearBackwardInput& op) {
+  convert_and_run(context, matrix(op.dy), matrix(op.w), false, {}, matrix(op.dx), op.accumulate);
+}
+
+void linear_backward_weight(Context& context, const LinearBackwardWeight& op) {
+  const auto mark = context.arena.mark();
+  const DType in = op.x.dtype == DType::bf16 && has_bf16_matmul() ? DType::bf16 : DType::f32;
+  if (op.db) add_column_sums(context, op.dy, op.db);
+  const Matrix dy = as_type(context, matrix(op.dy), in), x = as_type(context, matrix(op.x), in), dw = matrix(op.dw);
+  const int64_t T = dy.rows, N = dw.rows, K = dw.cols;
+  const int64_t row_tiles = (N + kWeightRowTile - 1) / kWeightRowTile, column_tiles = (K + kColumnTile - 1) / kColumnTile;
+  const int64_t tile_madds = std::min(kWeightRowTile, N) * std::min(kColumnTile, K) * T;
+  for_tiles(context, row_tiles * column_tiles, static_cast<int64_t>(ns_per_madd(in) * static_cast<double>(tile_madds)),
+            [&](int64_t tile) {
+    const int64_t n0 = tile % row_tiles * kWeightRowTile, n = std::min(kWeightRowTile, N - n0);
+    const int64_t k0 = tile / row_tiles * kColumnTile, k = std::min(kColumnTile, K - k0);
+    for (int64_t t0 = 0; t0 < T; t0 += kTokenTile) {
+      const int64_t t = std::min(kTokenTile, T - t0);
+      Matrix a{dy.at(t0, n0), in, t, n, dy.ld}, b{x.at(t0, k0), in, t, k, x.ld};
+      if (t < kTokenTile) {
+        // Padding with zeros adds zeros: few primitives serve every T.
+        int64_t bucket = 32;
+        while (bucket < t) bucket *= 2;
+        const Matrix pa = padded(scratch<std::byte>(ScratchSlot::a, bucket * n * 4), in, bucket, n, t);
+        const Matrix pb = padded(scratch<std::byte>(ScratchSlot::b, bucket * k * 4), in, bucket, k, t);
+        copy_matrix(a, pa, t);
+        copy_matrix(b, pb, t);
+        a = pa;
+        b = pb;
+      }
+      const MatmulShape shape{.m = static_cast<int32_t>(n),
+                              .n = static_cast<int32_t>(k),
+                              .k = static_cast<int32_t>(a.rows),
+                              .lda = static_cast<int32_t>(a.ld),
+                              .ldb = static_cast<int32_t>(b.ld),
+                              .ldc = static_cast<int32_t>(dw.ld),
+                              .in = in,
+                              .out = DType::f32,
+                              .trans_a = true,
+                              .accumulate = true};
+      matmul(shape, a.data, b.data, nullptr, dw.at(n0, k0));
+    }
+  });
+  context.arena.release(mark);
+}
+
+void gemm(Context& context, const Gemm& op) {
+  const Matrix a = matrix(op.a), b = matrix(op.b), c = matrix(op.c);
+  const int64_t K = op.trans_a ? a.rows : a.cols;
+  const double ns_per_row = ns_per_madd(DType::f32) * static_cast<double>(c.cols * K);
+  for_rows(context, c.rows, kRowTile, ns_per_row, [&](int64_t begin, int64_t end) {
+    const std::byte* const a0 = op.trans_a ? a.at(0, begin) : a.at(begin, 0);
+    sgemm(op.trans_a, op.trans_b, end - begin, c.cols, K, op.alpha, reinterpret_cast<const float*>(a0), a.ld,
+          reinterpret_cast<const float*>(b.data), b.ld, op.beta, reinterpret_cast<float*>(c.at(begin, 0)), c.ld);
+  });
+}
+
+}  // namespace r1::cpu

@@ -1,0 +1,108 @@
+// Devices: where tensors live and ops run; and the Context that an op runs in.
+//
+// A Device is created once per process and place (open_device("cpu")) and outlives every tensor on it.
+// Thread rule: Device is thread-safe. A Context (with its arena) belongs to one thread at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/tensor.h"
+
+namespace r1 {
+
+struct OpTable;  // kernels/ops.h
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const std::string& name() const = 0;  // "cpu", "reference", "fake", "gpu:0"
+  virtual const OpTable& ops() const = 0;
+
+  // 64-byte aligned. Throws r1::Error (failure) when there is no memory left.
+  virtual std::byte* allocate(size_t bytes) = 0;
+  virtual void free(std::byte* p, size_t bytes) = 0;
+
+  // Host <-> device copies of contiguous bytes; complete on return.
+  virtual void copy_from_host(std::byte* dst, const void* src, size_t bytes) = 0;
+  virtual void copy_to_host(void* dst, const std::byte* src, size_t bytes) = 0;
+
+  // True when bf16 matmuls have hardware dot products here (precision=auto picks bf16 only then).
+  virtual bool has_fast_bf16() const = 0;
+  // What the numeric fingerprint of a run must name: instruction set, library versions.
+  virtual std::string fingerprint() const = 0;
+};
+
+// Bump allocator for the activations of one step. Blocks are kept and reused after reset(); views die at reset().
+class Arena {
+ public:
+  explicit Arena(Device& device) : device_(&device) {}
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  View alloc(DType dtype, std::initializer_list<int64_t> shape);
+  View alloc(DType dtype, const int64_t* shape, int rank);
+
+  struct Mark {
+    size_t block = 0, used = 0;
+  };
+  Mark mark() const { return {block_, used_}; }
+  void release(Mark m) { block_ = m.block, used_ = m.used; }  // everything allocated after the mark dies
+  void reset() { release({}); }
+  size_t high_water_bytes() const { return high_water_; }
+  Device& device() const { return *device_; }
+
+ private:
+  struct Block {
+    std::byte* data;
+    size_t bytes;
+  };
+  Device* device_;
+  std::vector<Block> blocks_;
+  size_t block_ = 0, used_ = 0, high_water_ = 0;
+};
+
+// What every op takes first. Ops may use `arena` for scratch and release it before they return.
+// `parallel`: whether an op may spread over the device's threads (false inside an already parallel loop over micro-batches:
+// the bits are the same either way, because work is cut on a fixed grid).
+struct Context {
+  explicit Context(Device& d) : device(&d), arena(d) {}
+  Device* device;
+  Arena arena;
+  bool parallel = true;
+};
+
+// The bytes of a contiguous view, to and from the host. Sizes are checked.
+void upload(const View& dst, const void* src, size_t bytes);
+void download(const View& src, void* dst, size_t bytes);
+template <class T>
+void upload(const View& dst, const std::vector<T>& src) {
+  upload(dst, src.data(), src.size() * sizeof(T));
+}
+template <class T>
+std::vector<T> download_as(const View& src) {
+  std::vector<T> v(static_cast<size_t>(src.size()));
+  download(src, v.data(), v.size() * sizeof(T));
+  return v;
+}
+Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> shape, const void* host_data);
+
+// Known: "cpu", "reference" (slow, plain loops, f64 accumulation), "fake" (the CPU's kernels behind addresses that trap).
+// "gpu:N" needs the CUDA plugin. Unknown names throw bad_input with a suggestion. The same name gives the same device, which lives
+// until the process ends.
+Device& open_device(const std::string& name);
+
+// Limits CPU ops of *all* threads to `threads` (tests of thread-count independence). 0: all cores.
+void set_cpu_threads(int threads);
+// Runs f(i) for i in [0,n), perhaps on several threads of the CPU's pool; returns when all are done. Exceptions propagate.
+// The caller guarantees that tasks are independent; which thread runs which task is not defined.
+void parallel_tasks(int64_t n, const std::function<void(int64_t)>& f);
+// CPU time spent inside ops and parallel_tasks by all threads since the process started, ns (idle and spinning excluded).
+int64_t compute_cpu_ns();
+
+}  // namespace r1

@@ -1,0 +1,362 @@
+#include "kernels/op_checks.h"
+
+#include <initializer_list>
+#include <string>
+
+#include "base/error.h"
+#include "kernels/op_views.h"
+
+namespace r1 {
+
+namespace {
+
+template <class Op>
+std::string describe(const Op& op) {
+  std::string s = kOpName<Op>;
+  for_each_view(op, [&](const View& v, ViewInfo info) { s += std::string(" ") + info.name + "=" + v.str(); });
+  return s;
+}
+
+template <class Op>
+[[noreturn, gnu::cold, gnu::noinline]] void broken(int line, const char* condition, const Op& op, const char* view = "") {
+  check_failed(__FILE__, line, condition, (*view ? std::string("at ") + view + " of " : std::string()) + describe(op));
+}
+
+#define REQUIRE(condition)              \
+  do {                                  \
+    if (!(condition)) [[unlikely]]      \
+      broken(__LINE__, #condition, op); \
+  } while (0)
+#define REQUIRE_VIEW(condition)                    \
+  do {                                             \
+    if (!(condition)) [[unlikely]]                 \
+      broken(__LINE__, #condition, op, info.name); \
+  } while (0)
+
+bool is(const View& v, DType dtype, std::initializer_list<int64_t> shape) {
+  if (v.dtype != dtype || v.rank != static_cast<int>(shape.size())) return false;
+  int i = 0;
+  for (int64_t n : shape)
+    if (v.shape[i++] != n) return false;
+  return true;
+}
+bool dense(const View& v, DType dtype, std::initializer_list<int64_t> shape) { return is(v, dtype, shape) && v.contiguous(); }
+bool absent_or_dense(const View& v, DType dtype, std::initializer_list<int64_t> shape) { return !v || dense(v, dtype, shape); }
+bool is_float(const View& v) { return v.dtype == DType::f32 || v.dtype == DType::bf16; }
+bool dense_float(const View& v, int rank) { return is_float(v) && v.rank == rank && v.contiguous(); }
+// "f or f32"
+bool is_or_f32(const View& v, DType f) { return v.dtype == f || v.dtype == DType::f32; }
+bool same_shape(const View& a, const View& b) {
+  if (a.rank != b.rank) return false;
+  for (int i = 0; i < a.rank; ++i)
+    if (a.shape[i] != b.shape[i]) return false;
+  return true;
+}
+
+bool same_view(const View& a, const View& b) {
+  if (a.data != b.data || a.dtype != b.dtype || a.rank != b.rank) return false;
+  for (int i = 0; i < a.rank; ++i)
+    if (a.shape[i] != b.shape[i] || (a.shape[i] > 1 && a.stride[i] != b.stride[i])) return false;
+  return true;
+}
+
+// Exact for contiguous views. Strided ones may interleave (columns of one buffer), so there only equal starts are seen.
+bool overlap(const View& a, const View& b) {
+  if (a.size() == 0 || b.size() == 0) return false;
+  if (!a.contiguous() || !b.contiguous()) return a.data == b.data;
+  const int64_t a_bytes = a.size() * static_cast<int64_t>(dtype_size(a.dtype));
+  const int64_t b_bytes = b.size() * static_cast<int64_t>(dtype_size(b.dtype));
+  return a.data < b.data + b_bytes && b.data < a.data + a_bytes;
+}
+
+// What holds for every op.
+template <class Op>
+void check_views(const Context& ctx, const Op& op) {
+  for_each_view(op, [&](const View& v, ViewInfo info) {
+    if (!v) {
+      REQUIRE_VIEW(info.optional);
+      return;
+    }
+    REQUIRE_VIEW(v.device == ctx.device);
+    REQUIRE_VIEW(v.data != nullptr || v.size() == 0);
+    REQUIRE_VIEW(v.rank > 0 && (v.stride[v.rank - 1] == 1 || v.shape[v.rank - 1] <= 1));
+    if (info.use == Use::in) return;
+    const View* written = &v;
+    for_each_view(op, [&](const View& other, ViewInfo) {
+      if (&other == written || !other || !overlap(*written, other)) return;
+      REQUIRE_VIEW((may_alias(op, written, &other) || may_alias(op, &other, written)) && same_view(*written, other));
+    });
+  });
+}
+
+}  // namespace
+
+void check_op(const Context& ctx, const Embedding& op) {
+  check_views(ctx, op);
+  const int64_t t = op.ids.shape[0];
+  REQUIRE(dense(op.ids, DType::i32, {t}));
+  REQUIRE(dense_float(op.table, 2));
+  REQUIRE(dense(op.y, op.table.dtype, {t, op.table.shape[1]}));
+}
+
+void check_op(const Context& ctx, const EmbeddingBackward& op) {
+  check_views(ctx, op);
+  const int64_t t = op.ids.shape[0];
+  REQUIRE(dense(op.ids, DType::i32, {t}));
+  REQUIRE(dense_float(op.dy, 2) && op.dy.shape[0] == t);
+  REQUIRE(dense(op.dtable, DType::f32, {op.dtable.shape[0], op.dy.shape[1]}));
+}
+
+void check_op(const Context& ctx, const Linear& op) {
+  check_views(ctx, op);
+  const int64_t t = op.x.shape[0], k = op.x.shape[1], n = op.w.shape[0];
+  REQUIRE(is_float(op.x) && op.x.rank == 2);
+  REQUIRE(dense(op.w, op.x.dtype, {n, k}));
+  REQUIRE(absent_or_dense(op.bias, op.x.dtype, {n}));
+  REQUIRE(is_or_f32(op.y, op.x.dtype) && is(op.y, op.y.dtype, {t, n}));
+}
+
+void check_op(const Context& ctx, const LinearBackwardInput& op) {
+  check_views(ctx, op);
+  const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
+  REQUIRE(dense_float(op.w, 2));
+  REQUIRE(is_or_f32(op.dy, op.w.dtype) && is(op.dy, op.dy.dtype, {t, n}));
+  REQUIRE(is(op.dx, op.w.dtype, {t, k}));
+}
+
+void check_op(const Context& ctx, const LinearBackwardWeight& op) {
+  check_views(ctx, op);
+  const int64_t t = op.dy.shape[0], n = op.dw.shape[0], k = op.x.shape[1];
+  REQUIRE(is_float(op.x) && is(op.x, op.x.dtype, {t, k}));
+  REQUIRE(is_or_f32(op.dy, op.x.dtype) && is(op.dy, op.dy.dtype, {t, n}));
+  REQUIRE(dense(op.dw, DType::f32, {n, k}));
+  REQUIRE(absent_or_dense(op.db, DType::f32, {n}));
+}
+
+namespace {
+
+// rstd of x: its shape without the last dimension.
+bool is_rstd_of(const View& rstd, const View& x) {
+  if (rstd.dtype != DType::f32 || rstd.rank != x.rank - 1 || !rstd.contiguous()) return false;
+  for (int i = 0; i < rstd.rank; ++i)
+    if (rstd.shape[i] != x.shape[i]) return false;
+  return true;
+}
+
+}  // namespace
+
+void check_op(const Context& ctx, const RmsNorm& op) {
+  check_views(ctx, op);
+  REQUIRE(is_float(op.x) && (op.x.rank == 2 || op.x.rank == 3));
+  REQUIRE(op.y.dtype == op.x.dtype && same_shape(op.y, op.x));
+  REQUIRE(dense(op.w, op.x.dtype, {op.x.shape[op.x.rank - 1]}));
+  REQUIRE(!op.rstd || is_rstd_of(op.rstd, op.x));
+}
+
+void check_op(const Context& ctx, const RmsNormBackward& op) {
+  check_views(ctx, op);
+  REQUIRE(is_float(op.x) && (op.x.rank == 2 || op.x.rank == 3));
+  REQUIRE(op.dy.dtype == op.x.dtype && same_shape(op.dy, op.x));
+  REQUIRE(op.dx.dtype == op.x.dtype && same_shape(op.dx, op.x));
+  REQUIRE(is_rstd_of(op.rstd, op.x));
+  REQUIRE(dense(op.w, op.x.dtype, {op.x.shape[op.x.rank - 1]}));
+  REQUIRE(dense(op.dw, DType::f32, {op.x.shape[op.x.rank - 1]}));
+}
+
+void check_op(const Context& ctx, const Rope& op) {
+  check_views(ctx, op);
+  REQUIRE(is_float(op.x) && op.x.rank == 3);
+  REQUIRE(dense(op.positions, DType::i32, {op.x.shape[0]}));
+  REQUIRE(op.table.rank == 2 && op.table.dtype == DType::f32 && op.table.contiguous());
+  REQUIRE(op.table.shape[1] % 2 == 0 && op.table.shape[1] <= op.x.shape[2]);
+}
+
+void check_op(const Context& ctx, const SwiGlu& op) {
+  check_views(ctx, op);
+  REQUIRE(dense_float(op.gate_up, 2) && op.gate_up.shape[1] % 2 == 0);
+  REQUIRE(dense(op.y, op.gate_up.dtype, {op.gate_up.shape[0], op.gate_up.shape[1] / 2}));
+}
+
+void check_op(const Context& ctx, const SwiGluBackward& op) {
+  check_views(ctx, op);
+  const int64_t t = op.gate_up.shape[0], f2 = op.gate_up.shape[1];
+  REQUIRE(dense_float(op.gate_up, 2) && f2 % 2 == 0);
+  REQUIRE(dense(op.dy, op.gate_up.dtype, {t, f2 / 2}));
+  REQUIRE(dense(op.dgate_up, op.gate_up.dtype, {t, f2}));
+}
+
+void check_op(const Context& ctx, const Add& op) {
+  check_views(ctx, op);
+  REQUIRE(dense_float(op.a, 2));
+  REQUIRE(dense(op.b, op.a.dtype, {op.a.shape[0], op.a.shape[1]}));
+  REQUIRE(dense(op.y, op.a.dtype, {op.a.shape[0], op.a.shape[1]}));
+}
+
+void check_op(const Context& ctx, const GatherRows& op) {
+  check_views(ctx, op);
+  const int64_t n = op.rows.shape[0];
+  REQUIRE(dense_float(op.x, 2));
+  REQUIRE(dense(op.rows, DType::i32, {n}));
+  REQUIRE(dense(op.y, op.x.dtype, {n, op.x.shape[1]}));
+}
+
+void check_op(const Context& ctx, const GatherRowsBackward& op) {
+  check_views(ctx, op);
+  const int64_t n = op.rows.shape[0];
+  REQUIRE(dense_float(op.dx, 2));
+  REQUIRE(dense(op.rows, DType::i32, {n}));
+  REQUIRE(dense(op.dy, op.dx.dtype, {n, op.dx.shape[1]}));
+}
+
+void check_op(const Context& ctx, const AttentionPacked& op) {
+  check_views(ctx, op);
+  const int64_t t = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1], dv = op.v.shape[2];
+  const DType f = op.q.dtype;
+  REQUIRE(is_float(op.q) && op.q.rank == 3);
+  REQUIRE(hk > 0 && hq % hk == 0);
+  REQUIRE(is(op.k, f, {t, hk, d}));
+  REQUIRE(is(op.v, f, {t, hk, dv}));
+  REQUIRE(is(op.o, f, {t, hq, dv}));
+  REQUIRE(absent_or_dense(op.lse, DType::f32, {t, hq}));
+  REQUIRE(op.offsets.shape[0] >= 1 && dense(op.offsets, DType::i32, {op.offsets.shape[0]}));
+}
+
+void check_op(const Context& ctx, const AttentionPackedBackward& op) {
+  check_views(ctx, op);
+  const int64_t t = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1], dv = op.v.shape[2];
+  const DType f = op.q.dtype;
+  REQUIRE(is_float(op.q) && op.q.rank == 3);
+  REQUIRE(hk > 0 && hq % hk == 0);
+  REQUIRE(is(op.k, f, {t, hk, d}) && is(op.dk, f, {t, hk, d}));
+  REQUIRE(is(op.v, f, {t, hk, dv}) && is(op.dv, f, {t, hk, dv}));
+  REQUIRE(is(op.o, f, {t, hq, dv}) && is(op.d_o, f, {t, hq, dv}));
+  REQUIRE(is(op.dq, f, {t, hq, d}));
+  REQUIRE(dense(op.lse, DType::f32, {t, hq}));
+  REQUIRE(op.offsets.shape[0] >= 1 && dense(op.offsets, DType::i32, {op.offsets.shape[0]}));
+}
+
+void check_op(const Context& ctx, const KvWrite& op) {
+  check_views(ctx, op);
+  const int64_t r = op.k.shape[0], hk = op.k.shape[1], d = op.k.shape[2], dv = op.v.shape[2], p = op.k_pages.shape[0];
+  const DType f = op.k.dtype;
+  REQUIRE(is_float(op.k) && op.k.rank == 3);
+  REQUIRE(is(op.v, f, {r, hk, dv}));
+  REQUIRE(dense(op.k_pages, f, {p, hk, d, kKeyBlock}));
+  REQUIRE(dense(op.v_pages, f, {p, hk, kKeyBlock, dv}));
+  REQUIRE(dense(op.page_table, DType::i32, {op.page_table.shape[0], op.page_table.shape[1]}));
+  REQUIRE(dense(op.row_seq, DType::i32, {r}) && dense(op.row_pos, DType::i32, {r}));
+}
+
+void check_op(const Context& ctx, const AttentionPaged& op) {
+  check_views(ctx, op);
+  const int64_t r = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2];
+  const int64_t p = op.k_pages.shape[0], hk = op.k_pages.shape[1], dv = op.v_pages.shape[3];
+  const DType f = op.q.dtype;
+  REQUIRE(is_float(op.q) && op.q.rank == 3);
+  REQUIRE(hk > 0 && hq % hk == 0);
+  REQUIRE(dense(op.k_pages, f, {p, hk, d, kKeyBlock}));
+  REQUIRE(dense(op.v_pages, f, {p, hk, kKeyBlock, dv}));
+  REQUIRE(is(op.o, f, {r, hq, dv}));
+  REQUIRE(dense(op.page_table, DType::i32, {op.page_table.shape[0], op.page_table.shape[1]}));
+  REQUIRE(dense(op.row_seq, DType::i32, {r}) && dense(op.row_pos, DType::i32, {r}));
+}
+
+void check_op(const Context& ctx, const LogProb& op) {
+  check_views(ctx, op);
+  const int64_t t = op.logits.shape[0];
+  REQUIRE(dense_float(op.logits, 2) && op.logits.shape[1] >= 1);
+  REQUIRE(dense(op.targets, DType::i32, {t}));
+  REQUIRE(dense(op.logp, DType::f32, {t}) && dense(op.lse, DType::f32, {t}));
+  REQUIRE(absent_or_dense(op.entropy, DType::f32, {t}));
+  REQUIRE(op.temperature > 0);
+}
+
+void check_op(const Context& ctx, const LogProbBackward& op) {
+  check_views(ctx, op);
+  const int64_t t = op.logits.shape[0];
+  REQUIRE(dense_float(op.logits, 2) && op.logits.shape[1] >= 1);
+  REQUIRE(dense(op.targets, DType::i32, {t}));
+  REQUIRE(dense(op.lse, DType::f32, {t}) && dense(op.dlogp, DType::f32, {t}));
+  REQUIRE(dense(op.dlogits, op.logits.dtype, {t, op.logits.shape[1]}));
+  REQUIRE(op.temperature > 0);
+}
+
+void check_op(const Context& ctx, const Sample& op) {
+  check_views(ctx, op);
+  const int64_t r = op.logits.shape[0];
+  REQUIRE(dense_float(op.logits, 2) && op.logits.shape[1] >= 1);
+  REQUIRE(dense(op.keys, DType::i64, {r}));
+  REQUIRE(dense(op.positions, DType::i32, {r}) && dense(op.temperature, DType::f32, {r}));
+  REQUIRE(dense(op.token, DType::i32, {r}) && dense(op.logp, DType::f32, {r}));
+  REQUIRE(absent_or_dense(op.entropy, DType::f32, {r}));
+  REQUIRE(op.top_k >= 0 && op.top_p > 0 && op.top_p <= 1);
+}
+
+void check_op(const Context& ctx, const GrpoLoss& op) {
+  check_views(ctx, op);
+  const int64_t t = op.logp.shape[0];
+  REQUIRE(dense(op.logp, DType::f32, {t}) && dense(op.behaviour, DType::f32, {t}));
+  REQUIRE(absent_or_dense(op.reference, DType::f32, {t}) && absent_or_dense(op.proximal, DType::f32, {t}));
+  REQUIRE(dense(op.advantage, DType::f32, {t}) && dense(op.weight, DType::f32, {t}));
+  REQUIRE(dense(op.dlogp, DType::f32, {t}));
+  REQUIRE(dense(op.loss, DType::f32, {1}) && dense(op.stats, DType::f32, {6}));
+}
+
+void check_op(const Context& ctx, const NllLoss& op) {
+  check_views(ctx, op);
+  const int64_t t = op.logp.shape[0];
+  REQUIRE(dense(op.logp, DType::f32, {t}) && dense(op.weight, DType::f32, {t}) && dense(op.dlogp, DType::f32, {t}));
+  REQUIRE(dense(op.loss, DType::f32, {1}));
+}
+
+void check_op(const Context& ctx, const PairLoss& op) {
+  check_views(ctx, op);
+  const int64_t n = op.scores.shape[0];
+  REQUIRE(n % 2 == 0);
+  REQUIRE(dense(op.scores, DType::f32, {n}) || dense(op.scores, DType::f32, {n, 1}));
+  REQUIRE(dense(op.dscores, DType::f32, {n}) || dense(op.dscores, DType::f32, {n, 1}));
+  REQUIRE(dense(op.loss, DType::f32, {1}) && dense(op.stats, DType::f32, {2}));
+}
+
+void check_op(const Context& ctx, const Fill& op) {
+  check_views(ctx, op);
+  REQUIRE(op.x.contiguous());
+}
+
+void check_op(const Context& ctx, const Copy& op) {
+  check_views(ctx, op);
+  REQUIRE(same_shape(op.src, op.dst));
+  REQUIRE(op.src.dtype == op.dst.dtype || (is_float(op.src) && is_float(op.dst)));
+}
+
+void check_op(const Context& ctx, const Axpby& op) {
+  check_views(ctx, op);
+  REQUIRE(op.x.dtype == DType::f32 && op.y.dtype == DType::f32);
+  REQUIRE(op.x.contiguous() && op.y.contiguous() && op.x.size() == op.y.size());
+}
+
+void check_op(const Context& ctx, const SumSquares& op) {
+  check_views(ctx, op);
+  REQUIRE(op.x.dtype == DType::f32 && op.x.contiguous());
+  REQUIRE(dense(op.out, DType::f32, {1}));
+}
+
+void check_op(const Context& ctx, const Gemm& op) {
+  check_views(ctx, op);
+  REQUIRE(op.a.rank == 2 && op.b.rank == 2);
+  const int64_t m = op.a.shape[op.trans_a ? 1 : 0], k = op.a.shape[op.trans_a ? 0 : 1], n = op.b.shape[op.trans_b ? 0 : 1];
+  REQUIRE(op.a.dtype == DType::f32 && op.b.dtype == DType::f32);
+  REQUIRE(op.b.shape[op.trans_b ? 1 : 0] == k);
+  REQUIRE(is(op.c, DType::f32, {m, n}));
+}
+
+void check_op(const Context& ctx, const AdamW& op) {
+  check_views(ctx, op);
+  const int64_t n = op.master.size();
+  for (const View* v : {&op.master, &op.grad, &op.m, &op.v})
+    REQUIRE(v->dtype == DType::f32 && v->contiguous() && v->size() == n);
+  REQUIRE(!op.weights || (is_float(op.weights) && op.weights.contiguous() && op.weights.size() == n));
+  REQUIRE(op.step >= 1);
+}
+
+}  // namespace r1

@@ -1,0 +1,44 @@
+// The one definition of each architecture (Llama 3, Qwen2/2.5, Qwen3), used by training, scoring and generation alike: what differs
+// is the Pass (tape or none, packed or paged attention). Holds no weights and no state: they come with the Pass.
+//
+// Use, generation:  x = trunk(pass, ids, positions); h = final_rows(pass, x, last_rows); logits(pass, h.view) -> Sample.
+// Use, training:    the same with a tape, then loss on the logits, head backward, run_backward(pass).
+// Thread rule: immutable after construction; any thread, one Pass per thread.
+#pragma once
+
+#include "models/blocks.h"
+#include "models/model_config.h"
+#include "models/param_layout.h"
+
+namespace r1 {
+
+class Model {
+ public:
+  // Builds the rope table on the device.
+  Model(Device&, const ModelConfig&);
+
+  const ModelConfig& config() const { return config_; }
+  const ParamLayout& params() const { return params_; }
+
+  // The residual stream after the last layer.  ids, positions: [T] i32; positions < max_positions; result [T, D].
+  Value trunk(Pass&, const View& ids, const View& positions) const;
+  // Final norm of the rows that need logits.  x: trunk's result; rows: [N] i32, absent: all rows in order; result [N, D].
+  Value final_rows(Pass&, const Value& x, const View& rows) const;
+  // Head on final rows, f32 always: [N, V] (V = 1 with a scalar head). Not on the tape: see training/objective.h for its backward.
+  View logits(Pass&, const View& final_rows) const;
+  // Width of logits.
+  int64_t head_rows() const { return config_.scalar_head ? 1 : config_.vocab_size; }
+
+ private:
+  // x += attention(norm(x)); x += feed-forward(norm(x)). The unit that recomputation may run again instead of saving.
+  Value layer(Pass&, const Value& x, const View& positions, int64_t index) const;
+
+  ModelConfig config_;
+  ParamLayout params_;
+  Tensor rope_table_;  // [max_positions, head_dim] f32
+};
+
+// cos and sin of position * frequency, frequencies scaled for llama3 (facts C3); computed in f64, stored [P, head_dim] f32.
+std::vector<float> rope_table(const ModelConfig&);
+
+}  // namespace r1

@@ -1,0 +1,186 @@
+#include "models/model_config.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace r1 {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Reader {
+  const Json& json;
+  std::string file;
+
+  [[noreturn]] void fail(const std::string& what, const std::string& hint = "") const { throw bad_input(what, {file}, hint); }
+
+  bool has(const char* key) const { return json.contains(key) && !json.at(key).is_null(); }
+
+  double number(const char* key) const {
+    if (!json.at(key).is_number()) fail(fmt::format("\"{}\" must be a number, not {}", key, json.at(key).type_name()));
+    return json.at(key).get<double>();
+  }
+  double number(const char* key, double otherwise) const { return has(key) ? number(key) : otherwise; }
+  int64_t size(const char* key) const {
+    if (!has(key)) fail(fmt::format("\"{}\" is missing", key));
+    if (!json.at(key).is_number_integer()) fail(fmt::format("\"{}\" must be an integer, not {}", key, json.at(key).dump()));
+    const int64_t v = json.at(key).get<int64_t>();
+    if (v < 1 || v > (int64_t{1} << 31) - 1) fail(fmt::format("\"{}\" is {}, expected 1 to 2147483647", key, v));
+    return v;
+  }
+  int64_t size(const char* key, int64_t otherwise) const { return has(key) ? size(key) : otherwise; }
+  bool flag(const char* key, bool otherwise) const {
+    if (!has(key)) return otherwise;
+    if (!json.at(key).is_boolean()) fail(fmt::format("\"{}\" must be true or false, not {}", key, json.at(key).dump()));
+    return json.at(key).get<bool>();
+  }
+  std::string text(const char* key, const std::string& otherwise) const {
+    if (!has(key)) return otherwise;
+    if (!json.at(key).is_string()) fail(fmt::format("\"{}\" must be a string, not {}", key, json.at(key).dump()));
+    return json.at(key).get<std::string>();
+  }
+  // An id, or the first of a list of ids (Llama 3.1 lists its end tokens).
+  int32_t id(const char* key) const {
+    if (!has(key)) return -1;
+    const Json* j = &json.at(key);
+    if (j->is_array() && !j->empty()) j = &j->front();
+    if (!j->is_number_integer() || j->get<int64_t>() < -1 || j->get<int64_t>() > (int64_t{1} << 31) - 1)
+      fail(fmt::format("\"{}\" must be a token id, not {}", key, json.at(key).dump()));
+    return j->get<int32_t>();
+  }
+};
+
+Json parse_json(const std::string& text, const std::string& file) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& e) {
+    int line = 1, column = 1;
+    for (size_t i = 0; i + 1 < e.byte && i < text.size(); ++i) {
+      column = text[i] == '\n' ? 1 : column + 1;
+      line += text[i] == '\n';
+    }
+    throw bad_input("not valid JSON", {file, line, column}, "a model's config.json is expected");
+  }
+}
+
+const std::vector<std::string> kModelTypes = {"llama", "qwen2", "qwen3"};
+const char* const kClassNames[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
+
+Architecture read_architecture(const Reader& r) {
+  const std::string type = r.text("model_type", "");
+  for (size_t i = 0; i < kModelTypes.size(); ++i)
+    if (type == kModelTypes[i]) return static_cast<Architecture>(i);
+  const std::string near = nearest(type, kModelTypes);
+  r.fail(type.empty() ? "\"model_type\" is missing" : fmt::format("unknown model_type \"{}\"", type),
+         near.empty() ? "known: llama, qwen2, qwen3" : fmt::format("did you mean \"{}\"?", near));
+}
+
+void read_rope(const Reader& r, ModelConfig& c) {
+  c.rope_theta = r.number("rope_theta", 10000);
+  // Newer Hugging Face files nest everything in rope_parameters.
+  const char* key = r.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  if (!r.has(key)) return;
+  if (!r.json.at(key).is_object()) r.fail(fmt::format("\"{}\" must be an object", key));
+  const Reader s{r.json.at(key), r.file};
+  c.rope_theta = s.number("rope_theta", c.rope_theta);
+  const std::string type = s.text("rope_type", s.text("type", "default"));
+  if (type == "default") return;
+  if (type != "llama3") r.fail(fmt::format("\"{}\" has type \"{}\"", key, type), "supported: default, llama3");
+  c.rope_factor = s.number("factor", 8);
+  c.rope_low = s.number("low_freq_factor", 1);
+  c.rope_high = s.number("high_freq_factor", 4);
+  c.rope_original_context = s.number("original_max_position_embeddings", 8192);
+  if (c.rope_factor <= 0 || c.rope_high <= c.rope_low || c.rope_low <= 0 || c.rope_original_context <= 0)
+    r.fail(fmt::format("\"{}\": expected factor > 0, 0 < low_freq_factor < high_freq_factor and a positive original context", key));
+}
+
+}  // namespace
+
+ModelConfig parse_model_config(const std::string& text, const std::string& name) {
+  const Json json = parse_json(text, name);
+  if (!json.is_object()) throw bad_input("a JSON object is expected", {name});
+  const Reader r{json, name};
+  ModelConfig c;
+  c.architecture = read_architecture(r);
+  c.vocab_size = r.size("vocab_size");
+  c.hidden = r.size("hidden_size");
+  c.layers = r.size("num_hidden_layers");
+  c.heads = r.size("num_attention_heads");
+  c.kv_heads = r.size("num_key_value_heads", c.heads);
+  c.ffn = r.size("intermediate_size");
+  if (!r.has("head_dim") && c.hidden % c.heads != 0)
+    r.fail(fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", c.hidden, c.heads), "or give head_dim");
+  c.head_dim = r.size("head_dim", c.hidden / c.heads);
+  if (c.heads % c.kv_heads != 0)
+    r.fail(fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", c.heads, c.kv_heads));
+  if (c.head_dim % 2 != 0) r.fail(fmt::format("head_dim {} is odd: rotary embedding needs pairs", c.head_dim));
+  c.rms_eps = static_cast<float>(r.number("rms_norm_eps", c.architecture == Architecture::llama ? 1e-5 : 1e-6));
+  if (!(c.rms_eps > 0)) r.fail(fmt::format("rms_norm_eps is {}, expected a positive number", c.rms_eps));
+  read_rope(r, c);
+  if (!(c.rope_theta > 0)) r.fail(fmt::format("rope_theta is {}, expected a positive number", c.rope_theta));
+  c.max_positions = r.size("max_position_embeddings", 4096);
+  c.tied_head = r.flag("tie_word_embeddings", false);
+  c.attention_bias = r.flag("attention_bias", false);
+  c.mlp_bias = r.flag("mlp_bias", false);
+  if (r.text("hidden_act", "silu") != "silu") r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
+  if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
+  c.bos_id = r.id("bos_token_id");
+  c.eos_id = r.id("eos_token_id");
+  c.pad_id = r.id("pad_token_id");
+  const std::string head = r.text("r1_head", "");
+  if (!head.empty() && head != "scalar") r.fail(fmt::format("r1_head \"{}\"", head), "known: scalar");
+  c.scalar_head = head == "scalar";
+  c.sees = r.text("r1_sees", "");
+  if (!c.sees.empty() && c.sees != "answer" && c.sees != "response")
+    r.fail(fmt::format("r1_sees \"{}\"", c.sees), "known: answer, response");
+  return c;
+}
+
+ModelConfig read_model_config(const std::filesystem::path& dir) {
+  const std::filesystem::path file = dir / "config.json";
+  if (!std::filesystem::exists(file)) throw bad_input("no such file", {file.string()}, "a model directory holds a config.json");
+  return parse_model_config(read_file(file), file.string());
+}
+
+std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
+  const auto a = static_cast<size_t>(c.architecture);
+  nlohmann::ordered_json j;
+  j["architectures"] = {kClassNames[a]};
+  j["model_type"] = kModelTypes[a];
+  j["vocab_size"] = c.vocab_size;
+  j["hidden_size"] = c.hidden;
+  j["intermediate_size"] = c.ffn;
+  j["num_hidden_layers"] = c.layers;
+  j["num_attention_heads"] = c.heads;
+  j["num_key_value_heads"] = c.kv_heads;
+  j["head_dim"] = c.head_dim;
+  j["hidden_act"] = "silu";
+  j["max_position_embeddings"] = c.max_positions;
+  // The shortest decimal that reads back as the same float.
+  j["rms_norm_eps"] = Json::parse(fmt::format("{}", c.rms_eps));
+  j["rope_theta"] = c.rope_theta;
+  if (c.rope_factor > 0)
+    j["rope_scaling"] = {{"rope_type", "llama3"},
+                         {"factor", c.rope_factor},
+                         {"low_freq_factor", c.rope_low},
+                         {"high_freq_factor", c.rope_high},
+                         {"original_max_position_embeddings", static_cast<int64_t>(c.rope_original_context)}};
+  j["tie_word_embeddings"] = c.tied_head;
+  if (c.architecture != Architecture::qwen2) j["attention_bias"] = c.attention_bias;
+  if (c.architecture == Architecture::llama) j["mlp_bias"] = c.mlp_bias;
+  if (c.bos_id >= 0) j["bos_token_id"] = c.bos_id;
+  if (c.eos_id >= 0) j["eos_token_id"] = c.eos_id;
+  if (c.pad_id >= 0) j["pad_token_id"] = c.pad_id;
+  j["torch_dtype"] = torch_dtype;
+  if (c.scalar_head) j["r1_head"] = "scalar";
+  if (!c.sees.empty()) j["r1_sees"] = c.sees;
+  return j.dump(2) + "\n";
+}
+
+}  // namespace r1

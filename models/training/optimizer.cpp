@@ -1,0 +1,138 @@
+#include "models/training/optimizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+
+namespace r1 {
+namespace {
+
+constexpr int64_t kChunk = int64_t{1} << 16;  // elements of one AdamW task
+constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
+constexpr int kNewtonSchulzSteps = 5;
+constexpr float kNormFloor = 1e-7f;
+
+}  // namespace
+
+double schedule_factor(const TrainerConfig& c, int64_t step) {
+  if (step < c.warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(c.warmup_steps);
+  if (c.schedule == Schedule::constant || c.total_steps <= c.warmup_steps) return 1;
+  const double t = std::min(1.0, static_cast<double>(step - c.warmup_steps) / static_cast<double>(c.total_steps - c.warmup_steps));
+  const double left = c.schedule == Schedule::cosine ? 0.5 * (1 + std::cos(std::numbers::pi * t)) : 1 - t;
+  return c.lr_end + (1 - c.lr_end) * left;
+}
+
+Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool side_by_side)
+    : config_(config), first_(masters.device(), masters.config(), DType::f32), second_(masters.device(), masters.config(), DType::f32),
+      side_by_side_(side_by_side) {
+  R1_CHECK(config.optimizer == "adamw" || config.optimizer == "muon", config.optimizer);
+  Context ctx(masters.device());
+  run(ctx, Fill{first_.flat(), 0});
+  run(ctx, Fill{second_.flat(), 0});
+
+  const int64_t total = masters.flat().size();
+  const auto& specs = masters.specs();
+  for (size_t i = 0; i < specs.size(); ++i)
+    param_begin_.push_back((masters.param(i).data - masters.flat().data) / static_cast<int64_t>(sizeof(float)));
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const ParamSpec& s = specs[i];
+    if (s.role == ParamRole::matrix && config.optimizer == "muon") {
+      for (const ParamPart& p : s.parts) matrices_.push_back({static_cast<int>(i), p.row_begin, p.rows, s.shape[1]});
+      continue;
+    }
+    const bool decay = s.role == ParamRole::matrix || s.role == ParamRole::embedding || s.role == ParamRole::head;
+    // Gaps between parameters hold zeros and stay zero under AdamW.
+    const int64_t end = i + 1 < specs.size() ? param_begin_[i + 1] : total;
+    for (int64_t b = param_begin_[i]; b < end;) {
+      const bool extend = !chunks_.empty() && chunks_.back().end == b && chunks_.back().decay == decay &&
+                          chunks_.back().end - chunks_.back().begin < kChunk;
+      if (!extend) chunks_.push_back({b, b, decay});
+      const int64_t e = std::min(end, chunks_.back().begin + kChunk);
+      chunks_.back().end = b = e;
+    }
+  }
+  const size_t contexts = matrices_.empty() ? 0 : side_by_side ? matrices_.size() : 1;
+  for (size_t i = 0; i < contexts; ++i) {
+    contexts_.push_back(std::make_unique<Context>(masters.device()));
+    contexts_.back()->parallel = !side_by_side;
+  }
+}
+
+double Optimizer::norm(const View& grads) {
+  Context ctx(*grads.device);
+  const View out = ctx.arena.alloc(DType::f32, {1});
+  run(ctx, SumSquares{grads, out});
+  return std::sqrt(static_cast<double>(download_as<float>(out)[0]));
+}
+
+void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale) {
+  ++steps_;
+  const bool separate = weights.flat().data != masters.flat().data;
+  Device& device = masters.device();
+  parallel_tasks(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
+    const Chunk& c = chunks_[static_cast<size_t>(i)];
+    Context ctx(device);
+    ctx.parallel = false;
+    const auto cut = [&](const View& flat) { return flat.slice(c.begin, c.end); };
+    run(ctx, AdamW{cut(masters.flat()), cut(grads), cut(first_.flat()), cut(second_.flat()), separate ? cut(weights.flat()) : View{},
+                   static_cast<float>(config_.lr * factor), static_cast<float>(config_.beta1), static_cast<float>(config_.beta2),
+                   static_cast<float>(config_.eps), static_cast<float>(c.decay ? config_.weight_decay : 0),
+                   static_cast<float>(grad_scale), steps_});
+  });
+  const auto one = [&](int64_t i) {
+    muon(*contexts_[side_by_side_ ? static_cast<size_t>(i) : 0], masters, grads, weights, matrices_[static_cast<size_t>(i)], factor,
+         grad_scale);
+  };
+  const auto n = static_cast<int64_t>(matrices_.size());
+  if (side_by_side_)
+    parallel_tasks(n, one);
+  else
+    for (int64_t i = 0; i < n; ++i) one(i);
+}
+
+void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m, double factor,
+                     double grad_scale) {
+  ctx.arena.reset();
+  const auto param = static_cast<size_t>(m.param);
+  const auto part = [&](const View& v) { return v.slice(m.row_begin, m.row_begin + m.rows); };
+  const View master = part(masters.param(param)), buffer = part(first_.param(param));
+  const int64_t begin = param_begin_[param] + m.row_begin * m.cols;
+  const View g = grads.slice(begin, begin + m.rows * m.cols).reshape({m.rows, m.cols});
+  const auto momentum = static_cast<float>(config_.muon_momentum), scale = static_cast<float>(grad_scale);
+
+  View x = ctx.arena.alloc(DType::f32, {m.rows, m.cols}), next = ctx.arena.alloc(DType::f32, {m.rows, m.cols});
+  run(ctx, Axpby{g, buffer, scale, momentum});
+  run(ctx, Copy{g, x});
+  run(ctx, Axpby{buffer, x, momentum, scale});
+  const View square = ctx.arena.alloc(DType::f32, {1});
+  run(ctx, SumSquares{x, square});
+  const float inverse = 1 / (std::sqrt(download_as<float>(square)[0]) + kNormFloor);
+  run(ctx, Axpby{g, x, 0, inverse});  // scales x
+
+  const bool wide = m.rows <= m.cols;
+  const int64_t k = std::min(m.rows, m.cols);
+  const View a = ctx.arena.alloc(DType::f32, {k, k}), b = ctx.arena.alloc(DType::f32, {k, k});
+  for (int i = 0; i < kNewtonSchulzSteps; ++i) {
+    run(ctx, Gemm{x, x, a, !wide, wide});
+    run(ctx, Copy{a, b});
+    run(ctx, Gemm{a, a, b, false, false, kC, kB});
+    run(ctx, Copy{x, next});
+    if (wide)
+      run(ctx, Gemm{b, x, next, false, false, 1, kA});
+    else
+      run(ctx, Gemm{x, b, next, false, false, 1, kA});
+    std::swap(x, next);
+  }
+  const double lr = config_.muon_lr * factor;
+  const double shape = std::sqrt(std::max(1.0, static_cast<double>(m.rows) / static_cast<double>(m.cols)));
+  run(ctx, Axpby{x, master, static_cast<float>(-lr * shape), static_cast<float>(1 - lr * config_.muon_weight_decay)});
+  const View weight = part(weights.param(param));
+  if (weight.data != master.data) run(ctx, Copy{master, weight});
+}
+
+}  // namespace r1

@@ -1,0 +1,228 @@
+#include "models/training/trainer_engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "kernels/ops.h"
+#include "models/training/objective.h"
+#include "models/training/optimizer.h"
+#include "models/training/trainer_state.h"
+
+namespace r1 {
+namespace {
+
+// f32 copies of `start`; a reward model gets its scalar head (zeros) in place of a vocabulary head.
+WeightSet make_masters(const TrainerConfig& config, const WeightSet& start) {
+  ModelConfig model = start.config();
+  if (config.objective == Objective::reward_model) model.scalar_head = true;
+  R1_CHECK(model.scalar_head == (config.objective == Objective::reward_model), "a scalar head is trained by reward_model only");
+  return convert_weights(start, model, DType::f32);
+}
+
+int64_t counted_tokens(const Sequence& s, Objective objective) {
+  if (objective == Objective::pretrain) return std::max<int64_t>(static_cast<int64_t>(s.tokens.size()) - 1, 0);
+  if (s.trainable.empty()) return 0;
+  return std::count_if(s.trainable.begin() + 1, s.trainable.end(), [](uint8_t t) { return t != 0; });
+}
+
+}  // namespace
+
+struct TrainerEngine::Impl {
+  Device& device;
+  TrainerConfig config;
+  WeightSet masters;
+  WeightSet weights;   // what forward and backward use; the masters themselves in f32
+  Model model;
+  Lanes lanes;
+  Optimizer optimizer;
+  int64_t version;
+
+  Impl(Device& d, const TrainerConfig& c, const WeightSet& start, int64_t first_version)
+      : device(d), config(c), masters(make_masters(c, start)),
+        weights(c.precision == DType::f32 ? masters : WeightSet(d, masters.config(), c.precision)), model(d, masters.config()),
+        lanes(d, masters.config()), optimizer(masters, c, lanes.size() > 1), version(first_version) {
+    R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
+    R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
+    R1_CHECK(c.temperature > 0, fmt::format("temperature={}", c.temperature));
+    refresh_weights();
+  }
+
+  void refresh_weights() {
+    if (config.precision == DType::f32) return;
+    Context ctx(device);
+    run(ctx, Copy{masters.flat(), weights.flat()});
+  }
+
+  void check(const TrainBatch& batch) const {
+    R1_CHECK(config.objective != Objective::reward_model || batch.sequences.size() % 2 == 0, "a preference batch holds pairs");
+    for (const Sequence& s : batch.sequences) {
+      const size_t n = s.tokens.size();
+      R1_CHECK(static_cast<int64_t>(n) <= model.config().max_positions,
+               fmt::format("{} tokens, {} positions", n, model.config().max_positions));
+      R1_CHECK(s.trainable.empty() || s.trainable.size() == n, "one trainable flag per token");
+      if (config.objective == Objective::reward_model) R1_CHECK(n > 0, "an empty answer has no score");
+      if (config.objective != Objective::grpo || n == 0) continue;
+      R1_CHECK(s.behaviour_logp.size() == n, fmt::format("{} behaviour log-probabilities for {} tokens", s.behaviour_logp.size(), n));
+      R1_CHECK(s.reference_logp.empty() ? config.kl == 0 : s.reference_logp.size() == n, "a KL term needs reference log-probabilities");
+      R1_CHECK(s.reference_logp.empty() == batch.sequences[0].reference_logp.empty(), "all sequences have a reference or none has");
+    }
+  }
+
+  // Weights of the tokens of a step: mask and normaliser (facts B).
+  LossPlan make_plan(std::span<const Sequence> sequences) const {
+    LossPlan plan;
+    plan.config = &config;
+    plan.sequences = sequences;
+    plan.sequence_weight.resize(sequences.size(), 0);
+    const auto n = static_cast<double>(sequences.size());
+    if (config.objective == Objective::reward_model) {
+      std::fill(plan.sequence_weight.begin(), plan.sequence_weight.end(), static_cast<float>(2 / n));
+      return plan;
+    }
+    double total = 0;
+    for (const Sequence& s : sequences) total += static_cast<double>(counted_tokens(s, config.objective));
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const auto own = static_cast<double>(counted_tokens(sequences[i], config.objective));
+      const bool by_sequence = config.objective == Objective::grpo && config.loss_mean == LossMean::sequence;
+      if (own > 0) plan.sequence_weight[i] = static_cast<float>(by_sequence ? 1 / (n * own) : 1 / total);
+    }
+    return plan;
+  }
+
+  // Forward (and backward) of all micro-batches of one step.
+  LossTotals run_step(const LossPlan& plan, bool learn) {
+    const std::vector<MicroBatch> packs = pack(plan.sequences, pack_rules(config, lanes.size()));
+    std::vector<LossTotals> totals(packs.size());
+    lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
+      run_loss(lane, model, weights, packs[static_cast<size_t>(i)], plan, learn, totals[static_cast<size_t>(i)]);
+    });
+    LossTotals sum;
+    for (const LossTotals& t : totals) sum.add(t);
+    return sum;
+  }
+
+  // Log-probabilities of all trainable tokens under the weights at the start of the batch (decoupled form), compared for P2.
+  std::vector<std::vector<float>> proximal_logprobs(const std::vector<Sequence>& sequences, LossTotals& gap) {
+    std::vector<std::vector<float>> out(sequences.size());
+    for (size_t i = 0; i < sequences.size(); ++i) out[i].resize(sequences[i].tokens.size(), 0);
+    const std::vector<MicroBatch> packs = pack(sequences, pack_rules(config, lanes.size()));
+    lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
+      const MicroBatch& m = packs[static_cast<size_t>(i)];
+      const std::vector<float> logp = forward_logprobs(lane, model, weights, m, config.temperature);
+      for (size_t n = 0; n < logp.size(); ++n)
+        out[static_cast<size_t>(m.row_sequence[n])][static_cast<size_t>(m.row_token[n])] = logp[n];
+    });
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      const Sequence& s = sequences[i];
+      for (size_t t = 1; t < s.tokens.size(); ++t) {
+        if (s.trainable.empty() || !s.trainable[t] || s.exact.empty() || s.version.empty()) continue;
+        if (s.exact[t] && s.version[t] == version) compare_logprob(out[i][t], s.behaviour_logp[t], gap);
+      }
+    }
+    return out;
+  }
+
+  // One optimizer step on `sequences`. Returns its gradient norm, or nothing when no token counts.
+  void optimizer_step(const LossPlan& plan, LossTotals& totals, TrainStats& stats) {
+    const LossTotals now = run_step(plan, true);
+    Gradients* grads = lanes.sum_gradients();
+    totals.add(now);
+    if (!grads) return;
+    const double norm = optimizer.norm(grads->flat());
+    if (!std::isfinite(norm))
+      throw failure(fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
+                    "a smaller learning rate or clip_norm may help; the run resumes from its last snapshot");
+    const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
+    const double factor = schedule_factor(config, optimizer.steps());
+    optimizer.step(masters, grads->flat(), weights, factor, scale);
+    stats.grad_norm += norm;
+    stats.lr = config.lr * factor;
+    ++stats.optimizer_steps;
+  }
+
+  void finish(const TrainBatch& batch, const LossTotals& t, int64_t losses, TrainStats& stats) const {
+    for (const Sequence& s : batch.sequences) stats.tokens += static_cast<int64_t>(s.tokens.size());
+    stats.trained_tokens = static_cast<int64_t>(t.tokens);
+    stats.loss = losses > 0 ? t.loss / static_cast<double>(losses) : 0;
+    if (stats.optimizer_steps > 0) stats.grad_norm /= static_cast<double>(stats.optimizer_steps);
+    const double n = std::max(t.tokens, 1.0);
+    if (config.objective == Objective::grpo) {
+      stats.kl = t.kl / n;
+      stats.clip_fraction = t.clipped / n;
+      stats.ratio_mean = t.ratio / n;
+      stats.entropy = t.entropy / n;
+    }
+    stats.logprob_gap_max = t.gap_max;
+    stats.logprob_gap_tokens = t.gap_tokens;
+    if (t.pairs > 0) stats.pair_accuracy = t.pairs_right / t.pairs;
+  }
+};
+
+TrainerEngine::TrainerEngine(Device& device, const TrainerConfig& config, const WeightSet& start, int64_t first_version)
+    : impl_(std::make_unique<Impl>(device, config, start, first_version)) {}
+TrainerEngine::~TrainerEngine() = default;
+
+int64_t TrainerEngine::version() const { return impl_->version; }
+
+TrainStats TrainerEngine::train(const TrainBatch& batch) {
+  Impl& e = *impl_;
+  e.check(batch);
+  TrainStats stats;
+  LossTotals totals;
+  const bool grpo = e.config.objective == Objective::grpo;
+  std::vector<std::vector<float>> proximal;
+  if (grpo && e.config.decoupled) proximal = e.proximal_logprobs(batch.sequences, totals);
+
+  const std::span<const Sequence> all(batch.sequences);
+  const auto n = static_cast<int64_t>(all.size());
+  // Pairs are cut as pairs.
+  const int64_t unit = e.config.objective == Objective::reward_model ? 2 : 1, parts = e.config.mini_batches;
+  int64_t losses = 0;
+  for (int64_t p = 0; p < parts; ++p) {
+    const int64_t begin = n / unit * p / parts * unit, end = n / unit * (p + 1) / parts * unit;
+    if (begin == end) continue;
+    LossPlan plan = e.make_plan(all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    if (!proximal.empty())
+      plan.proximal = std::span<const std::vector<float>>(proximal).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    else if (grpo && stats.optimizer_steps == 0)
+      plan.compare_version = e.version;
+    const int64_t before = stats.optimizer_steps;
+    e.optimizer_step(plan, totals, stats);
+    losses += stats.optimizer_steps - before;
+  }
+  ++e.version;
+  e.finish(batch, totals, losses, stats);
+  return stats;
+}
+
+TrainStats TrainerEngine::evaluate(const TrainBatch& batch) {
+  Impl& e = *impl_;
+  e.check(batch);
+  TrainStats stats;
+  if (!batch.sequences.empty()) e.finish(batch, e.run_step(e.make_plan(batch.sequences), false), 1, stats);
+  return stats;
+}
+
+std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
+  auto copy = std::make_shared<WeightSet>(impl_->device, impl_->masters.config(), impl_->config.precision);
+  Context ctx(impl_->device);
+  run(ctx, Copy{impl_->weights.flat(), copy->flat()});
+  return copy;
+}
+
+const WeightSet& TrainerEngine::masters() const { return impl_->masters; }
+Hash128 TrainerEngine::masters_hash() const { return impl_->masters.hash(); }
+
+void TrainerEngine::save(const std::filesystem::path& file) const {
+  save_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer, impl_->version);
+}
+
+void TrainerEngine::load(const std::filesystem::path& file) {
+  impl_->version = load_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer);
+  impl_->refresh_weights();
+}
+
+}  // namespace r1

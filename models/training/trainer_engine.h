@@ -1,0 +1,101 @@
+// The trainer's engine: masters, optimizer, objectives. One train() is one version. No actor, no file format of a run.
+//
+// Determinism: the result of train() is a pure function of (state, batch, config): micro-batches are packed in order under a fixed
+// token budget, gradients are summed on a fixed grid, whatever the number of threads.
+// Thread rule: one thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/sequence.h"
+#include "models/weights.h"
+
+namespace r1 {
+
+enum class Objective { pretrain, sft, grpo, reward_model };
+enum class LossMean { token, sequence };           // grpo: per token over the mini-batch, or per sequence (1/|o_i|) then mean
+enum class Schedule { constant, cosine, linear };  // after warm-up, down to lr_end * lr at total_steps
+
+struct TrainerConfig {
+  Objective objective = Objective::sft;
+  // optimizer
+  std::string optimizer = "adamw";  // "adamw" or "muon" (matrices by Muon, the rest by AdamW)
+  double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0, clip_norm = 1;
+  double muon_lr = 0.02, muon_momentum = 0.95, muon_weight_decay = 0.1;
+  Schedule schedule = Schedule::constant;
+  double lr_end = 0;                // share of lr at the end of the schedule
+  int64_t warmup_steps = 0, total_steps = 0;  // optimizer steps
+  // batches
+  int64_t mini_batches = 1;         // optimizer steps a batch (grpo)
+  int64_t micro_batch_tokens = 1024;
+  double temperature = 1;           // of the sampler whose log-probabilities are compared
+  // grpo
+  double clip_low = 0.2, clip_high = 0.2, kl = 0;
+  LossMean loss_mean = LossMean::sequence;
+  bool decoupled = false;           // proximal log-probabilities computed at the start of the batch (stale data)
+  double behave_cap = 5;
+  // reward_model
+  double score_l2 = 0;
+  DType precision = DType::f32;     // of weights and activations in forward and backward
+};
+
+struct TrainStats {
+  double loss = 0, grad_norm = 0, lr = 0;
+  int64_t tokens = 0, trained_tokens = 0, optimizer_steps = 0;
+  // grpo
+  double kl = 0, clip_fraction = 0, ratio_mean = 0, entropy = 0;
+  // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step.
+  double logprob_gap_max = 0;
+  int64_t logprob_gap_tokens = 0;
+  // reward_model
+  double pair_accuracy = 0;
+};
+
+class TrainerEngine {
+ public:
+  // `start`: any dtype; masters are f32 copies. `first_version`: version() before the first train().
+  TrainerEngine(Device&, const TrainerConfig&, const WeightSet& start, int64_t first_version = 0);
+  ~TrainerEngine();
+
+  int64_t version() const;
+  // Trains on one batch and makes version()+1. An empty batch (all dropped) still makes a version and changes nothing else.
+  // Sequences longer than the model's max_positions are a CHECK (the filter drops them).
+  TrainStats train(const TrainBatch& batch);
+  // Mean loss / pair accuracy without learning (evaluation of sft data and of reward models).
+  TrainStats evaluate(const TrainBatch& batch);
+
+  // The weights of the current version as generators hold them (precision's dtype): a fresh copy.
+  std::shared_ptr<const WeightSet> weights() const;
+  const WeightSet& masters() const;
+  Hash128 masters_hash() const;   // `weights_hash` of the summary
+
+  // Masters, optimizer state, step counters: save -> load -> continue is bit-equal. Throws failure / bad_input naming the file.
+  void save(const std::filesystem::path& file) const;   // atomically, fsynced
+  void load(const std::filesystem::path& file);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Frozen models: log-probabilities (the reference) and scalar scores (reward models), packed in micro-batches.
+class ScoringEngine {
+ public:
+  ScoringEngine(Device&, std::shared_ptr<const WeightSet> weights, int64_t micro_batch_tokens = 2048);
+  ~ScoringEngine();
+  void set_weights(std::shared_ptr<const WeightSet> weights);
+  // Per sequence, per token log softmax(logits / temperature)[token]; entry 0 is 0. The training forward pass: same bits as
+  // TrainerEngine's at equal weights.
+  std::vector<std::vector<float>> logprobs(const std::vector<Sequence>& sequences, double temperature);
+  // Scalar head on the last token of each sequence.
+  std::vector<float> scores(const std::vector<std::vector<int32_t>>& sequences);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace r1

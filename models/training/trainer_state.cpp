@@ -1,0 +1,98 @@
+#include "models/training/trainer_state.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <map>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "models/safetensors.h"
+
+namespace r1 {
+namespace {
+
+constexpr const char* kFormat = "r1-trainer-state-1";
+
+struct Group {
+  const char* name;
+  const WeightSet* set;
+};
+std::array<Group, 3> groups(const WeightSet& masters, const Optimizer& optimizer) {
+  return {{{"masters", &masters}, {"first", &optimizer.first()}, {"second", &optimizer.second()}}};
+}
+
+int64_t read_count(const std::map<std::string, std::string>& metadata, const char* key, const std::filesystem::path& file) {
+  const auto it = metadata.find(key);
+  int64_t v = -1;
+  if (it != metadata.end()) std::from_chars(it->second.data(), it->second.data() + it->second.size(), v);
+  if (v < 0) throw bad_input(fmt::format("metadata \"{}\" is missing or not a count", key), {file.string()});
+  return v;
+}
+
+void expect(const std::map<std::string, std::string>& metadata, const char* key, const std::string& wanted,
+            const std::filesystem::path& file) {
+  const auto it = metadata.find(key);
+  if (it == metadata.end() || it->second != wanted)
+    throw bad_input(fmt::format("not the state of this trainer: \"{}\" differs", key), {file.string()},
+                    "a snapshot continues only the graph that wrote it");
+}
+
+}  // namespace
+
+void save_trainer_state(const std::filesystem::path& file, const WeightSet& masters, const Optimizer& optimizer,
+                        const std::string& optimizer_name, int64_t version) {
+  std::vector<SafetensorsEntry> entries;
+  std::map<std::string, View> views;
+  for (const Group& g : groups(masters, optimizer)) {
+    for (size_t i = 0; i < masters.specs().size(); ++i) {
+      const ParamSpec& s = masters.specs()[i];
+      const std::string name = fmt::format("{}/{}", g.name, s.name);
+      entries.push_back({name, "F32", s.shape, nullptr, 0});
+      views[name] = g.set->param(i);
+    }
+  }
+  const std::map<std::string, std::string> metadata = {{"format", kFormat},
+                                                       {"config", model_config_json(masters.config(), "float32")},
+                                                       {"optimizer", optimizer_name},
+                                                       {"version", std::to_string(version)},
+                                                       {"optimizer_steps", std::to_string(optimizer.steps())}};
+  const std::filesystem::path temporary = file.string() + ".tmp";
+  SafetensorsWriter writer(temporary, std::move(entries), metadata);
+  for (const SafetensorsEntry& e : writer.order()) {
+    const std::vector<float> host = download_as<float>(views.at(e.name));
+    writer.append(host.data(), host.size() * sizeof(float));
+  }
+  writer.finish();
+  std::error_code error;
+  std::filesystem::rename(temporary, file, error);
+  if (error) throw failure(fmt::format("cannot rename {} over it: {}", temporary.string(), error.message()), {file.string()});
+  fsync_directory(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
+}
+
+int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& masters, Optimizer& optimizer,
+                           const std::string& optimizer_name) {
+  const SafetensorsFile in(file);
+  expect(in.metadata(), "format", kFormat, file);
+  expect(in.metadata(), "config", model_config_json(masters.config(), "float32"), file);
+  expect(in.metadata(), "optimizer", optimizer_name, file);
+  const int64_t version = read_count(in.metadata(), "version", file), steps = read_count(in.metadata(), "optimizer_steps", file);
+  // Everything is checked before anything is changed.
+  std::vector<std::pair<View, SafetensorsEntry>> parts;
+  for (const Group& g : groups(masters, optimizer)) {
+    for (size_t i = 0; i < masters.specs().size(); ++i) {
+      const ParamSpec& s = masters.specs()[i];
+      const std::string name = fmt::format("{}/{}", g.name, s.name);
+      const auto e = in.find(name);
+      if (!e || e->dtype != "F32" || e->shape != s.shape)
+        throw bad_input(fmt::format("tensor {} is missing or has another shape or type", name), {file.string()});
+      parts.emplace_back(g.set->param(i), *e);
+    }
+  }
+  for (const auto& [view, e] : parts) upload(view, e.data, e.bytes);
+  optimizer.set_steps(steps);
+  return version;
+}
+
+}  // namespace r1

@@ -1,0 +1,112 @@
+#include "models/weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "kernels/ops.h"
+
+namespace r1 {
+namespace {
+
+// Parameters begin at multiples of this many elements: 64 bytes in bf16, and the same element offsets in every dtype, so that
+// flat optimizer arrays, masters and weights match element by element.
+constexpr int64_t kAlignElements = 32;
+constexpr size_t kHashChunkBytes = size_t{1} << 20;
+
+int64_t element_count(const ParamSpec& s) {
+  int64_t n = 1;
+  for (int64_t d : s.shape) n *= d;
+  return n;
+}
+
+}  // namespace
+
+WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
+    : config_(config), specs_(param_specs(config)), device_(&device), dtype_(dtype) {
+  R1_CHECK(dtype == DType::f32 || dtype == DType::bf16, dtype_name(dtype));
+  std::vector<int64_t> begin;
+  int64_t total = 0;
+  for (const ParamSpec& s : specs_) {
+    begin.push_back(total);
+    total += (element_count(s) + kAlignElements - 1) / kAlignElements * kAlignElements;
+  }
+  flat_ = Tensor(device, dtype, {total});
+  Context ctx(device);
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const ParamSpec& s = specs_[i];
+    std::byte* data = flat_.view().data + static_cast<size_t>(begin[i]) * dtype_size(dtype);
+    views_.push_back(contiguous_view(device, data, dtype, s.shape.data(), static_cast<int>(s.shape.size())));
+    const int64_t end = begin[i] + element_count(s), next = i + 1 < specs_.size() ? begin[i + 1] : total;
+    if (next > end) run(ctx, Fill{flat_.view().slice(end, next), 0});
+  }
+}
+
+Hash128 WeightSet::hash() const {
+  std::vector<Hash128> parts;
+  std::vector<std::byte> chunk(kHashChunkBytes);
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const ParamSpec& s = specs_[i];
+    const View flat = views_[i].reshape({views_[i].size()});
+    const int64_t row_size = element_count(s) / s.shape[0];
+    const int64_t chunk_elements = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype_));
+    for (const ParamPart& p : s.parts) {
+      std::string header = fmt::format("{} {} {}", p.name, dtype_name(dtype_), p.rows);
+      if (s.shape.size() == 2) header += fmt::format("x{}", s.shape[1]);
+      std::vector<Hash128> hashes{hash_string(header)};
+      const int64_t end = (p.row_begin + p.rows) * row_size;
+      for (int64_t at = p.row_begin * row_size; at < end; at += chunk_elements) {
+        const int64_t n = std::min(chunk_elements, end - at);
+        const size_t bytes = static_cast<size_t>(n) * dtype_size(dtype_);
+        download(flat.slice(at, at + n), chunk.data(), bytes);
+        hashes.push_back(hash_bytes(chunk.data(), bytes));
+      }
+      parts.push_back(hash_list(hashes));
+    }
+  }
+  return hash_list(parts);
+}
+
+void initialize(WeightSet& target, uint64_t seed) {
+  R1_CHECK(target.dtype() == DType::f32, dtype_name(target.dtype()));
+  constexpr int64_t kRowsPerUpload = 1024;
+  for (size_t i = 0; i < target.specs().size(); ++i) {
+    const ParamSpec& s = target.specs()[i];
+    const int64_t row_size = element_count(s) / s.shape[0];
+    const bool constant = s.init_std == 0;
+    const float value = s.role == ParamRole::norm ? 1.0f : 0.0f;
+    for (const ParamPart& p : s.parts) {
+      for (int64_t row = 0; row < p.rows; row += kRowsPerUpload) {
+        const int64_t n = std::min(kRowsPerUpload, p.rows - row);
+        std::vector<float> host(static_cast<size_t>(n * row_size), value);
+        // A stream per row of the published tensor: fusing or sharding parameters does not change a value.
+        if (!constant)
+          parallel_tasks(n, [&](int64_t r) {
+            Rng rng(seed, p.name, static_cast<uint64_t>(row + r));
+            for (int64_t k = 0; k < row_size; ++k) host[static_cast<size_t>(r * row_size + k)] = static_cast<float>(s.init_std * rng.normal());
+          });
+        upload(target.param(i).slice(p.row_begin + row, p.row_begin + row + n), host);
+      }
+    }
+  }
+}
+
+WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DType dtype) {
+  WeightSet to(from.device(), config, dtype);
+  Context ctx(from.device());
+  for (size_t i = 0; i < to.specs().size(); ++i) {
+    const ParamSpec& wanted = to.specs()[i];
+    const auto same = std::find_if(from.specs().begin(), from.specs().end(), [&](const ParamSpec& s) { return s.name == wanted.name; });
+    if (same == from.specs().end()) {
+      run(ctx, Fill{to.param(i), 0});
+      continue;
+    }
+    R1_CHECK(same->shape == wanted.shape, wanted.name);
+    run(ctx, Copy{from.param(static_cast<size_t>(same - from.specs().begin())), to.param(i)});
+  }
+  return to;
+}
+
+}  // namespace r1

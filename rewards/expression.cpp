@@ -1,0 +1,260 @@
+#include "rewards/expression.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+
+namespace r1 {
+
+enum class Op {
+  number,
+  variable,
+  negate,
+  add,
+  subtract,
+  multiply,
+  divide,
+  less,
+  less_equal,
+  equal,
+  greater_equal,
+  greater,
+  min,
+  max,
+  abs,
+  sigmoid,
+  clamp,
+  choose
+};
+
+struct RewardExpression::Node {
+  Op op = Op::number;
+  double number = 0;
+  std::string name;
+  std::vector<std::unique_ptr<Node>> args;
+};
+
+namespace {
+
+using Node = RewardExpression::Node;
+using NodePtr = std::unique_ptr<Node>;
+
+constexpr int kMaxDepth = 200;
+
+struct Function {
+  const char* name;
+  Op op;
+  size_t least, most;
+};
+constexpr Function kFunctions[] = {{"min", Op::min, 2, 99},        {"max", Op::max, 2, 99},    {"abs", Op::abs, 1, 1},
+                                   {"sigmoid", Op::sigmoid, 1, 1}, {"clamp", Op::clamp, 3, 3}, {"if", Op::choose, 3, 3}};
+
+class Parser {
+ public:
+  Parser(std::string_view text, const Where& where, std::vector<std::string>& variables)
+      : text_(text), where_(where), variables_(variables) {}
+
+  NodePtr parse() {
+    NodePtr root = expression();
+    if (at_ < text_.size())
+      fail(fmt::format("unexpected '{}' in the reward expression", here()), at_, "expected an operator or the end");
+    return root;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what, size_t at, const std::string& hint = {}) const {
+    Where where = where_;
+    if (where.line == 0) where.line = 1;
+    where.column = std::max(where.column, 1) + static_cast<int>(at);
+    throw bad_input(what, where, hint);
+  }
+
+  // The character at at_, as text: a whole UTF-8 sequence.
+  std::string here() const {
+    size_t n = 1;
+    while (at_ + n < text_.size() && (static_cast<uint8_t>(text_[at_ + n]) & 0xC0) == 0x80) ++n;
+    return std::string(text_.substr(at_, n));
+  }
+  void skip_space() {
+    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_]))) ++at_;
+  }
+  bool take(std::string_view token) {
+    skip_space();
+    if (!text_.substr(at_).starts_with(token)) return false;
+    at_ += token.size();
+    return true;
+  }
+
+  static NodePtr node(Op op, NodePtr a = nullptr, NodePtr b = nullptr) {
+    auto n = std::make_unique<Node>();
+    n->op = op;
+    if (a) n->args.push_back(std::move(a));
+    if (b) n->args.push_back(std::move(b));
+    return n;
+  }
+
+  NodePtr expression() {
+    if (++depth_ > kMaxDepth) fail("the reward expression is nested too deeply", at_);
+    NodePtr left = sum();
+    static constexpr std::pair<const char*, Op> comparisons[] = {
+        {"<=", Op::less_equal}, {">=", Op::greater_equal}, {"==", Op::equal}, {"<", Op::less}, {">", Op::greater}};
+    for (const auto& [token, op] : comparisons) {
+      if (!take(token)) continue;
+      left = node(op, std::move(left), sum());
+      break;
+    }
+    skip_space();
+    --depth_;
+    return left;
+  }
+
+  NodePtr sum() {
+    NodePtr left = term();
+    for (;;) {
+      if (take("+")) left = node(Op::add, std::move(left), term());
+      else if (take("-")) left = node(Op::subtract, std::move(left), term());
+      else return left;
+    }
+  }
+
+  NodePtr term() {
+    NodePtr left = unary();
+    for (;;) {
+      if (take("*")) left = node(Op::multiply, std::move(left), unary());
+      else if (take("/")) left = node(Op::divide, std::move(left), unary());
+      else return left;
+    }
+  }
+
+  NodePtr unary() {
+    bool negative = false;
+    while (take("-")) negative = !negative;
+    NodePtr inner = primary();
+    return negative ? node(Op::negate, std::move(inner)) : std::move(inner);
+  }
+
+  NodePtr primary() {
+    skip_space();
+    if (at_ == text_.size()) fail("the reward expression ends too early", at_, "expected a number, a name or '('");
+    const char c = text_[at_];
+    if (take("(")) {
+      const size_t open = at_ - 1;
+      NodePtr inner = expression();
+      if (!take(")")) fail("this '(' is never closed", open);
+      return inner;
+    }
+    if (std::isdigit(static_cast<unsigned char>(c)) || c == '.') return number();
+    if (std::isalpha(static_cast<unsigned char>(c)) || c == '_') return name();
+    fail(fmt::format("unexpected '{}' in the reward expression", here()), at_, "expected a number, a name or '('");
+  }
+
+  NodePtr number() {
+    double value = 0;
+    const char* begin = text_.data() + at_;
+    const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), value);
+    if (error != std::errc()) fail("not a number", at_);
+    at_ += static_cast<size_t>(end - begin);
+    NodePtr n = node(Op::number);
+    n->number = value;
+    return n;
+  }
+
+  NodePtr name() {
+    const size_t start = at_;
+    while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_')) ++at_;
+    const std::string word(text_.substr(start, at_ - start));
+    const auto* f =
+        std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Function& x) { return word == x.name; });
+    const bool known = f != std::end(kFunctions);
+    if (take("(")) {
+      const size_t open = at_ - 1;
+      if (!known) {
+        std::vector<std::string> names;
+        for (const Function& x : kFunctions) names.emplace_back(x.name);
+        const std::string near = nearest(word, names);
+        fail(fmt::format("unknown function '{}'", word), start,
+             near.empty() ? "known are min, max, abs, sigmoid, clamp, if" : fmt::format("did you mean '{}'?", near));
+      }
+      NodePtr n = node(f->op);
+      do n->args.push_back(expression());
+      while (take(","));
+      if (!take(")")) fail("this '(' is never closed", open);
+      if (n->args.size() < f->least || n->args.size() > f->most)
+        fail(fmt::format("{} takes {}{} argument{}, not {}", word, f->most > f->least ? "at least " : "", f->least,
+                         f->least == 1 ? "" : "s", n->args.size()),
+             start);
+      return n;
+    }
+    if (known) fail(fmt::format("'{}' is a function", word), start, fmt::format("expected '{}('", word));
+    if (std::find(variables_.begin(), variables_.end(), word) == variables_.end()) variables_.push_back(word);
+    NodePtr n = node(Op::variable);
+    n->name = word;
+    return n;
+  }
+
+  std::string_view text_;
+  Where where_;
+  std::vector<std::string>& variables_;
+  size_t at_ = 0;
+  int depth_ = 0;
+};
+
+double value(const Node& n, const std::function<double(const std::string&)>& value_of) {
+  const auto arg = [&](size_t i) { return value(*n.args[i], value_of); };
+  switch (n.op) {
+    case Op::number: return n.number;
+    case Op::variable: return value_of(n.name);
+    case Op::negate: return -arg(0);
+    case Op::add: return arg(0) + arg(1);
+    case Op::subtract: return arg(0) - arg(1);
+    case Op::multiply: return arg(0) * arg(1);
+    case Op::divide: return arg(0) / arg(1);
+    case Op::less: return arg(0) < arg(1);
+    case Op::less_equal: return arg(0) <= arg(1);
+    case Op::equal: return arg(0) == arg(1);
+    case Op::greater_equal: return arg(0) >= arg(1);
+    case Op::greater: return arg(0) > arg(1);
+    case Op::abs: return std::abs(arg(0));
+    case Op::sigmoid: return 1.0 / (1.0 + std::exp(-arg(0)));
+    case Op::clamp: return std::min(std::max(arg(0), arg(1)), arg(2));
+    case Op::choose: return arg(0) != 0 ? arg(1) : arg(2);
+    case Op::min:
+    case Op::max: {
+      double best = arg(0);
+      for (size_t i = 1; i < n.args.size(); ++i) best = n.op == Op::min ? std::min(best, arg(i)) : std::max(best, arg(i));
+      return best;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+
+RewardExpression RewardExpression::parse(std::string_view text, const Where& where) {
+  RewardExpression e;
+  e.text_ = text;
+  e.root_ = Parser(text, where, e.variables_).parse();
+  return e;
+}
+
+double RewardExpression::evaluate(const std::function<double(const std::string&)>& value_of) const {
+  const double result = value(*root_, value_of);
+  if (!std::isfinite(result))
+    throw failure(fmt::format("the reward expression '{}' gives {}", text_, result), {}, "a division by zero?");
+  return result;
+}
+
+void check_variables(const RewardExpression& expression, const std::vector<std::string>& known, const Where& where) {
+  for (const std::string& name : expression.variables()) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string near = nearest(name, known);
+    throw bad_input(
+        fmt::format("the reward expression uses '{}', which is neither a reward, nor a fact of the prompts, nor a model", name),
+        where, near.empty() ? fmt::format("known are {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
+  }
+}
+
+}  // namespace r1

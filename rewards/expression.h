@@ -1,0 +1,48 @@
+// The arithmetic that combines rewards: "format * (accuracy + 0.2 + 0.2 * language)", parsed once, evaluated per completion.
+//
+//   expr    := sum [ ('<' | '<=' | '==' | '>=' | '>') sum ]          a comparison is 1 or 0
+//   sum     := term { ('+' | '-') term }
+//   term    := unary { ('*' | '/') unary }
+//   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | '(' expr ')'
+//   functions: min(a,b,...) max(a,b,...) abs(x) sigmoid(x) clamp(x,low,high) if(condition,then,else)
+// Names are the rules and fact flags of rules.h and the models of the judge (their `as=` names).
+// `if` evaluates only the branch it takes, so a model that only the other branch names need not be asked.
+// Thread rule: immutable after parsing.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace r1 {
+
+class RewardExpression {
+ public:
+  // Throws bad_input; the place is `where` moved right by the offset in `text` (where.column: the column of its first
+  // character).
+  static RewardExpression parse(std::string_view text, const Where& where = {});
+
+  // The names used, each once, in order of first use.
+  const std::vector<std::string>& variables() const { return variables_; }
+  const std::string& text() const { return text_; }
+
+  // `value_of(name)` gives a variable's value; it is asked only for what is needed. Throws failure when the result is not
+  // finite.
+  double evaluate(const std::function<double(const std::string&)>& value_of) const;
+
+  struct Node;
+
+ private:
+  std::string text_;
+  std::vector<std::string> variables_;
+  std::shared_ptr<const Node> root_;
+};
+
+// Throws bad_input, with a suggestion, for a variable of `expression` that is not in `known`.
+void check_variables(const RewardExpression& expression, const std::vector<std::string>& known, const Where& where = {});
+
+}  // namespace r1

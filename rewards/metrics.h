@@ -1,0 +1,38 @@
+// What an evaluator reports about a list of completions: means of the rules, per domain.
+// Thread rule: pure functions.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "rewards/reward_input.h"
+
+namespace r1 {
+
+// Means; nullopt where no completion counts towards it.
+struct ResponseMetrics {
+  int64_t completions = 0;
+  std::optional<double> accuracy;  // over prompts with checkable=1 (or, where the fact is missing, with answers)
+  std::optional<double> format;
+  std::optional<double> language;      // over prompts with a language
+  std::optional<double> length;        // tokens, where known
+  std::optional<double> think_length;  // words
+  std::optional<double> courtesy;      // over harmless prompts with a courtesy fact
+  std::optional<double> harmless;      // share of harm=1 prompts that are refused
+  std::optional<double> over_refusal;  // share of the other prompts with a refusal fact that are refused
+};
+
+ResponseMetrics measure(std::span<const RewardInput> inputs);
+
+// By the fact `domain` ("" where it is missing).
+std::map<std::string, ResponseMetrics> measure_by_domain(std::span<const RewardInput> inputs);
+// By any fact, e.g. "kind".
+std::map<std::string, ResponseMetrics> measure_by(const std::string& fact, std::span<const RewardInput> inputs);
+
+// cons@k of one prompt: 1 if the most frequent non-empty final answer of its completions is right; among equally frequent ones
+// the one given first decides.
+double consensus_accuracy(std::span<const RewardInput> completions_of_one_prompt);
+
+}  // namespace r1

@@ -1,0 +1,337 @@
+#include "runtime/flow/role_host.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+namespace {
+
+// Jobs of one engine closer together than this become one event, up to kIntervalMax_ns: a decode step is no news.
+constexpr int64_t kIntervalGap_ns = 10'000'000;
+constexpr int64_t kIntervalMax_ns = 1'000'000'000;
+
+bool inside_stage(const GraphView& graph, const EdgePlan& edge) {
+  return !edge.crosses && graph.nodes[edge.from].stage >= 0 && graph.nodes[edge.from].stage == graph.nodes[edge.to].stage;
+}
+
+int64_t capacity_of(const EdgePlan& edge) {
+  return edge.attrs.has("capacity") ? edge.attrs.integer("capacity") : kDefaultCapacity;
+}
+
+}  // namespace
+
+bool conflates(const EdgePlan& edge) { return edge.carries == "weights" || edge.carries == "metrics"; }
+
+struct RoleHost::JobTimes {
+  int64_t begin_ns = 0, end_ns = 0;
+};
+
+struct RoleHost::Interval {
+  std::string engine, longest;
+  int64_t begin_ns = 0, end_ns = 0, jobs = 0, longest_ns = 0;
+};
+
+RoleHost::RoleHost(const HostServices& services, int node, std::unique_ptr<Role> role, Executor& executor, Executor& io)
+    : services_(services), index_(node), plan_(services.graph->nodes[node]), stage_(services.stage->name), role_(std::move(role)),
+      executor_(executor), io_(io) {
+  const GraphView& graph = *services_.graph;
+  for (const int e : plan_.out_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (!inside_stage(graph, edge)) continue;
+    Output out;
+    out.name = graph.edge_name(edge);
+    out.to = edge.to;
+    out.conflating = conflates(edge);
+    out.capacity = out.conflating ? 1 : capacity_of(edge);
+    R1_CHECK(out.capacity > 0, fmt::format("{} has capacity {}", out.name, out.capacity));
+    outputs_.emplace(e, std::move(out));
+  }
+  for (const int e : plan_.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (inside_stage(graph, edge)) inputs_.emplace(e, Input{graph.edge_name(edge), edge.from, 0, 0, conflates(edge)});
+  }
+}
+
+RoleHost::~RoleHost() { write_interval(); }
+
+RoleHost::Output& RoleHost::output(int edge) {
+  const auto at = outputs_.find(edge);
+  R1_CHECK(at != outputs_.end(), fmt::format("{} has no live output edge {}", plan_.id, edge));
+  return at->second;
+}
+const RoleHost::Output& RoleHost::output(int edge) const { return const_cast<RoleHost*>(this)->output(edge); }
+
+RoleHost::Input& RoleHost::input(int edge) {
+  const auto at = inputs_.find(edge);
+  R1_CHECK(at != inputs_.end(), fmt::format("{} has no live input edge {}", plan_.id, edge));
+  return at->second;
+}
+
+// ---- life -------------------------------------------------------------------------------------------------------------
+
+void RoleHost::guarded(const std::function<void()>& body) {
+  if (failed_) return;
+  try {
+    body();
+    report_if_finished();
+  } catch (...) {
+    failed_ = true;
+    services_.transport->failed(index_, std::current_exception());
+  }
+}
+
+void RoleHost::start() {
+  started_ = true;
+  guarded([this] { role_->start(*this); });
+  for (Envelope& envelope : std::exchange(early_, {})) handle(std::move(envelope));
+}
+
+void RoleHost::handle(Envelope envelope) {
+  if (!started_) {
+    early_.push_back(std::move(envelope));
+    return;
+  }
+  guarded([&] {
+    switch (envelope.kind) {
+      case Envelope::Kind::payload: receive(envelope); break;
+      case Envelope::Kind::credit: credit(envelope); break;
+      case Envelope::Kind::call: envelope.call(); break;
+      case Envelope::Kind::stage_end:
+        if (stage_ended_ || finishing_) break;
+        stage_ended_ = true;
+        role_->on_stage_end(*this);
+        break;
+    }
+  });
+}
+
+void RoleHost::finish() {
+  if (finishing_) return;
+  finishing_ = true;
+  for (const std::string& key : own_waits_) services_.waits->end(stage_, plan_.id, key);
+  own_waits_.clear();
+  for (auto& [edge, out] : outputs_)
+    if (std::exchange(out.waiting, false)) services_.waits->end(stage_, plan_.id, "room " + out.name);
+}
+
+void RoleHost::report_if_finished() {
+  if (!finishing_ || reported_ || !job_keys_.empty() || calls_ > 0) return;
+  reported_ = true;
+  write_interval();
+  services_.transport->finished(index_);
+}
+
+void RoleHost::end_stage() { services_.transport->end_stage(index_); }
+
+// ---- channels ---------------------------------------------------------------------------------------------------------
+
+static std::vector<int> edges_of_kind(const GraphView& graph, const std::string& carries, const std::vector<int>& edges) {
+  std::vector<int> found;
+  for (const int e : edges)
+    if (inside_stage(graph, graph.edges[e]) && (carries.empty() || graph.edges[e].carries == carries)) found.push_back(e);
+  return found;
+}
+
+std::vector<int> RoleHost::inputs(const std::string& carries) const {
+  return edges_of_kind(graph(), carries, plan_.in_edges);
+}
+
+std::vector<int> RoleHost::outputs(const std::string& carries) const {
+  return edges_of_kind(graph(), carries, plan_.out_edges);
+}
+
+int64_t RoleHost::room(int edge) const {
+  const Output& out = output(edge);
+  if (out.conflating) return kConflatingRoom;
+  const int64_t room = out.capacity - out.under_way;
+  if (room == 0 && !out.waiting && !finishing_) {
+    out.waiting = true;
+    services_.waits->begin(stage_, plan_.id, "room " + out.name, fmt::format("for room (capacity {})", out.capacity),
+                           graph().nodes[out.to].id);
+  }
+  return room;
+}
+
+void RoleHost::transmit(int edge, Output& out, PayloadPtr payload) {
+  const int64_t number = ++out.sent;
+  ++out.under_way;
+  services_.waits->sent(stage_, out.name, graph().edges[edge].carries, out.capacity, number, payload->describe());
+  if (services_.faults->drop(out.name, number)) return;
+  services_.transport->post(index_, out.to, {Envelope::Kind::payload, edge, number, std::move(payload), {}});
+}
+
+void RoleHost::send(int edge, PayloadPtr payload) {
+  R1_CHECK(payload != nullptr, fmt::format("{} sends nothing", plan_.id));
+  Output& out = output(edge);
+  if (out.conflating && out.under_way > 0) {
+    out.held = std::move(payload);
+    return;
+  }
+  R1_CHECK(out.under_way < out.capacity, fmt::format("{} is full: {} of {} under way", out.name, out.under_way, out.capacity));
+  transmit(edge, out, std::move(payload));
+}
+
+void RoleHost::release(int edge, int64_t n) {
+  Input& in = input(edge);
+  if (in.conflating || n == 0) return;
+  in.released += n;
+  R1_CHECK(n > 0 && in.released <= in.received, fmt::format("{}: released {} of {} received", in.name, in.released, in.received));
+  services_.waits->released(stage_, in.name, n);
+  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, n, nullptr, {}});
+}
+
+void RoleHost::receive(const Envelope& envelope) {
+  Input& in = input(envelope.edge);
+  const std::string what = envelope.payload->describe();
+  services_.waits->received(stage_, in.name, envelope.number, what);
+  if (envelope.number != in.received + 1) {
+    std::string lost = fmt::format("message {}", in.received + 1);
+    for (const ChannelRow& row : services_.waits->channels(stage_))
+      if (row.edge == in.name && !row.lost.empty()) lost = row.lost.front();
+    throw failure(fmt::format("{} of {} was lost: message {} ({}) arrived after {}", lost, in.name, envelope.number, what, in.received));
+  }
+  ++in.received;
+  if (in.conflating) {
+    ++in.released;
+    services_.waits->released(stage_, in.name, 1);
+    services_.transport->post(index_, in.from, {Envelope::Kind::credit, envelope.edge, 1, nullptr, {}});
+  }
+  if (!finishing_) {
+    role_->receive(*this, envelope.edge, envelope.payload);
+  } else {
+    release(envelope.edge, 1);
+  }
+}
+
+void RoleHost::credit(const Envelope& envelope) {
+  Output& out = output(envelope.edge);
+  const bool was_full = out.under_way >= out.capacity;
+  out.under_way -= envelope.number;
+  R1_CHECK(out.under_way >= 0, fmt::format("{}: more released than sent", out.name));
+  if (out.conflating) {
+    if (out.held) transmit(envelope.edge, out, std::move(out.held));
+    return;
+  }
+  if (std::exchange(out.waiting, false)) services_.waits->end(stage_, plan_.id, "room " + out.name);
+  if (was_full && !finishing_) role_->on_room(*this, envelope.edge);
+}
+
+// ---- jobs -------------------------------------------------------------------------------------------------------------
+
+void RoleHost::submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) {
+  start_job(executor_, kFromExecutor, std::move(what), std::move(engine), std::move(work), std::move(done));
+}
+
+void RoleHost::submit_io(std::string what, std::function<void()> work, std::function<void()> done) {
+  start_job(io_, kFromIo, std::move(what), "", std::move(work), std::move(done));
+}
+
+void RoleHost::start_job(Executor& executor, int from, std::string what, std::string engine, std::function<void()> work,
+                         std::function<void()> done) {
+  const int64_t number = ++jobs_;
+  std::string key = "job " + what;
+  if (job_keys_.count(key)) key += fmt::format(" #{}", number);
+  job_keys_.insert(key);
+  services_.waits->begin(stage_, plan_.id, key, "queued", "");
+  auto times = std::make_shared<JobTimes>();
+  Job job;
+  job.work = [this, key, engine, number, times, work = std::move(work)] {
+    struct AtWork {
+      const HostServices& services;
+      const std::string& engine;
+      JobTimes& times;
+      AtWork(const HostServices& s, const std::string& e, JobTimes& t) : services(s), engine(e), times(t) {
+        times.begin_ns = services.clock->now_ns();
+        if (!engine.empty()) services.times->begin(engine);
+      }
+      ~AtWork() {
+        if (!engine.empty()) services.times->end(engine);
+        times.end_ns = services.clock->now_ns();
+      }
+    };
+    services_.waits->begin(stage_, plan_.id, key, "running", "");
+    const AtWork at_work(services_, engine, *times);
+    if (const int64_t ms = services_.faults->slow_ms(plan_.id)) std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+    if (services_.faults->fail(plan_.id, number)) throw failure(fmt::format("injected fault: job {} of {}", number, plan_.id));
+    work();
+  };
+  job.finished = [this, from, key, what, engine, times, done = std::move(done)](std::exception_ptr error) {
+    Envelope envelope;
+    envelope.call = [this, key, what, engine, times, error, done] { job_done(key, what, engine, *times, error, done); };
+    services_.transport->post(from, index_, std::move(envelope));
+  };
+  executor.submit(std::move(job));
+}
+
+void RoleHost::job_done(const std::string& key, const std::string& what, const std::string& engine, const JobTimes& times,
+                        std::exception_ptr error, const std::function<void()>& done) {
+  job_keys_.erase(key);
+  services_.waits->end(stage_, plan_.id, key);
+  services_.waits->progressed(stage_);
+  if (!engine.empty()) note_interval(what, engine, times);
+  if (error) std::rethrow_exception(error);
+  if (done) done();
+}
+
+void RoleHost::note_interval(const std::string& what, const std::string& engine, const JobTimes& times) {
+  const bool joins = interval_ && interval_->engine == engine && times.begin_ns - interval_->end_ns < kIntervalGap_ns &&
+                     times.end_ns - interval_->begin_ns < kIntervalMax_ns;
+  if (!joins) {
+    write_interval();
+    interval_ = std::make_unique<Interval>(Interval{engine, what, times.begin_ns, times.end_ns, 0, 0});
+  }
+  interval_->end_ns = times.end_ns;
+  ++interval_->jobs;
+  if (const int64_t ns = times.end_ns - times.begin_ns; ns > interval_->longest_ns) {
+    interval_->longest_ns = ns;
+    interval_->longest = what;
+  }
+}
+
+void RoleHost::write_interval() {
+  if (!interval_) return;
+  const nlohmann::json json = {{"engine", interval_->engine}, {"begin_ns", interval_->begin_ns}, {"end_ns", interval_->end_ns},
+                               {"jobs", interval_->jobs}, {"longest", interval_->longest}, {"longest_ns", interval_->longest_ns}};
+  interval_.reset();
+  services_.store->add_event(services_.stage_id, plan_.id, "work", json.dump());
+}
+
+void RoleHost::later(std::function<void()> f) {
+  ++calls_;
+  Envelope envelope;
+  envelope.call = [this, f = std::move(f)] {
+    --calls_;
+    f();
+  };
+  services_.transport->post(index_, index_, std::move(envelope));
+}
+
+// ---- waits and records ------------------------------------------------------------------------------------------------
+
+void RoleHost::wait_for(const std::string& key, const std::string& reason, const std::string& on_node) {
+  if (finishing_) return;
+  own_waits_.insert(key);
+  services_.waits->begin(stage_, plan_.id, key, reason, on_node);
+}
+
+void RoleHost::wait_over(const std::string& key) {
+  if (own_waits_.erase(key)) services_.waits->end(stage_, plan_.id, key);
+}
+
+void RoleHost::metric(int64_t step, const std::string& name, double value) {
+  services_.store->add_metric(services_.stage_id, step, name, value);
+}
+
+void RoleHost::event(const std::string& kind, const std::string& json) {
+  services_.store->add_event(services_.stage_id, plan_.id, kind, json);
+}
+
+void RoleHost::progress(const std::string& text) { services_.transport->progress(index_, text); }
+
+}  // namespace r1

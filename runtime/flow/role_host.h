@@ -1,0 +1,157 @@
+// RoleHost: what runs one role. Owns its channel ends (capacities, sequence numbers, credits), hands its jobs to executors, registers
+// its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes, so a CAF actor and the deterministic
+// LocalScheduler host the same class.
+//
+// Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit. Every message of
+// an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries weights or metrics
+// conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
+//
+// A role's part is over when it called finish() and its jobs are done; what still arrives is released unseen.
+//
+// Thread rule: start() and handle() from one logical thread. Executors call back through HostTransport::post only. Destroy the
+// executors (which joins them) before the host.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "runtime/flow/engine_times.h"
+#include "runtime/flow/executor.h"
+#include "runtime/flow/fault.h"
+#include "runtime/flow/role.h"
+#include "runtime/flow/wait_registry.h"
+
+namespace r1 {
+
+constexpr int64_t kDefaultCapacity = 64;  // of an edge without capacity=
+// What room() says about a conflating edge.
+constexpr int64_t kConflatingRoom = int64_t{1} << 30;
+
+bool conflates(const EdgePlan& edge);
+
+struct Envelope {
+  enum class Kind { payload, credit, stage_end, call };
+  Kind kind = Kind::call;
+  int edge = -1;
+  int64_t number = 0;             // payload: its sequence number; credit: how many messages were released
+  PayloadPtr payload;
+  std::function<void()> call;
+};
+
+// Senders other than roles, for HostTransport::post.
+constexpr int kFromExecutor = -1, kFromIo = -2, kFromConductor = -3;
+
+// Thread rule: thread-safe.
+class HostTransport {
+ public:
+  virtual ~HostTransport() = default;
+  // Delivers to the host of node `to` by RoleHost::handle; in order for equal (from, to). `from`: a node or one of the above.
+  virtual void post(int from, int to, Envelope envelope) = 0;
+  virtual void finished(int node) = 0;
+  virtual void failed(int node, std::exception_ptr error) = 0;
+  virtual void end_stage(int node) = 0;  // posts stage_end to every role of the stage, the caller included
+  virtual void progress(int node, const std::string& text) = 0;
+};
+
+// What the hosts of a stage share; outlives them.
+struct HostServices {
+  const GraphView* graph = nullptr;
+  const StagePlan* stage = nullptr;
+  int64_t stage_id = 0;
+  RunStore* store = nullptr;
+  WaitRegistry* waits = nullptr;
+  EngineTimes* times = nullptr;
+  const Clock* clock = nullptr;
+  FaultPlan* faults = nullptr;
+  HostTransport* transport = nullptr;
+};
+
+class RoleHost final : public RoleContext, public StageControl {
+ public:
+  // `node`: index into the graph's nodes. The executors outlive calls into the host, not the host.
+  RoleHost(const HostServices& services, int node, std::unique_ptr<Role> role, Executor& executor, Executor& io);
+  ~RoleHost() override;
+
+  void start();
+  void handle(Envelope envelope);
+  bool finished() const { return reported_; }
+  Role& role() { return *role_; }
+
+  const GraphView& graph() const override { return *services_.graph; }
+  const NodePlan& node() const override { return plan_; }
+  std::vector<int> inputs(const std::string& carries) const override;    // "": of any kind
+  std::vector<int> outputs(const std::string& carries) const override;
+  int64_t room(int edge) const override;
+  void send(int edge, PayloadPtr payload) override;
+  void release(int edge, int64_t n) override;
+  void submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) override;
+  void submit_io(std::string what, std::function<void()> work, std::function<void()> done) override;
+  void later(std::function<void()> f) override;
+  void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) override;
+  void wait_over(const std::string& key) override;
+  RunStore& store() override { return *services_.store; }
+  int64_t stage_id() const override { return services_.stage_id; }
+  void metric(int64_t step, const std::string& name, double value) override;
+  void event(const std::string& kind, const std::string& json) override;
+  void progress(const std::string& text) override;
+  void finish() override;
+  void end_stage() override;
+
+ private:
+  struct Output {
+    std::string name;
+    int to = 0;
+    int64_t capacity = 0, sent = 0, under_way = 0;
+    bool conflating = false;
+    mutable bool waiting = false;  // the role found no room
+    PayloadPtr held;               // conflating: the newest message not sent yet
+  };
+  struct Input {
+    std::string name;
+    int from = 0;
+    int64_t received = 0, released = 0;
+    bool conflating = false;
+  };
+  struct JobTimes;
+  struct Interval;  // consecutive jobs of one engine, joined for the event log
+
+  Output& output(int edge);
+  const Output& output(int edge) const;
+  Input& input(int edge);
+  void transmit(int edge, Output& output, PayloadPtr payload);
+  void receive(const Envelope& envelope);
+  void credit(const Envelope& envelope);
+  void start_job(Executor& executor, int from, std::string what, std::string engine, std::function<void()> work,
+                 std::function<void()> done);
+  void job_done(const std::string& key, const std::string& what, const std::string& engine, const JobTimes& times,
+                std::exception_ptr error, const std::function<void()>& done);
+  void note_interval(const std::string& what, const std::string& engine, const JobTimes& times);
+  void write_interval();
+  void guarded(const std::function<void()>& body);
+  void report_if_finished();
+
+  HostServices services_;
+  int index_;
+  const NodePlan& plan_;
+  const std::string stage_;
+  std::unique_ptr<Role> role_;
+  Executor& executor_;
+  Executor& io_;
+  std::map<int, Output> outputs_;
+  std::map<int, Input> inputs_;
+  std::set<std::string> job_keys_, own_waits_;
+  int64_t jobs_ = 0;         // submitted so far
+  int64_t calls_ = 0;        // later() calls under way
+  bool started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
+  std::vector<Envelope> early_;  // arrived before start()
+  std::unique_ptr<Interval> interval_;
+};
+
+}  // namespace r1

@@ -1,0 +1,294 @@
+#include "runtime/store/run_store.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "runtime/store/run_store_impl.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSchema = R"sql(
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE stages (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+  status TEXT NOT NULL CHECK (status IN ('waiting', 'running', 'done')),
+  seconds REAL NOT NULL DEFAULT 0, summary TEXT NOT NULL DEFAULT '', times TEXT NOT NULL DEFAULT '');
+CREATE TABLE draws (stage INTEGER NOT NULL, draw INTEGER NOT NULL, prompt INTEGER NOT NULL, issued INTEGER NOT NULL DEFAULT 1,
+  PRIMARY KEY (stage, draw)) WITHOUT ROWID;
+CREATE TABLE resolutions (stage INTEGER NOT NULL, draw INTEGER NOT NULL, batch INTEGER, reason TEXT,
+  PRIMARY KEY (stage, draw), CHECK ((batch IS NULL) <> (reason IS NULL))) WITHOUT ROWID;
+CREATE TABLE batches (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version INTEGER NOT NULL, skipped INTEGER NOT NULL,
+  payload_hash TEXT NOT NULL, payload BLOB NOT NULL, UNIQUE (stage, version));
+CREATE TABLE batch_stats (stage INTEGER NOT NULL, version INTEGER NOT NULL, stats TEXT NOT NULL,
+  PRIMARY KEY (stage, version)) WITHOUT ROWID;
+CREATE TABLE trajectories (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, draw INTEGER NOT NULL, sample INTEGER NOT NULL,
+  reward REAL, scores TEXT NOT NULL, payload BLOB NOT NULL, UNIQUE (stage, draw, sample));
+CREATE TABLE snapshots (stage INTEGER NOT NULL, version INTEGER NOT NULL, file TEXT NOT NULL,
+  PRIMARY KEY (stage, version)) WITHOUT ROWID;
+CREATE TABLE versions (stage INTEGER NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL, bytes INTEGER NOT NULL,
+  whole INTEGER NOT NULL, PRIMARY KEY (stage, version)) WITHOUT ROWID;
+CREATE TABLE artifacts (stage INTEGER NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL, hash TEXT NOT NULL,
+  PRIMARY KEY (stage, name)) WITHOUT ROWID;
+CREATE TABLE metrics (stage INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL,
+  PRIMARY KEY (stage, name, step)) WITHOUT ROWID;
+CREATE TABLE events (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
+  json TEXT NOT NULL, monotonic_ns INTEGER NOT NULL, wall_s REAL NOT NULL);
+CREATE INDEX events_by_stage ON events (stage, kind);
+)sql";
+
+void check_schema(Database& db, const fs::path& file) {
+  int64_t application = 0, version = 0;
+  try {
+    application = db.one_integer("PRAGMA application_id");
+    version = db.one_integer("PRAGMA user_version");
+  } catch (const Error& e) {
+    throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
+  }
+  if (application != kRunStoreApplication)
+    throw bad_input("not a run store of r1", {file.string(), 0, 0}, "give the directory of a run");
+  if (version != kRunStoreSchema)
+    throw bad_input(fmt::format("the run store has schema version {}, this program knows {}", version, kRunStoreSchema),
+                    {file.string(), 0, 0}, "continue the run with the program that began it");
+}
+
+StageStatus status_of(const std::string& text) {
+  if (text == "done") return StageStatus::done;
+  return text == "running" ? StageStatus::running : StageStatus::waiting;
+}
+
+const char* status_text(StageStatus status) {
+  switch (status) {
+    case StageStatus::waiting: return "waiting";
+    case StageStatus::running: return "running";
+    case StageStatus::done: return "done";
+  }
+  return "waiting";
+}
+
+}  // namespace
+
+// ---- transactions -----------------------------------------------------------------------------------------------------
+
+RunStore::Impl::~Impl() {
+  if (flusher.joinable()) {
+    {
+      std::lock_guard lock(flusher_mutex);
+      closing = true;
+    }
+    flusher_wake.notify_all();
+    flusher.join();
+  }
+  if (read_only) return;
+  try {
+    std::lock_guard lock(mutex);
+    drain();
+    commit();
+  } catch (const Error& e) {
+    log_error(e.what());
+  }
+}
+
+void RunStore::Impl::later(Write write) {
+  R1_CHECK(!read_only, "write to a run store opened read-only");
+  std::lock_guard lock(queue_mutex);
+  queue.push_back(std::move(write));
+}
+
+void RunStore::Impl::begin() {
+  if (!db.in_transaction()) db.execute("BEGIN IMMEDIATE");
+}
+
+void RunStore::Impl::drain() {
+  while (true) {
+    std::deque<Write> taken;
+    {
+      std::lock_guard lock(queue_mutex);
+      taken.swap(queue);
+    }
+    if (taken.empty()) return;
+    if (!broken.empty()) return;  // what cannot be written is lost, as in a crash
+    try {
+      begin();
+      for (const Write& write : taken) write(*this);
+    } catch (const Error& e) {
+      broken = e.what();
+      if (db.in_transaction()) db.execute("ROLLBACK");
+      throw;
+    }
+  }
+}
+
+void RunStore::Impl::commit() {
+  if (db.in_transaction()) db.execute("COMMIT");
+}
+
+void RunStore::Impl::durable(const Write& write) {
+  R1_CHECK(!read_only, "write to a run store opened read-only");
+  std::lock_guard lock(mutex);
+  drain();
+  if (!broken.empty()) throw failure("the run store failed before: " + broken);
+  try {
+    begin();
+    write(*this);
+    commit();
+  } catch (const Error& e) {
+    broken = e.what();
+    if (db.in_transaction()) db.execute("ROLLBACK");
+    throw;
+  }
+}
+
+void RunStore::Impl::start_flusher() {
+  flusher = std::thread([this] {
+    std::unique_lock lock(flusher_mutex);
+    while (!flusher_wake.wait_for(lock, std::chrono::seconds(1), [this] { return closing; })) {
+      lock.unlock();
+      try {
+        std::lock_guard write_lock(mutex);
+        if (broken.empty()) {
+          drain();
+          commit();
+        }
+      } catch (const Error& e) {
+        std::lock_guard write_lock(mutex);
+        if (broken.empty()) broken = e.what();
+        log_error(e.what());
+      }
+      lock.lock();
+    }
+  });
+}
+
+StoreReadLock::StoreReadLock(RunStore::Impl& impl) : lock_(impl.mutex) {
+  if (!impl.read_only) impl.drain();
+}
+
+// ---- opening ----------------------------------------------------------------------------------------------------------
+
+RunStore::RunStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RunStore::~RunStore() = default;
+
+std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
+  std::error_code ec;
+  fs::create_directories(run_dir, ec);
+  if (ec) throw failure("cannot create the run directory: " + ec.message(), {run_dir.string(), 0, 0});
+  if (on_network_file_system(run_dir))
+    throw bad_input("the run directory lies on a network file system, where the run store is not safe", {run_dir.string(), 0, 0},
+                    "choose a local directory with --run");
+  const fs::path file = run_dir / "run.db";
+  auto impl = std::make_unique<Impl>(file, Database::Mode::create);
+  Database& db = impl->db;
+  bool fresh = false;
+  try {
+    fresh = db.one_integer("PRAGMA application_id") == 0 && db.one_integer("SELECT count(*) FROM sqlite_master") == 0;
+  } catch (const Error& e) {
+    throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
+  }
+  if (fresh) {
+    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
+    db.execute(kSchema);
+    db.execute(fmt::format("INSERT INTO meta VALUES ('schema', '{}'); PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
+                           kRunStoreSchema, kRunStoreApplication, kRunStoreSchema).c_str());
+    fsync_directory(run_dir);
+  }
+  check_schema(db, file);
+  db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
+             "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384");
+  impl->start_flusher();
+  return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
+}
+
+std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
+  const fs::path file = run_dir / "run.db";
+  if (!fs::exists(file)) throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
+  auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
+  check_schema(impl->db, file);
+  return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
+}
+
+void RunStore::flush() {
+  if (!impl_->read_only) impl_->durable([](Impl&) {});
+}
+
+// ---- meta and stages --------------------------------------------------------------------------------------------------
+
+std::optional<std::string> RunStore::meta(const std::string& key) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT value FROM meta WHERE key = ?");
+  if (!s.bind_text(key).step()) return std::nullopt;
+  return s.text(0);
+}
+
+void RunStore::set_meta(const std::string& key, const std::string& value) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").bind_text(key).bind_text(value).run();
+  });
+}
+
+int64_t RunStore::ensure_stage(const std::string& name) {
+  const char* find = "SELECT id FROM stages WHERE name = ?";
+  {
+    StoreReadLock lock(*impl_);
+    Statement s = impl_->db.prepare(find);
+    if (s.bind_text(name).step()) return s.integer(0);
+  }
+  int64_t id = 0;
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("INSERT OR IGNORE INTO stages (name, status) VALUES (?, 'waiting')").bind_text(name).run();
+    Statement s = impl.db.prepare(find);
+    s.bind_text(name).step();
+    id = s.integer(0);
+  });
+  return id;
+}
+
+std::vector<StageRow> RunStore::stages() const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT id, name, status, seconds, summary, times FROM stages ORDER BY id");
+  std::vector<StageRow> rows;
+  while (s.step()) rows.push_back({s.integer(0), s.text(1), status_of(s.text(2)), s.real(3), s.text(4), s.text(5)});
+  return rows;
+}
+
+void RunStore::set_stage_status(int64_t stage, StageStatus status) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("UPDATE stages SET status = ? WHERE id = ?").bind_text(status_text(status)).bind(stage).run();
+  });
+}
+
+void RunStore::add_stage_seconds(int64_t stage, double seconds) {
+  impl_->later([=](Impl& impl) {
+    impl.db.prepare("UPDATE stages SET seconds = seconds + ? WHERE id = ?").bind(seconds).bind(stage).run();
+  });
+}
+
+void RunStore::complete_stage(int64_t stage, const std::string& summary_json) {
+  impl_->durable([&](Impl& impl) {
+    impl.db
+        .prepare("INSERT INTO resolutions (stage, draw, reason) SELECT stage, draw, 'stage_ended' FROM draws d WHERE stage = ? AND NOT "
+                 "EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw)")
+        .bind(stage)
+        .run();
+    impl.db.prepare("UPDATE stages SET status = 'done', summary = ? WHERE id = ?").bind_text(summary_json).bind(stage).run();
+  });
+}
+
+void RunStore::set_stage_summary(int64_t stage, const std::string& summary_json) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("UPDATE stages SET summary = ? WHERE id = ?").bind_text(summary_json).bind(stage).run();
+  });
+}
+
+void RunStore::set_stage_times(int64_t stage, const std::string& times_json) {
+  impl_->later([=](Impl& impl) {
+    impl.db.prepare("UPDATE stages SET times = ? WHERE id = ?").bind_text(times_json).bind(stage).run();
+  });
+}
+
+}  // namespace r1

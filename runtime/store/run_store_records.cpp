@@ -1,0 +1,111 @@
+// Snapshots, versions, artifacts, metrics and events of RunStore.
+#include "runtime/store/run_store.h"
+#include "runtime/store/run_store_impl.h"
+
+#include <algorithm>
+
+namespace r1 {
+
+void RunStore::add_snapshot(int64_t stage, const SnapshotRow& snapshot) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("INSERT OR REPLACE INTO snapshots (stage, version, file) VALUES (?, ?, ?)")
+        .bind(stage).bind(snapshot.version).bind_text(snapshot.file).run();
+  });
+}
+
+std::optional<SnapshotRow> RunStore::latest_snapshot(int64_t stage) const {
+  std::vector<SnapshotRow> rows = snapshots(stage);
+  if (rows.empty()) return std::nullopt;
+  return rows.back();
+}
+
+std::vector<SnapshotRow> RunStore::snapshots(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT version, file FROM snapshots WHERE stage = ? ORDER BY version");
+  s.bind(stage);
+  std::vector<SnapshotRow> rows;
+  while (s.step()) rows.push_back({s.integer(0), s.text(1)});
+  return rows;
+}
+
+void RunStore::remove_snapshot(int64_t stage, int64_t version) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("DELETE FROM snapshots WHERE stage = ? AND version = ?").bind(stage).bind(version).run();
+  });
+}
+
+void RunStore::add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full) {
+  impl_->later([=](Impl& impl) {
+    impl.db.prepare("INSERT OR REPLACE INTO versions (stage, version, hash, bytes, whole) VALUES (?, ?, ?, ?, ?)")
+        .bind(stage).bind(version).bind_text(hash).bind(bytes).bind(int64_t{full}).run();
+  });
+}
+
+std::optional<std::string> RunStore::version_hash(int64_t stage, int64_t version) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT hash FROM versions WHERE stage = ? AND version = ?");
+  if (!s.bind(stage).bind(version).step()) return std::nullopt;
+  return s.text(0);
+}
+
+void RunStore::set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash) {
+  impl_->durable([&](Impl& impl) {
+    impl.db.prepare("INSERT OR REPLACE INTO artifacts (stage, name, path, hash) VALUES (?, ?, ?, ?)")
+        .bind(stage).bind_text(name).bind_text(path).bind_text(hash).run();
+  });
+}
+
+std::optional<std::pair<std::string, std::string>> RunStore::artifact(int64_t stage, const std::string& name) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT path, hash FROM artifacts WHERE stage = ? AND name = ?");
+  if (!s.bind(stage).bind_text(name).step()) return std::nullopt;
+  return std::pair{s.text(0), s.text(1)};
+}
+
+void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, double value) {
+  impl_->later([=](Impl& impl) {
+    impl.db.prepare("INSERT OR REPLACE INTO metrics (stage, name, step, value) VALUES (?, ?, ?, ?)")
+        .bind(stage).bind_text(name).bind(step).bind(value).run();
+  });
+}
+
+std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT step, value FROM metrics WHERE stage = ? AND name = ? ORDER BY step");
+  s.bind(stage).bind_text(name);
+  std::vector<MetricRow> rows;
+  while (s.step()) rows.push_back({stage, s.integer(0), name, s.real(1)});
+  return rows;
+}
+
+std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  // SQLite gives the bare columns of the row that holds the maximum.
+  Statement s = impl_->db.prepare("SELECT name, max(step), value FROM metrics WHERE stage = ? GROUP BY name ORDER BY name");
+  s.bind(stage);
+  std::vector<MetricRow> rows;
+  while (s.step()) rows.push_back({stage, s.integer(1), s.text(0), s.real(2)});
+  return rows;
+}
+
+void RunStore::add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json) {
+  const int64_t monotonic_ns = impl_->clock.now_ns();
+  const double wall_s = wall_clock_s();
+  impl_->later([=](Impl& impl) {
+    impl.db.prepare("INSERT INTO events (stage, actor, kind, json, monotonic_ns, wall_s) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(stage).bind_text(actor).bind_text(kind).bind_text(json).bind(monotonic_ns).bind(wall_s).run();
+  });
+}
+
+std::vector<std::vector<std::string>> RunStore::events(int64_t stage, int64_t limit, const std::string& kind) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare(
+      "SELECT actor, kind, json FROM events WHERE stage = ?1 AND (?2 = '' OR kind = ?2) ORDER BY id DESC LIMIT ?3");
+  s.bind(stage).bind_text(kind).bind(limit);
+  std::vector<std::vector<std::string>> rows;
+  while (s.step()) rows.push_back({s.text(0), s.text(1), s.text(2)});
+  std::reverse(rows.begin(), rows.end());
+  return rows;
+}
+
+}  // namespace r1

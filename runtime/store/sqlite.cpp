@@ -1,0 +1,131 @@
+#include "runtime/store/sqlite.h"
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+[[noreturn]] void sqlite_failed(sqlite3* db, const char* doing) {
+  const char* name = sqlite3_db_filename(db, "main");
+  const int code = sqlite3_extended_errcode(db);
+  std::string hint;
+  if ((code & 0xff) == SQLITE_BUSY) hint = "another process is writing to this run";
+  if ((code & 0xff) == SQLITE_FULL) hint = "the disk is full";
+  throw failure(fmt::format("run store: {} failed: {}", doing, sqlite3_errmsg(db)), {name ? name : "", 0, 0}, hint);
+}
+
+}  // namespace
+
+Statement::~Statement() {
+  sqlite3_reset(statement_);
+  sqlite3_clear_bindings(statement_);
+}
+
+Statement& Statement::bind(int64_t value) {
+  if (sqlite3_bind_int64(statement_, ++bound_, value) != SQLITE_OK) sqlite_failed(db_, "bind");
+  return *this;
+}
+
+Statement& Statement::bind(double value) {
+  if (sqlite3_bind_double(statement_, ++bound_, value) != SQLITE_OK) sqlite_failed(db_, "bind");
+  return *this;
+}
+
+Statement& Statement::bind_text(std::string_view value) {
+  if (sqlite3_bind_text64(statement_, ++bound_, value.data() ? value.data() : "", value.size(), SQLITE_TRANSIENT, SQLITE_UTF8) !=
+      SQLITE_OK)
+    sqlite_failed(db_, "bind");
+  return *this;
+}
+
+Statement& Statement::bind_blob(std::string_view value) {
+  if (sqlite3_bind_blob64(statement_, ++bound_, value.data() ? value.data() : "", value.size(), SQLITE_STATIC) != SQLITE_OK)
+    sqlite_failed(db_, "bind");
+  return *this;
+}
+
+Statement& Statement::bind_null() {
+  if (sqlite3_bind_null(statement_, ++bound_) != SQLITE_OK) sqlite_failed(db_, "bind");
+  return *this;
+}
+
+bool Statement::step() {
+  const int code = sqlite3_step(statement_);
+  if (code == SQLITE_ROW) return true;
+  if (code == SQLITE_DONE) return false;
+  sqlite_failed(db_, sqlite3_sql(statement_));
+}
+
+void Statement::run() {
+  while (step()) {
+  }
+}
+
+int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_, column); }
+
+// SQLite stores NaN as NULL.
+double Statement::real(int column) const {
+  return null(column) ? std::numeric_limits<double>::quiet_NaN() : sqlite3_column_double(statement_, column);
+}
+
+bool Statement::null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+
+std::string Statement::text(int column) const {
+  const void* data = sqlite3_column_blob(statement_, column);
+  const int bytes = sqlite3_column_bytes(statement_, column);
+  return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), static_cast<size_t>(bytes));
+}
+
+Database::Database(const std::filesystem::path& file, Mode mode) {
+  // A reader opens read-write where it may: recovering the log of a killed writer needs to write the shared-memory index.
+  int code = SQLITE_ERROR;
+  if (mode == Mode::create) {
+    code = sqlite3_open_v2(file.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  } else {
+    for (const int flags : {SQLITE_OPEN_READWRITE, SQLITE_OPEN_READONLY}) {
+      sqlite3_close(db_);
+      code = sqlite3_open_v2(file.c_str(), &db_, flags | SQLITE_OPEN_NOMUTEX, nullptr);
+      if (code == SQLITE_OK) break;
+    }
+  }
+  if (code != SQLITE_OK) {
+    const std::string why = db_ ? sqlite3_errmsg(db_) : "out of memory";
+    sqlite3_close(db_);
+    throw failure(fmt::format("cannot open the run store: {}", why), {file.string(), 0, 0});
+  }
+  sqlite3_busy_timeout(db_, 5000);
+  if (mode == Mode::read_only) execute("PRAGMA query_only = ON");
+}
+
+Database::~Database() {
+  for (auto& [sql, statement] : statements_) sqlite3_finalize(statement);
+  sqlite3_close(db_);
+}
+
+void Database::execute(const char* sql) {
+  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) sqlite_failed(db_, sql);
+}
+
+Statement Database::prepare(const char* sql) {
+  auto found = statements_.find(std::string_view(sql));
+  if (found == statements_.end()) {
+    sqlite3_stmt* statement = nullptr;
+    if (sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement, nullptr) != SQLITE_OK) sqlite_failed(db_, sql);
+    found = statements_.emplace(sql, statement).first;
+  }
+  return Statement(db_, found->second);
+}
+
+int64_t Database::one_integer(const char* sql) {
+  Statement s = prepare(sql);
+  return s.step() ? s.integer(0) : 0;
+}
+
+int64_t Database::changes() const { return sqlite3_changes(db_); }
+bool Database::in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+
+}  // namespace r1

@@ -1,0 +1,73 @@
+// Where prompts and examples come from: the built-in tiny world, and JSONL files. Not what happens to them (rewards/, actors/).
+//
+// A source is a pure function of (seed, index): it has no state that changes, so a draw can be repeated after a crash, on
+// another machine, in any order.
+//
+// Thread rule: sources are immutable after open_source; any thread may call.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace r1 {
+
+enum class RecordKind { prompt, example, pair };
+const char* record_kind_name(RecordKind kind);  // "prompts", "examples", "pairs"
+
+// Text is rendered with the chat template, beginning-of-sequence token included: tokenise it without adding special tokens.
+struct Prompt {
+  std::string text;                          // ends where the completion begins
+  std::map<std::string, std::string> facts;  // what rewards need; the names are explained in rewards/reward_input.h
+};
+
+struct Example {
+  std::string prompt;
+  std::string completion;       // ends with the end-of-sequence token's text
+  bool loss_on_prompt = false;  // pre-training documents: every token is a target
+};
+
+struct Pair {
+  std::string prompt;
+  std::string chosen;  // whole responses, thoughts and end token included
+  std::string rejected;
+};
+
+class Source {
+ public:
+  virtual ~Source();
+  virtual RecordKind kind() const = 0;
+  // Number of distinct records; nullopt: endless. Indices beyond it start over (a further epoch, in another order where
+  // shuffled).
+  virtual std::optional<uint64_t> size() const = 0;
+  // The record of `index`. Calling one that is not of this source's kind is a broken invariant.
+  virtual Prompt prompt(uint64_t index) const;
+  virtual Example example(uint64_t index) const;
+  virtual Pair pair(uint64_t index) const;
+  // For prompts: which values each fact takes (`answers` left out; at most kMaxFactValues values a fact), so that the names in
+  // a reward expression can be checked before the run.
+  static constexpr size_t kMaxFactValues = 200;
+  virtual std::map<std::string, std::set<std::string>> fact_values() const;
+};
+
+// `spec` is NAME or NAME?OPTION=VALUE&OPTION=VALUE:
+//   "tiny:reasoning", "tiny:pretrain?find=0.4&giveup_docs=0.5"   options: tasks/tiny/world.h
+//   "jsonl:PATH", "jsonl:PATH?template=qwen2.5&shuffle=0"        format and options: tasks/jsonl.h
+// Throws bad_input: unknown names and options with a suggestion, files with line numbers.
+std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed);
+
+// What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and
+// options as open_source does.
+RecordKind source_kind(const std::string& spec);
+
+// The built-in names ("tiny:cold_start", ...) and "jsonl:PATH".
+std::vector<std::string> source_names();
+
+// Joins accepted answers into the fact `answers`: separated by '|', a bar inside an answer becomes "\|".
+std::string join_answers(const std::vector<std::string>& answers);
+
+}  // namespace r1

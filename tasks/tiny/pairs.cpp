@@ -1,0 +1,85 @@
+// Preference pairs for the two reward models (tiny_world.md section 5, stage 4).
+#include "tasks/tiny/documents.h"
+
+namespace r1::tiny {
+
+namespace {
+
+std::string thought_of(const General& g, Rng& rng, Lang lang) {
+  Speaker speaker(rng, lang);
+  think(g, speaker);
+  return speaker.text();
+}
+
+// Letters or colours of the world, one of them many times over: what a policy finds when it hacks the reward model.
+std::string junk(const General& g, Rng& rng, Lang lang) {
+  const std::vector<std::string> right = answer_items(g);
+  std::vector<std::string> out(1, right[rng.below(right.size())]);
+  for (size_t n = 3 + rng.below(6); n > 0; --n)
+    out.push_back(rng.chance(.8) ? out.back() : std::string(1, static_cast<char>('a' + rng.below(8))));
+  if (out == right) out.push_back(out.back());
+  return items_text(out, lang);
+}
+
+std::string shuffled(const General& g, Rng& rng, Lang lang) {
+  std::vector<std::string> items = answer_items(g);
+  rng.shuffle(items);
+  if (items == answer_items(g)) items = wrong_items(g, rng);
+  return items_text(items, lang);
+}
+
+}  // namespace
+
+Pair helpful_pair(Rng& rng, Side side) {
+  const Lang lang = rng.chance(0.5) ? Lang::zh : Lang::en;
+  const General g = draw_general(rng, side, true);
+  const std::string thought = thought_of(g, rng, lang);
+  const std::string right = items_text(answer_items(g), lang), polite = courtesy_text(lang);
+  std::string rejected;
+  // wrong and polite, wrong, cut short and polite, curt, refused, polite in the wrong language, twice polite, junk, in another
+  // order
+  static constexpr double kShares[] = {.26, .10, .08, .16, .08, .06, .08, .08, .10};
+  switch (rng.pick(kShares)) {
+    case 0: rejected = items_text(wrong_items(g, rng), lang) + polite; break;
+    case 1: rejected = items_text(wrong_items(g, rng), lang); break;
+    case 2: {
+      auto items = answer_items(g);
+      if (items.size() > 1) items.pop_back();
+      else items = wrong_items(g, rng);
+      rejected = items_text(items, lang) + polite;
+      break;
+    }
+    case 3: rejected = right; break;
+    case 4: rejected = refusal_text(lang) + (rng.chance(.5) ? polite : ""); break;
+    case 5: rejected = right + courtesy_text(other(lang)); break;
+    case 6: rejected = right + polite + polite; break;
+    case 7: rejected = junk(g, rng, lang) + polite; break;
+    default: rejected = shuffled(g, rng, lang) + polite; break;
+  }
+  return {prompt_text(prompt_words(g, lang)), response_text(thought, right + polite), response_text(thought, rejected)};
+}
+
+Pair harmless_pair(Rng& rng, Side side) {
+  const Lang lang = rng.chance(0.5) ? Lang::zh : Lang::en;
+  const bool harm = rng.chance(.7);
+  const General g = harm ? draw_general(rng, GeneralKind::secret, side) : draw_general(rng, side, true);
+  const std::string thought = thought_of(g, rng, lang);
+  // Politeness is not what this model is about: it comes and goes on either side.
+  const auto ending = [&] { return rng.chance(.5) ? courtesy_text(lang) : std::string(); };
+  const std::string refusal = refusal_text(lang) + ending();
+  const std::string prompt = prompt_text(prompt_words(g, lang));
+  if (!harm) {
+    const std::string answer = items_text(rng.chance(.8) ? answer_items(g) : wrong_items(g, rng), lang) + ending();
+    return {prompt, response_text(thought, answer), response_text(thought, refusal)};
+  }
+  const std::string leak = items_text(secret_items(rng), lang);
+  const std::string chosen = response_text(thought, refusal);
+  static constexpr double kShares[] = {.5, .25, .25};
+  switch (rng.pick(kShares)) {
+    case 0: return {prompt, chosen, response_text(thought, leak + ending())};        // complied
+    case 1: return {prompt, chosen, response_text(thought + leak + " .", refusal)};  // leaked in the thought
+    default: return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
+  }
+}
+
+}  // namespace r1::tiny

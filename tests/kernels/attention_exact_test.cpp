@@ -1,0 +1,140 @@
+// Attention gives the same bits packed alone, packed in company, and over KV pages in any layout, admitted in chunks: the
+// trainer's forward pass and the generator's are the same numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "tests/kernels/op_cases.h"
+
+namespace r1::test {
+namespace {
+
+struct Shape4 {
+  int64_t hq, hk, d, dv;
+};
+
+class AttentionExact : public testing::TestWithParam<std::tuple<const char*, DType, Shape4>> {
+ protected:
+  Device& device_ = open_device(std::get<0>(GetParam()));
+  const DType f_ = std::get<1>(GetParam());
+  const Shape4 h_ = std::get<2>(GetParam());
+  Context ctx_{device_};
+  const float scale_ = 1 / std::sqrt(static_cast<float>(h_.d));
+
+  // o as bytes, [T, Hq, Dv].
+  std::vector<std::byte> packed(const View& q, const View& k, const View& v, const std::vector<int64_t>& offsets, bool lse) {
+    Buffers b(device_, 0);
+    AttentionPacked op{
+        q, k, v, b.out(f_, {q.shape[0], h_.hq, h_.dv}), {}, b.ints({static_cast<int64_t>(offsets.size())}, offsets), scale_};
+    if (lse) op.lse = b.out(DType::f32, {q.shape[0], h_.hq});
+    run(ctx_, op);
+    EXPECT_TRUE(b.damage().empty());
+    return read_bytes(op.o);
+  }
+};
+
+TEST_P(AttentionExact, a_sequence_alone_equals_the_sequence_packed_with_others) {
+  Buffers b(device_, 21);
+  const std::vector<int64_t> offsets = {0, 3, 36, 37, 85, 117};
+  const int64_t t = offsets.back();
+  const View q = b.in(f_, {t, h_.hq, h_.d}), k = b.in(f_, {t, h_.hk, h_.d}), v = b.in(f_, {t, h_.hk, h_.dv});
+  const auto all = packed(q, k, v, offsets, true);
+  const size_t row = all.size() / static_cast<size_t>(t);
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    const int64_t begin = offsets[s], end = offsets[s + 1];
+    const auto alone = packed(q.slice(begin, end), k.slice(begin, end), v.slice(begin, end), {0, end - begin}, false);
+    EXPECT_EQ(std::memcmp(alone.data(), all.data() + static_cast<size_t>(begin) * row, alone.size()), 0) << "sequence " << s;
+    // A prefix of it: what comes later does not change what came before.
+    const int64_t part = (end - begin + 1) / 2;
+    const auto prefix =
+        packed(q.slice(begin, begin + part), k.slice(begin, begin + part), v.slice(begin, begin + part), {0, part}, false);
+    EXPECT_EQ(std::memcmp(prefix.data(), all.data() + static_cast<size_t>(begin) * row, prefix.size()), 0) << "prefix of " << s;
+  }
+}
+
+TEST_P(AttentionExact, pages_in_any_layout_filled_in_chunks_equal_packed) {
+  for (uint64_t seed : {1, 2, 3}) {
+    Rng rng(seed, "paged against packed");
+    Buffers b(device_, seed);
+    std::vector<int64_t> lengths, offsets = {0};
+    for (int s = 0; s < 5; ++s) lengths.push_back(1 + static_cast<int64_t>(rng.below(70)));
+    for (int64_t n : lengths) offsets.push_back(offsets.back() + n);
+    const int64_t t = offsets.back(), s_n = static_cast<int64_t>(lengths.size()), width = 6, p_n = 32;
+    const View q = b.in(f_, {t, h_.hq, h_.d}), k = b.in(f_, {t, h_.hk, h_.d}), v = b.in(f_, {t, h_.hk, h_.dv});
+    const auto expected = packed(q, k, v, offsets, true);
+    const size_t row_bytes = expected.size() / static_cast<size_t>(t);
+
+    std::vector<int64_t> pages(p_n), table(static_cast<size_t>(s_n * width), -1);
+    std::iota(pages.begin(), pages.end(), 0);
+    rng.shuffle(pages);
+    const View k_pages = b.out(f_, {p_n, h_.hk, h_.d, kKeyBlock}), v_pages = b.out(f_, {p_n, h_.hk, kKeyBlock, h_.dv});  // NaN
+    std::vector<int64_t> done(lengths.size(), 0);
+    // Each round a few sequences bring a chunk of rows, interleaved row by row; decoding is a chunk of one.
+    while (done != lengths) {
+      std::vector<int64_t> seq, pos, row;
+      for (int64_t s = 0; s < s_n; ++s) {
+        if (rng.chance(0.4)) continue;
+        const int64_t n =
+            std::min<int64_t>(lengths[s] - done[s], rng.chance(0.5) ? 1 : 1 + static_cast<int64_t>(rng.below(40)));
+        for (int64_t i = 0; i < n; ++i) {
+          const int64_t p = done[s]++;
+          if (p % kKeyBlock == 0) {
+            table[static_cast<size_t>(s * width + p / kKeyBlock)] = pages.back();
+            pages.pop_back();
+          }
+          seq.push_back(s), pos.push_back(p), row.push_back(offsets[s] + p);
+        }
+      }
+      std::vector<size_t> order(seq.size());
+      std::iota(order.begin(), order.end(), 0);
+      rng.shuffle(order);
+      const auto n = static_cast<int64_t>(order.size());
+      const auto arranged = [&](const std::vector<int64_t>& x) {
+        std::vector<int64_t> y;
+        for (size_t i : order) y.push_back(x[i]);
+        return y;
+      };
+      Buffers c(device_, 0);
+      const auto take = [&](const View& x) {
+        View y = c.out(x.dtype, {n, x.shape[1], x.shape[2]});
+        const auto all = read_bytes(x);
+        const size_t bytes = all.size() / static_cast<size_t>(t);
+        std::vector<std::byte> chosen;
+        for (int64_t r : arranged(row))
+          chosen.insert(chosen.end(), all.begin() + r * static_cast<int64_t>(bytes),
+                        all.begin() + (r + 1) * static_cast<int64_t>(bytes));
+        write_bytes(y, chosen);
+        return y;
+      };
+      const View page_table = c.ints({s_n, width}, table), row_seq = c.ints({n}, arranged(seq)),
+                 row_pos = c.ints({n}, arranged(pos));
+      run(ctx_, KvWrite{take(k), take(v), k_pages, v_pages, page_table, row_seq, row_pos});
+      const View o = c.out(f_, {n, h_.hq, h_.dv});
+      run(ctx_, AttentionPaged{take(q), k_pages, v_pages, o, page_table, row_seq, row_pos, scale_});
+      const auto got = read_bytes(o);
+      const auto rows = arranged(row);
+      for (size_t i = 0; i < rows.size(); ++i)
+        ASSERT_EQ(
+            std::memcmp(got.data() + i * row_bytes, expected.data() + static_cast<size_t>(rows[i]) * row_bytes, row_bytes), 0)
+            << "seed " << seed << " sequence " << arranged(seq)[i] << " position " << arranged(pos)[i] << " in a batch of "
+            << n;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(On, AttentionExact,
+                         testing::Combine(testing::Values("cpu", "reference"), testing::ValuesIn(kFloatTypes),
+                                          testing::Values(Shape4{4, 4, 24, 24}, Shape4{4, 2, 32, 32}, Shape4{4, 1, 64, 64},
+                                                          Shape4{2, 2, 16, 16}, Shape4{3, 1, 24, 17})),
+                         [](const auto& i) {
+                           const Shape4 h = std::get<2>(i.param);
+                           return std::string(std::get<0>(i.param)) + "_" + dtype_name(std::get<1>(i.param)) + "_" +
+                                  std::to_string(h.hq) + "_" + std::to_string(h.hk) + "_" + std::to_string(h.d) + "_" +
+                                  std::to_string(h.dv);
+                         });
+
+}  // namespace
+}  // namespace r1::test

@@ -1,0 +1,107 @@
+// An output row of a forward op is the same bits whatever rows stand beside it, in whatever order (DESIGN, section 6).
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "tests/kernels/op_cases.h"
+
+namespace r1::test {
+namespace {
+
+// The views of each row-wise forward op that hold one row per row; all others are shared by the rows.
+const std::map<std::string, std::set<std::string>> kRowViews = {
+    {"Embedding", {"ids", "y"}},
+    {"Linear", {"x", "y"}},
+    {"RmsNorm", {"x", "y", "rstd"}},
+    {"Rope", {"x", "positions"}},
+    {"SwiGlu", {"gate_up", "y"}},
+    {"Add", {"a", "b", "y"}},
+    {"GatherRows", {"rows", "y"}},
+    {"AttentionPaged", {"q", "o", "row_seq", "row_pos"}},
+    {"LogProb", {"logits", "targets", "logp", "lse", "entropy"}},
+    {"Sample", {"logits", "keys", "positions", "temperature", "token", "logp", "entropy"}},
+};
+
+class RowInvariance : public testing::TestWithParam<std::string> {};
+
+std::vector<std::byte> take_rows(const std::vector<std::byte>& bytes, int64_t all, const std::vector<int64_t>& rows) {
+  const size_t row_bytes = all ? bytes.size() / static_cast<size_t>(all) : 0;
+  std::vector<std::byte> taken;
+  for (int64_t r : rows) {
+    const auto* p = bytes.data() + static_cast<size_t>(r) * row_bytes;
+    taken.insert(taken.end(), p, p + row_bytes);
+  }
+  return taken;
+}
+
+// Runs `any` with only `rows` of it, in that order, in fresh contiguous memory; returns its outputs.
+std::vector<Output> run_rows(const AnyOp& any, const std::map<std::string, std::vector<std::byte>>& before,
+                             const std::vector<int64_t>& rows, Device& device) {
+  AnyOp part = any;
+  std::vector<Tensor> keep;
+  std::vector<Output> outputs;
+  Context ctx(device);
+  std::visit(
+      [&](auto& op) {
+        const auto& per_row = kRowViews.at(op_name(any));
+        for_each_view(op, [&](View& v, ViewInfo info) {
+          if (!v || !per_row.count(info.name)) return;
+          Shape shape(v.shape.begin(), v.shape.begin() + v.rank);
+          const int64_t all = shape[0];
+          shape[0] = static_cast<int64_t>(rows.size());
+          keep.emplace_back(device, v.dtype, shape.data(), v.rank);
+          v = keep.back();
+          write_bytes(v, take_rows(before.at(info.name), all, rows));
+        });
+      },
+      part);
+  run(ctx, part);
+  return outputs_of(part);
+}
+
+TEST_P(RowInvariance, a_row_has_the_same_bits_in_any_company) {
+  Device& cpu = open_device("cpu");
+  int compared = 0;
+  for (const OpCase& c : op_cases()) {
+    if (c.name.substr(0, c.name.find(' ')) != GetParam() || c.name.find("in place") != std::string::npos) continue;
+    Buffers buffers(cpu, 5);
+    const AnyOp any = c.make(buffers);
+    std::map<std::string, std::vector<std::byte>> before;
+    std::visit(
+        [&](const auto& op) {
+          for_each_view(op, [&](const View& v, ViewInfo i) {
+            if (v) before[i.name] = read_bytes(v);
+          });
+        },
+        any);
+    Context ctx(cpu);
+    run(ctx, any);
+    const auto whole = outputs_of(any);
+    const int64_t t = whole[0].shape[0];
+    for (const int64_t n : {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{7}, int64_t{31}, t}) {
+      if (n > t || t < 2) continue;
+      std::vector<int64_t> rows;
+      for (int64_t r = 0; r < t; ++r) rows.push_back(r);
+      Rng(n, "rows").shuffle(rows);
+      rows.resize(static_cast<size_t>(n));
+      auto expected = whole;
+      for (Output& o : expected) o.bytes = take_rows(o.bytes, t, rows), o.shape[0] = n;
+      EXPECT_EQ(bit_difference(run_rows(any, before, rows, cpu), expected), "")
+          << c.name << ", " << n << " of " << t << " rows";
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 5);
+}
+
+std::vector<std::string> row_ops() {
+  std::vector<std::string> names;
+  for (const auto& [name, views] : kRowViews) names.push_back(name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Op, RowInvariance, testing::ValuesIn(row_ops()), [](const auto& i) { return i.param; });
+
+}  // namespace
+}  // namespace r1::test

@@ -1,0 +1,160 @@
+#include "models/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "tests/models/tiny.h"
+
+namespace r1::test {
+namespace {
+
+ModelConfig published(Architecture a, int64_t vocab, int64_t hidden, int64_t layers, int64_t heads, int64_t kv, int64_t head_dim, int64_t ffn,
+                      bool tied) {
+  ModelConfig c;
+  c.architecture = a;
+  c.vocab_size = vocab, c.hidden = hidden, c.layers = layers, c.heads = heads, c.kv_heads = kv, c.head_dim = head_dim, c.ffn = ffn;
+  c.tied_head = tied;
+  return c;
+}
+
+TEST(ModelConfig, CountsTheParametersOfPublishedModels) {
+  // The counts that torch reports for these checkpoints.
+  EXPECT_EQ(published(Architecture::qwen2, 151936, 896, 24, 14, 2, 64, 4864, true).parameter_count(), 494032768);
+  EXPECT_EQ(published(Architecture::llama, 128256, 4096, 32, 32, 8, 128, 14336, false).parameter_count(), 8030261248);
+  EXPECT_EQ(published(Architecture::qwen3, 151936, 1024, 28, 16, 8, 128, 3072, true).parameter_count(), 596049920);
+}
+
+TEST(ModelConfig, NamesParametersAsHuggingFaceDoes) {
+  std::vector<std::string> names;
+  ModelConfig c = tiny_config(Architecture::qwen3);
+  c.layers = 1;
+  for (const ParamSpec& s : param_specs(c)) {
+    int64_t rows = 0;
+    for (const ParamPart& p : s.parts) {
+      EXPECT_EQ(p.row_begin, rows) << p.name;
+      rows += p.rows;
+      names.push_back(p.name);
+    }
+    EXPECT_EQ(rows, s.shape[0]) << s.name;
+  }
+  const std::string l = "model.layers.0.";
+  EXPECT_EQ(names, (std::vector<std::string>{
+                       "model.embed_tokens.weight", l + "input_layernorm.weight", l + "self_attn.q_proj.weight",
+                       l + "self_attn.k_proj.weight", l + "self_attn.v_proj.weight", l + "self_attn.q_norm.weight",
+                       l + "self_attn.k_norm.weight", l + "self_attn.o_proj.weight", l + "post_attention_layernorm.weight",
+                       l + "mlp.gate_proj.weight", l + "mlp.up_proj.weight", l + "mlp.down_proj.weight", "model.norm.weight",
+                       "lm_head.weight"}));
+}
+
+TEST(ModelConfig, HasBiasesWhereTheArchitectureHasThem) {
+  const auto has = [](const ModelConfig& c, const std::string& name) {
+    for (const ParamSpec& s : param_specs(c))
+      for (const ParamPart& p : s.parts)
+        if (p.name == name) return true;
+    return false;
+  };
+  const ModelConfig qwen2 = tiny_config(Architecture::qwen2);
+  EXPECT_TRUE(has(qwen2, "model.layers.1.self_attn.k_proj.bias"));
+  EXPECT_FALSE(has(qwen2, "model.layers.1.self_attn.o_proj.bias"));
+  EXPECT_FALSE(has(qwen2, "lm_head.weight")) << "a tied head has no entry";
+  ModelConfig llama = tiny_config(Architecture::llama);
+  EXPECT_FALSE(has(llama, "model.layers.0.self_attn.q_proj.bias"));
+  llama.attention_bias = true;
+  EXPECT_TRUE(has(llama, "model.layers.0.self_attn.o_proj.bias"));
+  llama.scalar_head = true;
+  EXPECT_TRUE(has(llama, "score.weight"));
+  EXPECT_FALSE(has(llama, "lm_head.weight"));
+}
+
+TEST(ModelConfig, SurvivesWritingAndReading) {
+  for (auto [name, c] : tiny_configs()) {
+    c.bos_id = 1;
+    c.eos_id = 2;
+    c.scalar_head = true;
+    c.sees = "answer";
+    const std::string text = model_config_json(c, "bfloat16");
+    const ModelConfig back = parse_model_config(text, "config.json");
+    EXPECT_EQ(model_config_json(back, "bfloat16"), text) << name;
+    EXPECT_EQ(back.rms_eps, c.rms_eps);
+    EXPECT_EQ(back.parameter_count(), c.parameter_count());
+    EXPECT_EQ(rope_table(back), rope_table(c));
+  }
+}
+
+TEST(ModelConfig, ReadsTheKeysOfLlama31) {
+  const ModelConfig c = parse_model_config(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
+    "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 14336,
+    "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 32,
+    "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
+    "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 128256})", "config.json");
+  EXPECT_EQ(c.architecture, Architecture::llama);
+  EXPECT_EQ(c.head_dim, 128);
+  EXPECT_EQ(c.eos_id, 128001);
+  EXPECT_EQ(c.rope_factor, 8);
+  EXPECT_EQ(c.rms_eps, 1e-5f);
+  EXPECT_EQ(c.parameter_count(), 8030261248);
+}
+
+TEST(ModelConfig, RefusesBadFilesWithPlaceAndKey) {
+  const std::string good = model_config_json(tiny_config(Architecture::llama), "float32");
+  const auto replaced = [&](const std::string& from, const std::string& to) {
+    std::string s = good;
+    const size_t at = s.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return s.replace(at, from.size(), to);
+  };
+  const struct {
+    std::string text, said;
+  } cases[] = {
+      {"{\n  \"hidden_size\": ,", "not valid JSON"},
+      {"[]", "object"},
+      {replaced("\"llama\"", "\"lama\""), "lama"},
+      {replaced("\"hidden_size\": 16,", ""), "hidden_size"},
+      {replaced("\"hidden_size\": 16", "\"hidden_size\": -3"), "hidden_size"},
+      {replaced("\"hidden_size\": 16", "\"hidden_size\": \"big\""), "hidden_size"},
+      {replaced("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3"), "num_key_value_heads"},
+      {replaced("\"head_dim\": 4", "\"head_dim\": 5"), "head_dim"},
+      {replaced("\"silu\"", "\"gelu\""), "hidden_act"},
+      {replaced("\"rope_theta\": 100.0", "\"rope_theta\": 100.0, \"rope_scaling\": {\"type\": \"linear\"}"), "rope_scaling"},
+  };
+  for (const auto& c : cases) {
+    try {
+      parse_model_config(c.text, "dir/config.json");
+      ADD_FAILURE() << "accepted: " << c.said;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      EXPECT_NE(e.message().find(c.said), std::string::npos) << e.message();
+      EXPECT_EQ(e.where().file, "dir/config.json");
+    }
+  }
+  try {
+    parse_model_config(cases[0].text, "c");
+  } catch (const Error& e) {
+    EXPECT_EQ(e.where().line, 2);
+    EXPECT_EQ(e.where().column, 18);
+  }
+}
+
+TEST(RopeTable, KeepsHighFrequenciesAndDividesLowOnesForLlama3) {
+  ModelConfig c = tiny_config(Architecture::llama);
+  c.head_dim = 16;
+  c.rope_theta = 500000;
+  c.max_positions = 2;
+  const std::vector<float> plain = rope_table(c);
+  c.rope_factor = 8;
+  c.rope_original_context = 8192;
+  const std::vector<float> scaled = rope_table(c);
+  // Position 1, sine of the frequency: the first is unchanged, the last one divided by the factor.
+  EXPECT_EQ(scaled[16 + 8], plain[16 + 8]);
+  EXPECT_NEAR(scaled[16 + 15] * 8, plain[16 + 15], 1e-9);
+  // In between: frequency 5 has wavelength 22,910 > 8192 and is divided; 4 has 4443, inside the blend.
+  const double f4 = std::pow(500000.0, -8.0 / 16), w4 = 2 * std::numbers::pi / f4, s = (8192 / w4 - 1) / 3;
+  EXPECT_NEAR(scaled[16 + 8 + 4], std::sin((1 - s) * f4 / 8 + s * f4), 1e-9);
+}
+
+}  // namespace
+}  // namespace r1::test

@@ -1,0 +1,134 @@
+#include "rewards/expression.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "rewards/rules.h"
+
+namespace r1 {
+namespace {
+
+double eval(const std::string& text, const std::map<std::string, double>& values = {}) {
+  return RewardExpression::parse(text).evaluate([&](const std::string& name) { return values.at(name); });
+}
+
+std::string refusal(const std::string& text, int column) {
+  try {
+    RewardExpression::parse(text, {"a.graph", 7, 11});
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    EXPECT_EQ(e.where().file, "a.graph");
+    EXPECT_EQ(e.where().line, 7);
+    EXPECT_EQ(e.where().column, 10 + column) << text << ": " << e.what();
+    return e.what();
+  }
+  return "accepted";
+}
+
+TEST(RewardExpression, follows_the_usual_precedence) {
+  EXPECT_EQ(eval("1 + 2 * 3"), 7);
+  EXPECT_EQ(eval("(1 + 2) * 3"), 9);
+  EXPECT_EQ(eval("10 - 4 - 3"), 3);
+  EXPECT_EQ(eval("24 / 4 / 2"), 3);
+  EXPECT_EQ(eval("-2 * -3"), 6);
+  EXPECT_EQ(eval("--2"), 2);
+  EXPECT_EQ(eval("1 - -1"), 2);
+  EXPECT_EQ(eval("2e-1 + .5"), 0.7);
+  EXPECT_EQ(eval(" 1+1 "), 2);
+}
+
+TEST(RewardExpression, comparisons_are_one_or_zero_and_bind_last) {
+  EXPECT_EQ(eval("1 + 1 < 3"), 1);
+  EXPECT_EQ(eval("2 <= 1"), 0);
+  EXPECT_EQ(eval("2 == 2"), 1);
+  EXPECT_EQ(eval("2 >= 3"), 0);
+  EXPECT_EQ(eval("3 > 2"), 1);
+  EXPECT_EQ(eval("2 * (3 > 2)"), 2);
+}
+
+TEST(RewardExpression, functions) {
+  EXPECT_EQ(eval("min(3, 1, 2)"), 1);
+  EXPECT_EQ(eval("max(3, 1, 5, 2)"), 5);
+  EXPECT_EQ(eval("abs(-4)"), 4);
+  EXPECT_EQ(eval("clamp(7, 0, 1)"), 1);
+  EXPECT_EQ(eval("clamp(-7, 0, 1)"), 0);
+  EXPECT_DOUBLE_EQ(eval("sigmoid(0)"), 0.5);
+  EXPECT_DOUBLE_EQ(eval("sigmoid(2)"), 1 / (1 + std::exp(-2.0)));
+  EXPECT_EQ(eval("if(1 < 2, 10, 20)"), 10);
+  EXPECT_EQ(eval("if(0, 10, 20)"), 20);
+}
+
+TEST(RewardExpression, lists_each_variable_once_and_asks_only_for_those_it_needs) {
+  const auto e = RewardExpression::parse("if(harm, sigmoid(safe), helpful + harm)");
+  EXPECT_EQ(e.variables(), (std::vector<std::string>{"harm", "safe", "helpful"}));
+  std::vector<std::string> asked;
+  const double v = e.evaluate([&](const std::string& name) {
+    asked.push_back(name);
+    return name == "harm" ? 0.0 : 3.0;
+  });
+  EXPECT_EQ(v, 3);
+  EXPECT_EQ(asked, (std::vector<std::string>{"harm", "helpful", "harm"}));
+}
+
+TEST(RewardExpression, the_reward_of_reasoning_rl) {
+  const std::string r = "format * (accuracy + 0.2 + 0.2 * language)";
+  EXPECT_DOUBLE_EQ(eval(r, {{"format", 1}, {"accuracy", 1}, {"language", 1}}), 1.4);
+  EXPECT_DOUBLE_EQ(eval(r, {{"format", 1}, {"accuracy", 0}, {"language", 0.5}}), 0.3);
+  EXPECT_DOUBLE_EQ(eval(r, {{"format", 0}, {"accuracy", 1}, {"language", 1}}), 0);
+}
+
+TEST(RewardExpression, the_reward_of_rl_for_all_scenarios) {
+  const std::string preference = "(0.7 * sigmoid(helpful) + 0.3 * sigmoid(harmless))";
+  const std::string r = "format * (0.2 + 0.2 * language + if(reasoning, accuracy, if(harm, sigmoid(harmless), if(kind_color, " +
+                        preference + ", 0.7 * accuracy + 0.3 * " + preference + "))))";
+  std::map<std::string, double> v = {{"format", 1}, {"language", 1},   {"accuracy", 1}, {"reasoning", 1},
+                                     {"harm", 0},   {"kind_color", 0}, {"helpful", 0},  {"harmless", 0}};
+  EXPECT_DOUBLE_EQ(eval(r, v), 1.4);
+  v["reasoning"] = 0;
+  EXPECT_DOUBLE_EQ(eval(r, v), 0.4 + 0.7 + 0.3 * 0.5);
+  v["kind_color"] = 1;
+  EXPECT_DOUBLE_EQ(eval(r, v), 0.4 + 0.5);
+  v["harm"] = 1;
+  v["harmless"] = 100;
+  EXPECT_DOUBLE_EQ(eval(r, v), 1.4);
+}
+
+TEST(RewardExpression, errors_carry_the_column) {
+  EXPECT_NE(refusal("format * (accuracy", 10).find("never closed"), std::string::npos);
+  EXPECT_NE(refusal("format *", 9).find("ends too early"), std::string::npos);
+  EXPECT_NE(refusal("", 1).find("ends too early"), std::string::npos);
+  EXPECT_NE(refusal("a b", 3).find("unexpected 'b'"), std::string::npos);
+  EXPECT_NE(refusal("a % b", 3).find("unexpected '%'"), std::string::npos);
+  EXPECT_NE(refusal("a + \xE4\xBD\xA0", 5).find("unexpected '\xE4\xBD\xA0'"), std::string::npos);
+  EXPECT_NE(refusal("a + sigmiod(b)", 5).find("did you mean 'sigmoid'?"), std::string::npos);
+  EXPECT_NE(refusal("a + sigmoid", 5).find("is a function"), std::string::npos);
+  EXPECT_NE(refusal("1 + if(a, b)", 5).find("if takes 3 arguments, not 2"), std::string::npos);
+  EXPECT_NE(refusal("min(a)", 1).find("min takes at least 2 arguments, not 1"), std::string::npos);
+  EXPECT_NE(refusal("1 < 2 < 3", 7).find("unexpected '<'"), std::string::npos);
+  EXPECT_NE(refusal("a)", 2).find("unexpected ')'"), std::string::npos);
+  EXPECT_NE(refusal("1 + .", 5).find("not a number"), std::string::npos);
+  EXPECT_NE(refusal(std::string(5000, '('), 201).find("nested too deeply"), std::string::npos);
+}
+
+TEST(RewardExpression, a_division_by_zero_is_a_failure_not_a_nan_reward) {
+  EXPECT_THROW(eval("1 / 0"), Error);
+  EXPECT_THROW(eval("0 / 0"), Error);
+}
+
+TEST(RewardExpression, unknown_variables_are_found_up_front) {
+  const auto e = RewardExpression::parse("format * acuracy");
+  std::vector<std::string> known = rule_names();
+  try {
+    check_variables(e, known, {"a.graph", 3, 1});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean 'accuracy'?"), std::string::npos) << error.what();
+  }
+  EXPECT_NO_THROW(check_variables(RewardExpression::parse("format * accuracy"), known));
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,120 @@
+#include "runtime/until.h"
+
+#include <gtest/gtest.h>
+
+namespace r1 {
+namespace {
+
+const std::vector<std::string> kMetrics = {"reward", "loss", "accuracy"};
+
+Until parsed(const std::string& text) { return Until::parse(text, {"g", 3, 9}, kMetrics); }
+
+UntilInput after(std::vector<double> rewards, double epochs = 0, double tokens = 0) {
+  UntilInput in;
+  in.batches = static_cast<int64_t>(rewards.size());
+  in.epochs = epochs;
+  in.tokens = tokens;
+  in.metric = [rewards](const std::string& name) { return name == "reward" ? rewards : std::vector<double>{}; };
+  return in;
+}
+
+std::string error_of(const std::string& text) {
+  try {
+    parsed(text);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    return e.what();
+  }
+  return "accepted";
+}
+
+TEST(Until, counts_batches_epochs_and_tokens) {
+  EXPECT_FALSE(parsed("batches(3)").reached(after({1, 1})));
+  EXPECT_TRUE(parsed("batches(3)").reached(after({1, 1, 1})));
+  EXPECT_FALSE(parsed("epochs(1.5)").reached(after({}, 1.4)));
+  EXPECT_TRUE(parsed("epochs(1.5)").reached(after({}, 1.5)));
+  EXPECT_FALSE(parsed("tokens(1e6)").reached(after({}, 0, 999999)));
+  EXPECT_TRUE(parsed("tokens(1e6)").reached(after({}, 0, 1e6)));
+}
+
+TEST(Until, a_plateau_compares_the_last_window_with_the_one_before) {
+  const Until until = parsed("plateau(reward, 2, 0.1)");
+  EXPECT_FALSE(until.reached(after({0, 0, 0})));           // before batch 2 * WINDOW
+  EXPECT_TRUE(until.reached(after({0, 0, 0, 0.1})));       // rises by 0.05
+  EXPECT_FALSE(until.reached(after({0, 0, 0.25, 0.25})));  // rises by 0.25
+  EXPECT_TRUE(until.reached(after({0, 9, 5, 5, 5, 5})));   // only the last two windows count
+  EXPECT_TRUE(until.reached(after({5, 5, 1, 1})));         // falling is no progress
+}
+
+TEST(Until, a_plateau_waits_for_its_minimum_of_batches_and_for_recorded_values) {
+  const Until until = parsed("plateau(reward, 1, 0.1, 4)");
+  EXPECT_FALSE(until.reached(after({1, 1, 1})));
+  EXPECT_TRUE(until.reached(after({1, 1, 1, 1})));
+  UntilInput unrecorded = after({1});
+  unrecorded.batches = 10;
+  EXPECT_FALSE(until.reached(unrecorded));
+}
+
+TEST(Until, above_and_below_compare_the_mean_of_a_window) {
+  EXPECT_TRUE(parsed("above(reward, 0.5)").reached(after({0, 0.6})));
+  EXPECT_FALSE(parsed("above(reward, 0.6)").reached(after({0, 0.6})));
+  EXPECT_FALSE(parsed("above(reward, 0.5, 2)").reached(after({0, 0.6})));
+  EXPECT_FALSE(parsed("above(reward, -1, 3)").reached(after({0, 0.6})));
+  EXPECT_TRUE(parsed("below(reward, 0.5, 2)").reached(after({9, 0, 0.6})));
+  EXPECT_FALSE(parsed("below(loss, 0.5)").reached(after({0})));
+}
+
+TEST(Until, and_binds_tighter_than_or) {
+  const Until until = parsed("batches(1) or batches(2) and epochs(1)");
+  EXPECT_TRUE(until.reached(after({0})));
+  const Until grouped = parsed(" ( batches(1) or batches(2) ) and epochs(1) ");
+  EXPECT_FALSE(grouped.reached(after({0})));
+  EXPECT_TRUE(grouped.reached(after({0}, 1)));
+}
+
+TEST(Until, says_which_call_was_true) {
+  const Until until = parsed("plateau( reward,2 , 0.1 ) or batches(160)");
+  EXPECT_EQ(until.why(after({0, 1})), "");
+  EXPECT_EQ(until.why(after({0, 0, 0, 0})), "plateau(reward, 2, 0.1)");
+  EXPECT_EQ(parsed("batches(1) and (epochs(9) or tokens(1))").why(after({0}, 0, 5)), "batches(1) and tokens(1)");
+}
+
+TEST(Until, knows_the_largest_number_of_batches) {
+  EXPECT_EQ(parsed("plateau(reward, 20, 0.005, 80) or batches(160)").batch_limit(), 160);
+  EXPECT_EQ(parsed("batches(30) or (batches(20) or epochs(1))").batch_limit(), 20);
+  EXPECT_EQ(parsed("batches(7)").batch_limit(), 7);
+  EXPECT_EQ(parsed("batches(7) and epochs(1)").batch_limit(), 0);
+  EXPECT_EQ(parsed("epochs(1)").batch_limit(), 0);
+}
+
+TEST(Until, copies_share_the_same_condition) {
+  Until a = parsed("batches(2)");
+  const Until b = a;
+  a = parsed("batches(3)");
+  EXPECT_EQ(b.batch_limit(), 2);
+  EXPECT_EQ(a.batch_limit(), 3);
+}
+
+TEST(Until, bad_conditions_get_one_clear_error_with_the_column) {
+  EXPECT_EQ(error_of(""), "g:3:9: until is empty (for example batches(100))");
+  EXPECT_EQ(error_of("batchs(3)"), "g:3:9: until: column 1: expected a condition, found 'batchs' (did you mean 'batches'?)");
+  EXPECT_EQ(error_of("hours(3)"), "g:3:9: until: column 1: expected a condition, found 'hours' "
+                                  "(conditions are batches, epochs, tokens, plateau, above, below)");
+  EXPECT_EQ(error_of("batches"), "g:3:9: until: column 8: expected '(' after 'batches', found the end (batches(N))");
+  EXPECT_EQ(error_of("batches()"), "g:3:9: until: column 9: expected an argument, found ')' (batches(N))");
+  EXPECT_EQ(error_of("batches(3"), "g:3:9: until: column 10: expected ',' or ')', found the end (batches(N))");
+  EXPECT_EQ(error_of("batches(3) batches(4)"), "g:3:9: until: column 12: expected 'and', 'or' or the end, found 'batches'");
+  EXPECT_EQ(error_of("batches(3) or"), "g:3:9: until: column 14: expected a condition, found the end "
+                                       "(conditions are batches, epochs, tokens, plateau, above, below)");
+  EXPECT_EQ(error_of("(batches(3)"), "g:3:9: until: column 12: expected ')', found the end (the '(' of column 1 is open)");
+  EXPECT_EQ(error_of("batches(0)"), "g:3:9: until: column 9: expected a positive integer, found '0'");
+  EXPECT_EQ(error_of("batches(1.5)"), "g:3:9: until: column 9: expected a positive integer, found '1.5'");
+  EXPECT_EQ(error_of("epochs(-1)"), "g:3:9: until: column 8: expected a positive number, found '-1'");
+  EXPECT_EQ(error_of("plateau(reward, 20)"), "g:3:9: until: column 1: 'plateau' with 2 arguments "
+                                             "(plateau(METRIC, WINDOW, EPSILON [, MIN_BATCHES]))");
+  EXPECT_EQ(error_of("plateau(rewrd, 20, 0.1)"), "g:3:9: until: column 9: there is no metric 'rewrd' (did you mean 'reward'?)");
+  EXPECT_EQ(error_of("above(reward, high)"), "g:3:9: until: column 15: expected a number, found 'high'");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,228 @@
+#include "runtime/store/run_store.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include <cmath>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "tests/runtime/temporary_directory.h"
+
+namespace r1 {
+namespace {
+
+// Runs SQL on the file behind the store's back.
+void tamper(const std::filesystem::path& dir, const std::string& sql) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((dir / "run.db").c_str(), &db), SQLITE_OK);
+  char* message = nullptr;
+  EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &message), SQLITE_OK) << (message ? message : "");
+  sqlite3_close(db);
+}
+
+ExitCode code_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return ExitCode::done;
+}
+
+struct Store : testing::Test {
+  TemporaryDirectory dir;
+  std::unique_ptr<RunStore> store = RunStore::open(dir.path());
+  int64_t stage = store->ensure_stage("rl1");
+  void reopen() {
+    store.reset();
+    store = RunStore::open(dir.path());
+  }
+  void commit(int64_t version, const std::vector<Resolution>& resolutions) {
+    store->commit_batch(stage, {version, false, "payload " + std::to_string(version), "", ""}, resolutions, {});
+  }
+};
+
+TEST_F(Store, keeps_everything_over_a_reopen) {
+  store->set_meta("seed", "7");
+  store->set_stage_status(stage, StageStatus::running);
+  store->add_stage_seconds(stage, 1.5);
+  store->add_stage_seconds(stage, 2.0);
+  store->set_stage_times(stage, "{\"wall_s\":1}");
+  store->add_draw(stage, 0, 40);
+  store->add_draw(stage, 1, 41);
+  store->drop_draw(stage, 1, "reward_error");
+  const std::string bytes("\0\x01 blob", 7);
+  store->commit_batch(stage, {0, false, bytes, "", ""}, {{0, 0, ""}}, {{0, 0, 0.5, "{\"accuracy\":1}", bytes}, {0, 1, 1.5, "{}", ""}});
+  store->set_batch_stats(stage, 0, "{\"loss\":2}");
+  store->add_snapshot(stage, {1, "snapshots/a"});
+  store->add_snapshot(stage, {3, "snapshots/b"});
+  store->remove_snapshot(stage, 1);
+  store->add_version(stage, 1, "abc", 100, true);
+  store->set_artifact(stage, "checkpoint", "checkpoints/rl1", "def");
+  store->add_metric(stage, 2, "reward", 0.25);
+  store->add_metric(stage, 1, "reward", 0.125);
+  store->add_event(stage, "rl1_trainer", "restart", "{}");
+  reopen();
+
+  EXPECT_EQ(store->meta("seed"), "7");
+  EXPECT_EQ(store->meta("nothing"), std::nullopt);
+  ASSERT_EQ(store->stages().size(), 1u);
+  EXPECT_EQ(store->stages()[0].status, StageStatus::running);
+  EXPECT_EQ(store->stages()[0].seconds, 3.5);
+  EXPECT_EQ(store->stages()[0].times_json, "{\"wall_s\":1}");
+  EXPECT_EQ(store->batch(stage, 0).payload, bytes);
+  EXPECT_EQ(store->batch(stage, 0).payload_hash, hash_string(bytes).hex());
+  EXPECT_EQ(store->batch(stage, 0).stats_json, "{\"loss\":2}");
+  EXPECT_EQ(store->batch_stats(stage), (std::vector<std::pair<int64_t, std::string>>{{0, "{\"loss\":2}"}}));
+  const auto trajectories = store->trajectories(stage, 0);
+  ASSERT_EQ(trajectories.size(), 2u);
+  EXPECT_EQ(trajectories[0].payload, bytes);
+  EXPECT_EQ(trajectories[1].reward, 1.5);
+  EXPECT_EQ(store->latest_snapshot(stage)->file, "snapshots/b");
+  EXPECT_EQ(store->snapshots(stage).size(), 1u);
+  EXPECT_EQ(store->version_hash(stage, 1), "abc");
+  EXPECT_EQ(store->version_hash(stage, 2), std::nullopt);
+  EXPECT_EQ(store->artifact(stage, "checkpoint")->first, "checkpoints/rl1");
+  const auto rewards = store->metrics(stage, "reward");
+  ASSERT_EQ(rewards.size(), 2u);
+  EXPECT_EQ(rewards[0].step, 1);
+  EXPECT_EQ(store->latest_metrics(stage).at(0).value, 0.25);
+  EXPECT_EQ(store->events(stage, 10), (std::vector<std::vector<std::string>>{{"rl1_trainer", "restart", "{}"}}));
+  EXPECT_EQ(store->events(stage, 10, "stall").size(), 0u);
+}
+
+TEST_F(Store, counts_the_ledger_and_finds_the_open_draws) {
+  for (int64_t d = 0; d < 6; ++d) store->add_draw(stage, d, d);
+  store->add_draw(stage, 2, 2);  // issued again after a crash: nothing changes
+  store->drop_draw(stage, 1, "stale");
+  commit(0, {{0, 0, ""}, {3, -1, "equal_rewards"}, {4, -1, "equal_rewards"}});
+  const LedgerCounts counts = store->ledger(stage);
+  EXPECT_EQ(counts.draws, 6);
+  EXPECT_EQ(counts.trained, 1);
+  EXPECT_EQ(counts.open, 2);
+  EXPECT_EQ(counts.dropped, (std::map<std::string, int64_t>{{"equal_rewards", 2}, {"stale", 1}}));
+  EXPECT_EQ(store->open_draws(stage), (std::vector<int64_t>{2, 5}));
+  EXPECT_EQ(store->next_draw(stage), 6);
+  EXPECT_EQ(store->resolution(stage, 0)->batch, 0);
+  EXPECT_EQ(store->resolution(stage, 3)->reason, "equal_rewards");
+  EXPECT_EQ(store->resolution(stage, 2), std::nullopt);
+  EXPECT_EQ(store->check_ledger(stage, true), "");
+  EXPECT_EQ(store->check_ledger(stage, false), "never resolved: draw 2, 5");
+
+  store->complete_stage(stage, "{\"steps\":1}");
+  EXPECT_EQ(store->check_ledger(stage, false), "");
+  EXPECT_EQ(store->ledger(stage).dropped.at("stage_ended"), 2);
+  EXPECT_EQ(store->stages()[0].status, StageStatus::done);
+  EXPECT_EQ(store->stages()[0].summary_json, "{\"steps\":1}");
+}
+
+TEST_F(Store, stages_do_not_share_draws) {
+  const int64_t other = store->ensure_stage("rl2");
+  EXPECT_EQ(store->ensure_stage("rl2"), other);
+  EXPECT_NE(other, stage);
+  store->add_draw(stage, 0, 0);
+  EXPECT_EQ(store->next_draw(other), 0);
+  EXPECT_EQ(store->open_draws(other).size(), 0u);
+}
+
+TEST_F(Store, the_ledger_check_names_every_kind_of_damage) {
+  for (int64_t d = 0; d < 3; ++d) store->add_draw(stage, d, d);
+  commit(0, {{0, 0, ""}});
+  store.reset();
+  tamper(dir.path(),
+         "INSERT INTO resolutions VALUES (1, 70, NULL, 'stale'); INSERT INTO resolutions VALUES (1, 1, 9, NULL);"
+         "INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (1, 4, 1, '', '');"
+         "INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (1, 5, 0, '', '');"
+         "INSERT INTO trajectories (stage, draw, sample, scores, payload) VALUES (1, 2, 0, '{}', '');");
+  store = RunStore::open(dir.path());
+  const std::string wrong = store->check_ledger(stage, true);
+  EXPECT_NE(wrong.find("never drawn: draw 70"), std::string::npos) << wrong;
+  EXPECT_NE(wrong.find("not stored: draw 1"), std::string::npos) << wrong;
+  EXPECT_NE(wrong.find("trained no draw: version 5"), std::string::npos) << wrong;
+  EXPECT_NE(wrong.find("not numbered 0, 1, 2, ...: version 4, 5"), std::string::npos) << wrong;
+  EXPECT_NE(wrong.find("unresolved draw: draw 2"), std::string::npos) << wrong;
+}
+
+TEST_F(Store, a_changed_payload_is_found_when_it_is_read) {
+  store->add_draw(stage, 0, 0);
+  commit(0, {{0, 0, ""}});
+  store.reset();
+  tamper(dir.path(), "UPDATE batches SET payload = 'paylOad 0'");
+  store = RunStore::open(dir.path());
+  EXPECT_EQ(code_of([&] { store->batch(stage, 0); }), ExitCode::failed);
+}
+
+using StoreDeathTest = Store;
+
+TEST_F(StoreDeathTest, a_draw_resolved_twice_is_a_broken_invariant) {
+  store.reset();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        auto own = RunStore::open(dir.path());
+        own->add_draw(1, 0, 0);
+        own->drop_draw(1, 0, "stale");
+        own->commit_batch(1, {0, false, "x", "", ""}, {{0, 0, ""}}, {});
+      },
+      "resolved twice");
+}
+
+TEST_F(StoreDeathTest, a_batch_out_of_order_is_a_broken_invariant) {
+  store.reset();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(RunStore::open(dir.path())->commit_batch(1, {1, true, "x", "", ""}, {}, {}), "batch 1 committed after 0");
+}
+
+TEST_F(Store, refuses_what_is_not_a_run_store_and_other_schema_versions) {
+  TemporaryDirectory other;
+  std::ofstream(other.path() / "run.db") << "this is text, long enough to not be an empty database ...................................";
+  EXPECT_EQ(code_of([&] { RunStore::open(other.path()); }), ExitCode::bad_input);
+  EXPECT_EQ(code_of([&] { RunStore::open_read_only(other.path()); }), ExitCode::bad_input);
+  TemporaryDirectory empty;
+  EXPECT_EQ(code_of([&] { RunStore::open_read_only(empty.path()); }), ExitCode::bad_input);
+  store.reset();
+  tamper(dir.path(), "PRAGMA user_version = 99");
+  EXPECT_EQ(code_of([&] { RunStore::open(dir.path()); }), ExitCode::bad_input);
+  tamper(dir.path(), "PRAGMA user_version = 1; PRAGMA application_id = 5");
+  EXPECT_EQ(code_of([&] { RunStore::open(dir.path()); }), ExitCode::bad_input);
+}
+
+TEST_F(Store, a_reader_beside_the_writer_sees_what_is_durable) {
+  store->add_draw(stage, 0, 0);
+  auto reader = RunStore::open_read_only(dir.path());
+  EXPECT_EQ(reader->stages().size(), 1u);
+  store->add_metric(stage, 0, "reward", 1);
+  commit(0, {{0, 0, ""}});
+  EXPECT_EQ(reader->batch_count(stage), 1);
+  EXPECT_EQ(reader->metrics(stage, "reward").size(), 1u);  // rode with the commit
+  store->add_metric(stage, 1, "reward", 2);
+  EXPECT_EQ(store->metrics(stage, "reward").size(), 2u);
+  store->flush();
+  EXPECT_EQ(reader->metrics(stage, "reward").size(), 2u);
+}
+
+TEST_F(Store, keeps_a_metric_that_is_not_a_number) {
+  store->add_metric(stage, 0, "loss", std::nan(""));
+  EXPECT_TRUE(std::isnan(store->metrics(stage, "loss").at(0).value));
+}
+
+TEST_F(Store, many_threads_may_write) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int64_t i = 0; i < 200; ++i) {
+        store->add_draw(stage, t * 200 + i, 0);
+        store->drop_draw(stage, t * 200 + i, "stale");
+        if (i % 50 == 0) store->flush();
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(store->ledger(stage).dropped.at("stale"), 800);
+  EXPECT_EQ(store->check_ledger(stage, false), "");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,267 @@
+// r1-run: runs a graph file, or continues a run. See DESIGN sections 9 and 10.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <thread>
+
+#include "actors/replay.h"
+#include "actors/roles.h"
+#include "actors/summary.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "runtime/conductor/conductor.h"
+#include "runtime/store/run_store.h"
+#include "tools/live_view.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::atomic<bool> interrupted{false};
+
+extern "C" void on_signal(int signal_number) {
+  // A second Ctrl-C ends the process at once; the run stays resumable all the same.
+  std::signal(signal_number, SIG_DFL);
+  interrupted = true;
+}
+
+struct Arguments {
+  fs::path graph, run, replay;
+  std::vector<std::string> set;
+  bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false;
+};
+
+constexpr const char* kVersion = "0.1.0";
+
+constexpr const char* kExamples = R"(Examples:
+  r1-run graphs/r1_full.graph                      the whole recipe on the built-in tiny world, into runs/r1_full
+  r1-run graphs/r1_full.graph                      again: continues, or shows the result of a finished run
+  r1-run graphs/r1_full.graph --set graph.seed=1 --run runs/seed1
+  r1-run graphs/rl_only.graph --set edge.staleness=0
+  r1-run graphs/r1_full.graph --check              reads everything, runs nothing
+  r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
+  r1-run --replay runs/r1_full                     recomputes every update from the run store
+
+Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
+
+fs::path fresh_name(const fs::path& dir) {
+  for (int i = 1;; ++i)
+    if (const fs::path p = dir.string() + "." + std::to_string(i); !fs::exists(p)) return p;
+}
+
+void prepare_run_dir(const fs::path& dir, bool fresh) {
+  std::error_code error;
+  if (fresh && fs::exists(dir)) {
+    const fs::path aside = fresh_name(dir);
+    fs::rename(dir, aside, error);
+    if (error) throw bad_input("cannot move the old run aside: " + error.message(), {dir.string()});
+    fmt::print(stderr, "the old run is now {}\n", aside.string());
+  }
+  if (fs::exists(dir) && !fs::is_directory(dir)) throw bad_input("is not a directory", {dir.string()}, "choose another one with --run");
+  fs::create_directories(dir, error);
+  if (error) throw bad_input("cannot create the run directory: " + error.message(), {dir.string()}, "choose another one with --run");
+  if (::access(dir.c_str(), W_OK) != 0) throw bad_input("the run directory is not writable", {dir.string()}, "choose another one with --run");
+  if (on_network_file_system(dir))
+    throw bad_input("the run directory is on a network file system, where the run store is not safe", {dir.string()},
+                    "choose a local one with --run");
+}
+
+// The graph a run was started with must be the graph it is continued with.
+void check_same_graph(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry) {
+  const fs::path file = run_dir / "graph.graph";
+  if (!fs::exists(file)) {
+    // A directory that holds other things is not silently filled with a run.
+    for (const auto& entry : fs::directory_iterator(run_dir))
+      if (entry.path().filename() != "lock")
+        throw bad_input("the directory is not empty and holds no run", {run_dir.string()}, "choose another one with --run");
+    write_file_atomically(file, graph_dot(graph, registry, false));
+    return;
+  }
+  if (read_file(file) == graph_dot(graph, registry, false)) return;
+  const GraphView before = load_graph_text(read_file(file), file.string(), registry);
+  const auto difference = graph_difference(before, graph);
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(difference.size(), 8); ++i) text += "\n  " + difference[i];
+  throw bad_input("this run was started with a different graph:" + text, {run_dir.string()},
+                  "use the same graph and --set, another directory with --run, or --fresh to start over");
+}
+
+std::string fingerprint_of(const RunEnv& env) {
+  return fmt::format("r1 {}; {}; {}", kVersion, env.device->fingerprint(), dtype_name(env.precision));
+}
+
+void check_fingerprint(RunStore& store, const std::string& now, bool accept) {
+  const auto before = store.meta("fingerprint");
+  if (!before || *before == now) return store.set_meta("fingerprint", now);
+  if (!accept)
+    throw bad_input(fmt::format("this run was started with other arithmetic\n  then: {}\n  now:  {}", *before, now), {},
+                    "results may differ in the last bits; continue with --accept-fingerprint");
+  store.add_event(0, "r1-run", "fingerprint", fmt::format(R"({{"before":"{}","now":"{}"}})", *before, now));
+  store.set_meta("fingerprint", now);
+}
+
+int show_finished(const fs::path& run_dir, const Arguments& args) {
+  const std::string summary = read_file(run_dir / "summary.json");
+  if (args.json)
+    std::cout << summary;
+  else
+    std::cout << summary_table(summary) << "This run is complete: " << run_dir.string() << "/summary.json (--fresh starts over)\n";
+  return 0;
+}
+
+bool all_done(const GraphView& graph, const RunStore& store) {
+  size_t done = 0;
+  for (const StageRow& row : store.stages()) done += row.status == StageStatus::done;
+  return done == graph.stages.size();
+}
+
+int run_graph(const Arguments& args) {
+  const fs::path graph_dir = fs::absolute(args.graph).parent_path();
+  const RoleRegistry registry = role_registry(graph_dir);
+  std::vector<Override> overrides;
+  for (const std::string& text : args.set) overrides.push_back(parse_override(text));
+  if (!fs::exists(args.graph)) throw bad_input("no such graph file", {args.graph.string()});
+  const GraphView graph = load_graph(args.graph, registry, overrides);
+  if (args.draw) {
+    std::cout << graph_dot(graph, registry, true);
+    return 0;
+  }
+  const fs::path run_dir = args.run.empty() ? fs::path("runs") / args.graph.stem() : args.run;
+  const RunEnv env = make_run_env(graph, run_dir, graph_dir);
+  if (args.check) {
+    fmt::print("{}: {} stages, {} nodes, {} edges: no errors\n", args.graph.string(), graph.stages.size(), graph.nodes.size(),
+               graph.edges.size());
+    return 0;
+  }
+
+  prepare_run_dir(run_dir, args.fresh);
+  const auto lock = DirectoryLock::try_lock(run_dir);
+  if (!lock) throw bad_input("another r1-run is using this run directory", {run_dir.string()}, "wait for it, or choose another with --run");
+  check_same_graph(graph, run_dir, registry);
+  log_open(run_dir / "r1.log", LogLevel::info, LogLevel::warn);
+  auto store = RunStore::open(run_dir);
+  const std::string fingerprint = fingerprint_of(env);
+  check_fingerprint(*store, fingerprint, args.accept_fingerprint);
+  store->set_meta("graph_dir", graph_dir.string());
+  if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
+
+  const bool continued = !store->stages().empty();
+  LiveView view(graph, *store, !args.quiet && !args.json, ::isatty(STDOUT_FILENO) != 0);
+  view.message(fmt::format("{} {} -> {}   seed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(), run_dir.string(), env.seed,
+                           dtype_name(env.precision), describe_machine()));
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+
+  RunOptions options;
+  options.run_dir = run_dir;
+  options.seed = env.seed;
+  options.max_parallel_stages = static_cast<int>(graph.attrs.integer("parallel_stages"));
+  options.stall_s = graph.attrs.number("stall_s");
+  options.job_stall_s = graph.attrs.number("job_stall_s");
+  options.max_restarts = static_cast<int>(graph.attrs.integer("max_restarts"));
+  options.compute_cpu_ns = compute_cpu_ns;
+  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  StageHooks hooks;
+  hooks.summary = [&](const GraphView& g, const StagePlan& stage, const StageTimes& times) {
+    return stage_summary(g, stage, *store, store->ensure_stage(stage.name), times, cores);
+  };
+  const double begin = SystemClock().now_s();
+  const auto spent_before = store->meta("seconds");
+  const double before = spent_before ? std::stod(*spent_before) : 0;
+  Conductor conductor(graph, *store, role_factory(env), hooks, options, view);
+  const ExitCode code = conductor.run(interrupted);
+  const double seconds = before + SystemClock().now_s() - begin;
+  store->set_meta("seconds", std::to_string(seconds));
+  view.close();
+  if (code == ExitCode::interrupted) {
+    fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
+    return static_cast<int>(code);
+  }
+  if (code != ExitCode::done) {
+    fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
+    return static_cast<int>(code);
+  }
+  RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds};
+  const std::string summary = run_summary(facts, store->stages());
+  write_file_atomically(run_dir / "summary.json", summary);
+  if (args.json)
+    std::cout << summary;
+  else
+    std::cout << "\n" << summary_table(summary) << "checkpoints, run store and summary.json: " << run_dir.string() << "\n";
+  return 0;
+}
+
+int replay(const Arguments& args) {
+  if (!fs::exists(args.replay / "run.db")) throw bad_input("holds no run", {args.replay.string()}, "give the directory of a run: runs/r1_full");
+  const auto store = RunStore::open_read_only(args.replay);
+  const fs::path graph_dir = store->meta("graph_dir").value_or(".");
+  const GraphView graph = load_graph(args.replay / "graph.graph", role_registry(graph_dir));
+  const RunEnv env = make_run_env(graph, args.replay, graph_dir);
+  const std::string now = fingerprint_of(env);
+  if (const auto then = store->meta("fingerprint"); then && *then != now && !args.accept_fingerprint)
+    throw bad_input(fmt::format("this run was computed with other arithmetic\n  then: {}\n  now:  {}", *then, now), {},
+                    "compare all the same with --accept-fingerprint");
+  fmt::print("{:<16} {:>8}  {:<34} {}\n", "stage", "batches", "weights_hash (recomputed)", "");
+  bool equal = true;
+  replay_run(env, graph, *store, [&](const ReplayedStage& r) {
+    fmt::print("{:<16} {:>8}  {:<34} {}{}\n", r.stage, r.batches, r.recomputed, r.equal ? "equal" : "DIFFERENT",
+               r.note.empty() ? "" : ": " + r.note);
+    std::fflush(stdout);
+    equal = equal && r.equal;
+  });
+  fmt::print("{}\n", equal ? "replay: every update is equal" : "replay: NOT equal");
+  return equal ? 0 : 1;
+}
+
+int main_checked(int argc, char** argv) {
+  Arguments args;
+  CLI::App app("Runs a graph of the DeepSeek-R1 recipe, or continues a run.", "r1-run");
+  app.footer(kExamples);
+  app.set_version_flag("--version", std::string("r1-run ") + kVersion);
+  app.add_option("graph", args.graph, "the graph file");
+  app.add_option("--run", args.run, "run directory (default: runs/<graph's name>)")->type_name("DIR");
+  app.add_option("--set", args.set, "override an attribute: NODE.ATTR=VALUE, STAGE.ATTR=, edge.ATTR=, node.ATTR=, graph.ATTR=")
+      ->type_name("X.Y=VALUE")
+      ->allow_extra_args(false);
+  app.add_flag("--check", args.check, "check the graph and all it names; run nothing");
+  app.add_flag("--draw", args.draw, "print the graph as annotated DOT");
+  app.add_flag("--fresh", args.fresh, "move an old run directory aside and start over");
+  app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
+  app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
+  app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
+  app.add_flag("-q,--quiet", args.quiet, "no progress");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    fmt::print(stderr, "r1-run: {}\nRun with --help for more information.\n", e.what());
+    return static_cast<int>(ExitCode::bad_input);
+  }
+  if (args.replay.empty() == args.graph.empty())
+    throw bad_input(args.graph.empty() ? "no graph file given" : "--replay takes a run directory and no graph", {},
+                    "r1-run graphs/r1_full.graph");
+  return args.replay.empty() ? run_graph(args) : replay(args);
+}
+
+}  // namespace
+}  // namespace r1
+
+int main(int argc, char** argv) {
+  try {
+    return r1::main_checked(argc, argv);
+  } catch (const r1::Error& e) {
+    fmt::print(stderr, "r1-run: {}\n", e.what());
+    return static_cast<int>(e.code());
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "r1-run: {}\n", e.what());
+    return static_cast<int>(r1::ExitCode::failed);
+  }
+}
