@@ -23,7 +23,7 @@ auto placed(const NodePlan& node, const std::string& attr, F&& f) {
   try {
     return f();
   } catch (const Error& e) {
-    const Where where = node.attrs.has(attr) ? node.attrs.where(attr) : node.where;
+    const Where where = attr_place(node, attr);
     std::string message = e.message();
     if (!e.where().file.empty() && e.where().file != where.file) message = e.where().str() + ": " + message;
     throw bad_input(message, where, e.hint());
@@ -49,7 +49,7 @@ std::vector<std::string> known_flags(const GraphView& graph, int stage) {
 }
 
 void check_expression(const GraphView& graph, const NodePlan& node, const std::string& attr, std::vector<std::string> known) {
-  const Where where = node.attrs.has(attr) ? node.attrs.where(attr) : node.where;
+  const Where where = attr_place(node, attr);
   const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
   const auto& rules = rule_names();
   known.insert(known.end(), rules.begin(), rules.end());

@@ -37,6 +37,15 @@ PortSpec takes_finished(const char* carries, bool many = false) { return {carrie
 PortSpec gives(const char* carries, bool many = false) { return {carries, false, false, many, false, true}; }
 PortSpec gives_finished(const char* carries) { return {carries, false, false, true, true, false}; }
 
+AttrSpec carried(AttrSpec attr, std::vector<std::string> kinds) {
+  attr.only_carrying = std::move(kinds);
+  return attr;
+}
+AttrSpec staleness() { return carried(integer("staleness", "0", 0, "versions a trained token may be old"), {"weights"}); }
+AttrSpec every() {
+  return carried(integer("every", "0", 0, "refresh the reference every so many versions; 0: never"), {"weights"});
+}
+AttrSpec model_name() { return carried(text("as", "", "the name of a reward model in a judge's `rewards`"), {"model"}); }
 AttrSpec capacity() { return integer("capacity", "64", 1, "messages that may be on the way before the sender waits"); }
 
 RoleSpec prompter() {
@@ -67,7 +76,7 @@ RoleSpec generator() {
              flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
              choice("on_flip", "recompute", {"recompute", "keep", "finish"}, "what happens to running samples when new weights arrive"),
              integer("max_running", "256", 1, "sequences decoded at once")};
-  r.edge_attrs = {capacity(), integer("staleness", "0", 0, "versions a trained token may be old")};
+  r.edge_attrs = {capacity(), staleness()};
   r.ports = {takes("prompts", true), takes("weights"), takes_finished("model"), gives("trajectories")};
   r.check = check_generator;
   return r;
@@ -78,7 +87,7 @@ RoleSpec judge() {
   r.name = "judge";
   r.doc = "scores completions with rules and reward models";
   r.attrs = {required_text("rewards", "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME)")};
-  r.edge_attrs = {capacity(), text("as", "", "the name of a reward model in `rewards`")};
+  r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.check = check_judge;
   return r;
@@ -102,7 +111,7 @@ RoleSpec reference() {
   RoleSpec r;
   r.name = "reference";
   r.doc = "adds a frozen model's log-probabilities for the KL term";
-  r.edge_attrs = {capacity(), integer("every", "0", 0, "refresh the reference every so many versions; 0: never")};
+  r.edge_attrs = {capacity(), every()};
   r.ports = {takes("groups", true), takes("weights"), takes_finished("model"), gives("groups")};
   return r;
 }
@@ -148,9 +157,7 @@ RoleSpec trainer() {
   for (const AttrSpec& a : grpo_attrs()) r.attrs.push_back(a);
   r.attrs.push_back(choice("sees", "response", {"answer", "response"}, "reward_model: its judge shows it the final answer, or the whole response"));
   r.attrs.push_back(number("score_l2", "0", 0, "reward_model: coefficient of score^2"));
-  r.edge_attrs = {capacity(), integer("every", "0", 0, "send weights every so many versions; 0: only where needed"),
-                  integer("staleness", "0", 0, "versions a trained token may be old"),
-                  text("as", "", "the name of a reward model in a judge's `rewards`")};
+  r.edge_attrs = {capacity(), every(), staleness(), model_name()};
   r.ports = {takes("groups"), takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
              takes_finished("model"), gives("weights", true), gives_finished("model")};
   r.check = check_trainer;

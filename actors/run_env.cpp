@@ -62,6 +62,10 @@ const NodePlan& model_root(const GraphView& graph, const NodePlan& node) {
   return *at;
 }
 
+Where attr_place(const NodePlan& node, const std::string& attr) {
+  return node.attrs.given.count(attr) != 0 ? node.attrs.where(attr) : node.where;
+}
+
 int64_t stage_staleness(const GraphView& graph, int stage) {
   const NodePlan* trainer = stage_trainer(graph, stage);
   if (trainer == nullptr) return 0;

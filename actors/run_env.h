@@ -35,6 +35,7 @@ const NodePlan* stage_node(const GraphView&, int stage, const std::string& role)
 const NodePlan& model_origin(const GraphView&, const NodePlan&);
 // The kind=model artifact at the end of that chain: it names the tokenizer.
 const NodePlan& model_root(const GraphView&, const NodePlan&);
+Where attr_place(const NodePlan&, const std::string& attr);           // of its value; of the node when it was not given
 int64_t stage_staleness(const GraphView&, int stage);              // of the trainer -> generator edge; 0 without one
 int64_t stage_window(const GraphView&, int stage);                 // draws a batch: the prompter's groups_per_batch
 

@@ -60,9 +60,9 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
     s["logprob_gap_max"] = gap;
     s["logprob_gap_tokens"] = gap_tokens;
     s["staleness_max"] = age_max;
-    s["overlap"] = times.seconds > 0 ? times.overlap_s / times.seconds : 0;
+    s["overlap"] = times.overlap();
   }
-  s["busy"] = times.seconds > 0 ? times.compute_cpu_s / (times.seconds * cores) : 0;
+  s["busy"] = times.busy(cores);
   return s.dump();
 }
 

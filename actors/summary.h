@@ -6,16 +6,10 @@
 #include <vector>
 
 #include "actors/run_env.h"
+#include "runtime/conductor/stage_times.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
-
-// What the runtime measured about a stage while it ran.
-struct StageTimes {
-  double seconds = 0;            // wall time, over restarts
-  double compute_cpu_s = 0;      // thread CPU time inside ops
-  double overlap_s = 0;          // generator and trainer both at work
-};
 
 // The stage's object of summary.json.
 std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t stage_id,

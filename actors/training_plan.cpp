@@ -19,7 +19,7 @@ Until parse_until(const GraphView& graph, const NodePlan& trainer) {
   if (text.empty())
     throw bad_input("trainer '" + trainer.id + "' does not say when it ends", trainer.where,
                     "add until=\"batches(100)\", or epochs=2 for a finite set of examples");
-  const Where where = trainer.attrs.has("until") ? trainer.attrs.where("until") : trainer.where;
+  const Where where = attr_place(trainer, "until");
   return Until::parse(text, where, until_metrics(graph, trainer));
 }
 

@@ -125,7 +125,8 @@ Placed parse_entry(const std::string& name, const Json& value, const Where& wher
   placed.begin = unsigned_number(offsets[0], name, "data_offsets", where);
   placed.end = unsigned_number(offsets[1], name, "data_offsets", where);
   if (placed.end < placed.begin)
-    throw bad_input(fmt::format("tensor '{}': data_offsets end {} lies before begin {}", name, placed.end, placed.begin), where);
+    throw bad_input(fmt::format("tensor '{}': data_offsets end {} lies before begin {}", name, placed.end, placed.begin),
+                    where);
 
   const auto total = total_bits(placed.entry.shape, bits);
   if (!total) throw bad_input(fmt::format("tensor '{}': the shape overflows 64 bits", name), where);
@@ -150,7 +151,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
   const Where where{path.string()};
   const auto file = map_.bytes();
   if (file.size() < 8)
-    throw bad_input(fmt::format("safetensors file is cut short: {} bytes, the header length alone takes 8", file.size()), where);
+    throw bad_input(fmt::format("safetensors file is cut short: {} bytes, the header length alone takes 8", file.size()),
+                    where);
   uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, file.data(), 8);
   if (header_bytes > kMaxHeaderBytes)
@@ -187,8 +189,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
   uint64_t expected = 0;
   for (const Placed* p : by_offset) {
     if (p->begin != expected)
-      throw bad_input(fmt::format("tensor '{}' begins at byte {} of the data, expected {} ({})", p->entry.name, p->begin, expected,
-                                  p->begin > expected ? "a hole" : "an overlap"),
+      throw bad_input(fmt::format("tensor '{}' begins at byte {} of the data, expected {} ({})", p->entry.name, p->begin,
+                                  expected, p->begin > expected ? "a hole" : "an overlap"),
                       where);
     expected = p->end;
   }

@@ -56,8 +56,8 @@ Chunk encode_chunk(const Bits* previous, const Bits* next, size_t n) {
   const size_t raw_bytes = n * sizeof(Bits);
   const auto raw_chunk = [&] { return Chunk{raw, std::string(reinterpret_cast<const char*>(next), raw_bytes)}; };
   if (previous == nullptr) return raw_chunk();
-  // One pass writes the bitmap and the differences, without a branch per value: at the densities of real updates the branch would
-  // be mispredicted every other time. Gaps are read off the bitmap, and only where they can be shorter.
+  // One pass writes the bitmap and the differences, without a branch per value: at the densities of real updates the branch
+  // would be mispredicted every other time. Gaps are read off the bitmap, and only where they can be shorter.
   constexpr size_t kMaxVarint = (sizeof(Bits) * 8 + 6) / 7;
   std::vector<uint64_t> changed((n + 63) / 64);
   const auto diffs = std::make_unique_for_overwrite<uint8_t[]>(n * kMaxVarint + 1);
@@ -210,8 +210,9 @@ void check_gaps_are_zero(const WeightSet& w, const std::vector<std::byte>& host)
 
 VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to) {
   R1_CHECK(next.dtype() == DType::f32 || next.dtype() == DType::bf16, dtype_name(next.dtype()));
-  R1_CHECK(previous == nullptr || (previous->dtype() == next.dtype() && previous->flat().size() == next.flat().size() && from >= 0),
-           fmt::format("delta from {} to {}", from, to));
+  if (previous != nullptr)
+    R1_CHECK(previous->dtype() == next.dtype() && previous->flat().size() == next.flat().size() && from >= 0,
+             fmt::format("delta from {} to {}", from, to));
   const size_t value_bytes = dtype_size(next.dtype()), values = static_cast<size_t>(next.flat().size());
   const size_t chunks = (values + kChunkValues - 1) / kChunkValues;
   const std::vector<std::byte> after = host_copy(next);
@@ -293,12 +294,15 @@ std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionD
     R1_CHECK(previous->dtype() == dtype && static_cast<size_t>(previous->flat().size()) == values, previous->flat().str());
   }
 
-  std::vector<std::byte> host = previous != nullptr && !delta.full() ? host_copy(*previous) : std::vector<std::byte>(flat_bytes(*result));
+  std::vector<std::byte> host = delta.full() ? std::vector<std::byte>(flat_bytes(*result)) : host_copy(*previous);
   parallel_tasks(static_cast<int64_t>(chunks), [&](int64_t c) {
     const size_t begin = static_cast<size_t>(c) * kChunkValues, n = std::min(kChunkValues, values - begin);
     const Piece& piece = pieces[static_cast<size_t>(c)];
-    if (value_bytes == 2) decode_chunk(piece.mode, piece.data, piece.bytes, reinterpret_cast<uint16_t*>(host.data()) + begin, n);
-    else decode_chunk(piece.mode, piece.data, piece.bytes, reinterpret_cast<uint32_t*>(host.data()) + begin, n);
+    const auto decode = [&]<class Bits>(Bits) {
+      decode_chunk(piece.mode, piece.data, piece.bytes, reinterpret_cast<Bits*>(host.data()) + begin, n);
+    };
+    if (value_bytes == 2) decode(uint16_t{});
+    else decode(uint32_t{});
   });
   check_gaps_are_zero(*result, host);
   upload(result->flat(), host.data(), host.size());

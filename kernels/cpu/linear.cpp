@@ -2,7 +2,7 @@
 //
 // f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides (and, on AVX2,
 // for other numbers of rows). bf16 rows go through oneDNN, which keeps its bits only while a sum over k is one block: so k is cut into
-// slices of at most 512, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the f32 way.
+// slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the f32 way.
 #include <algorithm>
 #include <cstring>
 
@@ -17,7 +17,6 @@ namespace {
 constexpr int64_t kRowTile = 256;
 constexpr int64_t kColumnTile = 512;
 constexpr int64_t kMinColumns = 32;
-constexpr int64_t kDepthSlice = 512;
 constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
 // Tiles of dw: rows, and tokens summed by one call.
 constexpr int64_t kWeightRowTile = 256;
@@ -31,8 +30,8 @@ struct Matrix {
 };
 
 Matrix matrix(const View& v) {
-  // A single row may carry any stride.
-  return {v.data, v.dtype, v.shape[0], v.shape[1], std::max(v.shape[0] == 1 ? v.shape[1] : v.stride[0], v.shape[1])};
+  // A single row may carry any stride; oneDNN wants one of at least 1 even of no columns.
+  return {v.data, v.dtype, v.shape[0], v.shape[1], std::max<int64_t>({v.shape[0] == 1 ? 1 : v.stride[0], v.shape[1], 1})};
 }
 
 void copy_matrix(const Matrix& from, const Matrix& to, int64_t rows) {
@@ -89,7 +88,7 @@ void f32_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
 
 // The rows of one bf16 tile, whose number is a multiple of kRowUnit: c: their output, with leading dimension c.ld.
 void bf16_rows(const Product& x, const Matrix& a, int64_t n0, const Matrix& c) {
-  const int64_t K = a.cols, slices = (K + kDepthSlice - 1) / kDepthSlice;
+  const int64_t K = a.cols, slices = (K + bf16_depth_slice() - 1) / bf16_depth_slice();
   const int64_t step = (K / slices + 31) / 32 * 32;
   const std::byte* const bias = x.bias ? x.bias + n0 * 2 : nullptr;
   MatmulShape shape{.m = static_cast<int32_t>(a.rows),
@@ -226,6 +225,14 @@ void gemm(Context& context, const Gemm& op) {
   const Matrix a = matrix(op.a), b = matrix(op.b), c = matrix(op.c);
   const int64_t K = op.trans_a ? a.rows : a.cols;
   const double ns_per_row = ns_per_madd(DType::f32) * static_cast<double>(c.cols * K);
+  if (K == 0) {  // oneDNN leaves c as it is
+    for (int64_t r = 0; r < c.rows; ++r)
+      for (int64_t i = 0; i < c.cols; ++i) {
+        float& x = reinterpret_cast<float*>(c.at(r, 0))[i];
+        x = op.beta == 0 ? 0.0f : op.beta * x;
+      }
+    return;
+  }
   for_rows(context, c.rows, kRowTile, ns_per_row, [&](int64_t begin, int64_t end) {
     const std::byte* const a0 = op.trans_a ? a.at(0, begin) : a.at(begin, 0);
     sgemm(op.trans_a, op.trans_b, end - begin, c.cols, K, op.alpha, reinterpret_cast<const float*>(a0), a.ld,

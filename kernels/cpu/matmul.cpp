@@ -155,6 +155,11 @@ bool has_bf16_matmul() {
   return has;
 }
 
+int64_t bf16_depth_slice() {
+  static const int64_t depth = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx ? 512 : 256;
+  return depth;
+}
+
 std::string matmul_library() {
   const auto* v = dnnl_version();
   std::string isa;

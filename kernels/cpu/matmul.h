@@ -27,6 +27,9 @@ void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float al
 
 // Whether oneDNN has bf16 matmuls in hardware on this machine (AVX512_BF16 or AMX). Elsewhere we convert to f32.
 bool has_bf16_matmul();
+// The longest sum over k for which bf16 results of this oneDNN do not depend on m or strides (found by brute force: docs/decisions.md):
+// 512 with AMX, 256 with AVX512_BF16 alone.
+int64_t bf16_depth_slice();
 std::string matmul_library();  // "oneDNN 2.6.3 avx512_core_amx"
 
 }  // namespace r1::cpu

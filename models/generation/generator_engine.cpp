@@ -58,6 +58,9 @@ struct GeneratorEngine::Impl {
     weights[scheduler.epoch()] = std::move(w);
   }
 
+  void drop_unused_weights() {
+    if (weights.size() > 1) std::erase_if(weights, [&](const auto& w) { return !scheduler.epoch_in_use(w.first); });
+  }
   void run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out);
   void sample_rows(Pass& pass, const Value& x, const StepPlan::Batch& batch, std::vector<SampledToken>& out);
 
@@ -90,7 +93,8 @@ void GeneratorEngine::Impl::run_batch(const StepPlan::Batch& batch, const View& 
   sample_rows(pass, x, batch, out);
 }
 
-void GeneratorEngine::Impl::sample_rows(Pass& pass, const Value& x, const StepPlan::Batch& batch, std::vector<SampledToken>& out) {
+void GeneratorEngine::Impl::sample_rows(Pass& pass, const Value& x, const StepPlan::Batch& batch,
+                                        std::vector<SampledToken>& out) {
   const size_t n = batch.emits.size();
   out.resize(n);
   if (n == 0) return;
@@ -169,7 +173,7 @@ std::vector<GenResult> GeneratorEngine::step() {
   }
   m.cache.copy_pages(m.ctx, plan.copies_after);
   std::vector<GenResult> results = m.scheduler.commit(m.tokens);
-  if (m.weights.size() > 1) std::erase_if(m.weights, [&](const auto& w) { return !m.scheduler.epoch_in_use(w.first); });
+  m.drop_unused_weights();
   return results;
 }
 
@@ -181,12 +185,16 @@ void GeneratorEngine::set_weights(std::shared_ptr<const WeightSet> weights, int6
                        old.flat().size()));
   m.version = version;
   m.weights[m.scheduler.flip(version)] = std::move(weights);
-  std::erase_if(m.weights, [&](const auto& w) { return !m.scheduler.epoch_in_use(w.first); });
+  m.drop_unused_weights();
 }
 
 int64_t GeneratorEngine::version() const { return impl_->version; }
 
-std::vector<uint64_t> GeneratorEngine::cancel_all() { return impl_->scheduler.cancel_all(); }
+std::vector<uint64_t> GeneratorEngine::cancel_all() {
+  std::vector<uint64_t> ids = impl_->scheduler.cancel_all();
+  impl_->drop_unused_weights();
+  return ids;
+}
 
 const GeneratorStats& GeneratorEngine::stats() const { return impl_->scheduler.stats(); }
 

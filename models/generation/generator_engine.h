@@ -56,7 +56,8 @@ class GeneratorEngine {
   GeneratorEngine(Device&, const GeneratorConfig&, std::shared_ptr<const WeightSet> weights, int64_t version);
   ~GeneratorEngine();
 
-  // An empty prompt, samples < 1 or max_new_tokens < 1 is a CHECK. max_new_tokens is cut to what the model's max_positions allow.
+  // An empty prompt, samples < 1 or max_new_tokens < 1 is a CHECK. max_new_tokens is cut to what the model's max_positions
+  // allow.
   // Throws failure when the prompt alone fills them, or when kv_pages cannot hold one sample.
   void submit(GenRequest request);
   // Requests submitted and not yet returned.

@@ -30,7 +30,8 @@ Scheduler::Scheduler(const GeneratorConfig& config, int64_t max_positions, int64
 
 void Scheduler::submit(GenRequest request) {
   R1_CHECK(!request.prompt.empty() && request.samples >= 1 && request.max_new_tokens >= 1,
-           fmt::format("prompt={} samples={} max_new_tokens={}", request.prompt.size(), request.samples, request.max_new_tokens));
+           fmt::format("prompt={} samples={} max_new_tokens={}", request.prompt.size(), request.samples,
+                       request.max_new_tokens));
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt >= max_positions_)
     throw failure(fmt::format("a prompt of {} tokens leaves no room in a model of {} positions", prompt, max_positions_));
@@ -40,8 +41,8 @@ void Scheduler::submit(GenRequest request) {
     // Some prefixes live beside the running samples.
     pool_.raise_limit((config_.max_running + 8) * (blocks(longest) + 1));
   } else if (blocks(longest) > pool_.limit()) {
-    throw failure(fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest), pool_.limit()), {},
-                  "raise kv_pages or lower max_tokens");
+    throw failure(fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest), pool_.limit()),
+                  {}, "raise kv_pages or lower max_tokens");
   }
   if (blocks(longest) > width_) {
     const int64_t slots = static_cast<int64_t>(dirty_.size()), width = blocks(longest);
@@ -293,7 +294,8 @@ void Scheduler::make_way() {
   } else if (group->prefix.computed == group->prompt_length()) {
     for (GenSample& s : group->samples) {
       if (s.state != GenSample::State::waiting || alone(s)) continue;
-      R1_CHECK(fork(*group, s, group->prompt_length() - (s.has_output() ? 0 : 1), plan_.copies_before, true), "the prefix is free");
+      const int64_t computed = group->prompt_length() - (s.has_output() ? 0 : 1);
+      R1_CHECK(fork(*group, s, computed, plan_.copies_before, true), "the prefix is free");
       plan_sample(s);
       break;
     }
@@ -357,7 +359,8 @@ std::vector<GenResult> Scheduler::commit(const std::vector<std::vector<SampledTo
   R1_CHECK(tokens.size() >= plan_.batches.size(), fmt::format("{} answers to {} batches", tokens.size(), plan_.batches.size()));
   for (size_t b = 0; b < plan_.batches.size(); ++b) {
     const StepPlan::Batch& batch = plan_.batches[b];
-    R1_CHECK(tokens[b].size() == batch.emits.size(), fmt::format("{} tokens for {} rows", tokens[b].size(), batch.emits.size()));
+    R1_CHECK(tokens[b].size() == batch.emits.size(),
+             fmt::format("{} tokens for {} rows", tokens[b].size(), batch.emits.size()));
     for (size_t i = 0; i < batch.emits.size(); ++i) {
       GenSample& s = *batch.emits[i];
       const GenRequest& request = s.group->request;
@@ -368,7 +371,8 @@ std::vector<GenResult> Scheduler::commit(const std::vector<std::vector<SampledTo
       q.version.push_back(versions_[static_cast<size_t>(s.epoch)]);
       q.exact.push_back(s.mixed ? 0 : 1);
       ++stats_.tokens_generated;
-      const bool stop = std::find(request.stop_ids.begin(), request.stop_ids.end(), tokens[b][i].token) != request.stop_ids.end();
+      const auto& stops = request.stop_ids;
+      const bool stop = std::find(stops.begin(), stops.end(), tokens[b][i].token) != stops.end();
       if (!stop && s.length() < s.group->prompt_length() + request.max_new_tokens) continue;
       s.group->result.finished[static_cast<size_t>(s.index)] = stop ? 1 : 0;
       s.state = GenSample::State::done;

@@ -47,7 +47,8 @@ struct TrainStats {
   int64_t tokens = 0, trained_tokens = 0, optimizer_steps = 0;
   // grpo
   double kl = 0, clip_fraction = 0, ratio_mean = 0, entropy = 0;
-  // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step.
+  // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step
+  // (with mini_batches > 1: the tokens of the first one, whose forward pass that is; when decoupled: all).
   double logprob_gap_max = 0;
   int64_t logprob_gap_tokens = 0;
   // reward_model

@@ -21,6 +21,7 @@
 
 #include "base/error.h"
 #include "runtime/conductor/stage_times.h"
+#include "runtime/flow/fault.h"
 #include "runtime/flow/role.h"
 #include "runtime/graph/graph.h"
 
@@ -37,6 +38,7 @@ struct RunOptions {
   int max_restarts = 3;
   double tick_s = 0.2;                          // how often waits, the interrupt flag and progress are looked at
   std::function<int64_t()> compute_cpu_ns;      // CPU time inside ops so far, of the whole process; may be absent
+  std::shared_ptr<FaultPlan> faults;            // null: those of R1_FAULT
   bool shell = true;                            // listen for r1-shell on loopback; run_dir/shell.json says where
 };
 
@@ -54,7 +56,7 @@ class ProgressSink {
   // Every tick in which something changed: (node, its last progress line), in the order of the graph.
   virtual void stage_progress(const std::string& /*stage*/, const std::vector<std::pair<std::string, std::string>>& /*lines*/) {}
   virtual void stage_done(const std::string& /*stage*/, const std::string& /*summary_json*/) {}
-  virtual void message(const std::string& /*text*/) {}   // one line, or a stall report of several
+  virtual void message(const std::string& /*text*/) {}
 };
 
 class Conductor {
@@ -64,7 +66,7 @@ class Conductor {
   ~Conductor();
 
   // Runs what is left of the graph. done: all stages are; interrupted: the flag was set, everything is stored; failed or bad_input: the
-  // reason went to the sink as one message line and to failure_reason().
+  // reason was logged (stderr, r1.log) and is failure_reason(). Stalls and restarts are logged too, and stored as events.
   ExitCode run(std::atomic<bool>& interrupted);
   const std::string& failure_reason() const;
 

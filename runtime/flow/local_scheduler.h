@@ -44,6 +44,7 @@ class LocalScheduler final : public HostTransport {
 
   // Throws bad_input when the graph has no such stage. `store` and `graph` outlive this.
   LocalScheduler(const GraphView& graph, const std::string& stage, RunStore& store, const RoleFactory& factory, LocalOptions options = {});
+  LocalScheduler(GraphView&&, const std::string&, RunStore&, const RoleFactory&, LocalOptions = {}) = delete;
   ~LocalScheduler() override;
 
   // Runs until the stage is finished, failed or stands still, or for `max_steps` more steps (outcome running).

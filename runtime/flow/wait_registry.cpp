@@ -164,13 +164,13 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
   for (const auto& [who, wait] : state.waits)
     if (is_job(who.second) && now - wait.since_s <= job_deadline_s) return {};
 
-  std::string report = fmt::format("stage {} stands still: nothing moved for {:.0f} s (deadline {:.0f} s)", stage, idle, deadline_s);
+  std::string report = fmt::format("stage {} stands still: nothing moved for {:.3g} s (deadline {:.3g} s)", stage, idle, deadline_s);
   std::set<std::string> chains;
   for (const auto& [who, wait] : state.waits) {
     const std::string name = is_job(who.second) ? who.second : fmt::format("wait '{}'", who.second);
-    report += fmt::format("\n  {}: {}, {}{}, since {:.0f} s", who.first, name, wait.reason,
+    report += fmt::format("\n  {}: {}, {}{}, for {:.3g} s", who.first, name, wait.reason,
                           wait.on.empty() ? "" : fmt::format(" (waits for {})", wait.on), now - wait.since_s);
-    if (is_job(who.second)) report += fmt::format(", past its deadline of {:.0f} s", job_deadline_s);
+    if (is_job(who.second)) report += fmt::format(", past its deadline of {:.3g} s", job_deadline_s);
     if (std::string chain = chain_from(state, who.first); !chain.empty()) chains.insert(std::move(chain));
   }
   if (state.waits.empty()) report += "\n  no role says that it waits for anything";

@@ -41,9 +41,9 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 
 class Connector {
  public:
-  Connector(const GraphView& view, const EdgePlan& edge, const RoleRegistry& registry)
-      : edge_(edge), registry_(registry), from_(view.nodes[edge.from]), to_(view.nodes[edge.to]),
-        outs_(ports_of(from_, registry)), ins_(ports_of(to_, registry)), name_(view.edge_name(edge)) {}
+  Connector(const Draft& draft, const EdgePlan& edge, const RoleRegistry& registry)
+      : edge_(edge), registry_(registry), from_(draft.view.nodes[edge.from]), to_(draft.view.nodes[edge.to]),
+        outs_(draft.ports[edge.from]), ins_(draft.ports[edge.to]), name_(draft.view.edge_name(edge)) {}
 
   std::string resolve(const SyntaxAttr* asked) const {
     const std::vector<std::string> possible = candidates(false);
@@ -129,7 +129,7 @@ class Connector {
   const EdgePlan& edge_;
   const RoleRegistry& registry_;
   const NodePlan &from_, &to_;
-  std::vector<PortSpec> outs_, ins_;
+  const std::vector<PortSpec>&outs_, &ins_;
   std::string name_;
 };
 
@@ -173,13 +173,12 @@ int port_index(const std::vector<PortSpec>& ports, const NodePlan& from, const E
 }
 
 // How a missing input could be given: "write a -> b", or which role gives it.
-std::string how_to_connect(const GraphView& view, const NodePlan& node, const PortSpec& port, const RoleRegistry& registry) {
-  for (const NodePlan& other : view.nodes) {
-    const bool crosses = other.artifact || other.stage != node.stage;
-    if (&other == &node || !(crosses ? port.crosses : port.inside)) continue;
-    for (const PortSpec& out : ports_of(other, registry))
-      if (!out.input && out.carries == port.carries && fits(out, other, crosses) && !crosses)
-        return fmt::format("write {} -> {}", other.id, node.id);
+std::string how_to_connect(const Draft& draft, const NodePlan& node, const PortSpec& port, const RoleRegistry& registry) {
+  for (size_t i = 0; i < draft.view.nodes.size() && port.inside; ++i) {
+    const NodePlan& other = draft.view.nodes[i];
+    if (&other == &node || other.artifact || other.stage != node.stage) continue;
+    for (const PortSpec& out : draft.ports[i])
+      if (!out.input && out.inside && out.carries == port.carries) return fmt::format("write {} -> {}", other.id, node.id);
   }
   std::vector<std::string> givers;
   for (const auto* list : {&registry.roles, &registry.artifacts})
@@ -191,9 +190,10 @@ std::string how_to_connect(const GraphView& view, const NodePlan& node, const Po
   return fmt::format("{} {} {}", listed(givers, "and"), givers.size() == 1 ? "gives" : "give", port.carries);
 }
 
-void check_ports(const GraphView& view, size_t index, const RoleRegistry& registry) {
+void check_ports(const Draft& draft, size_t index, const RoleRegistry& registry) {
+  const GraphView& view = draft.view;
   const NodePlan& node = view.nodes[index];
-  const std::vector<PortSpec> ports = ports_of(node, registry);
+  const std::vector<PortSpec>& ports = draft.ports[index];
   std::map<int, const EdgePlan*> first;
   for (const EdgePlan& edge : view.edges) {
     for (const bool input : {false, true}) {
@@ -210,7 +210,7 @@ void check_ports(const GraphView& view, size_t index, const RoleRegistry& regist
   for (size_t p = 0; p < ports.size(); ++p)
     if (ports[p].input && ports[p].required && !first.count(static_cast<int>(p)))
       throw bad_input(fmt::format("{} ({}) has no edge that brings it {}", node.id, node.role, ports[p].carries), node.where,
-                      how_to_connect(view, node, ports[p], registry));
+                      how_to_connect(draft, node, ports[p], registry));
 }
 
 }  // namespace
@@ -226,12 +226,14 @@ std::vector<AttrSpec> edge_specs(const GraphView& view, const EdgePlan& edge, co
 }
 
 void connect_edges(Draft& draft, const RoleRegistry& registry) {
+  draft.ports.clear();
+  for (const NodePlan& node : draft.view.nodes) draft.ports.push_back(ports_of(node, registry));
   for (size_t i = 0; i < draft.view.edges.size(); ++i) {
     EdgePlan& edge = draft.view.edges[i];
     const SyntaxAttr* asked = nullptr;
     for (const SyntaxAttr& attr : draft.edges[i].attrs)
       if (attr.name == "carries") asked = &attr;
-    edge.carries = Connector(draft.view, edge, registry).resolve(asked);
+    edge.carries = Connector(draft, edge, registry).resolve(asked);
     give_attributes(draft, i, registry);
   }
   refuse_unmatched(draft, Statement::Kind::edge_defaults, registry);
@@ -250,7 +252,7 @@ void check_edges(const Draft& draft, const RoleRegistry& registry) {
                       fmt::format("the first is in line {}", it->second->where.line));
   }
   for (size_t i = 0; i < view.nodes.size(); ++i) {
-    check_ports(view, i, registry);
+    check_ports(draft, i, registry);
     const NodePlan& node = view.nodes[i];
     const bool connected = std::any_of(view.edges.begin(), view.edges.end(), [&](const EdgePlan& edge) {
       return edge.from == static_cast<int>(i) || edge.to == static_cast<int>(i);

@@ -30,6 +30,7 @@ struct Draft {
   GraphView view;                        // order of declaration, edges without `carries` and attributes
   std::vector<EdgeDraft> edges;          // like view.edges
   std::deque<Default> defaults;          // stable addresses
+  std::vector<std::vector<PortSpec>> ports;  // like view.nodes; filled by connect_edges (a role's ports_of may read files)
 };
 
 // Nodes with roles and attributes, stages, edge ends; no types yet.

@@ -114,7 +114,7 @@ class Printer {
   }
 
   void print_edge(const EdgePlan& edge, int indent) {
-    const Pairs attrs = given(graph_edge_specs(edge), edge.attrs);
+    const Pairs attrs = given(all_edge_specs(edge), edge.attrs);
     Pairs all = {{"carries", edge.carries}};
     all.insert(all.end(), attrs.begin(), attrs.end());
     std::string list = attr_list(all);
@@ -126,12 +126,29 @@ class Printer {
       if (weights) list += ", color=\"#c0392b\", fontcolor=\"#c0392b\"";
       if (edge.crosses) list += ", style=\"dashed,bold\"";
       // Fresh weights flow against the direction of the data: they must not turn the stage's layout around.
-      else if (weights) list += ", constraint=false";
+      else if (weights && reaches(edge.to, edge.from)) list += ", constraint=false";
     }
     line(indent, fmt::format("{} -> {} [{}]", quoted_id(view_.nodes[edge.from].id), quoted_id(view_.nodes[edge.to].id), list));
   }
 
-  std::vector<AttrSpec> graph_edge_specs(const EdgePlan& edge) const {
+  // Along live channels that carry no weights.
+  bool reaches(int from, int to) const {
+    std::vector<int> open = {from};
+    std::vector<bool> seen(view_.nodes.size(), false);
+    while (!open.empty()) {
+      const int at = open.back();
+      open.pop_back();
+      if (at == to) return true;
+      if (seen[at]) continue;
+      seen[at] = true;
+      for (const int e : view_.nodes[at].out_edges)
+        if (!view_.edges[e].crosses && view_.edges[e].carries != "weights") open.push_back(view_.edges[e].to);
+    }
+    return false;
+  }
+
+  // Of every payload: whatever was given is printed.
+  std::vector<AttrSpec> all_edge_specs(const EdgePlan& edge) const {
     std::vector<AttrSpec> specs;
     for (const int end : {edge.from, edge.to})
       for (const AttrSpec& spec : registry_.find(view_.nodes[end].role)->edge_attrs)

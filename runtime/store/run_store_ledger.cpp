@@ -105,8 +105,8 @@ std::string RunStore::check_ledger(int64_t stage, bool running) const {
       {"SELECT draw FROM resolutions r JOIN batches b ON b.stage = r.stage AND b.version = r.batch WHERE r.stage = ?1 AND b.skipped",
        "trained in a batch that was skipped: draw", true},
       {"SELECT version FROM batches b WHERE stage = ?1 AND NOT skipped AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = "
-       "b.stage AND r.batch = b.version)",
-       "a batch that trained no draw: version", true},
+       "b.stage AND r.batch = b.version) AND EXISTS (SELECT 1 FROM draws d WHERE d.stage = b.stage)",
+       "a batch that trained no draw: version", true},  // stages that learn from examples draw no prompts
       {"SELECT version FROM batches b WHERE stage = ?1 AND version <> (SELECT count(*) FROM batches c WHERE c.stage = b.stage AND c.version "
        "< b.version)",
        "batches are not numbered 0, 1, 2, ...: version", true},

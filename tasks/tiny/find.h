@@ -1,6 +1,6 @@
 // The task `find`: which two of these distinct digits sum to T? A search with self-verification: try a number, say what it
-// needs, look whether that is in the list. Source: tiny_world.md section 2. Thread rule: pure functions (of the random numbers
-// passed in).
+// needs, look whether that is in the list. Source: tiny_world.md section 2.
+// Thread rule: pure functions (of the random numbers passed in).
 #pragma once
 
 #include <string>

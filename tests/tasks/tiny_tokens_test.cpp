@@ -1,6 +1,7 @@
 // The tiny tokenizer: one id per word, ids as tiny_world.md has them.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "models/tokenizer/tokenizer.h"
@@ -25,6 +26,13 @@ TEST(TinyTokenizer, has_137_words_and_256_bytes) {
     const auto ids = t.encode(i < 9 ? word : " " + word);
     ASSERT_EQ(ids, std::vector<int32_t>{static_cast<int32_t>(i)}) << word;
   }
+}
+
+TEST(TinyTokenizer, lists_the_specials_in_its_vocabulary_too) {
+  // huggingface/tokenizers renumbers added tokens that the vocabulary does not hold.
+  const auto j = nlohmann::json::parse(tiny_tokenizer_json());
+  for (const auto& token : j["added_tokens"]) EXPECT_EQ(j["model"]["vocab"][token["content"].get<std::string>()], token["id"]);
+  EXPECT_EQ(j["model"]["vocab"].size(), 393u);
 }
 
 TEST(TinyTokenizer, keeps_think_and_answer_tags_when_specials_are_skipped) {

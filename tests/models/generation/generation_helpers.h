@@ -68,13 +68,15 @@ inline void expect_same_bits(const Results& a, const Results& b, const std::stri
     for (size_t s = 0; s < x.samples.size(); ++s) {
       ASSERT_EQ(x.samples[s].tokens, y.samples[s].tokens) << what << ": request " << id << " sample " << s;
       for (size_t t = 0; t < x.samples[s].tokens.size(); ++t)
-        ASSERT_EQ(std::bit_cast<uint32_t>(x.samples[s].behaviour_logp[t]), std::bit_cast<uint32_t>(y.samples[s].behaviour_logp[t]))
+        ASSERT_EQ(std::bit_cast<uint32_t>(x.samples[s].behaviour_logp[t]),
+                  std::bit_cast<uint32_t>(y.samples[s].behaviour_logp[t]))
             << what << ": request " << id << " sample " << s << " token " << t;
     }
   }
 }
 
-// Compares every token flagged exact with the packed forward pass (the trainer's and the reference's) under its version's weights.
+// Compares every token flagged exact with the packed forward pass (the trainer's and the reference's) under its version's
+// weights.
 // Returns how many were compared; `inexact_differing` counts tokens not flagged whose log-probability differs.
 inline int64_t expect_equal_to_packed(Device& device, const std::map<int64_t, std::shared_ptr<const WeightSet>>& weights,
                                       const std::vector<GenRequest>& requests, const Results& results,
@@ -95,7 +97,8 @@ inline int64_t expect_equal_to_packed(Device& device, const std::map<int64_t, st
           if (q.version[t] != version) continue;
           const bool same = std::bit_cast<uint32_t>(q.behaviour_logp[t]) == std::bit_cast<uint32_t>(logprobs[s][t]);
           if (q.exact[t] != 0) {
-            EXPECT_TRUE(same) << "version " << version << " sequence " << s << " token " << t << " of " << q.tokens.size() << ": "
+            EXPECT_TRUE(same) << "version " << version << " sequence " << s << " token " << t << " of " << q.tokens.size()
+                              << ": "
                               << q.behaviour_logp[t] << " sampled, " << logprobs[s][t] << " packed";
             if (!same) return compared;
             ++compared;

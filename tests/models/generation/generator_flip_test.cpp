@@ -22,7 +22,8 @@ class Flip : public ::testing::TestWithParam<DType> {
  protected:
   Device& device = open_device("cpu");
   ModelConfig config = random_model_config(Architecture::qwen3);
-  Versions versions = {{10, random_weights(device, config, GetParam(), 1)}, {11, random_weights(device, config, GetParam(), 2)}};
+  Versions versions = {{10, random_weights(device, config, GetParam(), 1)},
+                       {11, random_weights(device, config, GetParam(), 2)}};
   std::vector<GenRequest> requests = random_requests(4, 8, static_cast<int32_t>(config.vocab_size));
 
   Results run_with_flip(GeneratorConfig c, int steps_before, GeneratorStats* stats = nullptr) {
@@ -112,6 +113,19 @@ TEST_P(Flip, finish_keeps_the_old_version_for_samples_that_began_under_it) {
   }
 }
 
+TEST_P(Flip, finish_keeps_the_old_version_through_preemption) {
+  int64_t recomputed = 0;
+  for (const int steps : {3, 6, 12, 18, 25, 40}) {
+    GeneratorStats stats;
+    const Results results = run_with_flip({.max_rows = 40, .kv_pages = 6, .on_flip = OnFlip::finish}, steps, &stats);
+    recomputed += stats.tokens_recomputed;
+    const Count c = count(results);
+    EXPECT_EQ(c.both, 0) << "flip after " << steps << " steps";
+    EXPECT_EQ(expect_equal_to_packed(device, versions, requests, results), c.before + c.after);
+  }
+  EXPECT_GT(recomputed, 0);
+}
+
 TEST_P(Flip, finish_lets_go_of_the_old_weights_when_their_last_sample_ends) {
   GeneratorEngine engine(device, {.on_flip = OnFlip::finish}, versions[10], 10);
   for (const GenRequest& r : requests) engine.submit(r);
@@ -148,6 +162,13 @@ TEST_P(Flip, exactness_survives_many_flips_at_random_moments_with_few_pages) {
     }
     run_to_end(engine, results);
     EXPECT_EQ(results.size(), requests.size());
+    for (const auto& [id, r] : results)
+      for (const Sequence& s : r.samples)
+        for (size_t t = 0; t < s.tokens.size(); ++t) {
+          if (c.on_flip == OnFlip::finish && s.trainable[t] == 1) {
+            EXPECT_EQ(s.version[t], s.version.back()) << "trial " << trial;
+          }
+        }
     EXPECT_GT(expect_equal_to_packed(device, versions, requests, results), 30) << "trial " << trial;
   }
 }

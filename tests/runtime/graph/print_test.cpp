@@ -170,8 +170,16 @@ TEST(Print, annotation_shows_roles_attributes_and_payloads) {
   const std::string dot = graph_dot(load_graph_text(test::kExample, "g", registry), registry, true);
   EXPECT_NE(dot.find("label=\"rl1_policy\\ngenerator\\nsamples = 8\\n"), std::string::npos) << dot;
   EXPECT_NE(dot.find("label=\"weights\\nstaleness=2\""), std::string::npos) << dot;
+  EXPECT_NE(dot.find("fontcolor=\"#c0392b\", constraint=false]"), std::string::npos) << dot;  // weights that flow back
   EXPECT_NE(dot.find("label=\"RL stage 1: reasoning\""), std::string::npos) << dot;
   EXPECT_NE(dot.find("style=\"dashed,bold\""), std::string::npos) << dot;
+}
+
+TEST(Print, weights_that_flow_onwards_shape_the_layout) {
+  const RoleRegistry registry = roles();
+  const std::string text = "digraph g { subgraph cluster_a { t [role=trainer]; e [role=evaluator]; t -> e } }";
+  const std::string dot = graph_dot(load_graph_text(text, "g", registry), registry, true);
+  EXPECT_EQ(dot.find("constraint"), std::string::npos) << dot;
 }
 
 }  // namespace

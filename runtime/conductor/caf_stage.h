@@ -1,0 +1,77 @@
+// CafStage: one incarnation of a stage - a RoleHost per role inside a CAF actor of its own (event-based, cooperatively scheduled), a
+// thread per role for its jobs, a lane of the shared I/O thread - and what they report. Destroying it is the teardown.
+// Not a policy: it neither restarts nor completes anything; the Conductor does.
+// Thread rule: owned by the conductor's thread; the HostTransport side is thread-safe.
+#pragma once
+
+#include <atomic>
+#include <caf/all.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/flow/role_host.h"
+
+namespace r1 {
+
+using EnvelopePtr = std::shared_ptr<Envelope>;
+
+class CafStage final : public HostTransport {
+ public:
+  struct Failure {
+    std::string node;
+    std::exception_ptr error;
+  };
+
+  // `services.transport` is set here. `wake` is called (any thread) whenever something happened. Creates the roles - what their
+  // constructors throw comes out of here - and starts them.
+  CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io, std::function<void()> wake);
+  ~CafStage() override;
+
+  // Ends all roles: no message is handled any more, jobs at hand end, threads are joined. False when that took longer than `limit_s`:
+  // then nothing of this stage may be destroyed, and the process has to end.
+  bool teardown(double limit_s);
+
+  bool all_finished() const;
+  std::optional<Failure> failure() const;
+  // (node, state, progress line) in the order of the graph; state: "running" or "finished" or "failed".
+  struct RoleState {
+    std::string node, role, state, progress;
+  };
+  std::vector<RoleState> roles() const;
+
+  void post(int from, int to, Envelope envelope) override;
+  void finished(int node) override;
+  void failed(int node, std::exception_ptr error) override;
+  void end_stage(int node) override;
+  void progress(int node, const std::string& text) override;
+
+ private:
+  struct Slot {
+    std::unique_ptr<Executor> executor, io_lane;
+    std::unique_ptr<RoleHost> host;
+    caf::actor actor;
+    std::string state = "running", progress;  // under mutex_
+  };
+
+  HostServices services_;
+  std::function<void()> wake_;
+  std::map<int, Slot> slots_;
+  mutable std::mutex mutex_;
+  std::condition_variable ended_;
+  size_t actors_alive_ = 0;                   // under mutex_
+  std::optional<Failure> failure_;            // under mutex_
+  std::atomic<bool> closed_{false};
+  bool torn_down_ = false;
+};
+
+}  // namespace r1
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(r1::EnvelopePtr)

@@ -1,0 +1,448 @@
+#include "runtime/conductor/conductor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "runtime/conductor/caf_stage.h"
+#include "runtime/shell/caf_shell_server.h"
+#include "runtime/shell/shell_command.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+namespace {
+
+constexpr double kSaveTimesEvery_s = 5;
+constexpr const char* kActor = "conductor";  // in events and waits
+
+struct CafConfig : caf::actor_system_config {
+  CafConfig() {
+    load<caf::io::middleman>();
+    // Roles only route messages; the computing threads are the executors'.
+    set("scheduler.max-threads", 2);
+  }
+};
+
+std::string what_of(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (...) {
+    return "unknown exception";
+  }
+}
+
+// A report of several lines as one: a run ends with a reason of one line.
+std::string one_line(const std::string& text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\n') {
+      out += text[i];
+      continue;
+    }
+    while (i + 1 < text.size() && (text[i + 1] == ' ' || text[i + 1] == '\n')) ++i;
+    out += "; ";
+  }
+  return out;
+}
+
+ExitCode code_of(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.code() == ExitCode::bad_input ? ExitCode::bad_input : ExitCode::failed;
+  } catch (...) {
+    return ExitCode::failed;
+  }
+}
+
+}  // namespace
+
+struct Conductor::Impl {
+  enum class Phase { waiting, before, running, summary, done };
+
+  struct Stage {
+    const StagePlan* plan = nullptr;
+    int64_t id = 0;
+    Phase phase = Phase::waiting;
+    bool continued = false;
+    bool prepared = false;                 // the before hook has run in this process
+    std::unique_ptr<EngineTimes> times;    // of this incarnation
+    std::unique_ptr<CafStage> caf;
+    StageTimes earlier;                    // of incarnations before
+    StageTimes last;                       // when last saved, this incarnation
+    int64_t begin_ns = 0, begin_cpu_ns = 0;
+    int restarts = 0;                      // since a batch was last committed
+    int64_t batches_at_failure = -1;
+    bool stall_logged = false;             // of a hook
+    // Of the hook that runs; under mutex.
+    bool hook_done = false;
+    std::exception_ptr hook_error;
+    std::string summary;
+    std::vector<std::pair<std::string, std::string>> lines;
+  };
+
+  Impl(const GraphView& g, RunStore& s, RoleFactory f, StageHooks h, RunOptions o, ProgressSink& k)
+      : graph(g), store(s), factory(std::move(f)), hooks(std::move(h)), options(std::move(o)), sink(k),
+        faults(options.faults ? *options.faults : process_faults()),
+        waits(clock) {}
+
+  ExitCode run(std::atomic<bool>& interrupted);
+  void round(const std::atomic<bool>& interrupted);
+  void start_ready_stages();
+  void watch(Stage& stage);
+  void run_hook(Stage& stage, Phase phase, std::function<std::string()> body);
+  void start_roles(Stage& stage);
+  void end_roles(Stage& stage);
+  void save_times(Stage& stage);
+  StageTimes times_now(const Stage& stage) const;
+  void failed(Stage& stage, const std::string& node, std::exception_ptr error);
+  void end_run(ExitCode code, const std::string& reason);
+  void complete(Stage& stage);
+  void show_progress(Stage& stage);
+  int64_t cpu_ns() const { return options.compute_cpu_ns ? options.compute_cpu_ns() : 0; }
+  ShellSources shell_sources(std::atomic<bool>& interrupted);
+  void wake() {
+    {
+      std::lock_guard lock(mutex);
+      woken = true;
+    }
+    changed.notify_all();
+  }
+
+  const GraphView& graph;
+  RunStore& store;
+  RoleFactory factory;
+  StageHooks hooks;
+  RunOptions options;
+  ProgressSink& sink;
+  FaultPlan& faults;
+  SystemClock clock;
+  WaitRegistry waits;
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool woken = false;
+
+  std::mutex board_mutex;                  // for the shell: what follows is copied there every tick
+  std::vector<ShellRole> board_roles;
+  std::vector<ShellStage> board_stages;
+
+  CafConfig config;
+  std::unique_ptr<caf::actor_system> system;
+  std::vector<Stage> stages;
+  std::unique_ptr<Executor> io;
+  std::optional<ExitCode> ended;
+  std::string reason;
+
+  void update_board();
+};
+
+// ---- one stage --------------------------------------------------------------------------------------------------------
+
+void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<std::string()> body) {
+  stage.phase = phase;
+  {
+    std::lock_guard lock(mutex);
+    stage.hook_done = false;
+    stage.hook_error = nullptr;
+  }
+  const std::string key = phase == Phase::before ? "job prepare the stage" : "job sum up the stage";
+  waits.begin(stage.plan->name, kActor, key, "running", "");
+  auto summary = std::make_shared<std::string>();
+  io->submit({[summary, body = std::move(body)] { *summary = body(); },
+              [this, &stage, summary, key](std::exception_ptr error) {
+                waits.end(stage.plan->name, kActor, key);
+                waits.progressed(stage.plan->name);
+                {
+                  std::lock_guard lock(mutex);
+                  stage.hook_done = true;
+                  stage.hook_error = error;
+                  stage.summary = *summary;
+                }
+                wake();
+              }});
+}
+
+void Conductor::Impl::start_roles(Stage& stage) {
+  stage.phase = Phase::running;
+  waits.forget(stage.plan->name);
+  waits.progressed(stage.plan->name);
+  stage.last = {};
+  stage.times = std::make_unique<EngineTimes>(clock);
+  stage.begin_ns = clock.now_ns();
+  stage.begin_cpu_ns = cpu_ns();
+  HostServices services;
+  services.graph = &graph;
+  services.stage = stage.plan;
+  services.stage_id = stage.id;
+  services.store = &store;
+  services.waits = &waits;
+  services.times = stage.times.get();
+  services.clock = &clock;
+  services.faults = &faults;
+  try {
+    stage.caf = std::make_unique<CafStage>(*system, services, factory, *io, [this] { wake(); });
+  } catch (...) {
+    failed(stage, "", std::current_exception());
+  }
+}
+
+StageTimes Conductor::Impl::times_now(const Stage& stage) const {
+  StageTimes now;
+  if (!stage.times) return now;
+  now.seconds = static_cast<double>(clock.now_ns() - stage.begin_ns) * 1e-9;
+  now.compute_cpu_s = static_cast<double>(cpu_ns() - stage.begin_cpu_ns) * 1e-9;
+  now.overlap_s = stage.times->overlap_s();
+  now.engine_s = stage.times->engine_s();
+  return now;
+}
+
+void Conductor::Impl::save_times(Stage& stage) {
+  const StageTimes now = times_now(stage);
+  store.add_stage_seconds(stage.id, now.seconds - stage.last.seconds);
+  stage.last = now;
+  StageTimes total = stage.earlier;
+  total.add(now);
+  store.set_stage_times(stage.id, total.json());
+}
+
+void Conductor::Impl::end_roles(Stage& stage) {
+  if (!stage.times) return;
+  if (stage.caf && !stage.caf->teardown(options.job_stall_s)) {
+    std::string jobs;
+    for (const WaitRow& wait : waits.waits(stage.plan->name))
+      if (wait.reason == "running") jobs += fmt::format("{}{} of {}", jobs.empty() ? "" : ", ", wait.key, wait.owner);
+    log_error(fmt::format("stage {}: {} did not end within {:.0f} s; the process ends, the run can be continued", stage.plan->name,
+                          jobs.empty() ? "a role" : jobs, options.job_stall_s));
+    store.add_event(stage.id, kActor, "stuck", nlohmann::json{{"jobs", jobs}}.dump());
+    store.flush();
+    log_flush();
+    // Threads that cannot be joined still use what unwinding would destroy.
+    std::_Exit(static_cast<int>(ExitCode::failed));
+  }
+  save_times(stage);
+  stage.earlier.add(times_now(stage));
+  stage.caf.reset();
+  stage.times.reset();
+  waits.forget(stage.plan->name);
+}
+
+void Conductor::Impl::failed(Stage& stage, const std::string& node, std::exception_ptr error) {
+  const std::string what = (node.empty() ? "" : node + ": ") + one_line(what_of(error));
+  end_roles(stage);
+  if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what);
+  const int64_t batches = store.batch_count(stage.id);
+  if (batches > stage.batches_at_failure) stage.restarts = 0;
+  stage.batches_at_failure = batches;
+  if (stage.restarts >= options.max_restarts)
+    return end_run(ExitCode::failed, fmt::format("stage {} failed {} times without a new batch; the last time: {}", stage.plan->name,
+                                                 stage.restarts + 1, what));
+  ++stage.restarts;
+  log_warn(fmt::format("stage {} starts again from the run store ({} of at most {} times): {}", stage.plan->name, stage.restarts,
+                       options.max_restarts, what));
+  store.add_event(stage.id, kActor, "restart",
+                  nlohmann::json{{"node", node}, {"error", what}, {"restarts", stage.restarts}, {"batches", batches}}.dump());
+  stage.phase = Phase::waiting;
+}
+
+void Conductor::Impl::complete(Stage& stage) {
+  store.complete_stage(stage.id, stage.summary.empty() ? "{}" : stage.summary);
+  store.add_event(stage.id, kActor, "stage_done", stage.earlier.json());
+  waits.forget(stage.plan->name);
+  stage.phase = Phase::done;
+  sink.stage_done(stage.plan->name, stage.summary);
+}
+
+void Conductor::Impl::show_progress(Stage& stage) {
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const auto& role : stage.caf->roles())
+    if (!role.progress.empty()) lines.emplace_back(role.node, role.progress);
+  if (lines == stage.lines) return;
+  stage.lines = lines;
+  sink.stage_progress(stage.plan->name, lines);
+}
+
+void Conductor::Impl::watch(Stage& stage) {
+  if (stage.phase == Phase::before || stage.phase == Phase::summary) {
+    bool done;
+    std::exception_ptr error;
+    {
+      std::lock_guard lock(mutex);
+      done = stage.hook_done;
+      error = stage.hook_error;
+    }
+    if (!done) {
+      const std::string report = waits.stall_report(stage.plan->name, options.stall_s, options.job_stall_s);
+      if (!report.empty() && !std::exchange(stage.stall_logged, true)) {
+        log_error(report);
+        store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
+      }
+    } else if (error) {
+      end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)));
+    } else if (stage.phase == Phase::summary) {
+      complete(stage);
+    } else {
+      stage.prepared = true;
+      start_roles(stage);
+    }
+    return;
+  }
+  if (stage.phase != Phase::running) return;
+  if (const auto failure = stage.caf->failure()) return failed(stage, failure->node, failure->error);
+  show_progress(stage);
+  if (stage.caf->all_finished()) {
+    end_roles(stage);
+    return run_hook(stage, Phase::summary, [this, plan = stage.plan, times = stage.earlier] {
+      return hooks.summary ? hooks.summary(graph, *plan, times) : std::string("{}");
+    });
+  }
+  if (const std::string report = waits.stall_report(stage.plan->name, options.stall_s, options.job_stall_s); !report.empty()) {
+    log_error(report);
+    store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
+    return failed(stage, "", std::make_exception_ptr(failure(report)));
+  }
+  if (times_now(stage).seconds - stage.last.seconds > kSaveTimesEvery_s) save_times(stage);
+}
+
+// ---- the run ----------------------------------------------------------------------------------------------------------
+
+void Conductor::Impl::end_run(ExitCode code, const std::string& why) {
+  if (ended) return;
+  ended = code;
+  reason = why;
+  log_line(code == ExitCode::interrupted ? LogLevel::info : LogLevel::error, why);
+}
+
+void Conductor::Impl::start_ready_stages() {
+  const auto at_work = [&] {
+    return std::count_if(stages.begin(), stages.end(), [](const Stage& s) { return s.phase != Phase::waiting && s.phase != Phase::done; });
+  };
+  for (Stage& stage : stages) {
+    if (ended || at_work() >= std::max(1, options.max_parallel_stages)) return;
+    if (stage.phase != Phase::waiting) continue;
+    const auto& after = stage.plan->after;
+    if (!std::all_of(after.begin(), after.end(), [&](int before) { return stages[before].phase == Phase::done; })) continue;
+    if (stage.prepared) {
+      start_roles(stage);
+      continue;
+    }
+    store.set_stage_status(stage.id, StageStatus::running);
+    store.add_event(stage.id, kActor, stage.continued ? "stage_continued" : "stage_started", "{}");
+    sink.stage_started(stage.plan->name, stage.continued);
+    run_hook(stage, Phase::before, [this, plan = stage.plan] {
+      if (hooks.before) hooks.before(graph, *plan);
+      return std::string();
+    });
+  }
+}
+
+void Conductor::Impl::update_board() {
+  std::vector<ShellRole> roles;
+  std::vector<ShellStage> rows;
+  const char* phases[] = {"waiting", "preparing", "running", "summing up", "done"};
+  for (const Stage& stage : stages) {
+    if (stage.caf)
+      for (const auto& role : stage.caf->roles()) roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
+    StageTimes times = stage.earlier;
+    times.add(times_now(stage));
+    rows.push_back({stage.plan->name, phases[static_cast<int>(stage.phase)], times, stage.restarts});
+  }
+  std::lock_guard lock(board_mutex);
+  board_roles = std::move(roles);
+  board_stages = std::move(rows);
+}
+
+ShellSources Conductor::Impl::shell_sources(std::atomic<bool>& interrupted) {
+  ShellSources sources;
+  sources.store = &store;
+  sources.waits = &waits;
+  sources.roles = [this] {
+    std::lock_guard lock(board_mutex);
+    return board_roles;
+  };
+  sources.stages = [this] {
+    std::lock_guard lock(board_mutex);
+    return board_stages;
+  };
+  sources.stop = [this, &interrupted] {
+    interrupted = true;
+    wake();
+  };
+  return sources;
+}
+
+void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
+  if (interrupted) end_run(ExitCode::interrupted, "interrupted");
+  start_ready_stages();
+  for (Stage& stage : stages)
+    if (!ended) watch(stage);
+  update_board();
+  if (ended) return;
+  if (std::all_of(stages.begin(), stages.end(), [](const Stage& s) { return s.phase == Phase::done; })) {
+    ended = ExitCode::done;
+    return;
+  }
+  std::unique_lock lock(mutex);
+  changed.wait_for(lock, std::chrono::duration<double>(options.tick_s), [this] { return std::exchange(woken, false); });
+}
+
+ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
+  system = std::make_unique<caf::actor_system>(config);
+  io = make_thread_executor("r1-io");
+  stages.resize(graph.stages.size());
+  for (size_t i = 0; i < stages.size(); ++i) {
+    Stage& stage = stages[i];
+    stage.plan = &graph.stages[i];
+    stage.id = store.ensure_stage(stage.plan->name);
+  }
+  for (const StageRow& row : store.stages())
+    for (Stage& stage : stages)
+      if (stage.id == row.id) {
+        stage.phase = row.status == StageStatus::done ? Phase::done : Phase::waiting;
+        stage.continued = row.status == StageStatus::running;
+        stage.earlier = StageTimes::from_json(row.times_json);
+      }
+  update_board();
+  std::unique_ptr<CafShellServer> shell;
+  if (options.shell) shell = std::make_unique<CafShellServer>(*system, shell_sources(interrupted), options.run_dir);
+
+  while (!ended) {
+    try {
+      round(interrupted);
+    } catch (...) {
+      end_run(code_of(std::current_exception()), what_of(std::current_exception()));
+    }
+  }
+  shell.reset();
+  try {
+    for (Stage& stage : stages) end_roles(stage);
+    io.reset();
+    if (*ended == ExitCode::interrupted) store.add_event(0, kActor, "interrupted", "{}");
+    store.flush();
+  } catch (const Error& e) {
+    log_error(e.what());
+    if (*ended != ExitCode::bad_input) ended = ExitCode::failed;
+  }
+  system.reset();
+  return *ended;
+}
+
+Conductor::Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options, ProgressSink& sink)
+    : impl_(std::make_unique<Impl>(graph, store, std::move(factory), std::move(hooks), std::move(options), sink)) {}
+Conductor::~Conductor() = default;
+
+ExitCode Conductor::run(std::atomic<bool>& interrupted) { return impl_->run(interrupted); }
+const std::string& Conductor::failure_reason() const { return impl_->reason; }
+
+}  // namespace r1

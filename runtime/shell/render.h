@@ -1,0 +1,14 @@
+// Answers of the shell (see shell_command.h) as text for a person: aligned tables, numbers to the right.
+// Thread rule: pure functions.
+#pragma once
+
+#include <string>
+
+namespace r1 {
+
+// Ends with a newline. `width`: columns of the terminal; the last column is cut to fit, 0 cuts nothing.
+std::string render_answer(const std::string& json, int width = 0);
+// True when the answer is an error.
+bool is_error_answer(const std::string& json);
+
+}  // namespace r1

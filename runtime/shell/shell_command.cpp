@@ -1,0 +1,182 @@
+#include "runtime/shell/shell_command.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.h"
+#include "runtime/flow/wait_registry.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Words = std::vector<std::string>;
+
+Json table(const std::string& title, std::vector<std::string> columns) {
+  return {{"title", title}, {"columns", std::move(columns)}, {"rows", Json::array()}};
+}
+
+double round_to(double value, double unit) { return std::round(value / unit) * unit; }
+double seconds(double s) { return round_to(s, 0.1); }
+
+const char* status_text(StageStatus status) {
+  return status == StageStatus::done ? "done" : status == StageStatus::running ? "running" : "waiting";
+}
+
+void need_run(const ShellSources& sources) {
+  if (sources.waits == nullptr) throw bad_input("no run is going on here", {}, "start one with r1-run; 'stages' and 'metrics' work without");
+}
+
+Json list_roles(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  Json answer = table("roles", {"stage", "node", "role", "state", "jobs", "waits_for", "progress"});
+  for (const ShellRole& role : sources.roles()) {
+    std::string jobs, waits_for;
+    for (const WaitRow& wait : sources.waits->waits(role.stage)) {
+      if (wait.owner != role.node) continue;
+      const bool job = wait.key.rfind("job ", 0) == 0;
+      std::string& list = job ? jobs : waits_for;
+      list += fmt::format("{}{}", list.empty() ? "" : ", ", job ? wait.key.substr(4) : wait.on.empty() ? wait.reason : wait.on);
+    }
+    answer["rows"].push_back({{"stage", role.stage}, {"node", role.node}, {"role", role.role}, {"state", role.state}, {"jobs", jobs},
+                              {"waits_for", waits_for}, {"progress", role.progress}});
+  }
+  return answer;
+}
+
+Json list_stages(const ShellSources& sources, const Words&) {
+  Json answer = table("stages", {"stage", "status", "phase", "seconds", "batches", "draws", "open", "trained", "dropped", "overlap", "restarts"});
+  const std::vector<ShellStage> live = sources.stages ? sources.stages() : std::vector<ShellStage>{};
+  for (const StageRow& row : sources.store->stages()) {
+    const LedgerCounts counts = sources.store->ledger(row.id);
+    int64_t dropped = 0;
+    for (const auto& [reason, n] : counts.dropped) dropped += n;
+    StageTimes times = StageTimes::from_json(row.times_json);
+    std::string phase = status_text(row.status);
+    int restarts = 0;
+    for (const ShellStage& stage : live)
+      if (stage.name == row.name) {
+        times = stage.times;
+        phase = stage.phase;
+        restarts = stage.restarts;
+      }
+    answer["rows"].push_back({{"stage", row.name}, {"status", status_text(row.status)}, {"phase", phase}, {"seconds", seconds(times.seconds)},
+                              {"batches", sources.store->batch_count(row.id)}, {"draws", counts.draws}, {"open", counts.open},
+                              {"trained", counts.trained}, {"dropped", dropped}, {"overlap", round_to(times.overlap(), 0.01)},
+                              {"restarts", restarts}});
+  }
+  return answer;
+}
+
+Json list_channels(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  Json answer = table("channels", {"edge", "carries", "capacity", "under_way", "sent", "received", "released", "last_sent", "lost"});
+  for (const ChannelRow& row : sources.waits->channels())
+    answer["rows"].push_back({{"edge", row.edge}, {"carries", row.carries}, {"capacity", row.capacity}, {"under_way", row.sent - row.released},
+                              {"sent", row.sent}, {"received", row.received}, {"released", row.released}, {"last_sent", row.last_sent},
+                              {"lost", fmt::format("{}", fmt::join(row.lost, ", "))}});
+  return answer;
+}
+
+Json list_waits(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  Json answer = table("waits", {"owner", "wait", "reason", "on", "waiting_s", "idle_s"});
+  for (const WaitRow& row : sources.waits->waits())
+    answer["rows"].push_back({{"owner", row.owner}, {"wait", row.key}, {"reason", row.reason}, {"on", row.on},
+                              {"waiting_s", seconds(row.waiting_s)}, {"idle_s", seconds(row.idle_s)}});
+  return answer;
+}
+
+Json list_metrics(const ShellSources& sources, const Words& words) {
+  const std::vector<StageRow> stages = sources.store->stages();
+  std::vector<std::string> names;
+  for (const StageRow& row : stages) names.push_back(row.name);
+  std::vector<StageRow> chosen;
+  for (const StageRow& row : stages)
+    if (words.size() < 2 || row.name == words[1]) chosen.push_back(row);
+  if (chosen.empty() && words.size() > 1) {
+    const std::string near = nearest(words[1], names);
+    throw bad_input(fmt::format("no stage {}", words[1]), {}, near.empty() ? "see 'stages'" : fmt::format("did you mean {}?", near));
+  }
+  if (words.size() < 3) {
+    Json answer = table("newest metrics", {"stage", "metric", "step", "value"});
+    for (const StageRow& row : chosen)
+      for (const MetricRow& m : sources.store->latest_metrics(row.id))
+        answer["rows"].push_back({{"stage", row.name}, {"metric", m.name}, {"step", m.step}, {"value", m.value}});
+    return answer;
+  }
+  const std::vector<MetricRow> rows = sources.store->metrics(chosen[0].id, words[2]);
+  if (rows.empty()) {
+    std::vector<std::string> known;
+    for (const MetricRow& m : sources.store->latest_metrics(chosen[0].id)) known.push_back(m.name);
+    const std::string near = nearest(words[2], known);
+    throw bad_input(fmt::format("stage {} has no metric {}", words[1], words[2]), {},
+                    near.empty() ? fmt::format("see 'metrics {}'", words[1]) : fmt::format("did you mean {}?", near));
+  }
+  Json answer = table(fmt::format("{} of {}", words[2], words[1]), {"step", "value"});
+  for (const MetricRow& m : rows) answer["rows"].push_back({{"step", m.step}, {"value", m.value}});
+  return answer;
+}
+
+Json stop_run(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  sources.stop();
+  return {{"text", "stopping: jobs at hand end, then the run is stored; the same r1-run command continues it"}};
+}
+
+Json show_help(const ShellSources&, const Words&);
+
+struct Command {
+  const char* name;
+  const char* arguments;
+  const char* does;
+  size_t most_arguments;
+  Json (*run)(const ShellSources&, const Words&);
+};
+
+constexpr Command kCommands[] = {
+    {"ps", "", "the roles of the running stages: state, jobs, whom they wait for, progress", 0, list_roles},
+    {"stages", "", "all stages: status, seconds, batches, ledger, overlap of generation and training", 0, list_stages},
+    {"channels", "", "messages sent, received and released on every channel; lost ones by name", 0, list_channels},
+    {"waits", "", "who waits for what, for how long; running jobs too", 0, list_waits},
+    {"metrics", "[STAGE [NAME]]", "the newest value of every metric, or all values of one", 2, list_metrics},
+    {"stop", "", "end the run after the jobs at hand; it can be continued", 0, stop_run},
+    {"help", "", "this list", 0, show_help},
+};
+
+Json show_help(const ShellSources&, const Words&) {
+  Json answer = table("commands", {"command", "does"});
+  for (const Command& c : kCommands)
+    answer["rows"].push_back({{"command", fmt::format("{}{}{}", c.name, *c.arguments ? " " : "", c.arguments)}, {"does", c.does}});
+  return answer;
+}
+
+}  // namespace
+
+std::string handle_command(const std::string& line, const ShellSources& sources) {
+  Words words;
+  std::istringstream in(line);
+  for (std::string word; in >> word;) words.push_back(word);
+  try {
+    if (words.empty()) throw bad_input("no command", {}, "try 'help'");
+    for (const Command& c : kCommands) {
+      if (words[0] != c.name) continue;
+      if (words.size() - 1 > c.most_arguments)
+        throw bad_input(fmt::format("{} takes {}", c.name, c.most_arguments == 0 ? "no arguments" : c.arguments));
+      return c.run(sources, words).dump(-1, ' ', false, Json::error_handler_t::replace);
+    }
+    std::vector<std::string> names;
+    for (const Command& c : kCommands) names.push_back(c.name);
+    const std::string near = nearest(words[0], names);
+    throw bad_input(fmt::format("no command '{}'", words[0]), {}, near.empty() ? "try 'help'" : fmt::format("did you mean '{}'?", near));
+  } catch (const Error& e) {
+    return Json{{"error", e.message()}, {"hint", e.hint()}, {"bad_input", e.code() == ExitCode::bad_input}}.dump(
+        -1, ' ', false, Json::error_handler_t::replace);
+  }
+}
+
+}  // namespace r1

@@ -1,0 +1,37 @@
+// The commands of r1-shell: one line in, JSON out. Plain functions over what a run shows of itself; no network in here.
+//
+// Answers: {"title": ..., "columns": [...], "rows": [{column: value}, ...]} or {"text": ...} or {"error": ..., "hint": ...}.
+// Thread rule: handle_command may be called from any one thread at a time; the sources are thread-safe.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "runtime/conductor/stage_times.h"
+
+namespace r1 {
+
+class RunStore;
+class WaitRegistry;
+
+struct ShellRole {
+  std::string stage, node, role, state, progress;
+};
+struct ShellStage {
+  std::string name, phase;
+  StageTimes times;
+  int restarts = 0;
+};
+
+struct ShellSources {
+  const RunStore* store = nullptr;
+  const WaitRegistry* waits = nullptr;      // null when no run is going on: what then is missing answers with an error
+  std::function<std::vector<ShellRole>()> roles;
+  std::function<std::vector<ShellStage>()> stages;
+  std::function<void()> stop;
+};
+
+std::string handle_command(const std::string& line, const ShellSources& sources);
+
+}  // namespace r1

@@ -1,0 +1,95 @@
+// Runs a graph's stages with the real roles and engines under the deterministic scheduler, in a directory of the test's own.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/replay.h"
+#include "actors/roles.h"
+#include "actors/summary.h"
+#include "runtime/flow/local_scheduler.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+inline std::filesystem::path nano_graph() { return std::filesystem::path(R1_SOURCE_DIR) / "tests/e2e/graphs/nano.graph"; }
+
+struct LocalRun {
+  LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings) : dir(run_dir) {
+    const auto graph_dir = nano_graph().parent_path();
+    std::vector<Override> overrides;
+    for (const auto& s : settings) overrides.push_back(parse_override(s));
+    graph = load_graph(nano_graph(), role_registry(graph_dir), overrides);
+    std::filesystem::create_directories(dir);
+    store = RunStore::open(dir);
+    env = make_run_env(graph, dir, graph_dir);
+  }
+
+  int64_t id(const std::string& stage) { return store->ensure_stage(stage); }
+  bool done(const std::string& stage) {
+    for (const StageRow& row : store->stages())
+      if (row.name == stage && row.status == StageStatus::done) return true;
+    return false;
+  }
+
+  // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete.
+  bool run_stage(const std::string& stage, uint64_t order, int64_t max_steps = 1'000'000, const std::string& faults = "") {
+    LocalOptions options;
+    options.seed = order;
+    options.faults = faults;
+    const int64_t stage_id = id(stage);
+    LocalScheduler scheduler(graph, stage, *store, role_factory(env), options);
+    const auto& result = scheduler.run(max_steps);
+    report = result.report;
+    if (result.outcome == LocalScheduler::Outcome::running) return false;
+    EXPECT_EQ(result.outcome, LocalScheduler::Outcome::finished) << stage << ": " << result.report;
+    if (result.outcome != LocalScheduler::Outcome::finished) return false;
+    store->complete_stage(stage_id, stage_summary(graph, *graph.stage(stage), *store, stage_id, {}, 1));
+    return true;
+  }
+
+  // All stages in order; every one has to complete.
+  void run_all(uint64_t order) {
+    for (const StagePlan& stage : graph.stages) {
+      if (done(stage.name)) continue;
+      ASSERT_TRUE(run_stage(stage.name, order)) << stage.name;
+    }
+  }
+
+  std::map<std::string, std::string> hashes() {
+    std::map<std::string, std::string> out;
+    for (const StageRow& row : store->stages()) {
+      if (const auto checkpoint = store->artifact(row.id, "checkpoint")) out[row.name] = checkpoint->second;
+      if (const auto dataset = store->artifact(row.id, "dataset")) out[row.name] = dataset->second;
+    }
+    return out;
+  }
+
+  void expect_exact_ledgers() {
+    for (const StageRow& row : store->stages()) EXPECT_EQ(store->check_ledger(row.id, false), "") << row.name;
+  }
+
+  std::filesystem::path dir;
+  GraphView graph;
+  std::unique_ptr<RunStore> store;
+  RunEnv env;
+  std::string report;
+};
+
+struct StageTest : ::testing::Test {
+  std::filesystem::path top = std::filesystem::temp_directory_path() /
+                              ("r1_stage_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+  void SetUp() override {
+    std::filesystem::remove_all(top);
+    std::filesystem::create_directories(top);
+  }
+  void TearDown() override { std::filesystem::remove_all(top); }
+};
+
+}  // namespace r1

@@ -1,0 +1,161 @@
+// The promises of DESIGN section 1 on real roles, engines and run stores, in one thread and any order of messages.
+#include "tests/actors/stage_fixture.h"
+
+#include <sqlite3.h>
+
+#include "actors/codec.h"
+#include "actors/training_plan.h"
+#include "base/rng.h"
+
+namespace r1 {
+namespace {
+
+TEST_F(StageTest, on_policy_weights_do_not_depend_on_the_order_of_messages) {
+  LocalRun a(top / "a", {}), b(top / "b", {});
+  a.run_all(1);
+  b.run_all(2);
+  EXPECT_EQ(a.hashes(), b.hashes());
+  EXPECT_EQ(a.hashes().size(), 7u);
+  a.expect_exact_ledgers();
+  b.expect_exact_ledgers();
+}
+
+TEST_F(StageTest, another_seed_gives_other_weights) {
+  LocalRun a(top / "a", {}), b(top / "b", {"graph.seed=6"});
+  a.run_stage("base", 1);
+  b.run_stage("base", 1);
+  EXPECT_NE(a.hashes(), b.hashes());
+}
+
+TEST_F(StageTest, the_fake_device_runs_every_stage_and_agrees_with_the_cpu) {
+  LocalRun cpu(top / "cpu", {}), fake(top / "fake", {"graph.device=fake"});
+  cpu.run_all(1);
+  fake.run_all(1);
+  EXPECT_EQ(cpu.hashes(), fake.hashes());
+}
+
+TEST_F(StageTest, train_and_inference_log_probabilities_are_the_same_bits) {
+  for (const char* precision : {"f32", "bf16"}) {
+    LocalRun run(top / precision, {std::string("graph.precision=") + precision, "policy.samples=8", "prompts.groups_per_batch=8"});
+    run.run_all(3);
+    for (const char* stage : {"rl", "rl2"}) {
+      double gap = 0, tokens = 0;
+      for (const auto& [version, text] : run.store->batch_stats(run.id(stage))) {
+        const auto gap_at = text.find("\"logprob_gap_max\":"), tokens_at = text.find("\"logprob_gap_tokens\":");
+        ASSERT_NE(gap_at, std::string::npos);
+        gap = std::max(gap, std::stod(text.substr(gap_at + 18)));
+        tokens += std::stod(text.substr(tokens_at + 21));
+      }
+      EXPECT_EQ(gap, 0) << stage << " " << precision;
+      EXPECT_GT(tokens, 100) << stage << " " << precision;
+    }
+  }
+}
+
+TEST_F(StageTest, a_stage_stopped_anywhere_continues_to_the_same_weights) {
+  LocalRun whole(top / "whole", {});
+  whole.run_all(1);
+  Rng rng(11, "stops");
+  const std::filesystem::path dir = top / "stopped";
+  int stops = 0;
+  for (bool complete = false; !complete;) {
+    LocalRun run(dir, {});  // a new process: nothing but the run directory survives
+    complete = true;
+    for (const StagePlan& stage : run.graph.stages) {
+      if (run.done(stage.name)) continue;
+      const bool stop = stops < 60;
+      if (!run.run_stage(stage.name, rng.bits(), stop ? 1 + static_cast<int64_t>(rng.below(120)) : 1'000'000)) {
+        ASSERT_TRUE(stop) << run.report;
+        ++stops;
+        complete = false;
+        break;
+      }
+    }
+    if (complete) {
+      EXPECT_EQ(run.hashes(), whole.hashes());
+      run.expect_exact_ledgers();
+    }
+  }
+  EXPECT_GE(stops, 20);
+}
+
+TEST_F(StageTest, no_trained_token_is_older_than_the_staleness_of_its_edge) {
+  for (int bound : {1, 2, 4}) {
+    LocalRun run(top / std::to_string(bound), {"edge.staleness=" + std::to_string(bound), "rl_trainer.until=batches(10)"});
+    for (const char* stage : {"base", "sft"}) ASSERT_TRUE(run.run_stage(stage, 1));
+    ASSERT_TRUE(run.run_stage("rl", static_cast<uint64_t>(bound)));
+    int64_t oldest = 0;
+    const int64_t id = run.id("rl");
+    for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+      for (const Sequence& s : stored_batch(*run.store, id, v).sequences)
+        for (size_t i = 0; i < s.tokens.size(); ++i)
+          if (s.trainable[i]) oldest = std::max(oldest, v - s.version[i]);
+    EXPECT_LE(oldest, bound);
+    EXPECT_GT(oldest, 0) << "the test is vacuous: nothing was stale";
+    run.expect_exact_ledgers();
+  }
+}
+
+TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) {
+  const std::vector<std::string> settings = {"edge.staleness=2"};
+  {
+    LocalRun run(top / "run", settings);
+    run.run_all(7);
+    int stages = 0;
+    for (const ReplayedStage& r : replay_run(run.env, run.graph, *run.store, [](const ReplayedStage&) {})) {
+      EXPECT_TRUE(r.equal) << r.stage << ": " << r.note;
+      ++stages;
+    }
+    EXPECT_EQ(stages, 6);
+  }
+  // One token of one trained trajectory becomes another.
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((top / "run/run.db").c_str(), &db), SQLITE_OK);
+  {
+    LocalRun run(top / "run", settings);
+    const int64_t id = run.id("rl");
+    const BatchContent content = decode_batch(run.store->batch(id, 2).payload);
+    ASSERT_FALSE(content.items.empty());
+    const auto& item = content.items[0];
+    Sequence s;
+    for (const TrajectoryRow& row : run.store->trajectories(id, item.draw))
+      if (row.sample == item.sample) s = decode_sequence(row.payload);
+    s.tokens.back() = s.tokens.back() == 20 ? 21 : 20;
+    const std::string bytes = encode_sequence(s);
+    sqlite3_stmt* statement = nullptr;
+    ASSERT_EQ(sqlite3_prepare_v2(db, "UPDATE trajectories SET payload=? WHERE stage=? AND draw=? AND sample=?", -1, &statement, nullptr), SQLITE_OK);
+    sqlite3_bind_blob(statement, 1, bytes.data(), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
+    sqlite3_bind_int64(statement, 2, id);
+    sqlite3_bind_int64(statement, 3, item.draw);
+    sqlite3_bind_int64(statement, 4, item.sample);
+    ASSERT_EQ(sqlite3_step(statement), SQLITE_DONE);
+    ASSERT_EQ(sqlite3_changes(db), 1);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    for (const ReplayedStage& r : replay_run(run.env, run.graph, *run.store, [](const ReplayedStage&) {}))
+      EXPECT_EQ(r.equal, r.stage != "rl") << r.stage;
+  }
+}
+
+TEST_F(StageTest, a_dropped_message_is_named) {
+  LocalRun run(top / "run", {});
+  for (const char* stage : {"base", "sft"}) ASSERT_TRUE(run.run_stage(stage, 1));
+  const auto stalled = [&](const std::string& edge) {
+    LocalOptions options;
+    options.faults = "drop:" + edge + ":2";
+    LocalScheduler scheduler(run.graph, "rl", *run.store, role_factory(run.env), options);
+    const auto& result = scheduler.run();
+    EXPECT_NE(result.outcome, LocalScheduler::Outcome::finished) << edge;
+    return result.report;
+  };
+  for (const char* edge : {"prompts->policy", "policy->judge", "judge->groups", "groups->reference", "reference->rl_trainer"}) {
+    std::string spaced = edge;
+    spaced.replace(spaced.find("->"), 2, " -> ");
+    const std::string report = stalled(edge);
+    EXPECT_NE(report.find(spaced), std::string::npos) << report;
+    EXPECT_NE(report.find("message 2"), std::string::npos) << report;
+  }
+}
+
+}  // namespace
+}  // namespace r1

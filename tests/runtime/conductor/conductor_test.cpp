@@ -1,0 +1,257 @@
+// The conductor with fake roles, under real CAF and real threads; deadlines are milliseconds.
+#include "runtime/conductor/conductor.h"
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "runtime/shell/shell_client.h"
+#include "tests/runtime/fake_stage.h"
+#include "tests/runtime/temporary_directory.h"
+
+namespace r1 {
+namespace {
+
+// Commits `count` batches of one draw each, continuing where the store stands, then ends the stage. With `lazy`: commits nothing more
+// and waits once `lazy` batches are stored.
+class CommitRole : public Role {
+ public:
+  CommitRole(int64_t count, int64_t lazy) : count_(count), lazy_(lazy) {}
+  void start(RoleContext& context) override { next(context); }
+  void receive(RoleContext&, int, PayloadPtr) override {}
+  void on_stage_end(RoleContext& context) override { context.finish(); }
+
+ private:
+  void next(RoleContext& context) {
+    const int64_t version = context.store().batch_count(context.stage_id());
+    context.progress("batch " + std::to_string(version));
+    if (version == count_) return dynamic_cast<StageControl&>(context).end_stage();
+    if (lazy_ >= 0 && version >= lazy_) return context.wait_for("mood", "for better times", "");
+    context.submit_io("commit batch " + std::to_string(version),
+                      [&context, version] {
+                        context.store().add_draw(context.stage_id(), version, version);
+                        context.store().commit_batch(context.stage_id(), {version, false, "x", "", ""}, {{version, version, ""}}, {});
+                      },
+                      [this, &context] { context.submit("work", "trainer", [] {}, [this, &context] { next(context); }); });
+  }
+  int64_t count_, lazy_;
+};
+
+struct Sink : ProgressSink {
+  std::vector<std::string> log;
+  void stage_started(const std::string& stage, bool continued) override { log.push_back((continued ? "continue " : "start ") + stage); }
+  void stage_done(const std::string& stage, const std::string& summary) override { log.push_back("done " + stage + " " + summary); }
+};
+
+struct Conducting : testing::Test {
+  TemporaryDirectory dir;
+  std::unique_ptr<RunStore> store = RunStore::open(dir.path());
+  Sink sink;
+  RunOptions options;
+  StageHooks hooks;
+  std::atomic<bool> interrupted{false};
+  std::string reason;
+  int64_t lazy = -1;  // commit roles stop there
+  int64_t count = 12;
+
+  Conducting() {
+    options.run_dir = dir.path();
+    options.tick_s = 0.002;
+    options.shell = false;
+    options.faults = std::make_shared<FaultPlan>("");
+    hooks.summary = [](const GraphView&, const StagePlan& stage, const StageTimes&) { return "{\"name\":\"" + stage.name + "\"}"; };
+  }
+
+  std::unique_ptr<Role> make(const NodePlan& node) {
+    if (node.role == "source") return std::make_unique<SourceRole>(count);
+    if (node.role == "relay") return std::make_unique<RelayRole>(count);
+    if (node.role == "sink") return std::make_unique<SinkRole>(count);
+    if (node.role == "commit") return std::make_unique<CommitRole>(5, lazy);
+    throw bad_input("no role " + node.role);
+  }
+
+  ExitCode run(const GraphView& graph) {
+    Conductor conductor(graph, *store, [this](const GraphView&, const NodePlan& node) { return make(node); }, hooks, options, sink);
+    const ExitCode code = conductor.run(interrupted);
+    reason = conductor.failure_reason();
+    return code;
+  }
+
+  static GraphView chain() {
+    return GraphBuilder().stage("s").node("source", "source").node("relay", "relay").node("sink", "sink")
+        .edge("source", "relay", 3).edge("relay", "sink", 2).build();
+  }
+  std::vector<std::string> events(const std::string& kind) {
+    std::vector<std::string> found;
+    for (const auto& row : store->events(1, 100, kind)) found.push_back(row[2]);
+    return found;
+  }
+};
+
+TEST_F(Conducting, stages_run_after_those_they_depend_on_and_are_completed) {
+  const GraphView graph = GraphBuilder().stage("a").node("a_source", "source").node("a_sink", "sink").edge("a_source", "a_sink", 2)
+                              .stage("b", {0}).node("b_commit", "commit").stage("c", {1}).node("c_commit", "commit").build();
+  EXPECT_EQ(run(graph), ExitCode::done) << reason;
+  EXPECT_EQ(sink.log, (std::vector<std::string>{"start a", "done a {\"name\":\"a\"}", "start b", "done b {\"name\":\"b\"}", "start c",
+                                                "done c {\"name\":\"c\"}"}));
+  for (const StageRow& row : store->stages()) {
+    EXPECT_EQ(row.status, StageStatus::done);
+    EXPECT_EQ(row.summary_json, "{\"name\":\"" + row.name + "\"}");
+    EXPECT_EQ(store->check_ledger(row.id, false), "");
+    EXPECT_GT(StageTimes::from_json(row.times_json).seconds, 0);
+  }
+  EXPECT_GT(StageTimes::from_json(store->stages()[1].times_json).engine_s.count("trainer"), 0u);
+}
+
+TEST_F(Conducting, done_stages_are_not_run_again) {
+  const GraphView graph = GraphBuilder().stage("a").node("a_commit", "commit").stage("b", {0}).node("b_commit", "commit").build();
+  store->complete_stage(store->ensure_stage("a"), "{}");
+  EXPECT_EQ(run(graph), ExitCode::done);
+  EXPECT_EQ(sink.log, (std::vector<std::string>{"start b", "done b {\"name\":\"b\"}"}));
+  EXPECT_EQ(run(graph), ExitCode::done);
+  EXPECT_EQ(sink.log.size(), 2u);
+}
+
+TEST_F(Conducting, independent_stages_run_at_the_same_time_when_allowed) {
+  // Either stage's before hook only starts; its role waits until both stages are under way.
+  std::atomic<int> started{0};
+  struct Meet : Role {
+    std::atomic<int>& started;
+    explicit Meet(std::atomic<int>& s) : started(s) {}
+    void start(RoleContext& c) override {
+      ++started;
+      look(c);
+    }
+    void look(RoleContext& c) {
+      if (started == 2) return c.finish();
+      c.submit("look", "", [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }, [this, &c] { look(c); });
+    }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  const GraphView graph = GraphBuilder().stage("a").node("x", "meet").stage("b").node("y", "meet").build();
+  options.max_parallel_stages = 2;
+  Conductor conductor(graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Meet>(started); }, hooks, options,
+                      sink);
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::done);
+}
+
+TEST_F(Conducting, a_failed_stage_starts_again_from_the_store) {
+  options.faults = std::make_shared<FaultPlan>("fail:commit:4,fail:commit:3");
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  options.max_restarts = 1;
+  EXPECT_EQ(run(graph), ExitCode::done) << reason;
+  EXPECT_EQ(store->batch_count(1), 5);
+  EXPECT_EQ(store->check_ledger(1, false), "");
+  ASSERT_EQ(events("restart").size(), 2u);  // a batch was committed in between, so the second counts as a first
+  EXPECT_NE(events("restart")[0].find("injected fault: job 3 of commit"), std::string::npos) << events("restart")[0];
+}
+
+TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
+  struct Broken : Role {
+    void start(RoleContext& c) override { c.submit("train", "trainer", [] { throw failure("out of memory"); }, {}); }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  const GraphView graph = GraphBuilder().stage("s").node("x", "broken").build();
+  Conductor conductor(graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink);
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
+  EXPECT_EQ(conductor.failure_reason(), "stage s failed 4 times without a new batch; the last time: x: out of memory");
+  EXPECT_EQ(store->stages()[0].status, StageStatus::running);
+}
+
+TEST_F(Conducting, bad_input_ends_the_run_at_once) {
+  const GraphView graph = GraphBuilder().stage("s").node("x", "nonsense").build();
+  EXPECT_EQ(run(graph), ExitCode::bad_input);
+  EXPECT_EQ(reason, "no role nonsense");
+  EXPECT_EQ(events("restart").size(), 0u);
+}
+
+TEST_F(Conducting, a_hook_that_throws_ends_the_run) {
+  hooks.before = [](const GraphView&, const StagePlan&) { throw bad_input("no such checkpoint"); };
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  EXPECT_EQ(run(graph), ExitCode::bad_input);
+  EXPECT_EQ(reason, "stage s: no such checkpoint");
+}
+
+TEST_F(Conducting, a_stall_is_reported_and_the_stage_started_again) {
+  lazy = 2;
+  options.stall_s = 0.05;
+  options.max_restarts = 1;
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  EXPECT_EQ(run(graph), ExitCode::failed);
+  EXPECT_NE(reason.find("stands still"), std::string::npos) << reason;
+  ASSERT_FALSE(events("stall").empty());
+  EXPECT_NE(events("stall")[0].find("commit: wait 'mood', for better times"), std::string::npos) << events("stall")[0];
+  lazy = -1;
+  EXPECT_EQ(run(graph), ExitCode::done) << reason;
+  EXPECT_EQ(sink.log[1], "continue s");
+}
+
+TEST_F(Conducting, a_lost_message_is_named_and_survived) {
+  for (const char* fault : {"drop:source->relay:5", "drop:relay->sink:12"}) {
+    store.reset();
+    std::filesystem::remove(dir.path() / "run.db");
+    store = RunStore::open(dir.path());
+    options.faults = std::make_shared<FaultPlan>(fault);
+    options.stall_s = 0.05;
+    const GraphView graph = chain();
+    EXPECT_EQ(run(graph), ExitCode::done) << reason;
+    ASSERT_EQ(events("restart").size(), 1u);
+    const std::string number = std::string(fault).substr(std::string(fault).rfind(':') + 1);
+    EXPECT_NE(events("restart")[0].find("message " + number + " (number " + number + ") of "), std::string::npos) << events("restart")[0];
+  }
+}
+
+TEST_F(Conducting, an_interrupted_run_is_stored_and_continues) {
+  lazy = 3;
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  std::thread user([&] {
+    while (store->batch_count(1) < 3) std::this_thread::yield();
+    interrupted = true;
+  });
+  EXPECT_EQ(run(graph), ExitCode::interrupted);
+  user.join();
+  interrupted = false;
+  lazy = -1;
+  store.reset();
+  store = RunStore::open(dir.path());
+  EXPECT_EQ(store->batch_count(1), 3);
+  EXPECT_EQ(run(graph), ExitCode::done) << reason;
+  EXPECT_EQ(store->batch_count(1), 5);
+  EXPECT_EQ(sink.log.front(), "start s");
+  EXPECT_EQ(sink.log[1], "continue s");
+}
+
+TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
+  lazy = 3;
+  options.shell = true;
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").node("source", "source").node("sink", "sink")
+                              .edge("source", "sink", 2).build();
+  std::string ps, stages, channels, waits, unknown, stopped;
+  std::thread user([&] {
+    while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell.json")) std::this_thread::yield();
+    ShellClient client(find_shell(dir.path()));
+    do ps = client.ask("ps");
+    while (ps.find("batch 3") == std::string::npos);
+    stages = client.ask("stages");
+    channels = client.ask("channels");
+    waits = client.ask("waits");
+    unknown = client.ask("chanels");
+    stopped = client.ask("stop");
+  });
+  EXPECT_EQ(run(graph), ExitCode::interrupted);
+  user.join();
+  EXPECT_EQ(nlohmann::json::parse(ps)["rows"].size(), 3u) << ps;
+  const auto stage = nlohmann::json::parse(stages)["rows"][0];
+  EXPECT_EQ(stage["phase"], "running");
+  EXPECT_EQ(stage["trained"], 3);
+  EXPECT_NE(channels.find("source -> sink"), std::string::npos) << channels;
+  EXPECT_NE(waits.find("for better times"), std::string::npos) << waits;
+  EXPECT_EQ(nlohmann::json::parse(unknown)["hint"], "did you mean 'channels'?");
+  EXPECT_NE(stopped.find("stopping"), std::string::npos) << stopped;
+  EXPECT_FALSE(std::filesystem::exists(dir.path() / "shell.json"));
+}
+
+}  // namespace
+}  // namespace r1
