@@ -173,6 +173,12 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
   parse_until(graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"), "put a node [role=reference] between filter and trainer");
+  if (objective == "grpo")
+    if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter"); prompter != nullptr) {
+      const int64_t count = prompter->attrs.integer("count");
+      if (count > 0 && count < prompter->attrs.integer("groups_per_batch"))
+        throw bad_input("not enough prompts for one batch", attr_place(*prompter, "count"), "count is below groups_per_batch");
+    }
   int trainers = 0;
   for (int n : graph.stages[node.stage].nodes) trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
   if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");

@@ -36,7 +36,7 @@ class TrainerRole final : public Role {
     stride_ = node.attrs.text("objective") == "reward_model" ? 2 : 1;
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
-    if (epochs_ == 0) return restore(context, 0);
+    if (epochs_ == 0) return restore(context, drawn_batches(context));
     context.submit("read datasets", "", [this, &context] { read_datasets(context); },
                    [this, &context] {
                      datasets_read_ = true;
@@ -105,6 +105,13 @@ class TrainerRole final : public Role {
       Rng(env_.seed, "epoch order " + stage_, static_cast<uint64_t>(epoch_)).shuffle(order_);
     }
     return order_[static_cast<size_t>(i % n)];
+  }
+
+  // Batches that a prompter with count= draws in all; 0 when it is endless.
+  int64_t drawn_batches(RoleContext& context) const {
+    const NodePlan* prompter = stage_node(context.graph(), context.node().stage, "prompter");
+    if (prompter == nullptr || context.inputs("groups").empty()) return 0;
+    return prompter->attrs.integer("count") / prompter->attrs.integer("groups_per_batch");
   }
 
   // ---- recovery

@@ -47,19 +47,19 @@ template <int R, bool kShared, class E>
 HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const E* const* k, const E* const* v, int64_t v_stride,
                              int64_t Dv, const int* live, float scale, Softmax<R>& state, float* acc, int64_t acc_stride) {
   F16 s[R];
-  for (int r = 0; r < R; ++r) s[r] = zero16();
+  R1_UNROLL for (int r = 0; r < R; ++r) s[r] = zero16();
   for (int64_t d = 0; d < D; ++d) {
     if constexpr (kShared) {
       const F16 kd = load16(k[0] + d * 16);
-      for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), kd, s[r]);
+      R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), kd, s[r]);
     } else {
-      for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), load16(k[r] + d * 16), s[r]);
+      R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), load16(k[r] + d * 16), s[r]);
     }
   }
   const F16 scale16 = set16(scale), nothing = set16(-std::numeric_limits<float>::infinity());
   alignas(64) float p[R][16], correction[16] = {};
   int least = 16, most = 0;
-  for (int r = 0; r < R; ++r) {
+  R1_UNROLL for (int r = 0; r < R; ++r) {
     s[r] = s[r] * scale16;
     if (live[r] < 16) s[r] = select16(first16(live[r]), s[r], nothing);
     const float block_max = max_lane16(s[r]);
@@ -70,7 +70,7 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
     most = live[r] > most ? live[r] : most;
   }
   store16(correction, exp16(load16(correction)));
-  for (int r = 0; r < R; ++r) {
+  R1_UNROLL for (int r = 0; r < R; ++r) {
     const F16 e = exp16(s[r] - set16(state.max[r]));
     state.lane_sum[r] = fma16(state.lane_sum[r], set16(correction[r]), e);
     store16(p[r], e);
@@ -79,8 +79,8 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
   const auto values = [&](int64_t c, auto wide, auto tail) HWY_ATTR {
     constexpr int kParts2 = wide ? 2 : 1;
     F16 a[R][kParts2];
-    for (int r = 0; r < R; ++r)
-      for (int i = 0; i < kParts2; ++i) a[r][i] = load16(acc + r * acc_stride + c + 16 * i) * set16(correction[r]);
+    R1_UNROLL for (int r = 0; r < R; ++r)
+      R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = load16(acc + r * acc_stride + c + 16 * i) * set16(correction[r]);
     const auto load_value = [&](const E* row, int i) HWY_ATTR {
       const int64_t at = c + 16 * i;
       if constexpr (tail) return load16(row + at, Dv - at);
@@ -89,20 +89,20 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
     for (int j = 0; j < least; ++j) {
       if constexpr (kShared) {
         F16 vj[kParts2];
-        for (int i = 0; i < kParts2; ++i) vj[i] = load_value(v[0] + j * v_stride, i);
-        for (int r = 0; r < R; ++r)
-          for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), vj[i], a[r][i]);
+        R1_UNROLL for (int i = 0; i < kParts2; ++i) vj[i] = load_value(v[0] + j * v_stride, i);
+        R1_UNROLL for (int r = 0; r < R; ++r)
+          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), vj[i], a[r][i]);
       } else {
-        for (int r = 0; r < R; ++r)
-          for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
+        R1_UNROLL for (int r = 0; r < R; ++r)
+          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
       }
     }
     for (int j = least; j < most; ++j)
-      for (int r = 0; r < R; ++r)
+      R1_UNROLL for (int r = 0; r < R; ++r)
         if (j < live[r])
-          for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
-    for (int r = 0; r < R; ++r)
-      for (int i = 0; i < kParts2; ++i) store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
+          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
+    R1_UNROLL for (int r = 0; r < R; ++r)
+      R1_UNROLL for (int i = 0; i < kParts2; ++i) store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
   };
   int64_t c = 0;
   for (; c + 32 <= Dv; c += 32) values(c, std::true_type{}, std::false_type{});
@@ -134,16 +134,9 @@ HWY_INLINE void widen_rows(const E* src, int64_t ld, int64_t rows, int64_t cols,
     }
 }
 
-// f32 rows [rows][stride] to blocks [ceil(rows/16)][cols][16]; rows beyond the last are zero.
-HWY_INLINE void transpose_blocks(const float* src, int64_t stride, int64_t rows, int64_t cols, float* dst) {
-  for (int64_t b = 0; b * 16 < rows; ++b) {
-    float* const block = dst + b * cols * 16;
-    const int64_t n = rows - b * 16 < 16 ? rows - b * 16 : 16;
-    for (int64_t c = 0; c < cols; ++c) {
-      for (int64_t j = 0; j < n; ++j) block[c * 16 + j] = src[(b * 16 + j) * stride + c];
-      for (int64_t j = n; j < 16; ++j) block[c * 16 + j] = 0;
-    }
-  }
+// f32 rows [blocks * 16][stride] to blocks [blocks][cols][16].
+HWY_INLINE void transpose_blocks(const float* src, int64_t stride, int64_t blocks, int64_t cols, float* dst) {
+  for (int64_t b = 0; b < blocks; ++b) transpose16(src + b * 16 * stride, stride, 16, cols, dst + b * cols * 16, 16);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -20,16 +20,16 @@ HWY_INLINE void add_products(float* out, int64_t out_stride, const float* weight
   const auto columns = [&](int64_t c, auto wide) HWY_ATTR {
     constexpr int kParts2 = wide ? 2 : 1;
     F16 a[I][kParts2];
-    for (int i = 0; i < I; ++i)
-      for (int p = 0; p < kParts2; ++p) a[i][p] = load16(out + i * out_stride + c + 16 * p);
+    R1_UNROLL for (int i = 0; i < I; ++i)
+      R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] = load16(out + i * out_stride + c + 16 * p);
     for (int k = 0; k < K; ++k) {
       F16 xk[kParts2];
-      for (int p = 0; p < kParts2; ++p) xk[p] = load16(x + k * x_stride + c + 16 * p);
-      for (int i = 0; i < I; ++i)
-        for (int p = 0; p < kParts2; ++p) a[i][p] = fma16(set16(weight[i * wi + k * wk]), xk[p], a[i][p]);
+      R1_UNROLL for (int p = 0; p < kParts2; ++p) xk[p] = load16(x + k * x_stride + c + 16 * p);
+      R1_UNROLL for (int i = 0; i < I; ++i)
+        R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] = fma16(set16(weight[i * wi + k * wk]), xk[p], a[i][p]);
     }
-    for (int i = 0; i < I; ++i)
-      for (int p = 0; p < kParts2; ++p) store16(out + i * out_stride + c + 16 * p, a[i][p]);
+    R1_UNROLL for (int i = 0; i < I; ++i)
+      R1_UNROLL for (int p = 0; p < kParts2; ++p) store16(out + i * out_stride + c + 16 * p, a[i][p]);
   };
   int64_t c = 0;
   for (; c + 32 <= width; c += 32) columns(c, std::true_type{});
@@ -39,10 +39,10 @@ HWY_INLINE void add_products(float* out, int64_t out_stride, const float* weight
 // R rows of x [R][x_stride] times a transposed block [D][16].
 template <int R>
 HWY_INLINE void row_products(const float* x, int64_t x_stride, const float* block, int64_t D, F16* s) {
-  for (int r = 0; r < R; ++r) s[r] = zero16();
+  R1_UNROLL for (int r = 0; r < R; ++r) s[r] = zero16();
   for (int64_t d = 0; d < D; ++d) {
     const F16 b = load16(block + d * 16);
-    for (int r = 0; r < R; ++r) s[r] = fma16(set16(x[r * x_stride + d]), b, s[r]);
+    R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(x[r * x_stride + d]), b, s[r]);
   }
 }
 
@@ -71,9 +71,10 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
   float* const o_row = dq_rows + R * Dp;
   widen_rows(k(first, key_head), k.stride0, length, D, k_rows, Dp);
   widen_rows(v(first, key_head), v.stride0, length, Dv, v_rows, Dvp);
-  transpose_blocks(k_rows, Dp, length, D, k_blocks);
-  transpose_blocks(v_rows, Dvp, length, Dv, v_blocks);
   std::memset(k_rows + length * Dp, 0, static_cast<size_t>((padded - length) * Dp) * sizeof(float));
+  std::memset(v_rows + length * Dvp, 0, static_cast<size_t>((padded - length) * Dvp) * sizeof(float));
+  transpose_blocks(k_rows, Dp, blocks, D, k_blocks);
+  transpose_blocks(v_rows, Dvp, blocks, Dv, v_blocks);
   std::memset(dk_rows, 0, static_cast<size_t>(padded * (Dp + Dvp)) * sizeof(float));
 
   const F16 scale = set16(op.scale);
@@ -98,7 +99,7 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
         row_products<R>(q_rows, Dp, k_blocks + b * 16 * D, D, s);
         row_products<R>(do_rows, Dvp, v_blocks + b * 16 * Dv, Dv, dp);
         alignas(64) float p[R * 16], ds[R * 16];
-        for (int64_t r = 0; r < R; ++r) {
+        R1_UNROLL for (int64_t r = 0; r < R; ++r) {
           const int64_t live = r < rows ? std::min<int64_t>(t0 + r - b * 16 + 1, 16) : 0;
           F16 e = exp16(s[r] * scale - set16(row_lse[r]));
           if (live < 16) e = select16(first16(live), e, zero16());

@@ -37,7 +37,8 @@ void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
   float* const q_rows = v_rows + blocks * 16 * Dvp;
   float* const acc = q_rows + R * Dp;
   widen_rows(k(task.first, task.key_head), k.stride0, keys, D, k_rows, Dp);
-  transpose_blocks(k_rows, Dp, keys, D, k_blocks);
+  std::memset(k_rows + keys * Dp, 0, static_cast<size_t>((blocks * 16 - keys) * Dp) * sizeof(float));
+  transpose_blocks(k_rows, Dp, blocks, D, k_blocks);
   widen_rows(v(task.first, task.key_head), v.stride0, keys, Dv, v_rows, Dvp);
 
   for (int64_t h = task.key_head * group; h < (task.key_head + 1) * group; ++h) {

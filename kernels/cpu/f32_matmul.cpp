@@ -20,28 +20,6 @@ inline constexpr int64_t kPanel = kMicroParts * 16;
 inline constexpr int64_t kDepthBlock = 256;
 inline constexpr int64_t kRowBlock = 256;
 
-#if HWY_TARGET == HWY_AVX3
-// Sixteen rows of b, [16][ldb], columns k..k+4, as four F16. Four 128-bit pieces a register, then a 4x4 transpose of each piece.
-HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_stride) {
-  const hn::Full128<float> d4;
-  const hn::Full256<float> d8;
-  const hn::Full512<float> d16;
-  const hn::Full512<double> d64;
-  hn::Vec<DF> v[4];
-  for (int i = 0; i < 4; ++i) {
-    const float* const p = b + i * ldb;
-    v[i] = hn::Combine(d16, hn::Combine(d8, hn::LoadU(d4, p + 12 * ldb), hn::LoadU(d4, p + 8 * ldb)),
-                       hn::Combine(d8, hn::LoadU(d4, p + 4 * ldb), hn::LoadU(d4, p)));
-  }
-  const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d16, v[0], v[1])), t1 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[0], v[1]));
-  const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d16, v[2], v[3])), t3 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[2], v[3]));
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t0, t2)), d16, out);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t0, t2)), d16, out + out_stride);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t1, t3)), d16, out + 2 * out_stride);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t1, t3)), d16, out + 3 * out_stride);
-}
-#endif
-
 // Columns [n0, n0 + n) and depths [k0, k0 + k) of b as [k][width], width = n rounded up to 16, the rest zero.
 HWY_INLINE void pack_panel(const F32Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t width, float* panel) {
   if (!x.trans_b) {
@@ -50,20 +28,8 @@ HWY_INLINE void pack_panel(const F32Matmul& x, int64_t n0, int64_t n, int64_t k0
         store16(panel + i * width + j, load16(x.b + (k0 + i) * x.ldb + n0 + j, std::clamp<int64_t>(n - j, 0, 16)));
     return;
   }
-  for (int64_t j = 0; j < width; j += 16) {
-    const float* const b = x.b + (n0 + j) * x.ldb + k0;
-    const int64_t rows = std::clamp<int64_t>(n - j, 0, 16);
-    int64_t i = 0;
-#if HWY_TARGET == HWY_AVX3
-    if (rows == 16)
-      for (; i + 4 <= k; i += 4) transpose4(b + i, x.ldb, panel + i * width + j, width);
-#endif
-    for (; i < k; ++i) {
-      float* const out = panel + i * width + j;
-      for (int64_t r = 0; r < rows; ++r) out[r] = b[r * x.ldb + i];
-      for (int64_t r = rows; r < 16; ++r) out[r] = 0;
-    }
-  }
+  for (int64_t j = 0; j < width; j += 16)
+    transpose16(x.b + (n0 + j) * x.ldb + k0, x.ldb, std::clamp<int64_t>(n - j, 0, 16), k, panel + j, width);
 }
 
 // M rows times one panel. sums: [M][width], the sums so far (in, unless `first`; out, unless `last`).
@@ -71,26 +37,26 @@ template <int M, int P>
 void micro(const F32Matmul& x, const float* a, const float* panel, int64_t k, float* sums, bool first, bool last, int64_t row, int64_t n0,
            int64_t n) {
   F16 s[M][P];
-  for (int m = 0; m < M; ++m)
-    for (int p = 0; p < P; ++p) s[m][p] = first ? zero16() : load16(sums + (m * P + p) * 16);
+  R1_UNROLL for (int m = 0; m < M; ++m)
+    R1_UNROLL for (int p = 0; p < P; ++p) s[m][p] = first ? zero16() : load16(sums + (m * P + p) * 16);
   const int64_t lda = x.lda;
   for (int64_t i = 0; i < k; ++i) {
     F16 b[P];
-    for (int p = 0; p < P; ++p) b[p] = load16(panel + (i * P + p) * 16);
-    for (int m = 0; m < M; ++m) {
+    R1_UNROLL for (int p = 0; p < P; ++p) b[p] = load16(panel + (i * P + p) * 16);
+    R1_UNROLL for (int m = 0; m < M; ++m) {
       const F16 am = set16(a[m * lda + i]);
-      for (int p = 0; p < P; ++p) s[m][p] = fma16(am, b[p], s[m][p]);
+      R1_UNROLL for (int p = 0; p < P; ++p) s[m][p] = fma16(am, b[p], s[m][p]);
     }
   }
   if (!last) {
-    for (int m = 0; m < M; ++m)
-      for (int p = 0; p < P; ++p) store16(sums + (m * P + p) * 16, s[m][p]);
+    R1_UNROLL for (int m = 0; m < M; ++m)
+      R1_UNROLL for (int p = 0; p < P; ++p) store16(sums + (m * P + p) * 16, s[m][p]);
     return;
   }
-  for (int p = 0; p < P; ++p) {
+  R1_UNROLL for (int p = 0; p < P; ++p) {
     const int64_t left = n - p * 16;
     const F16 bias = x.bias ? load16(x.bias + n0 + p * 16, left) : zero16();
-    for (int m = 0; m < M; ++m) {
+    R1_UNROLL for (int m = 0; m < M; ++m) {
       float* const c = x.c + (row + m) * x.ldc + n0 + p * 16;
       F16 r = x.bias ? s[m][p] + bias : s[m][p];
       if (x.accumulate) r = load16(c, left) + r;

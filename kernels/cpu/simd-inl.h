@@ -37,6 +37,10 @@ struct Mask16 {
 };
 
 #define R1_PARTS for (int i = 0; i < kParts; ++i)
+// Before loops over registers: GCC keeps an array in registers only when it unrolls all loops over it.
+#ifndef R1_UNROLL
+#define R1_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 HWY_INLINE F16 set16(float x) {
   F16 r;
@@ -178,13 +182,14 @@ HWY_INLINE float max_lane16(F16 x) {
   return hn::GetLane(hn::MaxOfLanes(DF(), x.v[0]));
 }
 
-// e^x, within 2 ulp: x = n ln 2 + r, a polynomial of degree 6 in r (Cephes expf). Below -104: 0; above 88.73: inf; NaN stays.
+// e^x, within 2 ulp: x = n ln 2 + r, a polynomial of degree 6 in r (Cephes expf). Below -87: 0, so
+// that no lane ever is a denormal number (each costs 150 cycles on Intel); above 88.73: inf; NaN stays.
 HWY_INLINE F16 exp16(F16 x) {
   R1_PARTS {
     const DF d;
     const auto v = x.v[i];
-    const auto n = hn::Round(hn::Mul(hn::Min(hn::Max(v, hn::Set(d, -104.0f)), hn::Set(d, 89.0f)), hn::Set(d, 1.44269504088896341f)));
-    const auto c = hn::Min(hn::Max(v, hn::Set(d, -104.0f)), hn::Set(d, 89.0f));
+    const auto c = hn::Min(hn::Max(v, hn::Set(d, -87.0f)), hn::Set(d, 89.0f));
+    const auto n = hn::Round(hn::Mul(c, hn::Set(d, 1.44269504088896341f)));
     const auto r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), hn::NegMulAdd(n, hn::Set(d, 0.693359375f), c));
     auto p = hn::Set(d, 1.9875691500e-4f);
     p = hn::MulAdd(p, r, hn::Set(d, 1.3981999507e-3f));
@@ -193,12 +198,12 @@ HWY_INLINE F16 exp16(F16 x) {
     p = hn::MulAdd(p, r, hn::Set(d, 1.6666665459e-1f));
     p = hn::MulAdd(p, r, hn::Set(d, 5.0000001201e-1f));
     p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-    // 2^n in two factors: n reaches 128 and -150.
+    // 2^n in two factors: n reaches 128.
     const auto n_int = hn::ConvertTo(DI(), n);
     const auto half = hn::ShiftRight<1>(n_int);
     const auto power = [](auto k) HWY_ATTR { return hn::BitCast(DF(), hn::ShiftLeft<23>(hn::Add(k, hn::Set(DI(), 127)))); };
     auto y = hn::Mul(hn::Mul(p, power(half)), power(hn::Sub(n_int, half)));
-    y = hn::IfThenElse(hn::Lt(v, hn::Set(d, -104.0f)), hn::Zero(d), y);
+    y = hn::IfThenElse(hn::Lt(v, hn::Set(d, -87.0f)), hn::Zero(d), y);
     y = hn::IfThenElse(hn::Eq(v, v), y, v);
     x.v[i] = y;
   }
@@ -208,6 +213,42 @@ HWY_INLINE float exp1(float x) { return hn::GetLane(exp16(set16(x)).v[0]); }
 
 // 1 / (1 + e^-x)
 HWY_INLINE F16 sigmoid16(F16 x) { return set16(1.0f) / (set16(1.0f) + exp16(zero16() - x)); }
+
+#if HWY_TARGET == HWY_AVX3
+// Sixteen rows of b, [16][ldb], columns k..k+4, as four F16. Four 128-bit pieces a register, then a 4x4 transpose of each piece.
+HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_stride) {
+  const hn::Full128<float> d4;
+  const hn::Full256<float> d8;
+  const hn::Full512<float> d16;
+  const hn::Full512<double> d64;
+  hn::Vec<DF> v[4];
+  for (int i = 0; i < 4; ++i) {
+    const float* const p = b + i * ldb;
+    v[i] = hn::Combine(d16, hn::Combine(d8, hn::LoadU(d4, p + 12 * ldb), hn::LoadU(d4, p + 8 * ldb)),
+                       hn::Combine(d8, hn::LoadU(d4, p + 4 * ldb), hn::LoadU(d4, p)));
+  }
+  const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d16, v[0], v[1])), t1 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[0], v[1]));
+  const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d16, v[2], v[3])), t3 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[2], v[3]));
+  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t0, t2)), d16, out);
+  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t0, t2)), d16, out + out_stride);
+  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t1, t3)), d16, out + 2 * out_stride);
+  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t1, t3)), d16, out + 3 * out_stride);
+}
+#endif
+
+// Up to sixteen rows of b, [rows][ldb], `cols` wide, as [cols][out_stride] of sixteen; rows beyond the last are zero.
+HWY_INLINE void transpose16(const float* b, int64_t ldb, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
+  int64_t i = 0;
+#if HWY_TARGET == HWY_AVX3
+  if (rows == 16)
+    for (; i + 4 <= cols; i += 4) transpose4(b + i, ldb, out + i * out_stride, out_stride);
+#endif
+  for (; i < cols; ++i) {
+    float* const o = out + i * out_stride;
+    for (int64_t r = 0; r < rows; ++r) o[r] = b[r * ldb + i];
+    for (int64_t r = rows; r < 16; ++r) o[r] = 0;
+  }
+}
 
 template <class E>
 HWY_INLINE E* data_as(const View& v) {

@@ -41,7 +41,8 @@ void Scheduler::submit(GenRequest request) {
     // Some prefixes live beside the running samples.
     pool_.raise_limit((config_.max_running + 8) * (blocks(longest) + 1));
   } else if (blocks(longest) > pool_.limit()) {
-    throw failure(fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest), pool_.limit()),
+    throw failure(fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest),
+                              pool_.limit()),
                   {}, "raise kv_pages or lower max_tokens");
   }
   if (blocks(longest) > width_) {

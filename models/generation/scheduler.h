@@ -2,9 +2,9 @@
 // Pure bookkeeping on the host: no device, no model; weights are known by an epoch number.
 //
 // A sequence's context is its pages and how many positions of it are computed. A prompt is computed once per group (the
-// prefix); samples fork from it: full pages are shared, the page that a sample will write is copied. Whatever takes a context away -
-// preemption, a flip - leaves a sample waiting with its tokens, and the same admission brings it back. Oldest first everywhere,
-// so the oldest sample always makes progress.
+// prefix); samples fork from it: full pages are shared, the page that a sample will write is copied. Whatever takes a context
+// away - preemption, a flip - leaves a sample waiting with its tokens, and the same admission brings it back. Oldest first
+// everywhere, so the oldest sample always makes progress.
 //
 // Use: plan() -> run the plan on the device -> commit(). Thread rule: one thread at a time.
 #pragma once

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <future>
 #include <thread>
 
 namespace r1 {
@@ -94,6 +93,17 @@ std::vector<CafStage::RoleState> CafStage::roles() const {
     rows.push_back({plan.id, plan.role, slot.state, slot.progress});
   }
   return rows;
+}
+
+bool CafStage::inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) {
+  for (auto& [index, slot] : slots_) {
+    if (services_.graph->nodes[index].id != node) continue;
+    Envelope envelope;
+    envelope.call = [host = slot.host.get(), answer] { answer->set_value(host->role().inspect()); };
+    post(kFromConductor, index, std::move(envelope));
+    return true;
+  }
+  return false;
 }
 
 void CafStage::post(int, int to, Envelope envelope) {

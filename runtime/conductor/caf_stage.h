@@ -9,6 +9,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -46,6 +47,8 @@ class CafStage final : public HostTransport {
     std::string node, role, state, progress;
   };
   std::vector<RoleState> roles() const;
+  // Asks a role for its inspect(); the answer comes from its actor. False when there is no such role here.
+  bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer);
 
   void post(int from, int to, Envelope envelope) override;
   void finished(int node) override;

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -22,6 +23,7 @@ namespace r1 {
 namespace {
 
 constexpr double kSaveTimesEvery_s = 5;
+constexpr std::chrono::seconds kInspectLimit{2};
 constexpr const char* kActor = "conductor";  // in events and waits
 
 struct CafConfig : caf::actor_system_config {
@@ -145,7 +147,11 @@ struct Conductor::Impl {
   std::optional<ExitCode> ended;
   std::string reason;
 
+  // Of the shell to roles, by node; under mutex.
+  std::vector<std::pair<std::string, std::shared_ptr<std::promise<std::string>>>> questions;
+
   void update_board();
+  void answer_questions();
 };
 
 // ---- one stage --------------------------------------------------------------------------------------------------------
@@ -363,6 +369,20 @@ void Conductor::Impl::update_board() {
   board_stages = std::move(rows);
 }
 
+void Conductor::Impl::answer_questions() {
+  decltype(questions) taken;
+  {
+    std::lock_guard lock(mutex);
+    taken.swap(questions);
+  }
+  for (auto& [node, answer] : taken) {
+    bool asked = false;
+    for (Stage& stage : stages) asked = asked || (stage.caf && stage.caf->inspect(node, answer));
+    if (!asked)
+      answer->set_exception(std::make_exception_ptr(bad_input(fmt::format("no role {} is running", node), {}, "see 'ps'")));
+  }
+}
+
 ShellSources Conductor::Impl::shell_sources(std::atomic<bool>& interrupted) {
   ShellSources sources;
   sources.store = &store;
@@ -374,6 +394,22 @@ ShellSources Conductor::Impl::shell_sources(std::atomic<bool>& interrupted) {
   sources.stages = [this] {
     std::lock_guard lock(board_mutex);
     return board_stages;
+  };
+  sources.inspect = [this](const std::string& node) {
+    auto answer = std::make_shared<std::promise<std::string>>();
+    std::future<std::string> coming = answer->get_future();
+    {
+      std::lock_guard lock(mutex);
+      questions.emplace_back(node, std::move(answer));
+    }
+    wake();
+    if (coming.wait_for(kInspectLimit) != std::future_status::ready)
+      throw failure(fmt::format("{} does not answer", node), {}, "'waits' shows what it is doing");
+    try {
+      return coming.get();
+    } catch (const std::future_error&) {
+      throw failure(fmt::format("{} ended before it answered", node));
+    }
   };
   sources.stop = [this, &interrupted] {
     interrupted = true;
@@ -388,6 +424,7 @@ void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
   for (Stage& stage : stages)
     if (!ended) watch(stage);
   update_board();
+  answer_questions();
   if (ended) return;
   if (std::all_of(stages.begin(), stages.end(), [](const Stage& s) { return s.phase == Phase::done; })) {
     ended = ExitCode::done;

@@ -116,6 +116,7 @@ void RoleHost::finish() {
   finishing_ = true;
   for (const std::string& key : own_waits_) services_.waits->end(stage_, plan_.id, key);
   own_waits_.clear();
+  for (auto& [edge, in] : inputs_) give_back(edge, in, in.received - in.released);
   for (auto& [edge, out] : outputs_)
     if (std::exchange(out.waiting, false)) services_.waits->end(stage_, plan_.id, "room " + out.name);
 }
@@ -179,9 +180,15 @@ void RoleHost::send(int edge, PayloadPtr payload) {
 
 void RoleHost::release(int edge, int64_t n) {
   Input& in = input(edge);
-  if (in.conflating || n == 0) return;
+  if (in.conflating || finishing_) return;
+  R1_CHECK(n >= 0 && in.released + n <= in.received,
+           fmt::format("{}: released {} + {} of {} received", in.name, in.released, n, in.received));
+  give_back(edge, in, n);
+}
+
+void RoleHost::give_back(int edge, Input& in, int64_t n) {
+  if (n == 0) return;
   in.released += n;
-  R1_CHECK(n > 0 && in.released <= in.received, fmt::format("{}: released {} of {} received", in.name, in.released, in.received));
   services_.waits->released(stage_, in.name, n);
   services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, n, nullptr, {}});
 }
@@ -197,16 +204,8 @@ void RoleHost::receive(const Envelope& envelope) {
     throw failure(fmt::format("{} of {} was lost: message {} ({}) arrived after {}", lost, in.name, envelope.number, what, in.received));
   }
   ++in.received;
-  if (in.conflating) {
-    ++in.released;
-    services_.waits->released(stage_, in.name, 1);
-    services_.transport->post(index_, in.from, {Envelope::Kind::credit, envelope.edge, 1, nullptr, {}});
-  }
-  if (!finishing_) {
-    role_->receive(*this, envelope.edge, envelope.payload);
-  } else {
-    release(envelope.edge, 1);
-  }
+  if (in.conflating || finishing_) give_back(envelope.edge, in, 1);
+  if (!finishing_) role_->receive(*this, envelope.edge, envelope.payload);
 }
 
 void RoleHost::credit(const Envelope& envelope) {

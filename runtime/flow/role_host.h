@@ -6,7 +6,8 @@
 // an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries weights or metrics
 // conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
 //
-// A role's part is over when it called finish() and its jobs are done; what still arrives is released unseen.
+// A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives after
+// it is released unseen, and release() does nothing any more.
 //
 // Thread rule: start() and handle() from one logical thread. Executors call back through HostTransport::post only. Destroy the
 // executors (which joins them) before the host.
@@ -126,6 +127,7 @@ class RoleHost final : public RoleContext, public StageControl {
   const Output& output(int edge) const;
   Input& input(int edge);
   void transmit(int edge, Output& output, PayloadPtr payload);
+  void give_back(int edge, Input& input, int64_t n);
   void receive(const Envelope& envelope);
   void credit(const Envelope& envelope);
   void start_job(Executor& executor, int from, std::string what, std::string engine, std::function<void()> work,

@@ -122,6 +122,17 @@ Json list_metrics(const ShellSources& sources, const Words& words) {
   return answer;
 }
 
+Json inspect_role(const ShellSources& sources, const Words& words) {
+  need_run(sources);
+  if (words.size() < 2) throw bad_input("inspect takes NODE", {}, "see 'ps'");
+  const std::string text = sources.inspect(words[1]);
+  const Json state = Json::parse(text, nullptr, false);
+  Json answer = table(words[1], {"what", "value"});
+  if (!state.is_object()) return {{"text", text}};
+  for (const auto& [what, value] : state.items()) answer["rows"].push_back({{"what", what}, {"value", value}});
+  return answer;
+}
+
 Json stop_run(const ShellSources& sources, const Words&) {
   need_run(sources);
   sources.stop();
@@ -144,6 +155,7 @@ constexpr Command kCommands[] = {
     {"channels", "", "messages sent, received and released on every channel; lost ones by name", 0, list_channels},
     {"waits", "", "who waits for what, for how long; running jobs too", 0, list_waits},
     {"metrics", "[STAGE [NAME]]", "the newest value of every metric, or all values of one", 2, list_metrics},
+    {"inspect", "NODE", "what a role says about its state", 1, inspect_role},
     {"stop", "", "end the run after the jobs at hand; it can be continued", 0, stop_run},
     {"help", "", "this list", 0, show_help},
 };
@@ -176,6 +188,8 @@ std::string handle_command(const std::string& line, const ShellSources& sources)
   } catch (const Error& e) {
     return Json{{"error", e.message()}, {"hint", e.hint()}, {"bad_input", e.code() == ExitCode::bad_input}}.dump(
         -1, ' ', false, Json::error_handler_t::replace);
+  } catch (const std::exception& e) {
+    return Json{{"error", e.what()}, {"hint", ""}}.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
 }
 

@@ -29,6 +29,7 @@ struct ShellSources {
   const WaitRegistry* waits = nullptr;      // null when no run is going on: what then is missing answers with an error
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
+  std::function<std::string(const std::string& node)> inspect;  // JSON of a role; throws r1::Error
   std::function<void()> stop;
 };
 

@@ -29,9 +29,11 @@ struct Tensors {
 
   explicit Tensors(const fs::path& path) {
     const SafetensorsFile file(path);
-    for (const auto& e : file.entries()) all[e.name] = {e.dtype, e.shape, std::string(static_cast<const char*>(e.data), e.bytes)};
+    for (const auto& e : file.entries())
+      all[e.name] = {e.dtype, e.shape, std::string(static_cast<const char*>(e.data), e.bytes)};
   }
-  void write(const fs::path& path, const std::function<bool(const std::string&)>& chosen = [](const auto&) { return true; }) const {
+  void write(
+      const fs::path& path, const std::function<bool(const std::string&)>& chosen = [](const auto&) { return true; }) const {
     std::vector<SafetensorsEntry> entries;
     for (const auto& [name, t] : all)
       if (chosen(name)) entries.push_back({name, t.dtype, t.shape, t.bytes.data(), t.bytes.size()});

@@ -22,6 +22,7 @@ class CommitRole : public Role {
   void start(RoleContext& context) override { next(context); }
   void receive(RoleContext&, int, PayloadPtr) override {}
   void on_stage_end(RoleContext& context) override { context.finish(); }
+  std::string inspect() const override { return "{\"count\":" + std::to_string(count_) + "}"; }
 
  private:
   void next(RoleContext& context) {
@@ -203,6 +204,29 @@ TEST_F(Conducting, a_lost_message_is_named_and_survived) {
   }
 }
 
+using ConductingDeathTest = Conducting;
+
+TEST_F(ConductingDeathTest, a_job_that_never_ends_is_named_and_ends_the_process) {
+  store.reset();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  struct Stuck : Role {
+    void start(RoleContext& c) override {
+      c.submit("think", "trainer", [] { std::this_thread::sleep_for(std::chrono::hours(1)); }, {});
+    }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  options.stall_s = 0.02;
+  options.job_stall_s = 0.05;
+  const GraphView graph = GraphBuilder().stage("s").node("x", "stuck").build();
+  EXPECT_EXIT(
+      {
+        store = RunStore::open(dir.path());
+        Conductor(graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Stuck>(); }, hooks, options, sink)
+            .run(interrupted);
+      },
+      testing::ExitedWithCode(1), "job think of x did not end within");
+}
+
 TEST_F(Conducting, an_interrupted_run_is_stored_and_continues) {
   lazy = 3;
   const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
@@ -228,7 +252,7 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   options.shell = true;
   const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").node("source", "source").node("sink", "sink")
                               .edge("source", "sink", 2).build();
-  std::string ps, stages, channels, waits, unknown, stopped;
+  std::string ps, stages, channels, waits, unknown, inspected, not_there, stopped;
   std::thread user([&] {
     while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell.json")) std::this_thread::yield();
     ShellClient client(find_shell(dir.path()));
@@ -238,6 +262,8 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
     channels = client.ask("channels");
     waits = client.ask("waits");
     unknown = client.ask("chanels");
+    inspected = client.ask("inspect commit");
+    not_there = client.ask("inspect comit");
     stopped = client.ask("stop");
   });
   EXPECT_EQ(run(graph), ExitCode::interrupted);
@@ -249,6 +275,8 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   EXPECT_NE(channels.find("source -> sink"), std::string::npos) << channels;
   EXPECT_NE(waits.find("for better times"), std::string::npos) << waits;
   EXPECT_EQ(nlohmann::json::parse(unknown)["hint"], "did you mean 'channels'?");
+  EXPECT_EQ(nlohmann::json::parse(inspected)["rows"][0]["value"], 5) << inspected;
+  EXPECT_EQ(nlohmann::json::parse(not_there)["error"], "no role comit is running");
   EXPECT_NE(stopped.find("stopping"), std::string::npos) << stopped;
   EXPECT_FALSE(std::filesystem::exists(dir.path() / "shell.json"));
 }

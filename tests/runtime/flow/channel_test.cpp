@@ -182,7 +182,10 @@ TEST_F(Flow, a_role_that_finished_lets_its_sender_go_on) {
   const RoleFactory factory = [](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
     if (node.role == "source") return std::make_unique<SourceRole>(50);
     auto role = std::make_unique<Scripted>();
-    role->on_start = [](RoleContext& c) { c.finish(); };
+    role->on_message = [](RoleContext& c, int edge, PayloadPtr payload) {
+      if (number_of(payload) == 2) c.finish();  // holds two messages: the channel is full
+      if (number_of(payload) == 2) c.release(edge, 2);
+    };
     return role;
   };
   LocalScheduler stage(graph, "s", *store, factory);

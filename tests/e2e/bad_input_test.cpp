@@ -1,0 +1,159 @@
+// Bad input (P10): one clear line and exit code 2, before the first actor starts.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/files.h"
+#include "tests/e2e/program.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string minimal(const std::string& trainer = "", const std::string& more = "") {
+  return R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_a {
+    p [role=prompter, source="tiny:pretrain"];
+    t [role=trainer, objective=pretrain, until="batches(2)")__" +
+         trainer + R"__(];
+    p -> t;
+  }
+  m -> t;
+)__" + more + "}\n";
+}
+
+struct BadInput : ProgramTest {
+  void SetUp() override {
+    ProgramTest::SetUp();
+    fs::copy_file(source_dir() / "tests/e2e/graphs/nano.json", top / "nano.json");
+  }
+  // Runs `text` as a graph file and expects a refusal that says each of `words`.
+  void expect_refused(const std::string& text, const std::vector<std::string>& words, std::vector<std::string> arguments = {}) {
+    SCOPED_TRACE(text);
+    std::ofstream(top / "g.graph") << text;
+    arguments.insert(arguments.begin(), (top / "g.graph").string());
+    if (std::find(arguments.begin(), arguments.end(), "--run") == arguments.end())
+      arguments.insert(arguments.end(), {"--run", (top / "run").string()});
+    const ProgramResult r = run_program(arguments);
+    EXPECT_EQ(r.code, 2) << r.err << r.out;
+    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
+    for (const auto& word : words) EXPECT_NE(r.err.find(word), std::string::npos) << "expected '" << word << "' in: " << r.err;
+    EXPECT_FALSE(fs::exists(top / "run" / "run.db")) << "something was started";
+  }
+};
+
+TEST_F(BadInput, a_good_graph_is_accepted_so_that_the_refusals_below_mean_something) {
+  std::ofstream(top / "g.graph") << minimal();
+  EXPECT_EQ(run_program({(top / "g.graph").string(), "--check"}).code, 0);
+}
+TEST_F(BadInput, syntax) {
+  expect_refused("digraph g {\n  a [role=prompter\n}\n", {"g.graph:3:1"});
+  expect_refused("digraph g {", {"g.graph:1"});
+  expect_refused(minimal(", lr=3e-4"), {"g.graph:5", "quote"});
+  expect_refused("graph g { a -- b; }", {"g.graph:1", "digraph"});
+}
+TEST_F(BadInput, unknown_role) { expect_refused("digraph g { subgraph cluster_a { t [role=traner]; } }", {"g.graph:1", "traner", "trainer"}); }
+TEST_F(BadInput, unknown_attribute) { expect_refused(minimal(", bacth=4"), {"g.graph:5", "bacth", "batch"}); }
+TEST_F(BadInput, value_of_a_wrong_type) { expect_refused(minimal(", batch=many"), {"g.graph:5", "batch", "many"}); }
+TEST_F(BadInput, value_out_of_range) { expect_refused(minimal(", batch=0"), {"g.graph:5", "batch"}); }
+TEST_F(BadInput, ill_typed_edge) {
+  expect_refused(minimal("", "subgraph cluster_b { e [role=evaluator, source=\"tiny:reasoning_test\"]; q [role=prompter, source=\"tiny:reasoning\"]; q -> e; }\n"),
+                 {"g.graph:", "prompt", "evaluator"});
+}
+TEST_F(BadInput, undeclared_node) { expect_refused(minimal("", "t -> nowhere;\n"), {"g.graph:10", "nowhere"}); }
+TEST_F(BadInput, node_declared_twice) { expect_refused(minimal("", "m [kind=model, config=\"nano.json\", tokenizer=tiny];\n"), {"g.graph:10", "m"}); }
+TEST_F(BadInput, cycle_between_stages) {
+  expect_refused(R"__(digraph g {
+  subgraph cluster_a { pa [role=prompter, source="tiny:pretrain"]; a [role=trainer, objective=sft, until="batches(1)"]; pa -> a; }
+  subgraph cluster_b { pb [role=prompter, source="tiny:pretrain"]; b [role=trainer, objective=sft, until="batches(1)"]; pb -> b; }
+  a -> b; b -> a;
+})__",
+                 {"g.graph:", "cycle"});
+}
+TEST_F(BadInput, missing_model) {
+  std::string text = minimal();
+  text.replace(text.find("nano.json"), 9, "none.json");
+  expect_refused(text, {"g.graph:2", "none.json"});
+}
+TEST_F(BadInput, config_that_is_not_json) {
+  std::ofstream(top / "nano.json") << "hello";
+  expect_refused(minimal(), {"nano.json"});
+}
+TEST_F(BadInput, missing_dataset) {
+  expect_refused(minimal("", "d [kind=dataset, path=\"none.jsonl\"];\n d -> t;\n"), {"none.jsonl"});
+}
+TEST_F(BadInput, dataset_with_a_bad_line) {
+  std::ofstream(top / "d.jsonl") << "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"\n";
+  expect_refused(minimal(", epochs=1", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n"), {"d.jsonl:2"});
+}
+TEST_F(BadInput, corrupted_safetensors) {
+  // A checkpoint of a real run, one byte of whose header is damaged.
+  std::ofstream(top / "ok.graph") << minimal();
+  ASSERT_EQ(run_program({(top / "ok.graph").string(), "--run", (top / "ok").string(), "-q"}).code, 0);
+  const fs::path model = top / "ok/checkpoints/a";
+  std::string text = minimal();
+  text.replace(text.find("config=\"nano.json\", tokenizer=tiny"), 34, "path=\"" + model.string() + "\"");
+  std::ofstream(top / "g.graph") << text;
+  ASSERT_EQ(run_program({(top / "g.graph").string(), "--check"}).code, 0);
+  const std::string good = read_file(model / "model.safetensors");
+  std::string bad = good;
+  bad[bad.find("\"shape\"")] = 'x';
+  std::ofstream(model / "model.safetensors", std::ios::binary) << bad;
+  expect_refused(text, {"model.safetensors"});
+  std::ofstream(model / "model.safetensors", std::ios::binary) << good.substr(0, good.size() - 10);
+  expect_refused(text, {"model.safetensors"});
+  std::ofstream(model / "model.safetensors", std::ios::binary) << good;
+  std::ofstream(model / "tokenizer.json") << "{\"model\":{\"type\":\"WordPiece\"}}";
+  expect_refused(text, {"tokenizer.json", "WordPiece"});
+  fs::remove(model / "config.json");
+  expect_refused(text, {"config.json"});
+}
+TEST_F(BadInput, bad_tokenizer) {
+  std::string text = minimal();
+  text.replace(text.find("tokenizer=tiny"), 14, "tokenizer=\"nano.json\"");
+  expect_refused(text, {"nano.json"});
+}
+TEST_F(BadInput, vocabulary_smaller_than_the_tokenizer) {
+  std::string config = read_file(top / "nano.json");
+  config.replace(config.find("400"), 3, "100");
+  std::ofstream(top / "nano.json") << config;
+  expect_refused(minimal(), {"393", "100"});
+}
+TEST_F(BadInput, run_directory_that_cannot_be_made) {
+  std::ofstream(top / "file") << "x";
+  expect_refused(minimal(), {"file"}, {"--run", (top / "file").string()});
+  expect_refused(minimal(), {"file/below"}, {"--run", (top / "file/below").string()});
+}
+TEST_F(BadInput, run_directory_that_holds_other_things) {
+  fs::create_directories(top / "other");
+  std::ofstream(top / "other/thesis.tex") << "x";
+  expect_refused(minimal(), {"other", "not empty"}, {"--run", (top / "other").string()});
+}
+TEST_F(BadInput, busy_run_directory) {
+  const auto lock_dir = top / "busy";
+  fs::create_directories(lock_dir);
+  const auto lock = DirectoryLock::try_lock(lock_dir);
+  ASSERT_TRUE(lock.has_value());
+  expect_refused(minimal(), {"busy", "another r1-run"}, {"--run", lock_dir.string()});
+}
+TEST_F(BadInput, overrides) {
+  expect_refused(minimal(), {"tt", "t"}, {"--set", "tt.lr=1"});
+  expect_refused(minimal(), {"learning"}, {"--set", "t.learning=1"});
+  expect_refused(minimal(), {"--set"}, {"--set", "nonsense"});
+}
+TEST_F(BadInput, command_line) {
+  const auto refused = [](std::vector<std::string> arguments) {
+    const ProgramResult r = run_program(arguments);
+    return r.code == 2 && !r.err.empty();
+  };
+  EXPECT_TRUE(refused({}));
+  EXPECT_TRUE(refused({"--no-such-flag"}));
+  EXPECT_TRUE(refused({"nowhere.graph"}));
+  EXPECT_TRUE(refused({"--replay", "nowhere"}));
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,129 @@
+#include "tests/e2e/program.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/files.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+namespace fs = std::filesystem;
+
+fs::path source_dir() { return R1_SOURCE_DIR; }
+
+static fs::path scratch_file(const char* suffix) {
+  static std::atomic<int> next{0};
+  return fs::temp_directory_path() / ("r1_program_" + std::to_string(::getpid()) + "_" + std::to_string(next++) + suffix);
+}
+
+Program::Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment)
+    : out_(scratch_file(".out")), err_(scratch_file(".err")) {
+  std::vector<std::string> words = {R1_RUN};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (auto& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  std::vector<std::string> settings;
+  for (char** e = environ; *e != nullptr; ++e) settings.emplace_back(*e);
+  settings.insert(settings.end(), environment.begin(), environment.end());
+  std::vector<char*> envp;
+  for (auto& s : settings) envp.push_back(s.data());
+  envp.push_back(nullptr);
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    ::dup2(::open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+    ::dup2(::open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+    ::dup2(::open("/dev/null", O_RDONLY), 0);
+    ::execve(R1_RUN, argv.data(), envp.data());
+    ::_exit(127);
+  }
+}
+
+Program::~Program() {
+  if (!reaped_) {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, &status_, 0);
+  }
+  fs::remove(out_);
+  fs::remove(err_);
+}
+
+bool Program::wait(double seconds) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  while (!reaped_) {
+    if (::waitpid(pid_, &status_, WNOHANG) == pid_) {
+      reaped_ = true;
+      break;
+    }
+    if (std::chrono::steady_clock::now() >= end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+void Program::send(int signal) {
+  if (!reaped_) ::kill(pid_, signal);
+}
+
+ProgramResult Program::result() {
+  if (!reaped_) ::waitpid(pid_, &status_, 0);
+  reaped_ = true;
+  ProgramResult r;
+  r.code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+  r.out = read_file(out_);
+  r.err = read_file(err_);
+  return r;
+}
+
+long Program::resident_kib() const {
+  std::ifstream in("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(in, line);)
+    if (line.rfind("VmRSS:", 0) == 0) return std::stol(line.substr(6));
+  return 0;
+}
+
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
+  return Program(arguments, environment).result();
+}
+
+std::map<std::string, std::string> summary_hashes(const fs::path& run_dir) {
+  const auto summary = nlohmann::json::parse(read_file(run_dir / "summary.json"));
+  std::map<std::string, std::string> hashes;
+  for (const auto& stage : summary["stages"])
+    for (const char* name : {"weights_hash", "dataset_hash"})
+      if (stage.contains(name)) hashes[stage["name"]] = stage[name];
+  return hashes;
+}
+
+std::string ledger_complaints(const fs::path& run_dir) {
+  const auto store = RunStore::open_read_only(run_dir);
+  std::string all;
+  for (const StageRow& row : store->stages()) {
+    const std::string complaint = store->check_ledger(row.id, false);
+    if (!complaint.empty()) all += row.name + ": " + complaint + "\n";
+  }
+  return all;
+}
+
+void ProgramTest::SetUp() {
+  const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
+  std::string name = info->name();  // parametrised tests have a '/' in it
+  std::replace(name.begin(), name.end(), '/', '_');
+  top = fs::temp_directory_path() / ("r1_e2e_" + std::to_string(::getpid()) + "_" + name);
+  fs::remove_all(top);
+  fs::create_directories(top);
+}
+
+void ProgramTest::TearDown() { fs::remove_all(top); }
+
+}  // namespace r1

@@ -1,0 +1,158 @@
+// The program as a user meets it: shipped graphs in a shortened form, continuing, refusing, drawing, replaying.
+#include <signal.h>
+#include <sqlite3.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/files.h"
+#include "tests/e2e/program.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string graph(const char* name) { return (source_dir() / name).string(); }
+std::string nano() { return graph("tests/e2e/graphs/nano.graph"); }
+
+// Every stage of a shipped graph, cut down to seconds.
+std::vector<std::string> shortened(const std::string& file, const fs::path& run_dir) {
+  std::vector<std::string> a = {file, "--run", run_dir.string(), "--quiet", "--set", "node.until=batches(3)", "--set", "node.problems=24",
+                                "--set", "node.max_tokens=24", "--set", "node.groups_per_batch=8"};
+  if (file.find("r1_full") != std::string::npos)
+    for (const char* set : {"cold_docs.count=64", "rs_prompts.count=16", "teacher_prompts.count=16", "sft_general.count=64",
+                            "helpful_pairs.count=32", "harmless_pairs.count=32", "rs_filter.keep=think_length >= 0",
+                            "teacher_filter.keep=think_length >= 0"})
+      a.insert(a.end(), {"--set", set});
+  return a;
+}
+
+struct ShippedGraph : ProgramTest, ::testing::WithParamInterface<const char*> {};
+
+TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
+  const fs::path dir = top / "run";
+  const std::string file = graph("graphs") + "/" + GetParam();
+  const ProgramResult r = run_program(shortened(file, dir));
+  ASSERT_EQ(r.code, 0) << r.err << r.out;
+  const json summary = json::parse(read_file(dir / "summary.json"));
+  for (const char* key : {"graph", "seed", "seconds", "machine", "fingerprint", "stages"}) EXPECT_TRUE(summary.contains(key)) << key;
+  ASSERT_FALSE(summary["stages"].empty());
+  for (const json& stage : summary["stages"]) {
+    SCOPED_TRACE(stage["name"].get<std::string>());
+    for (const char* key : {"name", "seconds", "steps", "tokens_trained", "tokens_generated"}) EXPECT_TRUE(stage.contains(key)) << key;
+    if (stage.contains("weights_hash")) {
+      for (const char* part : {"config.json", "model.safetensors", "tokenizer.json"})
+        EXPECT_TRUE(fs::exists(dir / "checkpoints" / stage["name"].get<std::string>() / part)) << part;
+      EXPECT_GT(stage["tokens_trained"].get<int64_t>(), 0);
+    }
+    if (stage.contains("logprob_gap_max")) {
+      EXPECT_EQ(stage["logprob_gap_max"].get<double>(), 0);
+      EXPECT_GT(stage["logprob_gap_tokens"].get<int64_t>(), 0);
+      EXPECT_LE(stage["staleness_max"].get<double>(), 2);
+    }
+    if (stage.contains("metrics"))
+      for (const char* when : {"before", "after"}) EXPECT_TRUE(stage["metrics"].contains(when)) << when;
+  }
+  EXPECT_EQ(ledger_complaints(dir), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Graphs, ShippedGraph, ::testing::Values("r1_full.graph", "rl_only.graph", "sft_only.graph"));
+
+TEST_F(ProgramTest, every_shipped_graph_is_drawn_by_dot) {
+  if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "graphviz is not installed";
+  for (const auto& entry : fs::directory_iterator(source_dir() / "graphs")) {
+    if (entry.path().extension() != ".graph") continue;
+    EXPECT_EQ(std::system(("dot -Tsvg '" + entry.path().string() + "' -o '" + (top / "plain.svg").string() + "'").c_str()), 0) << entry.path();
+    const ProgramResult r = run_program({entry.path().string(), "--draw"});
+    ASSERT_EQ(r.code, 0) << r.err;
+    std::ofstream(top / "drawn.dot") << r.out;
+    EXPECT_EQ(std::system(("dot -Tsvg '" + (top / "drawn.dot").string() + "' -o '" + (top / "drawn.svg").string() + "'").c_str()), 0);
+    EXPECT_NE(read_file(top / "drawn.svg").find("</svg>"), std::string::npos);
+  }
+}
+
+TEST_F(ProgramTest, a_finished_run_shows_its_result_again_and_starts_over_only_when_told) {
+  const std::string dir = (top / "run").string();
+  ASSERT_EQ(run_program({nano(), "--run", dir, "-q"}).code, 0);
+  const std::string summary = read_file(top / "run/summary.json");
+  const ProgramResult again = run_program({nano(), "--run", dir});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_NE(again.out.find("complete"), std::string::npos) << again.out;
+  EXPECT_EQ(read_file(top / "run/summary.json"), summary);
+
+  const ProgramResult other = run_program({nano(), "--run", dir, "--set", "rl_trainer.lr=2e-3"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("rl_trainer.lr"), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("2e-3"), std::string::npos) << other.err;
+
+  const ProgramResult fresh = run_program({nano(), "--run", dir, "--fresh", "--json"});
+  EXPECT_EQ(fresh.code, 0) << fresh.err;
+  EXPECT_TRUE(fs::exists(top / "run.1/summary.json"));
+  EXPECT_EQ(json::parse(fresh.out)["stages"].size(), 7u);
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "run.1"));
+}
+
+TEST_F(ProgramTest, control_c_stops_cleanly_and_the_same_command_continues) {
+  ASSERT_EQ(run_program({nano(), "--run", (top / "whole").string(), "-q"}).code, 0);
+  int stops = 0;
+  for (int attempt = 0; attempt < 40; ++attempt) {
+    Program p({nano(), "--run", (top / "run").string(), "-q"}, {"R1_FAULT=slow:rl_trainer:20"});
+    if (p.wait(0.25 + 0.05 * (attempt % 5))) {
+      const ProgramResult r = p.result();
+      ASSERT_EQ(r.code, 0) << r.err;
+      break;
+    }
+    p.send(SIGINT);
+    ASSERT_TRUE(p.wait(20)) << "does not stop";
+    const ProgramResult r = p.result();
+    if (r.code == 0) break;
+    // A signal before the handler is installed ends the process by itself.
+    ASSERT_TRUE(r.code == 130) << r.code << r.err;
+    ++stops;
+  }
+  EXPECT_GE(stops, 1);
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "whole"));
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
+}
+
+TEST_F(ProgramTest, generation_and_learning_overlap_when_staleness_allows_it) {
+  const ProgramResult r = run_program({nano(), "--run", (top / "run").string(), "-q", "--set", "edge.staleness=2", "--set",
+                                       "rl_trainer.until=batches(30)", "--set", "prompts.groups_per_batch=16"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  const json summary = json::parse(read_file(top / "run/summary.json"));
+  for (const json& stage : summary["stages"])
+    if (stage["name"] == "rl") {
+      EXPECT_GT(stage["overlap"].get<double>(), 0.1);
+      EXPECT_LE(stage["staleness_max"].get<double>(), 2);
+    }
+}
+
+TEST_F(ProgramTest, replay_says_equal_and_after_one_token_is_changed_it_does_not) {
+  const fs::path dir = top / "run";
+  ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=2"}).code, 0);
+  const ProgramResult equal = run_program({"--replay", dir.string()});
+  EXPECT_EQ(equal.code, 0) << equal.out << equal.err;
+  EXPECT_NE(equal.out.find("every update is equal"), std::string::npos);
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((dir / "run.db").c_str(), &db), SQLITE_OK);
+  // Byte 3 of a sequence blob lies in its token ids (docs/formats.md).
+  ASSERT_EQ(sqlite3_exec(db,
+                         "UPDATE trajectories SET payload = CAST(substr(payload,1,3) || X'15' || substr(payload,5) AS BLOB) WHERE rowid IN "
+                         "(SELECT t.rowid FROM trajectories t JOIN resolutions r ON r.stage=t.stage AND r.draw=t.draw WHERE r.batch IS NOT NULL "
+                         "AND t.stage=(SELECT id FROM stages WHERE name='rl') LIMIT 1)",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK)
+      << sqlite3_errmsg(db);
+  ASSERT_EQ(sqlite3_changes(db), 1);
+  sqlite3_close(db);
+  const ProgramResult changed = run_program({"--replay", dir.string()});
+  EXPECT_EQ(changed.code, 1) << changed.out;
+  EXPECT_NE(changed.out.find("DIFFERENT"), std::string::npos) << changed.out;
+}
+
+}  // namespace
+}  // namespace r1
