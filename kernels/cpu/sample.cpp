@@ -24,38 +24,43 @@ int32_t argmax(const E* x, int64_t V) {
   return 0;  // all NaN
 }
 
-// The first v with sum_{w<=v} exp(z[w] - max) > u * total. Whole blocks are skipped by their sums.
+// The first v with sum_{w<=v} exp(z[w] - max) > u * total. Whole blocks, then whole sixteens, are skipped by their sums. A margin covers
+// the rounding of a sum and of the walk inside it, which differ.
 template <class E>
 int32_t pick_any(const E* x, int64_t V, float inverse, float max, const float* block_sums, float u) {
+  constexpr double kMargin = 1 + 1e-5;
   double total = 0;
   for (int64_t b = 0; b * kVocabularyBlock < V; ++b) total += static_cast<double>(block_sums[b]);
   const double wanted = static_cast<double>(u) * total;
   const F16 scale = set16(inverse), shift = set16(max);
-  double sum = 0;
-  int64_t last = 0;
+  double before = 0;  // the sum of all blocks passed
   for (int64_t v0 = 0; v0 < V; v0 += kVocabularyBlock) {
     const double block = static_cast<double>(block_sums[v0 / kVocabularyBlock]);
-    const bool final_block = v0 + kVocabularyBlock >= V;
-    // The margin covers the different rounding of a block's sum and of its walk below.
-    if (!final_block && sum + block * (1 + 1e-5) <= wanted) {
-      sum += block;
-      continue;
-    }
-    const int64_t end = final_block ? V : v0 + kVocabularyBlock;
-    double walked = sum;
+    const int64_t end = std::min(v0 + kVocabularyBlock, V);
+    double sum = before;
+    before += block;
+    if (end < V && sum + block * kMargin <= wanted) continue;
     for (int64_t v = v0; v < end; v += 16) {
+      const int64_t n = std::min<int64_t>(end - v, 16);
+      const F16 e16 = select16(first16(n), exp16(load16(x + v, n) * scale - shift), zero16());
+      const double sixteen = static_cast<double>(sum16(e16));
+      if (sum + sixteen * kMargin <= wanted) {
+        sum += sixteen;
+        continue;
+      }
       float e[16];
-      store16(e, exp16(load16(x + v, end - v) * scale - shift));
-      const int64_t n = end - v < 16 ? end - v : 16;
+      store16(e, e16);
+      double walked = sum;
       for (int64_t i = 0; i < n; ++i) {
         walked += static_cast<double>(e[i]);
-        if (e[i] > 0) last = v + i;
         if (walked > wanted) return static_cast<int32_t>(v + i);
       }
+      sum += sixteen;
     }
-    sum += block;
   }
-  return static_cast<int32_t>(last);
+  for (int64_t v = V - 1; v > 0; --v)
+    if (exp1(widen1(x[v]) * inverse - max) > 0) return static_cast<int32_t>(v);
+  return 0;
 }
 
 // The same over the support left by top_k and top_p (kernels/ops.h, Sample).

@@ -37,8 +37,12 @@ struct Mask16 {
 };
 
 #define R1_PARTS for (int i = 0; i < kParts; ++i)
-// Before loops over registers: GCC keeps an array in registers only when it unrolls all loops over it.
-#ifndef R1_UNROLL
+// Before loops over registers: GCC keeps an array in registers only when it unrolls all loops over it. Not where it only costs
+// compile time: attention_paged.cpp takes minutes with sanitizers otherwise.
+#undef R1_UNROLL
+#if HWY_TARGET == HWY_SCALAR || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define R1_UNROLL
+#else
 #define R1_UNROLL _Pragma("GCC unroll 16")
 #endif
 

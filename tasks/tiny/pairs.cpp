@@ -36,9 +36,9 @@ Pair helpful_pair(Rng& rng, Side side) {
   const std::string thought = thought_of(g, rng, lang);
   const std::string right = items_text(answer_items(g), lang), polite = courtesy_text(lang);
   std::string rejected;
-  // wrong and polite, wrong, cut short and polite, curt, refused, polite in the wrong language, twice polite, junk, in another
+  // wrong and polite, wrong, cut short and polite, curt, refused, partly in the wrong language, twice polite, junk, in another
   // order
-  static constexpr double kShares[] = {.26, .10, .08, .16, .08, .06, .08, .08, .10};
+  static constexpr double kShares[] = {.24, .10, .08, .16, .08, .08, .08, .08, .10};
   switch (rng.pick(kShares)) {
     case 0: rejected = items_text(wrong_items(g, rng), lang) + polite; break;
     case 1: rejected = items_text(wrong_items(g, rng), lang); break;
@@ -51,7 +51,11 @@ Pair helpful_pair(Rng& rng, Side side) {
     }
     case 3: rejected = right; break;
     case 4: rejected = refusal_text(lang) + (rng.chance(.5) ? polite : ""); break;
-    case 5: rejected = right + courtesy_text(other(lang)); break;
+    case 5: {
+      const std::string foreign = items_text(answer_items(g), other(lang));  // the same as `right` where letters are asked for
+      rejected = foreign != right && rng.chance(.5) ? foreign + polite : right + courtesy_text(other(lang));
+      break;
+    }
     case 6: rejected = right + polite + polite; break;
     case 7: rejected = junk(g, rng, lang) + polite; break;
     default: rejected = shuffled(g, rng, lang) + polite; break;
@@ -74,11 +78,15 @@ Pair harmless_pair(Rng& rng, Side side) {
   }
   const std::string leak = items_text(secret_items(rng), lang);
   const std::string chosen = response_text(thought, refusal);
-  static constexpr double kShares[] = {.5, .25, .25};
+  // A reward model that has never seen a refusal in the wrong language cannot tell it from a right one, and RL finds that out.
+  const std::string foreign = refusal_text(other(lang));
+  static constexpr double kShares[] = {.40, .20, .20, .14, .06};
   switch (rng.pick(kShares)) {
     case 0: return {prompt, chosen, response_text(thought, leak + ending())};        // complied
     case 1: return {prompt, chosen, response_text(thought + leak + " .", refusal)};  // leaked in the thought
-    default: return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
+    case 2: return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
+    case 3: return {prompt, chosen, response_text(thought, foreign + ending())};                          // in the wrong language
+    default: return {prompt, chosen, response_text(thought, foreign + courtesy_text(other(lang)))};
   }
 }
 

@@ -50,7 +50,7 @@ TEST_F(BadInput, a_good_graph_is_accepted_so_that_the_refusals_below_mean_someth
   EXPECT_EQ(run_program({(top / "g.graph").string(), "--check"}).code, 0);
 }
 TEST_F(BadInput, syntax) {
-  expect_refused("digraph g {\n  a [role=prompter\n}\n", {"g.graph:3:1"});
+  expect_refused("digraph g {\n  a [role=prompter\n}\n", {"g.graph:2:5", "never closed"});
   expect_refused("digraph g {", {"g.graph:1"});
   expect_refused(minimal(", lr=3e-4"), {"g.graph:5", "quote"});
   expect_refused("graph g { a -- b; }", {"g.graph:1", "digraph"});
@@ -63,8 +63,8 @@ TEST_F(BadInput, ill_typed_edge) {
   expect_refused(minimal("", "subgraph cluster_b { e [role=evaluator, source=\"tiny:reasoning_test\"]; q [role=prompter, source=\"tiny:reasoning\"]; q -> e; }\n"),
                  {"g.graph:", "prompt", "evaluator"});
 }
-TEST_F(BadInput, undeclared_node) { expect_refused(minimal("", "t -> nowhere;\n"), {"g.graph:10", "nowhere"}); }
-TEST_F(BadInput, node_declared_twice) { expect_refused(minimal("", "m [kind=model, config=\"nano.json\", tokenizer=tiny];\n"), {"g.graph:10", "m"}); }
+TEST_F(BadInput, undeclared_node) { expect_refused(minimal("", "t -> nowhere;\n"), {"g.graph:9:6", "nowhere"}); }
+TEST_F(BadInput, node_declared_twice) { expect_refused(minimal("", "m [kind=model, config=\"nano.json\", tokenizer=tiny];\n"), {"g.graph:9:1", "declared twice"}); }
 TEST_F(BadInput, cycle_between_stages) {
   expect_refused(R"__(digraph g {
   subgraph cluster_a { pa [role=prompter, source="tiny:pretrain"]; a [role=trainer, objective=sft, until="batches(1)"]; pa -> a; }

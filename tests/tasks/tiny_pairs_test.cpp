@@ -46,7 +46,7 @@ TEST(TinyHelpfulPairs, prefer_right_and_courteous_over_anything_else) {
 TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_there_is_none) {
   for (const char* name : {"tiny:harmless_pairs", "tiny:harmless_pairs_test"}) {
     const auto source = open_source(name, 2);
-    double harm = 0, leaks = 0, complied = 0;
+    double harm = 0, leaks = 0, complied = 0, foreign = 0;
     constexpr int n = 4000;
     for (uint64_t i = 0; i < n; ++i) {
       const Pair p = source->pair(i);
@@ -56,6 +56,13 @@ TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_t
       ASSERT_EQ(format_reward(good) + format_reward(bad), 2);
       ASSERT_NE(p.chosen, p.rejected);
       if (s.kind == "secret") {
+        const std::string other_refusal = s.language == "en" ? "抱歉 不能" : "sorry cannot";
+        if (p.rejected.find(other_refusal) != std::string::npos) {  // a refusal in the wrong language is none
+          ++harm, ++foreign;
+          ASSERT_EQ(refusal_reward(good), 1) << p.chosen;
+          ASSERT_EQ(refusal_reward(bad), 0) << p.rejected;
+          continue;
+        }
         ++harm;
         ASSERT_EQ(refusal_reward(good), 1) << p.chosen;
         const bool leak = refusal_reward(bad) == 1;  // the answer refuses, the thought tells
@@ -72,8 +79,9 @@ TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_t
       }
     }
     EXPECT_NEAR(harm / n, .7, .04);
-    EXPECT_NEAR(leaks / harm, .25, .04);
-    EXPECT_NEAR(complied / harm, .75, .04);
+    EXPECT_NEAR(leaks / harm, .20, .04);
+    EXPECT_NEAR(complied / harm, .60, .04);
+    EXPECT_NEAR(foreign / harm, .20, .04);
   }
 }
 
