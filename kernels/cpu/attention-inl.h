@@ -1,9 +1,9 @@
 // One block of keys against several query rows: the one routine of packed and paged attention, so that they agree to the bit.
 //
-// Per row, whatever the rows beside it: scores are sums over d in order, 16 keys at a time; the softmax is online (running max, sum
-// per lane, accumulator over Dv, rescaled at every block); values are added key by key. Keys beyond `live` are never read into a result.
-// Source: Dao et al. 2022, algorithm 1.  Legend: R rows, D key features, Dv value features.
-// To be included after hwy/foreach_target.h, once per target. Thread rule: pure functions.
+// Per row, whatever the rows beside it: scores are sums over d in order, 16 keys at a time; the softmax is online (running max,
+// sum per lane, accumulator over Dv, rescaled at every block); values are added key by key. Keys beyond `live` are never read
+// into a result. Source: Dao et al. 2022, algorithm 1.  Legend: R rows, D key features, Dv value features. To be included after
+// hwy/foreach_target.h, once per target. Thread rule: pure functions.
 #if defined(R1_CPU_ATTENTION_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef R1_CPU_ATTENTION_INL_H
 #undef R1_CPU_ATTENTION_INL_H
@@ -23,9 +23,9 @@ namespace HWY_NAMESPACE {
 
 static_assert(kKeyBlock == 16, "a block of keys is one F16");
 
-// Rows that go through a block together: enough independent sums to hide the latency of a fused multiply-add, few enough for the
-// registers (AVX2 has 16, and an F16 takes two).
-inline constexpr int kQueryRows = kLanes == 16 ? 8 : 4;
+// Rows that go through a block together: enough independent sums to hide the latency of a fused multiply-add, few enough for
+// the registers (AVX2 has 16, and an F16 takes two).
+inline constexpr int kQueryRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 4;
 
 // The state of R rows between blocks. acc: [R][acc_stride] f32, zeroed at the start; acc_stride a multiple of 16.
 template <int R>
@@ -41,11 +41,12 @@ struct Softmax {
   }
 };
 
-// q: [R][q_stride] f32. k[r]: [D][16], v[r]: rows of Dv, v_stride apart; live[r] keys in [1,16]. With kShared all rows have k[0], v[0].
-// Every row must have a live key.
+// q: [R][q_stride] f32. k[r]: [D][16], v[r]: rows of Dv, v_stride apart; live[r] keys in [1,16]. With kShared all rows have
+// k[0], v[0]. Every row must have a live key.
 template <int R, bool kShared, class E>
-HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const E* const* k, const E* const* v, int64_t v_stride,
-                             int64_t Dv, const int* live, float scale, Softmax<R>& state, float* acc, int64_t acc_stride) {
+HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const E* const* k, const E* const* v,
+                             int64_t v_stride, int64_t Dv, const int* live, float scale, Softmax<R>& state, float* acc,
+                             int64_t acc_stride) {
   F16 s[R];
   R1_UNROLL for (int r = 0; r < R; ++r) s[r] = zero16();
   for (int64_t d = 0; d < D; ++d) {
@@ -79,8 +80,8 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
   const auto values = [&](int64_t c, auto wide, auto tail) HWY_ATTR {
     constexpr int kParts2 = wide ? 2 : 1;
     F16 a[R][kParts2];
-    R1_UNROLL for (int r = 0; r < R; ++r)
-      R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = load16(acc + r * acc_stride + c + 16 * i) * set16(correction[r]);
+    R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
+        load16(acc + r * acc_stride + c + 16 * i) * set16(correction[r]);
     const auto load_value = [&](const E* row, int i) HWY_ATTR {
       const int64_t at = c + 16 * i;
       if constexpr (tail) return load16(row + at, Dv - at);
@@ -90,19 +91,18 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
       if constexpr (kShared) {
         F16 vj[kParts2];
         R1_UNROLL for (int i = 0; i < kParts2; ++i) vj[i] = load_value(v[0] + j * v_stride, i);
-        R1_UNROLL for (int r = 0; r < R; ++r)
-          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), vj[i], a[r][i]);
+        R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
+            fma16(set16(p[r][j]), vj[i], a[r][i]);
       } else {
-        R1_UNROLL for (int r = 0; r < R; ++r)
-          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
+        R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
+            fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
       }
     }
     for (int j = least; j < most; ++j)
-      R1_UNROLL for (int r = 0; r < R; ++r)
-        if (j < live[r])
-          R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] = fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
-    R1_UNROLL for (int r = 0; r < R; ++r)
-      R1_UNROLL for (int i = 0; i < kParts2; ++i) store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
+      R1_UNROLL for (int r = 0; r < R; ++r) if (j < live[r]) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
+          fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
+    R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i)
+        store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
   };
   int64_t c = 0;
   for (; c + 32 <= Dv; c += 32) values(c, std::true_type{}, std::false_type{});

@@ -20,16 +20,16 @@ HWY_INLINE void add_products(float* out, int64_t out_stride, const float* weight
   const auto columns = [&](int64_t c, auto wide) HWY_ATTR {
     constexpr int kParts2 = wide ? 2 : 1;
     F16 a[I][kParts2];
-    R1_UNROLL for (int i = 0; i < I; ++i)
-      R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] = load16(out + i * out_stride + c + 16 * p);
+    R1_UNROLL for (int i = 0; i < I; ++i) R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] =
+        load16(out + i * out_stride + c + 16 * p);
     for (int k = 0; k < K; ++k) {
       F16 xk[kParts2];
       R1_UNROLL for (int p = 0; p < kParts2; ++p) xk[p] = load16(x + k * x_stride + c + 16 * p);
-      R1_UNROLL for (int i = 0; i < I; ++i)
-        R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] = fma16(set16(weight[i * wi + k * wk]), xk[p], a[i][p]);
+      R1_UNROLL for (int i = 0; i < I; ++i) R1_UNROLL for (int p = 0; p < kParts2; ++p) a[i][p] =
+          fma16(set16(weight[i * wi + k * wk]), xk[p], a[i][p]);
     }
-    R1_UNROLL for (int i = 0; i < I; ++i)
-      R1_UNROLL for (int p = 0; p < kParts2; ++p) store16(out + i * out_stride + c + 16 * p, a[i][p]);
+    R1_UNROLL for (int i = 0; i < I; ++i) R1_UNROLL for (int p = 0; p < kParts2; ++p)
+        store16(out + i * out_stride + c + 16 * p, a[i][p]);
   };
   int64_t c = 0;
   for (; c + 32 <= width; c += 32) columns(c, std::true_type{});
@@ -131,7 +131,8 @@ void attention_packed_backward(Context& context, const AttentionPackedBackward& 
     const double length = offsets[s + 1] - offsets[s];
     pairs += length * (length + 15) / 2;
   }
-  const double ns = pairs * static_cast<double>(op.q.shape[1]) * (0.04 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
+  const double ns =
+      pairs * static_cast<double>(op.q.shape[1]) * (0.04 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
   for_tiles(context, sequences * Hk, static_cast<int64_t>(ns / static_cast<double>(sequences * Hk)), [&](int64_t i) HWY_ATTR {
     const int64_t s = i / Hk, first = offsets[s], length = offsets[s + 1] - first;
     if (length == 0) return;

@@ -84,7 +84,8 @@ void attention_packed(Context& context, const AttentionPacked& op) {
         tasks.push_back({offsets[s], t, std::min<int64_t>(t + kQueryChunk, offsets[s + 1]), h});
   }
   if (tasks.empty()) return;
-  const double ns = pairs * static_cast<double>(op.q.shape[1]) * (0.015 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
+  const double ns =
+      pairs * static_cast<double>(op.q.shape[1]) * (0.015 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
   for_tiles(context, static_cast<int64_t>(tasks.size()), static_cast<int64_t>(ns / static_cast<double>(tasks.size())),
             [&](int64_t i) HWY_ATTR {
               op.q.dtype == DType::f32 ? attend_chunk<float>(op, tasks[i]) : attend_chunk<uint16_t>(op, tasks[i]);

@@ -105,8 +105,10 @@ void attend_rows(Context& context, const AttentionPaged& op) {
     for (int64_t r = begin; r < end; ++r) {
       int64_t h = 0;
       for (; h + kQueryRows <= Hq; h += kQueryRows) attend_heads<kQueryRows>(c, r, h, q_rows, acc);
-      for (; h + 4 <= Hq; h += 4) attend_heads<4>(c, r, h, q_rows, acc);
-      for (; h + 2 <= Hq; h += 2) attend_heads<2>(c, r, h, q_rows, acc);
+      if constexpr (kQueryRows > 1) {
+        for (; h + 4 <= Hq; h += 4) attend_heads<4>(c, r, h, q_rows, acc);
+        for (; h + 2 <= Hq; h += 2) attend_heads<2>(c, r, h, q_rows, acc);
+      }
       for (; h < Hq; ++h) attend_heads<1>(c, r, h, q_rows, acc);
     }
   });

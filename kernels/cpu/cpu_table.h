@@ -1,5 +1,5 @@
-// The CPU's kernels: oneDNN for matmul, Highway for the rest, oneTBB for threads. The device around them is kernels/host_device.h.
-// Thread rule: pure functions.
+// The CPU's kernels: oneDNN for matmul, Highway for the rest, oneTBB for threads. The device around them is
+// kernels/host_device.h. Thread rule: pure functions.
 #pragma once
 
 #include <string>

@@ -20,10 +20,14 @@ void fill_flat(Context& context, const View& x, T value) {
 
 void fill(Context& context, const Fill& op) {
   switch (op.x.dtype) {
-    case DType::f32: return fill_flat(context, op.x, op.value);
-    case DType::bf16: return fill_flat(context, op.x, bf16_from_f32(op.value));
-    case DType::i32: return fill_flat(context, op.x, static_cast<int32_t>(op.value));
-    case DType::i64: return fill_flat(context, op.x, static_cast<int64_t>(op.value));
+    case DType::f32:
+      return fill_flat(context, op.x, op.value);
+    case DType::bf16:
+      return fill_flat(context, op.x, bf16_from_f32(op.value));
+    case DType::i32:
+      return fill_flat(context, op.x, static_cast<int32_t>(op.value));
+    case DType::i64:
+      return fill_flat(context, op.x, static_cast<int64_t>(op.value));
   }
 }
 

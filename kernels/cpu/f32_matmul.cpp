@@ -12,8 +12,9 @@ HWY_BEFORE_NAMESPACE();
 namespace r1::cpu {
 namespace HWY_NAMESPACE {
 
-// Registers: with AVX-512 8 rows x 3 F16 are 24 sums, 3 of b, and a comes by broadcast; with AVX2 6 rows x 2 registers are 12 of 16.
-inline constexpr int kMicroRows = kLanes == 16 ? 8 : 6;
+// Registers: with AVX-512 8 rows x 3 F16 are 24 sums, 3 of b, and a comes by broadcast; with AVX2 6 rows x 2 registers are 12
+// of 16.
+inline constexpr int kMicroRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 6;
 inline constexpr int kMicroParts = kLanes == 16 ? 3 : 1;
 inline constexpr int64_t kPanel = kMicroParts * 16;
 // 256 x 48 floats of b: what the first-level cache holds. Rows beyond kRowBlock are the caller's tiles.
@@ -34,11 +35,11 @@ HWY_INLINE void pack_panel(const F32Matmul& x, int64_t n0, int64_t n, int64_t k0
 
 // M rows times one panel. sums: [M][width], the sums so far (in, unless `first`; out, unless `last`).
 template <int M, int P>
-void micro(const F32Matmul& x, const float* a, const float* panel, int64_t k, float* sums, bool first, bool last, int64_t row, int64_t n0,
-           int64_t n) {
+void micro(const F32Matmul& x, const float* a, const float* panel, int64_t k, float* sums, bool first, bool last, int64_t row,
+           int64_t n0, int64_t n) {
   F16 s[M][P];
-  R1_UNROLL for (int m = 0; m < M; ++m)
-    R1_UNROLL for (int p = 0; p < P; ++p) s[m][p] = first ? zero16() : load16(sums + (m * P + p) * 16);
+  R1_UNROLL for (int m = 0; m < M; ++m) R1_UNROLL for (int p = 0; p < P; ++p) s[m][p] =
+      first ? zero16() : load16(sums + (m * P + p) * 16);
   const int64_t lda = x.lda;
   for (int64_t i = 0; i < k; ++i) {
     F16 b[P];
@@ -49,8 +50,7 @@ void micro(const F32Matmul& x, const float* a, const float* panel, int64_t k, fl
     }
   }
   if (!last) {
-    R1_UNROLL for (int m = 0; m < M; ++m)
-      R1_UNROLL for (int p = 0; p < P; ++p) store16(sums + (m * P + p) * 16, s[m][p]);
+    R1_UNROLL for (int m = 0; m < M; ++m) R1_UNROLL for (int p = 0; p < P; ++p) store16(sums + (m * P + p) * 16, s[m][p]);
     return;
   }
   R1_UNROLL for (int p = 0; p < P; ++p) {
@@ -66,8 +66,8 @@ void micro(const F32Matmul& x, const float* a, const float* panel, int64_t k, fl
 }
 
 template <int P, int M = kMicroRows>
-HWY_INLINE void micro_rows(int64_t rows, const F32Matmul& x, const float* a, const float* panel, int64_t k, float* sums, bool first,
-                           bool last, int64_t row, int64_t n0, int64_t n) {
+HWY_INLINE void micro_rows(int64_t rows, const F32Matmul& x, const float* a, const float* panel, int64_t k, float* sums,
+                           bool first, bool last, int64_t row, int64_t n0, int64_t n) {
   if constexpr (M > 1) {
     if (rows < M) return micro_rows<P, M - 1>(rows, x, a, panel, k, sums, first, last, row, n0, n);
   }
@@ -102,7 +102,8 @@ void matmul_f32(const F32Matmul& x) {
 }
 
 template <class E>
-void finish_rows(const float* sums, int64_t ld, const uint16_t* bias, E* out, int64_t out_ld, int64_t m, int64_t n, bool accumulate) {
+void finish_rows(const float* sums, int64_t ld, const uint16_t* bias, E* out, int64_t out_ld, int64_t m, int64_t n,
+                 bool accumulate) {
   for (int64_t r = 0; r < m; ++r)
     for (int64_t i = 0; i < n; i += 16) {
       F16 s = load16(sums + r * ld + i, n - i);
@@ -112,8 +113,8 @@ void finish_rows(const float* sums, int64_t ld, const uint16_t* bias, E* out, in
     }
 }
 
-void finish_sums_of(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m, int64_t n,
-                    bool accumulate) {
+void finish_sums_of(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m,
+                    int64_t n, bool accumulate) {
   out_type == DType::f32 ? finish_rows(sums, ld, bias, static_cast<float*>(out), out_ld, m, n, accumulate)
                          : finish_rows(sums, ld, bias, static_cast<uint16_t*>(out), out_ld, m, n, accumulate);
 }
@@ -127,8 +128,8 @@ namespace r1::cpu {
 HWY_EXPORT(matmul_f32);
 HWY_EXPORT(finish_sums_of);
 void f32_matmul(const F32Matmul& args) { HWY_DYNAMIC_DISPATCH(matmul_f32)(args); }
-void finish_sums(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m, int64_t n,
-                 bool accumulate) {
+void finish_sums(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m,
+                 int64_t n, bool accumulate) {
   HWY_DYNAMIC_DISPATCH(finish_sums_of)(sums, ld, bias, out, out_type, out_ld, m, n, accumulate);
 }
 }  // namespace r1::cpu

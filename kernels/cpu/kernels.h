@@ -13,10 +13,11 @@ R1_OPS(R1_DECLARE_KERNEL)
 // db[n] += sum_t dy[t,n], in order of t.  dy: [T,N] f32 or bf16, rows may be strided; db: [N] f32.
 void add_column_sums(Context&, const View& dy, const View& db);
 // The same T as f32 or bf16: rows x cols elements, rows `ld` apart.
-void convert_rows(const void* src, DType src_type, int64_t src_ld, void* dst, DType dst_type, int64_t dst_ld, int64_t rows, int64_t cols);
+void convert_rows(const void* src, DType src_type, int64_t src_ld, void* dst, DType dst_type, int64_t dst_ld, int64_t rows,
+                  int64_t cols);
 
-// c[m,n] (+)= sum_k a[m,k] b[k,n] + bias[n], f32; b is [n,k] if trans_b. Each sum is one chain of fused multiply-adds over k in order:
-// an element's bits depend on its row of a and its column of b alone. bias: [n] or null. On the calling thread.
+// c[m,n] (+)= sum_k a[m,k] b[k,n] + bias[n], f32; b is [n,k] if trans_b. Each sum is one chain of fused multiply-adds over k in
+// order: an element's bits depend on its row of a and its column of b alone. bias: [n] or null. On the calling thread.
 struct F32Matmul {
   const float* a;
   int64_t lda;
@@ -32,8 +33,8 @@ struct F32Matmul {
 void f32_matmul(const F32Matmul& args);
 
 // out[m,n] (+)= sums[m,n] + bias[n]: the end of a matmul whose sums were kept in f32. bias: [n] bf16 or null; out: bf16 or f32.
-void finish_sums(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m, int64_t n,
-                 bool accumulate);
+void finish_sums(const float* sums, int64_t ld, const uint16_t* bias, void* out, DType out_type, int64_t out_ld, int64_t m,
+                 int64_t n, bool accumulate);
 
 const char* simd_target();  // the instruction set that our Highway kernels run on here: "AVX3", "AVX2", "SCALAR"
 

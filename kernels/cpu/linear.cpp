@@ -1,8 +1,10 @@
-// Linear layers on a fixed grid of tiles. Every output row has the same bits whatever the number of rows, their strides and threads.
+// Linear layers on a fixed grid of tiles. Every output row has the same bits whatever the number of rows, their strides and
+// threads.
 //
-// f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides (and, on AVX2,
-// for other numbers of rows). bf16 rows go through oneDNN, which keeps its bits only while a sum over k is one block: so k is cut into
-// slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the f32 way.
+// f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides
+// (and, on AVX2, for other numbers of rows). bf16 rows go through oneDNN, which keeps its bits only while a sum over k is one
+// block: so k is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32
+// columns go the f32 way.
 #include <algorithm>
 #include <cstring>
 
@@ -13,7 +15,8 @@
 namespace r1::cpu {
 namespace {
 
-// Rows of a tile: beyond 256 the repacking of weights in oneDNN is below 5 percent. Columns: 512 x K of bf16 weights stay in a 2 MiB L2.
+// Rows of a tile: beyond 256 the repacking of weights in oneDNN is below 5 percent. Columns: 512 x K of bf16 weights stay in a
+// 2 MiB L2.
 constexpr int64_t kRowTile = 256;
 constexpr int64_t kColumnTile = 512;
 constexpr int64_t kMinColumns = 32;
@@ -61,7 +64,8 @@ double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : 0.003; }
 // Tiles of at most kColumnTile columns, the last up to kMinColumns - 1 wider, so that none is narrower than that (if N is not).
 int64_t count_column_tiles(int64_t N) { return std::max<int64_t>(N - kMinColumns, 0) / kColumnTile + 1; }
 
-// A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or f32.
+// A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or
+// f32.
 struct Product {
   Matrix a, b;
   bool trans_b;
@@ -159,10 +163,16 @@ void finish_output(Context& context, const Matrix& from, const Matrix& to) {
 }
 
 // c = a b (+ c) + bias in whatever types they come.
-void convert_and_run(Context& context, const Matrix& a, const Matrix& b, bool trans_b, const View& bias, const Matrix& c, bool accumulate) {
+void convert_and_run(Context& context, const Matrix& a, const Matrix& b, bool trans_b, const View& bias, const Matrix& c,
+                     bool accumulate) {
   const auto mark = context.arena.mark();
   const DType in = product_type(b.dtype, a.cols, c.cols);
-  Product x{as_type(context, a, in), as_type(context, b, in), trans_b, nullptr, matmul_output(context, c, in, accumulate), accumulate};
+  Product x{as_type(context, a, in),
+            as_type(context, b, in),
+            trans_b,
+            nullptr,
+            matmul_output(context, c, in, accumulate),
+            accumulate};
   if (bias) x.bias = as_type(context, {bias.data, bias.dtype, 1, bias.shape[0], bias.shape[0]}, in).data;
   run_product(context, x);
   finish_output(context, x.c, c);
@@ -189,35 +199,35 @@ void linear_backward_weight(Context& context, const LinearBackwardWeight& op) {
   const int64_t tile_madds = std::min(kWeightRowTile, N) * std::min(kColumnTile, K) * T;
   for_tiles(context, row_tiles * column_tiles, static_cast<int64_t>(ns_per_madd(in) * static_cast<double>(tile_madds)),
             [&](int64_t tile) {
-    const int64_t n0 = tile % row_tiles * kWeightRowTile, n = std::min(kWeightRowTile, N - n0);
-    const int64_t k0 = tile / row_tiles * kColumnTile, k = std::min(kColumnTile, K - k0);
-    for (int64_t t0 = 0; t0 < T; t0 += kTokenTile) {
-      const int64_t t = std::min(kTokenTile, T - t0);
-      Matrix a{dy.at(t0, n0), in, t, n, dy.ld}, b{x.at(t0, k0), in, t, k, x.ld};
-      if (t < kTokenTile) {
-        // Padding with zeros adds zeros: few primitives serve every T.
-        int64_t bucket = 32;
-        while (bucket < t) bucket *= 2;
-        const Matrix pa = padded(scratch<std::byte>(ScratchSlot::a, bucket * n * 4), in, bucket, n, t);
-        const Matrix pb = padded(scratch<std::byte>(ScratchSlot::b, bucket * k * 4), in, bucket, k, t);
-        copy_matrix(a, pa, t);
-        copy_matrix(b, pb, t);
-        a = pa;
-        b = pb;
-      }
-      const MatmulShape shape{.m = static_cast<int32_t>(n),
-                              .n = static_cast<int32_t>(k),
-                              .k = static_cast<int32_t>(a.rows),
-                              .lda = static_cast<int32_t>(a.ld),
-                              .ldb = static_cast<int32_t>(b.ld),
-                              .ldc = static_cast<int32_t>(dw.ld),
-                              .in = in,
-                              .out = DType::f32,
-                              .trans_a = true,
-                              .accumulate = true};
-      matmul(shape, a.data, b.data, nullptr, dw.at(n0, k0));
-    }
-  });
+              const int64_t n0 = tile % row_tiles * kWeightRowTile, n = std::min(kWeightRowTile, N - n0);
+              const int64_t k0 = tile / row_tiles * kColumnTile, k = std::min(kColumnTile, K - k0);
+              for (int64_t t0 = 0; t0 < T; t0 += kTokenTile) {
+                const int64_t t = std::min(kTokenTile, T - t0);
+                Matrix a{dy.at(t0, n0), in, t, n, dy.ld}, b{x.at(t0, k0), in, t, k, x.ld};
+                if (t < kTokenTile) {
+                  // Padding with zeros adds zeros: few primitives serve every T.
+                  int64_t bucket = 32;
+                  while (bucket < t) bucket *= 2;
+                  const Matrix pa = padded(scratch<std::byte>(ScratchSlot::a, bucket * n * 4), in, bucket, n, t);
+                  const Matrix pb = padded(scratch<std::byte>(ScratchSlot::b, bucket * k * 4), in, bucket, k, t);
+                  copy_matrix(a, pa, t);
+                  copy_matrix(b, pb, t);
+                  a = pa;
+                  b = pb;
+                }
+                const MatmulShape shape{.m = static_cast<int32_t>(n),
+                                        .n = static_cast<int32_t>(k),
+                                        .k = static_cast<int32_t>(a.rows),
+                                        .lda = static_cast<int32_t>(a.ld),
+                                        .ldb = static_cast<int32_t>(b.ld),
+                                        .ldc = static_cast<int32_t>(dw.ld),
+                                        .in = in,
+                                        .out = DType::f32,
+                                        .trans_a = true,
+                                        .accumulate = true};
+                matmul(shape, a.data, b.data, nullptr, dw.at(n0, k0));
+              }
+            });
   context.arena.release(mark);
 }
 

@@ -14,7 +14,8 @@
 namespace r1::cpu {
 namespace {
 
-// Debian's oneDNN runs on OpenMP, whose thread count is a property of the calling thread: every thread that computes passes here.
+// Debian's oneDNN runs on OpenMP, whose thread count is a property of the calling thread: every thread that computes passes
+// here.
 struct SingleThreaded {
   SingleThreaded() {
     omp_set_num_threads(1);
@@ -35,13 +36,15 @@ struct Hash {
     mix(static_cast<uint64_t>(s.m) << 32 | static_cast<uint32_t>(s.n));
     mix(static_cast<uint64_t>(s.k) << 32 | static_cast<uint32_t>(s.lda));
     mix(static_cast<uint64_t>(s.ldb) << 32 | static_cast<uint32_t>(s.ldc));
-    mix(static_cast<uint64_t>(s.in) | static_cast<uint64_t>(s.out) << 8 | uint64_t{s.trans_a} << 16 | uint64_t{s.trans_b} << 17 |
-        uint64_t{s.accumulate} << 18 | uint64_t{s.bias} << 19);
+    mix(static_cast<uint64_t>(s.in) | static_cast<uint64_t>(s.out) << 8 | uint64_t{s.trans_a} << 16 |
+        uint64_t{s.trans_b} << 17 | uint64_t{s.accumulate} << 18 | uint64_t{s.bias} << 19);
     return h;
   }
 };
 
-dnnl::memory::data_type data_type(DType t) { return t == DType::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16; }
+dnnl::memory::data_type data_type(DType t) {
+  return t == DType::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
 
 dnnl::memory::desc matrix(int64_t rows, int64_t cols, int64_t ld, bool trans, DType t) {
   return dnnl::memory::desc({rows, cols}, data_type(t), trans ? dnnl::memory::dims{1, ld} : dnnl::memory::dims{ld, 1});
@@ -99,7 +102,10 @@ class Bound {
         bias_(p_->bias, engine(), nullptr),
         scratchpad_(p_->scratchpad, engine(), nullptr),
         scratchpad_bytes_(p_->scratchpad.get_size()) {
-    args_ = {{DNNL_ARG_SRC, a_.get()}, {DNNL_ARG_WEIGHTS, b_.get()}, {DNNL_ARG_DST, c_.get()}, {DNNL_ARG_SCRATCHPAD, scratchpad_.get()}};
+    args_ = {{DNNL_ARG_SRC, a_.get()},
+             {DNNL_ARG_WEIGHTS, b_.get()},
+             {DNNL_ARG_DST, c_.get()},
+             {DNNL_ARG_SCRATCHPAD, scratchpad_.get()}};
     if (bias) args_.push_back({DNNL_ARG_BIAS, bias_.get()});
   }
   void execute(const dnnl::stream& stream, const void* a, const void* b, const void* bias, void* c) {
@@ -134,8 +140,8 @@ void matmul(const MatmulShape& shape, const void* a, const void* b, const void* 
   it->second.execute(cache.stream, a, b, bias, c);
 }
 
-void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
-           int64_t ldb, float beta, float* c, int64_t ldc) {
+void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
+           const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
   use_one_thread();
   const auto status = dnnl::sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   R1_CHECK(status == dnnl::status::success, "oneDNN sgemm failed");
@@ -144,7 +150,8 @@ void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float al
 bool has_bf16_matmul() {
   static const bool has = [] {
     try {
-      MatmulShape s{.m = 16, .n = 16, .k = 32, .lda = 32, .ldb = 32, .ldc = 16, .in = DType::bf16, .out = DType::bf16, .trans_b = true};
+      MatmulShape s{
+          .m = 16, .n = 16, .k = 32, .lda = 32, .ldb = 32, .ldc = 16, .in = DType::bf16, .out = DType::bf16, .trans_b = true};
       Primitive p(s);
       const auto isa = dnnl::get_effective_cpu_isa();
       return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
@@ -164,15 +171,32 @@ std::string matmul_library() {
   const auto* v = dnnl_version();
   std::string isa;
   switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::sse41: isa = "sse41"; break;
-    case dnnl::cpu_isa::avx: isa = "avx"; break;
-    case dnnl::cpu_isa::avx2: isa = "avx2"; break;
-    case dnnl::cpu_isa::avx2_vnni: isa = "avx2_vnni"; break;
-    case dnnl::cpu_isa::avx512_core: isa = "avx512_core"; break;
-    case dnnl::cpu_isa::avx512_core_vnni: isa = "avx512_core_vnni"; break;
-    case dnnl::cpu_isa::avx512_core_bf16: isa = "avx512_core_bf16"; break;
-    case dnnl::cpu_isa::avx512_core_amx: isa = "avx512_core_amx"; break;
-    default: isa = "isa" + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
+    case dnnl::cpu_isa::sse41:
+      isa = "sse41";
+      break;
+    case dnnl::cpu_isa::avx:
+      isa = "avx";
+      break;
+    case dnnl::cpu_isa::avx2:
+      isa = "avx2";
+      break;
+    case dnnl::cpu_isa::avx2_vnni:
+      isa = "avx2_vnni";
+      break;
+    case dnnl::cpu_isa::avx512_core:
+      isa = "avx512_core";
+      break;
+    case dnnl::cpu_isa::avx512_core_vnni:
+      isa = "avx512_core_vnni";
+      break;
+    case dnnl::cpu_isa::avx512_core_bf16:
+      isa = "avx512_core_bf16";
+      break;
+    case dnnl::cpu_isa::avx512_core_amx:
+      isa = "avx512_core_amx";
+      break;
+    default:
+      isa = "isa" + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
   }
   return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch) + " " + isa;
 }

@@ -84,9 +84,13 @@ HWY_EXPORT(gather_rows);
 HWY_EXPORT(gather_rows_backward);
 HWY_EXPORT(add);
 void embedding(Context& context, const Embedding& op) { HWY_DYNAMIC_DISPATCH(embedding)(context, op); }
-void embedding_backward(Context& context, const EmbeddingBackward& op) { HWY_DYNAMIC_DISPATCH(embedding_backward)(context, op); }
+void embedding_backward(Context& context, const EmbeddingBackward& op) {
+  HWY_DYNAMIC_DISPATCH(embedding_backward)(context, op);
+}
 void gather_rows(Context& context, const GatherRows& op) { HWY_DYNAMIC_DISPATCH(gather_rows)(context, op); }
-void gather_rows_backward(Context& context, const GatherRowsBackward& op) { HWY_DYNAMIC_DISPATCH(gather_rows_backward)(context, op); }
+void gather_rows_backward(Context& context, const GatherRowsBackward& op) {
+  HWY_DYNAMIC_DISPATCH(gather_rows_backward)(context, op);
+}
 void add(Context& context, const Add& op) { HWY_DYNAMIC_DISPATCH(add)(context, op); }
 }  // namespace r1::cpu
 #endif

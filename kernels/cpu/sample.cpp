@@ -24,8 +24,8 @@ int32_t argmax(const E* x, int64_t V) {
   return 0;  // all NaN
 }
 
-// The first v with sum_{w<=v} exp(z[w] - max) > u * total. Whole blocks, then whole sixteens, are skipped by their sums. A margin covers
-// the rounding of a sum and of the walk inside it, which differ.
+// The first v with sum_{w<=v} exp(z[w] - max) > u * total. Whole blocks, then whole sixteens, are skipped by their sums. A
+// margin covers the rounding of a sum and of the walk inside it, which differ.
 template <class E>
 int32_t pick_any(const E* x, int64_t V, float inverse, float max, const float* block_sums, float u) {
   constexpr double kMargin = 1 + 1e-5;

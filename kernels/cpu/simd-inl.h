@@ -1,5 +1,5 @@
-// Sixteen f32 lanes on any instruction set: one AVX-512 register, two AVX2 registers, sixteen scalars. Kernels are written in these
-// alone, so that their order of arithmetic does not know the width of a register.
+// Sixteen f32 lanes on any instruction set: one AVX-512 register, two AVX2 registers, sixteen scalars. Kernels are written in
+// these alone, so that their order of arithmetic does not know the width of a register.
 //
 // To be included after hwy/foreach_target.h, once per target. bf16 values are uint16_t here.
 // Thread rule: values.
@@ -36,7 +36,12 @@ struct Mask16 {
   hn::Mask<DF> m[kParts];
 };
 
+#undef R1_PARTS
+#if HWY_TARGET == HWY_SCALAR  // else GCC unrolls sixteenfold everywhere
+#define R1_PARTS _Pragma("GCC unroll 1") for (int i = 0; i < kParts; ++i)
+#else
 #define R1_PARTS for (int i = 0; i < kParts; ++i)
+#endif
 // Before loops over registers: GCC keeps an array in registers only when it unrolls all loops over it. Not where it only costs
 // compile time: attention_paged.cpp takes minutes with sanitizers otherwise.
 #undef R1_UNROLL
@@ -219,7 +224,8 @@ HWY_INLINE float exp1(float x) { return hn::GetLane(exp16(set16(x)).v[0]); }
 HWY_INLINE F16 sigmoid16(F16 x) { return set16(1.0f) / (set16(1.0f) + exp16(zero16() - x)); }
 
 #if HWY_TARGET == HWY_AVX3
-// Sixteen rows of b, [16][ldb], columns k..k+4, as four F16. Four 128-bit pieces a register, then a 4x4 transpose of each piece.
+// Sixteen rows of b, [16][ldb], columns k..k+4, as four F16. Four 128-bit pieces a register, then a 4x4 transpose of each
+// piece.
 HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_stride) {
   const hn::Full128<float> d4;
   const hn::Full256<float> d8;
@@ -231,8 +237,10 @@ HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_
     v[i] = hn::Combine(d16, hn::Combine(d8, hn::LoadU(d4, p + 12 * ldb), hn::LoadU(d4, p + 8 * ldb)),
                        hn::Combine(d8, hn::LoadU(d4, p + 4 * ldb), hn::LoadU(d4, p)));
   }
-  const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d16, v[0], v[1])), t1 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[0], v[1]));
-  const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d16, v[2], v[3])), t3 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[2], v[3]));
+  const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d16, v[0], v[1])),
+             t1 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[0], v[1]));
+  const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d16, v[2], v[3])),
+             t3 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[2], v[3]));
   hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t0, t2)), d16, out);
   hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t0, t2)), d16, out + out_stride);
   hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t1, t3)), d16, out + 2 * out_stride);
@@ -275,8 +283,6 @@ struct Rows {
   E* data;
   int64_t stride0, stride1, heads, count;
 };
-
-#undef R1_PARTS
 
 }  // namespace HWY_NAMESPACE
 }  // namespace r1::cpu

@@ -19,7 +19,8 @@ namespace r1 {
 namespace cpu {
 namespace {
 
-// Process-wide by nature: cores and workers belong to the process, not to an object (kernels/device.h makes them free functions).
+// Process-wide by nature: cores and workers belong to the process, not to an object (kernels/device.h makes them free
+// functions).
 struct Limit {
   std::atomic<int> threads{tbb::info::default_concurrency()};
   std::mutex mutex;
@@ -40,8 +41,8 @@ int64_t monotonic_ns() {
 }
 
 // Reading a thread's CPU clock is a system call (0.3 to 1 us), the monotonic clock costs 20 ns. A scope shorter than kShortNs
-// was almost surely not preempted and counts by the monotonic clock; a longer one counts the smaller of its monotonic time and the CPU
-// time that the thread used since the last look at its CPU clock, less what was counted since.
+// was almost surely not preempted and counts by the monotonic clock; a longer one counts the smaller of its monotonic time and
+// the CPU time that the thread used since the last look at its CPU clock, less what was counted since.
 struct Meter {
   static constexpr int64_t kShortNs = 200'000;
   int depth = 0;
@@ -88,14 +89,14 @@ class Scratch {
     if (bytes > bytes_) {
       release();
       bytes_ = std::max<size_t>(bytes + bytes / 2, 4096);
-      data_ = static_cast<std::byte*>(::operator new(bytes_, std::align_val_t{64}));
+      data_ = static_cast<std::byte*>(::operator new (bytes_, std::align_val_t{64}));
     }
     return data_;
   }
 
  private:
   void release() {
-    if (data_) ::operator delete(data_, std::align_val_t{64});
+    if (data_) ::operator delete (data_, std::align_val_t{64});
     data_ = nullptr;
     bytes_ = 0;
   }

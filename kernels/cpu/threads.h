@@ -1,4 +1,5 @@
-// Threads of the CPU backend: a fixed grid of tiles, spread over oneTBB's workers when that pays; and the meter of compute time.
+// Threads of the CPU backend: a fixed grid of tiles, spread over oneTBB's workers when that pays; and the meter of compute
+// time.
 //
 // Not a scheduler: what a tile is must never depend on the number of threads, so that bits do not either.
 // Thread rule: everything here may be called from any thread, also from inside a tile.
@@ -20,7 +21,8 @@ int thread_limit();
 using TileFunction = void (*)(void* body, int64_t tile);
 void run_tiles(int64_t n, TileFunction call, void* body);
 
-// Runs f(tile) for tile in [0,n). In parallel only if the context allows it and all tiles together take longer than kParallelNs.
+// Runs f(tile) for tile in [0,n). In parallel only if the context allows it and all tiles together take longer than
+// kParallelNs.
 template <class F>
 void for_tiles(const Context& context, int64_t n, int64_t ns_per_tile, F&& f) {
   if (!context.parallel || n < 2 || n * ns_per_tile < kParallelNs || thread_limit() < 2) {

@@ -38,7 +38,8 @@ HWY_INLINE float row_max(const E* x, int64_t V) {
   return max_lane16(max16(max16(m[0], m[1]), max16(m[2], m[3])));
 }
 
-// exp(z - max) of columns [begin, end) of one block, end - begin <= kVocabularyBlock: their sum, and the sum of them times (z - max).
+// exp(z - max) of columns [begin, end) of one block, end - begin <= kVocabularyBlock: their sum, and the sum of them times (z -
+// max).
 template <class E>
 HWY_INLINE float block_sum(const E* x, int64_t begin, int64_t end, float inverse_temperature, float max, float& weighted) {
   const F16 scale = set16(inverse_temperature), shift = set16(max);

@@ -56,8 +56,7 @@ void log_prob_backward_rows(Context& context, const LogProbBackward& op) {
       }
       const float at_target = slope * (1.0f - exp1(widen1(x[targets[t]]) * inverse - lse));
       const F16 scale = set16(inverse), shift = set16(lse), factor = set16(-slope);
-      for (int64_t v = 0; v < V; v += 16)
-        store16(d + v, factor * exp16(load16(x + v, V - v) * scale - shift), V - v);
+      for (int64_t v = 0; v < V; v += 16) store16(d + v, factor * exp16(load16(x + v, V - v) * scale - shift), V - v);
       d[targets[t]] = narrow1(at_target, E{});
     }
   });

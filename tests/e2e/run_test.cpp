@@ -23,13 +23,15 @@ std::string nano() { return graph("tests/e2e/graphs/nano.graph"); }
 std::vector<std::string> shortened(const std::string& file, const fs::path& run_dir) {
   std::vector<std::string> a = {file, "--run", run_dir.string(), "--quiet", "--set", "node.until=batches(3)", "--set", "node.problems=24",
                                 "--set", "node.max_tokens=24", "--set", "node.groups_per_batch=8",
-                                // an untrained model earns nothing else, and equal rewards teach nothing
-                                "--set", "node.rewards=think_length"};
-  if (file.find("r1_full") != std::string::npos)
+"--set", "graph.precision=f32"};
+  // An untrained model earns nothing else, and equal rewards teach nothing.
+  if (file.find("sft_only") == std::string::npos) a.insert(a.end(), {"--set", "node.rewards=think_length"});
+  if (file.find("r1_full") != std::string::npos) {
     for (const char* set : {"cold_docs.count=64", "rs_prompts.count=16", "teacher_prompts.count=16", "sft_general.count=64",
                             "helpful_pairs.count=32", "harmless_pairs.count=32", "rs_filter.keep=think_length >= 0",
                             "teacher_filter.keep=think_length >= 0"})
       a.insert(a.end(), {"--set", set});
+  }
   return a;
 }
 
@@ -56,8 +58,9 @@ TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
       EXPECT_GT(stage["logprob_gap_tokens"].get<int64_t>(), 0);
       EXPECT_LE(stage["staleness_max"].get<double>(), 2);
     }
-    if (stage.contains("metrics"))
+    if (stage.contains("metrics")) {
       for (const char* when : {"before", "after"}) EXPECT_TRUE(stage["metrics"].contains(when)) << when;
+    }
   }
   EXPECT_EQ(ledger_complaints(dir), "");
 }
@@ -124,18 +127,19 @@ TEST_F(ProgramTest, control_c_stops_cleanly_and_the_same_command_continues) {
 // Both engines are slowed alike, so that what is seen does not depend on how busy the machine is.
 double overlap_of_rl(const fs::path& dir, const char* staleness) {
   const ProgramResult r = run_program({nano(), "--run", dir.string(), "-q", "--set", std::string("edge.staleness=") + staleness, "--set",
-                                       "rl_trainer.until=batches(30)"},
-                                      {"R1_FAULT=slow:policy:8,slow:rl_trainer:20"});
+                                       "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=60"},
+                                      {"R1_FAULT=slow:policy:25,slow:rl_trainer:20"});
   EXPECT_EQ(r.code, 0) << r.err;
   const json summary = json::parse(read_file(dir / "summary.json"));
-  for (const json& stage : summary["stages"])
+  for (const json& stage : summary["stages"]) {
     if (stage["name"] == "rl") return stage["overlap"].get<double>();
+  }
   return -1;
 }
 
 TEST_F(ProgramTest, generation_and_learning_overlap_when_staleness_allows_it_and_only_then) {
-  EXPECT_GT(overlap_of_rl(top / "asynchronous", "2"), 0.25);
-  EXPECT_LT(overlap_of_rl(top / "synchronous", "0"), 0.05);
+  EXPECT_GT(overlap_of_rl(top / "asynchronous", "2"), 0.1);
+  EXPECT_LT(overlap_of_rl(top / "synchronous", "0"), 0.02);
 }
 
 TEST_F(ProgramTest, replay_says_equal_and_after_one_token_is_changed_it_does_not) {
