@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -24,13 +24,15 @@ namespace {
 using nlohmann::json;
 using Scored = std::shared_ptr<const ScoredMessage>;
 
-// What both kinds of filter share: draws arrive in any order and leave in windows of B consecutive draws.
+// What both kinds of filter share: draws arrive in any order and leave in windows of B draws: consecutive ones (order=draw), or as they
+// arrived (order=arrival).
 class FilterRole : public Role {
  public:
   explicit FilterRole(const RunEnv& env) : env_(env) {}
 
   void start(RoleContext& context) override {
     window_ = stage_window(context.graph(), context.node().stage);
+    by_arrival_ = context.node().attrs.text("order") == "arrival";
     next_ = context.store().batch_count(context.stage_id());
     begin(context);
   }
@@ -38,8 +40,10 @@ class FilterRole : public Role {
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
     auto scored = std::dynamic_pointer_cast<const ScoredMessage>(payload);
     const int64_t draw = scored->group->prompt->draw;
-    // Held in the order of draws: admission bounds how many can be here, so the channel is freed at once.
-    R1_CHECK(draw >= next_ * window_ && held_.emplace(draw, std::move(scored)).second, fmt::format("draw {} came twice", draw));
+    // Admission bounds how many draws can be here, so the channel is freed at once.
+    R1_CHECK(by_arrival_ || draw >= next_ * window_, fmt::format("draw {} came after its window", draw));
+    const int64_t place = by_arrival_ ? arrivals_++ : draw;
+    R1_CHECK(held_.emplace(place, std::move(scored)).second, fmt::format("draw {} came twice", draw));
     context.release(edge);
     pump(context);
   }
@@ -56,20 +60,27 @@ class FilterRole : public Role {
   virtual void take(RoleContext&, std::vector<Scored> window) = 0;
   virtual int64_t window_end() const { return (next_ + 1) * window_; }
 
+  // The draws of the next window, taken out of held_; empty while some are still on their way.
+  std::vector<Scored> next_window() {
+    std::vector<Scored> window;
+    const int64_t size = window_end() - next_ * window_;
+    const auto end = by_arrival_ ? held_.end() : held_.lower_bound(window_end());
+    if (std::distance(held_.begin(), end) < size) return window;
+    while (static_cast<int64_t>(window.size()) < size) {
+      window.push_back(held_.begin()->second);
+      held_.erase(held_.begin());
+    }
+    return window;
+  }
+
   void pump(RoleContext& context) {
     while (!busy_ && !ended_ && !complete_ && can_take(context)) {
-      const int64_t first = next_ * window_, end = window_end();
-      if (static_cast<int64_t>(held_.size()) < end - first || std::prev(held_.upper_bound(end - 1))->first != end - 1) break;
-      const auto last = held_.lower_bound(end);
-      if (std::distance(held_.begin(), last) != end - first) break;  // some draw of the window is still on its way
-      std::vector<Scored> window;
-      for (auto it = held_.begin(); it != last; ++it) window.push_back(it->second);
-      held_.erase(held_.begin(), last);
+      std::vector<Scored> window = next_window();
+      if (window.empty()) break;
       take(context, std::move(window));
     }
     if (!ended_ && !busy_ && !complete_)
-      context.wait_for("window", fmt::format("for draws {}..{}: {} of them are here", next_ * window_, window_end() - 1, held_.size()),
-                       judge(context));
+      context.wait_for("window", fmt::format("for the draws of batch {}: {} are here", next_, held_.size()), judge(context));
     if (ended_ && !busy_) context.finish();
   }
 
@@ -82,7 +93,9 @@ class FilterRole : public Role {
   int64_t window_ = 1;
   int64_t next_ = 0;                   // the window being collected
   bool busy_ = false, ended_ = false, complete_ = false;
-  std::map<int64_t, Scored> held_;     // by draw
+  bool by_arrival_ = false;
+  int64_t arrivals_ = 0;
+  std::map<int64_t, Scored> held_;     // by draw, or by arrival
 };
 
 // For reinforcement learning: groups whose rewards are all equal teach nothing and leave the batch (fill=shrink).
@@ -91,24 +104,39 @@ class GroupFilterRole final : public FilterRole {
   using FilterRole::FilterRole;
 
  private:
-  void begin(RoleContext& context) override { out_ = context.outputs("groups").at(0); }
+  void begin(RoleContext& context) override {
+    out_ = context.outputs("groups").at(0);
+    staleness_ = stage_staleness(context.graph(), context.node().stage);
+  }
   bool can_take(RoleContext& context) override { return context.room(out_) > 0; }
 
   void take(RoleContext& context, std::vector<Scored> window) override {
     auto batch = std::make_shared<BatchMessage>();
-    batch->version = next_++;
+    batch->version = next_;
     for (Scored& scored : window) batch->groups.push_back({scored, reason(*scored), {}});
+    ++next_;
     context.send(out_, batch);
   }
 
-  static std::string reason(const ScoredMessage& scored) {
+  std::string reason(const ScoredMessage& scored) const {
     if (!scored.error.empty()) return "reward_error";
+    // In draw order admission rules this out; in order of arrival a draw can be overtaken.
+    if (next_ - oldest_version(*scored.group) > staleness_) return "stale";
     const double first = scored.scores.at(0).reward;
     const bool spread = std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
     return spread ? "" : "equal_rewards";
   }
 
+  static int64_t oldest_version(const TrajectoriesMessage& group) {
+    int64_t oldest = std::numeric_limits<int64_t>::max();
+    for (const Sequence& s : group.samples)
+      for (size_t i = 0; i < s.tokens.size(); ++i)
+        if (s.trainable[i]) oldest = std::min(oldest, s.version[i]);
+    return oldest;
+  }
+
   int out_ = -1;
+  int64_t staleness_ = 0;
 };
 
 // In front of a dataset: keeps completions for which `keep` is true, at most max_per_prompt distinct ones of a prompt. Each window

@@ -25,7 +25,12 @@ class PrompterRole final : public Role {
     limit_ = node.attrs.integer("count");
     const int64_t done = context.store().batch_count(context.stage_id());
     if (kind_ == RecordKind::prompt) {
-      next_ = done * node.attrs.integer("groups_per_batch");
+      // In draw order the committed draws are a prefix; in order of arrival every draw has to be looked up.
+      const NodePlan* filter = stage_node(context.graph(), node.stage, "filter");
+      if (filter != nullptr && filter->attrs.text("order") == "arrival")
+        issued_before_ = context.store().next_draw(context.stage_id());
+      else
+        next_ = done * node.attrs.integer("groups_per_batch");
     } else {
       const NodePlan& trainer = context.graph().nodes[context.graph().edges[edge_].to];
       const bool whole_set = trainer.attrs.integer("epochs") > 0;
@@ -63,12 +68,12 @@ class PrompterRole final : public Role {
     auto made = std::make_shared<std::vector<PayloadPtr>>();
     const int64_t first = next_;
     if (kind_ == RecordKind::prompt) {
-      int64_t n = std::min<int64_t>(room, 32);
-      if (limit_ > 0) n = std::min(n, limit_ - next_);
-      next_ += n;
-      context.submit(fmt::format("draw prompts {}..{}", first, first + n - 1), "",
-                     [this, made, first, n] {
-                       for (int64_t d = first; d < first + n; ++d) made->push_back(make_prompt(d));
+      std::vector<int64_t> draws;
+      for (; static_cast<int64_t>(draws.size()) < std::min<int64_t>(room, 32) && !exhausted(); ++next_)
+        if (next_ >= issued_before_ || !context.store().resolution(context.stage_id(), next_)) draws.push_back(next_);
+      context.submit(fmt::format("draw prompts from {}", first), "",
+                     [this, made, draws] {
+                       for (int64_t d : draws) made->push_back(make_prompt(d));
                      },
                      [this, &context, made] { give(context, *made); });
     } else {
@@ -126,6 +131,7 @@ class PrompterRole final : public Role {
   RecordKind kind_ = RecordKind::prompt;
   int edge_ = -1;
   int64_t limit_ = 0, next_ = 0, chunk_ = 0;  // limit 0: endless
+  int64_t issued_before_ = 0;                 // order=arrival: draws below may be resolved already
   bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
   std::unique_ptr<Source> source_;
   std::shared_ptr<const Tokenizer> tokenizer_;

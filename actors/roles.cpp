@@ -98,7 +98,7 @@ RoleSpec filter() {
   r.name = "filter";
   r.doc = "drops what teaches nothing and forms batches, or keeps the best completions as a dataset";
   r.attrs = {choice("fill", "shrink", {"shrink"}, "groups with equal rewards leave their batch smaller"),
-             choice("order", "draw", {"draw"}, "batches form in draw order"),
+             choice("order", "draw", {"draw", "arrival"}, "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
              text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),
              integer("max_per_prompt", "2", 1, "in front of a dataset: distinct completions kept of a prompt")};
   r.edge_attrs = {capacity()};

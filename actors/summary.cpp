@@ -54,7 +54,9 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   if (ledger.draws > 0) {
     s["draws"] = ledger.draws;
     s["trained"] = ledger.trained;
-    s["dropped"] = ledger.dropped;
+    auto dropped = ledger.dropped;
+    if (ledger.open > 0) dropped["stage_ended"] += ledger.open;  // that is how complete_stage resolves them
+    s["dropped"] = dropped;
   }
   if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
     s["logprob_gap_max"] = gap;

@@ -36,7 +36,7 @@ extern "C" void on_signal(int signal_number) {
 struct Arguments {
   fs::path graph, run, replay;
   std::vector<std::string> set;
-  bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false;
+  bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false, help_roles = false;
 };
 
 constexpr const char* kVersion = "0.1.0";
@@ -48,6 +48,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-run graphs/rl_only.graph --set edge.staleness=0
   r1-run graphs/r1_full.graph --check              reads everything, runs nothing
   r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
+  r1-run --help-roles                              what a graph may say
   r1-run --replay runs/r1_full                     recomputes every update from the run store
 
 Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
@@ -237,6 +238,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
+  app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
   app.add_flag("-q,--quiet", args.quiet, "no progress");
   try {
     app.parse(argc, argv);
@@ -244,6 +246,10 @@ int main_checked(int argc, char** argv) {
     if (e.get_exit_code() == 0) return app.exit(e);
     fmt::print(stderr, "r1-run: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
+  }
+  if (args.help_roles) {
+    std::cout << describe_roles(role_registry("."));
+    return 0;
   }
   if (args.replay.empty() == args.graph.empty())
     throw bad_input(args.graph.empty() ? "no graph file given" : "--replay takes a run directory and no graph", {},

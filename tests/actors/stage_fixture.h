@@ -38,11 +38,12 @@ struct LocalRun {
     return false;
   }
 
-  // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete.
-  bool run_stage(const std::string& stage, uint64_t order, int64_t max_steps = 1'000'000, const std::string& faults = "") {
+  // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete. The jobs of `slow_node` take far longer
+  // than everything else, in virtual time.
+  bool run_stage(const std::string& stage, uint64_t order, int64_t max_steps = 1'000'000, const std::string& slow_node = "") {
     LocalOptions options;
     options.seed = order;
-    options.faults = faults;
+    if (!slow_node.empty()) options.job_ns = [slow_node](const std::string& node) { return node == slow_node ? 50'000'000 : 0; };
     const int64_t stage_id = id(stage);
     LocalScheduler scheduler(graph, stage, *store, role_factory(env), options);
     const auto& result = scheduler.run(max_steps);

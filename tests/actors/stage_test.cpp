@@ -96,6 +96,39 @@ TEST_F(StageTest, no_trained_token_is_older_than_the_staleness_of_its_edge) {
   }
 }
 
+TEST_F(StageTest, order_of_arrival_drops_late_groups_as_stale_and_keeps_the_ledger_exact_when_stopped_anywhere) {
+  Rng rng(5, "arrival");
+  int64_t stale = 0;
+  for (uint64_t round = 0; round < 3; ++round) {
+    const auto dir = top / std::to_string(round);
+    const std::vector<std::string> settings = {"groups.order=arrival", "edge.staleness=1", "rl_trainer.until=batches(40)", "prompts.groups_per_batch=1", "policy.samples=2"};
+    for (int stops = 0; ;) {
+      LocalRun run(dir, settings);
+      for (const char* stage : {"base", "sft"})
+        if (!run.done(stage)) {
+          ASSERT_TRUE(run.run_stage(stage, 1));
+        }
+      if (!run.run_stage("rl", rng.bits(), stops < 8 ? 50 + static_cast<int64_t>(rng.below(400)) : 1'000'000, "policy")) {
+        ++stops;
+        continue;
+      }
+      run.expect_exact_ledgers();
+      const int64_t id = run.id("rl");
+      stale += run.store->ledger(id).dropped["stale"];
+      for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+        for (const Sequence& s : stored_batch(*run.store, id, v).sequences)
+          for (size_t i = 0; i < s.tokens.size(); ++i)
+            if (s.trainable[i]) {
+              EXPECT_LE(v - s.version[i], 1);
+            }
+      for (const ReplayedStage& r : replay_run(run.env, run.graph, *run.store, [](const ReplayedStage&) {}))
+        EXPECT_TRUE(r.equal) << r.stage << ": " << r.note;
+      break;
+    }
+  }
+  EXPECT_GT(stale, 0) << "the test is vacuous: nothing was late";
+}
+
 TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) {
   const std::vector<std::string> settings = {"edge.staleness=2"};
   {
