@@ -25,7 +25,8 @@ class EvaluatorRole final : public Role {
                      const NodePlan& node = context.node();
                      auto weights = trainer != nullptr ? trainer_start_weights(env_, context.graph(), *trainer)
                                                        : load_start_weights(env_, context.graph(), node, DType::f32);
-                     measure(context, convert_weights(weights, env_.precision), trainer != nullptr ? "before" : "after");
+                     measure(context, std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), env_.precision)),
+                             trainer != nullptr ? "before" : "after");
                    },
                    [this, &context, trainer] {
                      first_done_ = true;

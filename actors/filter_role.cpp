@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "actors/codec.h"
 #include "actors/dataset.h"
@@ -41,7 +42,7 @@ class FilterRole : public Role {
     auto scored = std::dynamic_pointer_cast<const ScoredMessage>(payload);
     const int64_t draw = scored->group->prompt->draw;
     // Admission bounds how many draws can be here, so the channel is freed at once.
-    R1_CHECK(by_arrival_ || draw >= next_ * window_, fmt::format("draw {} came after its window", draw));
+    R1_CHECK(by_arrival_ || draw >= first_draw(), fmt::format("draw {} came after its window", draw));
     const int64_t place = by_arrival_ ? arrivals_++ : draw;
     R1_CHECK(held_.emplace(place, std::move(scored)).second, fmt::format("draw {} came twice", draw));
     context.release(edge);
@@ -60,8 +61,11 @@ class FilterRole : public Role {
   virtual void take(RoleContext&, std::vector<Scored> window) = 0;
   virtual int64_t window_end() const { return (next_ + 1) * window_; }
 
+  // The first draw that is not in a window yet (order=draw).
+  virtual int64_t first_draw() const { return next_ * window_; }
+
   // The draws of the next window, taken out of held_; empty while some are still on their way.
-  std::vector<Scored> next_window() {
+  virtual std::vector<Scored> next_window(RoleContext&) {
     std::vector<Scored> window;
     const int64_t size = window_end() - next_ * window_;
     const auto end = by_arrival_ ? held_.end() : held_.lower_bound(window_end());
@@ -75,7 +79,7 @@ class FilterRole : public Role {
 
   void pump(RoleContext& context) {
     while (!busy_ && !ended_ && !complete_ && can_take(context)) {
-      std::vector<Scored> window = next_window();
+      std::vector<Scored> window = next_window(context);
       if (window.empty()) break;
       take(context, std::move(window));
     }
@@ -98,7 +102,8 @@ class FilterRole : public Role {
   std::map<int64_t, Scored> held_;     // by draw, or by arrival
 };
 
-// For reinforcement learning: groups whose rewards are all equal teach nothing and leave the batch (fill=shrink).
+// For reinforcement learning: groups whose rewards are all equal teach nothing. They leave their batch smaller (fill=shrink), or draws go on
+// until N groups are kept, at most max_draws (fill=resample; DAPO, Yu et al. 2025, section 3.2).
 class GroupFilterRole final : public FilterRole {
  public:
   using FilterRole::FilterRole;
@@ -107,8 +112,54 @@ class GroupFilterRole final : public FilterRole {
   void begin(RoleContext& context) override {
     out_ = context.outputs("groups").at(0);
     staleness_ = stage_staleness(context.graph(), context.node().stage);
+    resamples_ = context.node().attrs.text("fill") == "resample";
+    if (!resamples_) return;
+    max_draws_ = max_draws_of(context.node(), window_);
+    credits_edge_ = context.outputs("credits").at(0);
+    // Batches are committed in draw order, so what is resolved is a prefix of the draws.
+    const LedgerCounts ledger = context.store().ledger(context.stage_id());
+    int64_t dropped = 0;
+    for (const auto& [why, n] : ledger.dropped) dropped += n;
+    cursor_ = batch_begin_ = ledger.trained + dropped;
+    spare_ = dropped - (next_ * window_ - ledger.trained);
+    give_credits(context);
   }
-  bool can_take(RoleContext& context) override { return context.room(out_) > 0; }
+  bool can_take(RoleContext& context) override {
+    if (credits_due_) give_credits(context);
+    return context.room(out_) > 0;
+  }
+  int64_t first_draw() const override { return resamples_ ? cursor_ : FilterRole::first_draw(); }
+
+  std::vector<Scored> next_window(RoleContext& context) override {
+    if (!resamples_) return FilterRole::next_window(context);
+    while (!held_.empty() && held_.begin()->first == cursor_) {
+      Scored scored = held_.begin()->second;
+      held_.erase(held_.begin());
+      ++cursor_;
+      const bool keep = reason(*scored).empty();
+      collected_.push_back(std::move(scored));
+      kept_ += keep;
+      if (!keep) {
+        ++spare_;
+        give_credits(context);
+      }
+      if (kept_ < window_ && static_cast<int64_t>(collected_.size()) < max_draws_) continue;
+      spare_ -= window_ - kept_;
+      return std::exchange(collected_, {});
+    }
+    return {};
+  }
+
+  void give_credits(RoleContext& context) {
+    credits_due_ = context.room(credits_edge_) <= 0;
+    if (credits_due_) return;  // the next room brings it: what is sent then is newer
+    auto m = std::make_shared<CreditsMessage>();
+    m->spare = spare_;
+    m->batch = next_;
+    m->first_draw = batch_begin_;
+    m->max_draws = max_draws_;
+    context.send(credits_edge_, m);
+  }
 
   void take(RoleContext& context, std::vector<Scored> window) override {
     auto batch = std::make_shared<BatchMessage>();
@@ -116,6 +167,10 @@ class GroupFilterRole final : public FilterRole {
     for (Scored& scored : window) batch->groups.push_back({scored, reason(*scored), {}});
     ++next_;
     context.send(out_, batch);
+    if (!resamples_) return;
+    kept_ = 0;
+    batch_begin_ = cursor_;
+    give_credits(context);
   }
 
   std::string reason(const ScoredMessage& scored) const {
@@ -137,6 +192,11 @@ class GroupFilterRole final : public FilterRole {
 
   int out_ = -1;
   int64_t staleness_ = 0;
+  // fill=resample
+  bool resamples_ = false, credits_due_ = false;
+  int credits_edge_ = -1;
+  int64_t max_draws_ = 0, cursor_ = 0, batch_begin_ = 0, kept_ = 0, spare_ = 0;
+  std::vector<Scored> collected_;      // of the batch being filled, dropped ones included
 };
 
 // In front of a dataset: keeps completions for which `keep` is true, at most max_per_prompt distinct ones of a prompt. Each window

@@ -35,6 +35,7 @@ class GeneratorRole final : public Role {
     const NodePlan& node = context.node();
     out_ = context.outputs("trajectories").at(0);
     has_trainer_ = !context.inputs("weights").empty();
+    resamples_ = !context.inputs("credits").empty();
     staleness_ = stage_staleness(context.graph(), node.stage);
     window_ = stage_window(context.graph(), node.stage);
     samples_ = node.attrs.integer("samples");
@@ -66,6 +67,9 @@ class GeneratorRole final : public Role {
       context.release(edge);
       new_weights_.push_back(std::move(weights));
       weights_arrived_ = true;
+    } else if (auto credits = std::dynamic_pointer_cast<const CreditsMessage>(payload)) {
+      context.release(edge);
+      credits_ = std::move(credits);
     }
     pump(context);
   }
@@ -99,7 +103,7 @@ class GeneratorRole final : public Role {
     auto flips = std::make_shared<std::deque<std::shared_ptr<const WeightsMessage>>>(std::exchange(new_weights_, {}));
     const int64_t version = flips->empty() ? version_ : flips->back()->version;
     auto admitted = std::make_shared<std::vector<std::shared_ptr<const PromptMessage>>>();
-    while (!waiting_.empty() && (!has_trainer_ || waiting_.front()->draw < (staleness_ + version + 1) * window_) &&
+    while (!waiting_.empty() && admits(version, waiting_.front()->draw) &&
            static_cast<int64_t>(running_.size()) * samples_ < 2 * context.node().attrs.integer("max_running")) {
       running_[waiting_.front()->draw] = waiting_.front();
       admitted->push_back(waiting_.front());
@@ -108,7 +112,8 @@ class GeneratorRole final : public Role {
     }
     if (running_.empty() && flips->empty()) {
       if (!waiting_.empty())
-        context.wait_for("weights", fmt::format("for weights of version {} (staleness {})", waiting_.front()->draw / window_ - staleness_, staleness_),
+        context.wait_for("weights", fmt::format("for newer weights than version {} to start draw {} (staleness {})", version,
+                                                waiting_.front()->draw, staleness_),
                          stage_trainer(context.graph(), context.node().stage)->id);
       return;
     }
@@ -119,6 +124,14 @@ class GeneratorRole final : public Role {
     context.submit(fmt::format("sample under version {}", version), "generator",
                    [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
                    [this, &context, results] { collect(context, *results); });
+  }
+
+  bool admits(int64_t version, int64_t draw) const {
+    if (!has_trainer_) return true;
+    const int64_t batches = staleness_ + version + 1;  // that may be started
+    if (!resamples_) return draw < batches * window_;
+    return credits_ && draw < batches * window_ + credits_->spare &&
+           draw < credits_->first_draw + (batches - credits_->batch) * credits_->max_draws;
   }
 
   void collect(RoleContext& context, std::vector<GenResult>& results) {
@@ -241,7 +254,7 @@ class GeneratorRole final : public Role {
 
   RunEnv env_;
   int out_ = -1, prompt_edge_ = -1;
-  bool has_trainer_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
+  bool has_trainer_ = false, resamples_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
   int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
   double temperature_ = 1;
   std::string stage_name_;
@@ -249,6 +262,7 @@ class GeneratorRole final : public Role {
   std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;       // in the engine
   std::deque<PayloadPtr> outbox_;
   std::deque<std::shared_ptr<const WeightsMessage>> new_weights_;
+  std::shared_ptr<const CreditsMessage> credits_;                         // fill=resample: the newest
   std::atomic<bool> weights_arrived_{false};
 
   // Touched by jobs only while one is running, by the role only in between.

@@ -135,6 +135,20 @@ void check_filter(const GraphView& graph, const NodePlan& node) {
   if (dataset == groups)
     throw bad_input(fmt::format("filter '{}' {}", node.id, dataset ? "gives both groups and a dataset" : "leads nowhere"), node.where,
                     "one filter forms batches or writes a dataset");
+  const NodePlan* generator = stage_node(graph, node.stage, "generator");
+  bool credits = false;
+  for (int e : node.out_edges) credits = credits || graph.edges[e].carries == "credits";
+  const bool resample = node.attrs.text("fill") == "resample";
+  if (resample != credits && generator != nullptr)
+    throw bad_input(resample ? "fill=resample has to tell the generator how many more draws it needs"
+                             : fmt::format("'{}' has nothing to tell '{}'", node.id, generator->id),
+                    resample ? attr_place(node, "fill") : node.where,
+                    resample ? fmt::format("add: {} -> {};", node.id, generator->id) : "fill=resample, or remove the edge");
+  if (resample && node.attrs.text("order") != "draw")
+    throw bad_input("fill=resample fills batches in draw order", attr_place(node, "order"), "order=draw");
+  if (resample && (dataset || max_draws_of(node, stage_window(graph, node.stage)) < stage_window(graph, node.stage)))
+    throw bad_input(dataset ? "fill=resample is for batches, not for datasets" : "max_draws is below groups_per_batch",
+                    attr_place(node, dataset ? "fill" : "max_draws"));
   if (!dataset) return;
   const NodePlan* judge = stage_node(graph, node.stage, "judge");
   std::vector<std::string> known = {"reward"};

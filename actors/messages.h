@@ -62,6 +62,17 @@ struct BatchMessage final : Payload {
   std::string describe() const override { return "batch " + std::to_string(version); }
 };
 
+// From a filter with fill=resample to the generator: how far draws may go. With the trainer at version v, staleness k and N kept groups a
+// batch, draw d may start when d < (k + v + 1) N + spare and d < first_draw + (k + v + 1 - batch) max_draws.
+struct CreditsMessage final : Payload {
+  int64_t spare = 0;                        // draws dropped so far, less what batches that ran out of draws were short of N
+  int64_t batch = 0;                        // being filled
+  int64_t first_draw = 0;                   // of that batch
+  int64_t max_draws = 0;                    // a batch
+  const char* kind() const override { return "credits"; }
+  std::string describe() const override { return "credits for batch " + std::to_string(batch); }
+};
+
 // Examples for supervised learning or pairs for reward models (chosen and rejected alternating), tokenised.
 struct ExamplesMessage final : Payload {
   int64_t first = 0;                        // number of the first example in its source

@@ -25,12 +25,10 @@ class PrompterRole final : public Role {
     limit_ = node.attrs.integer("count");
     const int64_t done = context.store().batch_count(context.stage_id());
     if (kind_ == RecordKind::prompt) {
-      // In draw order the committed draws are a prefix; in order of arrival every draw has to be looked up.
-      const NodePlan* filter = stage_node(context.graph(), node.stage, "filter");
-      if (filter != nullptr && filter->attrs.text("order") == "arrival")
-        issued_before_ = context.store().next_draw(context.stage_id());
-      else
+      if (draws_in_windows(context.graph(), node.stage))
         next_ = done * node.attrs.integer("groups_per_batch");
+      else
+        issued_before_ = context.store().next_draw(context.stage_id());  // which of them are resolved has to be looked up
     } else {
       const NodePlan& trainer = context.graph().nodes[context.graph().edges[edge_].to];
       const bool whole_set = trainer.attrs.integer("epochs") > 0;
@@ -131,7 +129,7 @@ class PrompterRole final : public Role {
   RecordKind kind_ = RecordKind::prompt;
   int edge_ = -1;
   int64_t limit_ = 0, next_ = 0, chunk_ = 0;  // limit 0: endless
-  int64_t issued_before_ = 0;                 // order=arrival: draws below may be resolved already
+  int64_t issued_before_ = 0;                 // draws below may be resolved already
   bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
   std::unique_ptr<Source> source_;
   std::shared_ptr<const Tokenizer> tokenizer_;

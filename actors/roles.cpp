@@ -77,7 +77,7 @@ RoleSpec generator() {
              choice("on_flip", "recompute", {"recompute", "keep", "finish"}, "what happens to running samples when new weights arrive"),
              integer("max_running", "256", 1, "sequences decoded at once")};
   r.edge_attrs = {capacity(), staleness()};
-  r.ports = {takes("prompts", true), takes("weights"), takes_finished("model"), gives("trajectories")};
+  r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
   r.check = check_generator;
   return r;
 }
@@ -97,12 +97,14 @@ RoleSpec filter() {
   RoleSpec r;
   r.name = "filter";
   r.doc = "drops what teaches nothing and forms batches, or keeps the best completions as a dataset";
-  r.attrs = {choice("fill", "shrink", {"shrink"}, "groups with equal rewards leave their batch smaller"),
+  r.attrs = {choice("fill", "shrink", {"shrink", "resample"},
+                    "groups with equal rewards leave their batch smaller, or are drawn again (then add: filter -> generator)"),
+             integer("max_draws", "0", 0, "fill=resample: draws that one batch may take; 0: 4 x groups_per_batch"),
              choice("order", "draw", {"draw", "arrival"}, "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
              text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),
              integer("max_per_prompt", "2", 1, "in front of a dataset: distinct completions kept of a prompt")};
   r.edge_attrs = {capacity()};
-  r.ports = {takes("scored", true), gives("groups"), gives_finished("dataset")};
+  r.ports = {takes("scored", true), gives("groups"), gives("credits"), gives_finished("dataset")};
   r.check = check_filter;
   return r;
 }

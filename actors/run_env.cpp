@@ -5,7 +5,6 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
-#include "kernels/ops.h"
 #include "tasks/tiny/tokenizer_json.h"
 
 namespace r1 {
@@ -86,6 +85,16 @@ int64_t stage_window(const GraphView& graph, int stage) {
   return 0;
 }
 
+int64_t max_draws_of(const NodePlan& filter, int64_t window) {
+  const int64_t given = filter.attrs.integer("max_draws");
+  return given > 0 ? given : 4 * window;
+}
+
+bool draws_in_windows(const GraphView& graph, int stage) {
+  const NodePlan* filter = stage_node(graph, stage, "filter");
+  return filter == nullptr || (filter->attrs.text("order") == "draw" && filter->attrs.text("fill") == "shrink");
+}
+
 fs::path resolve_path(const RunEnv& env, const std::string& path) {
   const fs::path p(path);
   return p.is_absolute() ? p : env.graph_dir / p;
@@ -108,40 +117,16 @@ ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {
   return parse_model_config(read_file(file), file.string());
 }
 
-std::shared_ptr<WeightSet> convert_weights(const std::shared_ptr<WeightSet>& from, DType dtype) {
-  if (from->dtype() == dtype) return from;
-  auto to = std::make_shared<WeightSet>(from->device(), from->config(), dtype);
-  Context context(from->device());
-  run(context, Fill{.x = to->flat(), .value = 0});
-  for (size_t i = 0; i < to->specs().size(); ++i) run(context, Copy{.src = from->param(i), .dst = to->param(i)});
-  return to;
-}
-
 std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan& origin, const GraphView& graph, DType dtype) {
   if (!origin.artifact) return load_weights(*env.device, checkpoint_dir(env, graph.stages[origin.stage].name), dtype);
   if (origin.attrs.has("path")) return load_weights(*env.device, resolve_path(env, origin.attrs.text("path")), dtype);
   auto weights = std::make_shared<WeightSet>(*env.device, origin_config(env, origin), DType::f32);
   initialize(*weights, rng_key(env.seed, "init", hash_string(origin.id).lo));
-  return convert_weights(weights, dtype);
+  return dtype == DType::f32 ? weights : std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), dtype));
 }
 
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& node, DType dtype) {
   return load_origin_weights(env, model_origin(graph, node), graph, dtype);
-}
-
-std::shared_ptr<WeightSet> with_scalar_head(const WeightSet& from, const std::string& sees) {
-  ModelConfig config = from.config();
-  config.scalar_head = true;
-  config.sees = sees;
-  config.tied_head = false;
-  auto to = std::make_shared<WeightSet>(from.device(), config, from.dtype());
-  Context context(from.device());
-  run(context, Fill{.x = to->flat(), .value = 0});
-  for (size_t i = 0; i < to->specs().size(); ++i)
-    for (size_t j = 0; j < from.specs().size(); ++j)
-      if (to->specs()[i].name == from.specs()[j].name && to->specs()[i].shape == from.specs()[j].shape)
-        run(context, Copy{.src = from.param(j), .dst = to->param(i)});
-  return to;
 }
 
 }  // namespace r1

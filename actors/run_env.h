@@ -37,7 +37,10 @@ const NodePlan& model_origin(const GraphView&, const NodePlan&);
 const NodePlan& model_root(const GraphView&, const NodePlan&);
 Where attr_place(const NodePlan&, const std::string& attr);           // of its value; of the node when it was not given
 int64_t stage_staleness(const GraphView&, int stage);              // of the trainer -> generator edge; 0 without one
-int64_t stage_window(const GraphView&, int stage);                 // draws a batch: the prompter's groups_per_batch
+int64_t stage_window(const GraphView&, int stage);                 // groups a batch: the prompter's groups_per_batch
+int64_t max_draws_of(const NodePlan& filter, int64_t window);      // fill=resample: draws that one batch may take
+// Whether batches are windows of consecutive draws, so that committed draws are the first batches x window ones.
+bool draws_in_windows(const GraphView&, int stage);
 
 // ---- files ----------------------------------------------------------------------------------------------------------------
 std::filesystem::path resolve_path(const RunEnv&, const std::string& path);
@@ -51,8 +54,4 @@ ModelConfig origin_config(const RunEnv&, const NodePlan& origin);  // reads conf
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv&, const GraphView&, const NodePlan& node, DType dtype);
 // The weights of an earlier stage's trainer or of an artifact.
 std::shared_ptr<WeightSet> load_origin_weights(const RunEnv&, const NodePlan& origin, const GraphView&, DType dtype);
-std::shared_ptr<WeightSet> convert_weights(const std::shared_ptr<WeightSet>&, DType dtype);
-// The same body under a new scalar head that starts at zero (reward models); `sees`: "answer" or "response".
-std::shared_ptr<WeightSet> with_scalar_head(const WeightSet&, const std::string& sees);
-
 }  // namespace r1

@@ -63,9 +63,12 @@ TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const No
 
 std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& trainer) {
   auto weights = load_start_weights(env, graph, trainer, DType::f32);
-  if (trainer.attrs.text("objective") == "reward_model" && !weights->config().scalar_head)
-    weights = with_scalar_head(*weights, trainer.attrs.text("sees"));
-  return weights;
+  if (trainer.attrs.text("objective") != "reward_model" || weights->config().scalar_head) return weights;
+  ModelConfig config = weights->config();
+  config.scalar_head = true;
+  config.tied_head = false;
+  config.sees = trainer.attrs.text("sees");
+  return std::make_shared<WeightSet>(convert_weights(*weights, config, DType::f32));
 }
 
 TrainBatch assemble_batch(const BatchContent& content, const std::function<Sequence(int64_t, int32_t)>& trajectories) {

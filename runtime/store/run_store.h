@@ -126,7 +126,8 @@ class RunStore {
   void set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash);  // durable
   std::optional<std::pair<std::string, std::string>> artifact(int64_t stage, const std::string& name) const;
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);
-  std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;         // by step; buffered ones included
+  // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.
+  std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;
   std::vector<MetricRow> latest_metrics(int64_t stage) const;       // the newest value of every name, by name
   void add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json);
   // Events in order, newest last, at most `limit`: (actor, kind, json). With `kind`: only those.

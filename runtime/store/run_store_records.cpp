@@ -69,9 +69,14 @@ void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, 
   });
 }
 
+// What was recorded by add_metric, and the numbers in the statistics of batches under their version.
+#define R1_ALL_METRICS                                                                                                  \
+  "(SELECT stage, name, step, value FROM metrics UNION ALL "                                                            \
+  "SELECT stage, key, version, value FROM batch_stats, json_each(stats) WHERE type IN ('integer', 'real'))"
+
 std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name) const {
   StoreReadLock lock(*impl_);
-  Statement s = impl_->db.prepare("SELECT step, value FROM metrics WHERE stage = ? AND name = ? ORDER BY step");
+  Statement s = impl_->db.prepare("SELECT step, value FROM " R1_ALL_METRICS " WHERE stage = ? AND name = ? ORDER BY step");
   s.bind(stage).bind_text(name);
   std::vector<MetricRow> rows;
   while (s.step()) rows.push_back({stage, s.integer(0), name, s.real(1)});
@@ -81,7 +86,7 @@ std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name)
 std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
   StoreReadLock lock(*impl_);
   // SQLite gives the bare columns of the row that holds the maximum.
-  Statement s = impl_->db.prepare("SELECT name, max(step), value FROM metrics WHERE stage = ? GROUP BY name ORDER BY name");
+  Statement s = impl_->db.prepare("SELECT name, max(step), value FROM " R1_ALL_METRICS " WHERE stage = ? GROUP BY name ORDER BY name");
   s.bind(stage);
   std::vector<MetricRow> rows;
   while (s.step()) rows.push_back({stage, s.integer(1), s.text(0), s.real(2)});

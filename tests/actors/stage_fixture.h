@@ -21,11 +21,12 @@ namespace r1 {
 inline std::filesystem::path nano_graph() { return std::filesystem::path(R1_SOURCE_DIR) / "tests/e2e/graphs/nano.graph"; }
 
 struct LocalRun {
-  LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings) : dir(run_dir) {
+  LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings, const std::string& file = "nano.graph")
+      : dir(run_dir) {
     const auto graph_dir = nano_graph().parent_path();
     std::vector<Override> overrides;
     for (const auto& s : settings) overrides.push_back(parse_override(s));
-    graph = load_graph(nano_graph(), role_registry(graph_dir), overrides);
+    graph = load_graph(graph_dir / file, role_registry(graph_dir), overrides);
     std::filesystem::create_directories(dir);
     store = RunStore::open(dir);
     env = make_run_env(graph, dir, graph_dir);

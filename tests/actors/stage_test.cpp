@@ -3,6 +3,8 @@
 
 #include <sqlite3.h>
 
+#include <set>
+
 #include "actors/codec.h"
 #include "actors/training_plan.h"
 #include "base/rng.h"
@@ -127,6 +129,66 @@ TEST_F(StageTest, order_of_arrival_drops_late_groups_as_stale_and_keeps_the_ledg
     }
   }
   EXPECT_GT(stale, 0) << "the test is vacuous: nothing was late";
+}
+
+// Each batch: N kept groups, or all its draws; in draw order, without a gap.
+void expect_full_batches(LocalRun& run, int64_t wanted, int64_t max_draws) {
+  const int64_t id = run.id("rl");
+  int64_t draw = 0, resampled = 0;
+  for (int64_t v = 0; v < run.store->batch_count(id); ++v) {
+    std::set<int64_t> kept;
+    for (const auto& item : decode_batch(run.store->batch(id, v).payload).items) kept.insert(item.draw);
+    int64_t draws = 0;
+    for (std::set<int64_t> left = kept; !left.empty() || (static_cast<int64_t>(kept.size()) < wanted && draws < max_draws); ++draw, ++draws) {
+      const auto resolution = run.store->resolution(id, draw);
+      ASSERT_TRUE(resolution.has_value()) << draw;
+      EXPECT_EQ(resolution->batch, left.erase(draw) == 1 ? v : -1) << draw;
+      resampled += resolution->batch < 0;
+    }
+    EXPECT_LE(draws, max_draws);
+    EXPECT_TRUE(static_cast<int64_t>(kept.size()) == wanted || draws == max_draws) << kept.size() << " kept of " << draws;
+  }
+  EXPECT_GT(resampled, 0) << "the test is vacuous: nothing was drawn again";
+}
+
+TEST_F(StageTest, dynamic_sampling_fills_batches_in_draw_order_and_a_stop_anywhere_changes_nothing) {
+  LocalRun whole(top / "whole", {}, "resample.graph");
+  whole.run_all(1);
+  expect_full_batches(whole, 4, 14);
+  whole.expect_exact_ledgers();
+  LocalRun other_order(top / "other", {}, "resample.graph");
+  other_order.run_all(2);
+  EXPECT_EQ(other_order.hashes(), whole.hashes());
+  Rng rng(13, "resample");
+  for (int stops = 0;;) {
+    LocalRun run(top / "stopped", {}, "resample.graph");
+    if (!run.done("base")) {
+      ASSERT_TRUE(run.run_stage("base", 1));
+    }
+    if (run.run_stage("rl", rng.bits(), stops < 12 ? 30 + static_cast<int64_t>(rng.below(300)) : 1'000'000)) {
+      EXPECT_EQ(run.hashes(), whole.hashes());
+      run.expect_exact_ledgers();
+      break;
+    }
+    ++stops;
+  }
+}
+
+TEST_F(StageTest, dynamic_sampling_keeps_the_staleness_bound) {
+  for (uint64_t order : {1, 2, 3}) {
+    LocalRun run(top / std::to_string(order), {"edge.staleness=2", "rl_trainer.until=batches(20)"}, "resample.graph");
+    run.run_all(order);
+    expect_full_batches(run, 4, 14);
+    run.expect_exact_ledgers();
+    const int64_t id = run.id("rl");
+    int64_t oldest = 0;
+    for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+      for (const Sequence& s : stored_batch(*run.store, id, v).sequences)
+        for (size_t i = 0; i < s.tokens.size(); ++i)
+          if (s.trainable[i]) oldest = std::max(oldest, v - s.version[i]);
+    EXPECT_LE(oldest, 2);
+    EXPECT_GT(oldest, 0);
+  }
 }
 
 TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) {
