@@ -122,6 +122,8 @@ class TrainerRole final : public Role {
     context.submit("restore the trainer", "", [this, &context] { restore_work(context); },
                    [this, &context] {
                      restored_ = true;
+                     first_version_ = version_;
+                     begin_s_ = clock_.now_s();
                      for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) note_stats(stats);
                      publish(context, /*final=*/false);
                      if (done_before_ || reached()) return end(context);
@@ -345,6 +347,10 @@ class TrainerRole final : public Role {
       line += fmt::format("  loss {:.4f}", plan.result.loss);
     if (stride_ == 2) line += fmt::format("  pairs right {:.3f}", plan.result.pair_accuracy);
     if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
+    if (limit > version_ && version_ > first_version_) {
+      const double left_s = (clock_.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
+      line += fmt::format("  {}:{:02} left", static_cast<int64_t>(left_s) / 60, static_cast<int64_t>(left_s) % 60);
+    }
     return line;
   }
 
@@ -447,12 +453,13 @@ class TrainerRole final : public Role {
   SystemClock clock_;
   std::string stage_, hash_;
   std::optional<Until> until_;
-  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0, sent_version_ = -1;
+  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0, sent_version_ = -1,
+          first_version_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
        done_before_ = false;
   std::atomic<bool> publishes_{false};
-  double last_snapshot_s_ = 0;
+  double last_snapshot_s_ = 0, begin_s_ = 0;
   std::map<int, int> open_inputs_;                       // example edges that have not said `last`
   std::map<int, std::vector<Sequence>> live_;
   std::vector<Sequence> set_;                            // epochs: everything
