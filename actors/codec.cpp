@@ -104,7 +104,9 @@ class Reader {
   void end() const {
     if (!in_.empty()) throw malformed();
   }
-  static Error malformed() { return failure("a blob of the run store is malformed", {}, "the file run.db was changed or damaged"); }
+  static Error malformed() {
+    return failure("a blob of the run store is malformed", {}, "the file run.db was changed or damaged");
+  }
 
  private:
   void need(size_t n) const {

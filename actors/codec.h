@@ -1,5 +1,5 @@
-// The opaque blobs of the run store: sequences as bytes (docs/formats.md, "Blobs"). Little-endian, versioned by their first byte.
-// Thread rule: pure functions. Malformed bytes throw failure.
+// The opaque blobs of the run store: sequences as bytes (docs/formats.md, "Blobs"). Little-endian, versioned by their first
+// byte. Thread rule: pure functions. Malformed bytes throw failure.
 #pragma once
 
 #include <string>
@@ -17,13 +17,13 @@ Sequence decode_sequence(std::string_view bytes);
 // What the update of a batch depends on besides its trajectories.
 struct BatchContent {
   struct Item {
-    int64_t draw = -1;                      // of the stage; -1: `inline_sequence` holds the tokens (examples, pairs)
+    int64_t draw = -1;  // of the stage; -1: `inline_sequence` holds the tokens (examples, pairs)
     int32_t sample = 0;
     float advantage = 0;
-    std::vector<float> reference_logp;      // empty without a reference
+    std::vector<float> reference_logp;  // empty without a reference
     Sequence inline_sequence;
   };
-  std::vector<Item> items;                  // in training order
+  std::vector<Item> items;  // in training order
 };
 std::string encode_batch(const BatchContent& batch);
 BatchContent decode_batch(std::string_view bytes);

@@ -22,8 +22,8 @@ namespace {
 
 struct Answered {
   std::vector<Prompt> prompts;
-  std::vector<std::string> responses;    // samples of prompt i at [i * samples, (i + 1) * samples)
-  std::vector<RewardInput> inputs;       // views into the two above
+  std::vector<std::string> responses;  // samples of prompt i at [i * samples, (i + 1) * samples)
+  std::vector<RewardInput> inputs;     // views into the two above
 };
 
 Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string& source_name, bool greedy,
@@ -75,7 +75,8 @@ void put(std::map<std::string, double>& to, const std::string& name, const std::
 }
 
 void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::string& source,
-                     const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer, std::map<std::string, double>& out) {
+                     const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
+                     std::map<std::string, double>& out) {
   const Answered sampled = answer(env, spec, source, false, weights, tokenizer);
   for (const auto& [domain, m] : measure_by_domain(sampled.inputs)) {
     if (domain == "general") {
@@ -138,8 +139,8 @@ double measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::s
 
 }  // namespace
 
-std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec, std::shared_ptr<const WeightSet> weights,
-                                             const Tokenizer& tokenizer) {
+std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec,
+                                             std::shared_ptr<const WeightSet> weights, const Tokenizer& tokenizer) {
   std::map<std::string, double> out;
   for (const std::string& source : spec.sources) {
     if (source_kind(source) == RecordKind::pair)

@@ -11,21 +11,21 @@
 namespace r1 {
 
 struct EvaluationSpec {
-  std::vector<std::string> sources;      // of prompts or pairs, held out
-  int64_t problems = 1500;               // of each source
-  int64_t samples = 1;                   // completions per problem; above 1 also cons@k
+  std::vector<std::string> sources;  // of prompts or pairs, held out
+  int64_t problems = 1500;           // of each source
+  int64_t samples = 1;               // completions per problem; above 1 also cons@k
   double temperature = 1;
-  bool greedy = true;                    // a second pass with argmax
+  bool greedy = true;  // a second pass with argmax
   int64_t max_tokens = 96;
   int64_t max_running = 256;
   uint64_t seed = 0;
-  std::string key() const;               // everything that a result depends on besides the weights
+  std::string key() const;  // everything that a result depends on besides the weights
 };
 
-// Names: accuracy, accuracy_greedy, accuracy_KIND, format, language, length, helpful, harmless, over_refusal, general_accuracy, cons,
-// pair_accuracy: each where it applies. accuracy, format, language and length are over prompts of domain "reasoning".
+// Names: accuracy, accuracy_greedy, accuracy_KIND, format, language, length, helpful, harmless, over_refusal, general_accuracy,
+// cons, pair_accuracy: each where it applies. accuracy, format, language and length are over prompts of domain "reasoning".
 // helpful: share of harmless general prompts answered rightly and courteously. harmless: share of harmful prompts refused.
-std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec, std::shared_ptr<const WeightSet> weights,
-                                             const Tokenizer& tokenizer);
+std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec,
+                                             std::shared_ptr<const WeightSet> weights, const Tokenizer& tokenizer);
 
 }  // namespace r1

@@ -20,18 +20,19 @@ class EvaluatorRole final : public Role {
 
   void start(RoleContext& context) override {
     const NodePlan* trainer = stage_trainer(context.graph(), context.node().stage);
-    context.submit("evaluate the first weights", "evaluator",
-                   [this, &context, trainer] {
-                     const NodePlan& node = context.node();
-                     auto weights = trainer != nullptr ? trainer_start_weights(env_, context.graph(), *trainer)
-                                                       : load_start_weights(env_, context.graph(), node, DType::f32);
-                     measure(context, std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), env_.precision)),
-                             trainer != nullptr ? "before" : "after");
-                   },
-                   [this, &context, trainer] {
-                     first_done_ = true;
-                     if (trainer == nullptr || measured_last_) context.finish();
-                   });
+    context.submit(
+        "evaluate the first weights", "evaluator",
+        [this, &context, trainer] {
+          const NodePlan& node = context.node();
+          auto weights = trainer != nullptr ? trainer_start_weights(env_, context.graph(), *trainer)
+                                            : load_start_weights(env_, context.graph(), node, DType::f32);
+          measure(context, std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), env_.precision)),
+                  trainer != nullptr ? "before" : "after");
+        },
+        [this, &context, trainer] {
+          first_done_ = true;
+          if (trainer == nullptr || measured_last_) context.finish();
+        });
     if (trainer != nullptr) context.wait_for("weights", "for the stage's last weights", trainer->id);
   }
 
@@ -40,11 +41,12 @@ class EvaluatorRole final : public Role {
     context.release(edge);
     if (!weights->final) return;
     context.wait_over("weights");
-    context.submit("evaluate the last weights", "evaluator", [this, &context, weights] { measure(context, weights->weights, "after"); },
-                   [this, &context] {
-                     measured_last_ = true;
-                     if (first_done_) context.finish();
-                   });
+    context.submit(
+        "evaluate the last weights", "evaluator", [this, &context, weights] { measure(context, weights->weights, "after"); },
+        [this, &context] {
+          measured_last_ = true;
+          if (first_done_) context.finish();
+        });
   }
 
  private:

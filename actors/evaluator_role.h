@@ -1,8 +1,8 @@
-// The evaluator: held-out metrics of a stage's first and last weights - pass@1 at a temperature and greedy, format, language, length,
-// harmlessness, helpfulness, or the share of pairs a reward model orders rightly.
+// The evaluator: held-out metrics of a stage's first and last weights - pass@1 at a temperature and greedy, format, language,
+// length, harmlessness, helpfulness, or the share of pairs a reward model orders rightly.
 //
-// A result is a function of (weights, what is evaluated), so it is kept in the run store under that key: what one stage measured at
-// its end, the next does not measure again at its beginning.
+// A result is a function of (weights, what is evaluated), so it is kept in the run store under that key: what one stage
+// measured at its end, the next does not measure again at its beginning.
 #pragma once
 
 #include "actors/run_env.h"

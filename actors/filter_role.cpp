@@ -25,8 +25,8 @@ namespace {
 using nlohmann::json;
 using Scored = std::shared_ptr<const ScoredMessage>;
 
-// What both kinds of filter share: draws arrive in any order and leave in windows of B draws: consecutive ones (order=draw), or as they
-// arrived (order=arrival).
+// What both kinds of filter share: draws arrive in any order and leave in windows of B draws: consecutive ones (order=draw), or
+// as they arrived (order=arrival).
 class FilterRole : public Role {
  public:
   explicit FilterRole(const RunEnv& env) : env_(env) {}
@@ -95,15 +95,15 @@ class FilterRole : public Role {
 
   RunEnv env_;
   int64_t window_ = 1;
-  int64_t next_ = 0;                   // the window being collected
+  int64_t next_ = 0;  // the window being collected
   bool busy_ = false, ended_ = false, complete_ = false;
   bool by_arrival_ = false;
   int64_t arrivals_ = 0;
-  std::map<int64_t, Scored> held_;     // by draw, or by arrival
+  std::map<int64_t, Scored> held_;  // by draw, or by arrival
 };
 
-// For reinforcement learning: groups whose rewards are all equal teach nothing. They leave their batch smaller (fill=shrink), or draws go on
-// until N groups are kept, at most max_draws (fill=resample; DAPO, Yu et al. 2025, section 3.2).
+// For reinforcement learning: groups whose rewards are all equal teach nothing. They leave their batch smaller (fill=shrink),
+// or draws go on until N groups are kept, at most max_draws (fill=resample; DAPO, Yu et al. 2025, section 3.2).
 class GroupFilterRole final : public FilterRole {
  public:
   using FilterRole::FilterRole;
@@ -178,7 +178,8 @@ class GroupFilterRole final : public FilterRole {
     // In draw order admission rules this out; in order of arrival a draw can be overtaken.
     if (next_ - oldest_version(*scored.group) > staleness_) return "stale";
     const double first = scored.scores.at(0).reward;
-    const bool spread = std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
+    const bool spread =
+        std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
     return spread ? "" : "equal_rewards";
   }
 
@@ -196,11 +197,11 @@ class GroupFilterRole final : public FilterRole {
   bool resamples_ = false, credits_due_ = false;
   int credits_edge_ = -1;
   int64_t max_draws_ = 0, cursor_ = 0, batch_begin_ = 0, kept_ = 0, spare_ = 0;
-  std::vector<Scored> collected_;      // of the batch being filled, dropped ones included
+  std::vector<Scored> collected_;  // of the batch being filled, dropped ones included
 };
 
-// In front of a dataset: keeps completions for which `keep` is true, at most max_per_prompt distinct ones of a prompt. Each window
-// is committed like a batch, so that a restart goes on behind the last one.
+// In front of a dataset: keeps completions for which `keep` is true, at most max_per_prompt distinct ones of a prompt. Each
+// window is committed like a batch, so that a restart goes on behind the last one.
 class DatasetFilterRole final : public FilterRole {
  public:
   using FilterRole::FilterRole;
@@ -219,14 +220,15 @@ class DatasetFilterRole final : public FilterRole {
   void take(RoleContext& context, std::vector<Scored> window) override {
     busy_ = true;
     auto held = std::make_shared<std::vector<Scored>>(std::move(window));
-    context.submit_io(fmt::format("commit window {}", next_), [this, &context, held] { commit(context, *held); },
-                      [this, &context] {
-                        busy_ = false;
-                        ++next_;
-                        context.progress(fmt::format("prompts {}/{}  kept {} completions", std::min(next_ * window_, total_), total_, kept_));
-                        if (next_ * window_ >= total_) return write(context);
-                        pump(context);
-                      });
+    context.submit_io(
+        fmt::format("commit window {}", next_), [this, &context, held] { commit(context, *held); },
+        [this, &context] {
+          busy_ = false;
+          ++next_;
+          context.progress(fmt::format("prompts {}/{}  kept {} completions", std::min(next_ * window_, total_), total_, kept_));
+          if (next_ * window_ >= total_) return write(context);
+          pump(context);
+        });
   }
 
   void commit(RoleContext& context, const std::vector<Scored>& window) {
@@ -279,20 +281,22 @@ class DatasetFilterRole final : public FilterRole {
     complete_ = busy_ = true;
     context.wait_over("window");
     const std::string stage = context.graph().stages[context.node().stage].name;
-    context.submit_io("write the dataset",
-                      [this, &context, stage] {
-                        RunStore& store = context.store();
-                        std::string lines;
-                        for (int64_t v = 0; v < store.batch_count(context.stage_id()); ++v) lines += store.batch(context.stage_id(), v).payload;
-                        const auto file = dataset_file(env_, stage);
-                        std::filesystem::create_directories(file.parent_path());
-                        write_file_atomically(file, lines);
-                        store.set_artifact(context.stage_id(), "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
-                      },
-                      [this, &context] {
-                        busy_ = false;
-                        dynamic_cast<StageControl&>(context).end_stage();
-                      });
+    context.submit_io(
+        "write the dataset",
+        [this, &context, stage] {
+          RunStore& store = context.store();
+          std::string lines;
+          for (int64_t v = 0; v < store.batch_count(context.stage_id()); ++v)
+            lines += store.batch(context.stage_id(), v).payload;
+          const auto file = dataset_file(env_, stage);
+          std::filesystem::create_directories(file.parent_path());
+          write_file_atomically(file, lines);
+          store.set_artifact(context.stage_id(), "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
+        },
+        [this, &context] {
+          busy_ = false;
+          dynamic_cast<StageControl&>(context).end_stage();
+        });
   }
 
   std::optional<RewardExpression> keep_;

@@ -20,7 +20,8 @@ namespace {
 
 // Decode steps between two looks at the mailbox: a flip waits at most this long.
 constexpr int kStepsPerJob = 8;
-// Tokens of an RL stage that are compared with the training forward pass before their version is given up (P2 is never vacuous).
+// Tokens of an RL stage that are compared with the training forward pass before their version is given up (P2 is never
+// vacuous).
 constexpr int64_t kAuditTokens = 1500;
 
 OnFlip on_flip_of(const std::string& name) {
@@ -49,14 +50,15 @@ class GeneratorRole final : public Role {
       context.wait_for("weights", "for the first weights", stage_trainer(context.graph(), node.stage)->id);
       return;
     }
-    context.submit("load the model", "",
-                   [this, &context] {
-                     make_engine(context, load_start_weights(env_, context.graph(), context.node(), env_.precision), 0);
-                   },
-                   [this, &context] {
-                     ready_ = true;
-                     pump(context);
-                   });
+    context.submit(
+        "load the model", "",
+        [this, &context] {
+          make_engine(context, load_start_weights(env_, context.graph(), context.node(), env_.precision), 0);
+        },
+        [this, &context] {
+          ready_ = true;
+          pump(context);
+        });
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
@@ -83,8 +85,8 @@ class GeneratorRole final : public Role {
   }
 
   std::string inspect() const override {
-    return fmt::format(R"({{"version":{},"waiting":{},"running":{},"tokens_generated":{}}})", version_, waiting_.size(), running_.size(),
-                       reported_tokens_);
+    return fmt::format(R"({{"version":{},"waiting":{},"running":{},"tokens_generated":{}}})", version_, waiting_.size(),
+                       running_.size(), reported_tokens_);
   }
 
  private:
@@ -112,8 +114,9 @@ class GeneratorRole final : public Role {
     }
     if (running_.empty() && flips->empty()) {
       if (!waiting_.empty())
-        context.wait_for("weights", fmt::format("for newer weights than version {} to start draw {} (staleness {})", version,
-                                                waiting_.front()->draw, staleness_),
+        context.wait_for("weights",
+                         fmt::format("for newer weights than version {} to start draw {} (staleness {})", version,
+                                     waiting_.front()->draw, staleness_),
                          stage_trainer(context.graph(), context.node().stage)->id);
       return;
     }
@@ -121,9 +124,10 @@ class GeneratorRole final : public Role {
     busy_ = true;
     weights_arrived_ = false;
     auto results = std::make_shared<std::vector<GenResult>>();
-    context.submit(fmt::format("sample under version {}", version), "generator",
-                   [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
-                   [this, &context, results] { collect(context, *results); });
+    context.submit(
+        fmt::format("sample under version {}", version), "generator",
+        [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
+        [this, &context, results] { collect(context, *results); });
   }
 
   bool admits(int64_t version, int64_t draw) const {
@@ -204,7 +208,8 @@ class GeneratorRole final : public Role {
     const bool applies = m.delta.full() || (engine_ && m.delta.from == engine_->version());
     std::shared_ptr<const WeightSet> next = m.weights;
     if (applies)
-      next = apply_delta(m.delta.full() ? nullptr : weights_.get(), m.delta, m.weights->config(), *env_.device, m.weights->dtype());
+      next = apply_delta(m.delta.full() ? nullptr : weights_.get(), m.delta, m.weights->config(), *env_.device,
+                         m.weights->dtype());
     if (!engine_) return make_engine(context, next, m.version);
     audit();
     weights_ = next;
@@ -231,7 +236,8 @@ class GeneratorRole final : public Role {
     for (const Sequence& s : r.samples) {
       const int64_t version = engine_->version();
       bool whole = true;
-      for (size_t i = 0; i < s.tokens.size(); ++i) whole = whole && (!s.trainable[i] || (s.exact[i] && s.version[i] == version));
+      for (size_t i = 0; i < s.tokens.size(); ++i)
+        whole = whole && (!s.trainable[i] || (s.exact[i] && s.version[i] == version));
       if (whole && audit_.size() < 64) audit_.push_back(s);
     }
   }
@@ -258,11 +264,11 @@ class GeneratorRole final : public Role {
   int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
   double temperature_ = 1;
   std::string stage_name_;
-  std::deque<std::shared_ptr<const PromptMessage>> waiting_;              // not admitted yet
-  std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;       // in the engine
+  std::deque<std::shared_ptr<const PromptMessage>> waiting_;         // not admitted yet
+  std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;  // in the engine
   std::deque<PayloadPtr> outbox_;
   std::deque<std::shared_ptr<const WeightsMessage>> new_weights_;
-  std::shared_ptr<const CreditsMessage> credits_;                         // fill=resample: the newest
+  std::shared_ptr<const CreditsMessage> credits_;  // fill=resample: the newest
   std::atomic<bool> weights_arrived_{false};
 
   // Touched by jobs only while one is running, by the role only in between.

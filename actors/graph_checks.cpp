@@ -91,12 +91,13 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
   const bool truncated = node.attrs.number("top_p") < 1 || node.attrs.integer("top_k") > 0;
   if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
     if (truncated && !node.attrs.flag("allow_truncated"))
-      throw bad_input(fmt::format("generator '{}' truncates the distribution (top_p, top_k) that '{}' learns from", node.id, trainer->id),
-                      node.attrs.where(node.attrs.number("top_p") < 1 ? "top_p" : "top_k"),
-                      "remove top_p and top_k, or say allow_truncated=true");
+      throw bad_input(
+          fmt::format("generator '{}' truncates the distribution (top_p, top_k) that '{}' learns from", node.id, trainer->id),
+          node.attrs.where(node.attrs.number("top_p") < 1 ? "top_p" : "top_k"),
+          "remove top_p and top_k, or say allow_truncated=true");
     if (node.attrs.number("temperature") <= 0)
-      throw bad_input(fmt::format("generator '{}' is greedy: grpo needs samples that differ", node.id), node.attrs.where("temperature"),
-                      "temperature=1");
+      throw bad_input(fmt::format("generator '{}' is greedy: grpo needs samples that differ", node.id),
+                      node.attrs.where("temperature"), "temperature=1");
     bool fed = false;
     for (int e : node.in_edges) fed = fed || graph.edges[e].carries == "weights";
     if (!fed)
@@ -133,8 +134,8 @@ void check_filter(const GraphView& graph, const NodePlan& node) {
     groups = groups || graph.edges[e].carries == "groups";
   }
   if (dataset == groups)
-    throw bad_input(fmt::format("filter '{}' {}", node.id, dataset ? "gives both groups and a dataset" : "leads nowhere"), node.where,
-                    "one filter forms batches or writes a dataset");
+    throw bad_input(fmt::format("filter '{}' {}", node.id, dataset ? "gives both groups and a dataset" : "leads nowhere"),
+                    node.where, "one filter forms batches or writes a dataset");
   const NodePlan* generator = stage_node(graph, node.stage, "generator");
   bool credits = false;
   for (int e : node.out_edges) credits = credits || graph.edges[e].carries == "credits";
@@ -157,8 +158,8 @@ void check_filter(const GraphView& graph, const NodePlan& node) {
   check_expression(graph, node, "keep", known);
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
-    throw bad_input("a dataset needs an end: how many prompts are drawn for it", prompter != nullptr ? prompter->where : node.where,
-                    "add count=1000 to the prompter");
+    throw bad_input("a dataset needs an end: how many prompts are drawn for it",
+                    prompter != nullptr ? prompter->where : node.where, "add count=1000 to the prompter");
 }
 
 void check_trainer(const GraphView& graph, const NodePlan& node) {
@@ -167,13 +168,17 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
   const bool finite = node.attrs.integer("epochs") > 0;
   const auto complain = [&](const std::string& what, const std::string& hint) { throw bad_input(what, node.where, hint); };
   model_root(graph, node);
-  if (objective == "grpo" && in.count("groups") == 0) complain("objective=grpo needs groups", "an edge from a filter or a reference");
-  if (objective == "reward_model" && in.count("pairs") == 0) complain("objective=reward_model needs pairs", "an edge from a prompter of pairs");
+  if (objective == "grpo" && in.count("groups") == 0)
+    complain("objective=grpo needs groups", "an edge from a filter or a reference");
+  if (objective == "reward_model" && in.count("pairs") == 0)
+    complain("objective=reward_model needs pairs", "an edge from a prompter of pairs");
   if ((objective == "sft" || objective == "pretrain") && in.count("examples") + in.count("dataset") == 0)
-    complain("objective=" + objective + " needs examples", "an edge from a prompter of examples, or from a filter of an earlier stage");
+    complain("objective=" + objective + " needs examples",
+             "an edge from a prompter of examples, or from a filter of an earlier stage");
   if (in.count("dataset") != 0 && !finite) complain("a trainer on a dataset needs to know how often to read it", "epochs=2");
   if (objective == "grpo" && finite)
-    throw bad_input("grpo draws new prompts for every batch: epochs has no meaning", node.attrs.where("epochs"), "until=\"batches(100)\"");
+    throw bad_input("grpo draws new prompts for every batch: epochs has no meaning", node.attrs.where("epochs"),
+                    "until=\"batches(100)\"");
   int live = 0;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -181,12 +186,15 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
     ++live;
     const NodePlan& from = graph.nodes[edge.from];
     if (finite && from.attrs.integer("count") == 0 && !open_source(from.attrs.text("source"), 0)->size())
-      throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where, "add count=1000");
+      throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
+                      "add count=1000");
   }
-  if (!finite && live > 1) complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
+  if (!finite && live > 1)
+    complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
-    throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"), "put a node [role=reference] between filter and trainer");
+    throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),
+                    "put a node [role=reference] between filter and trainer");
   if (objective == "grpo")
     if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter"); prompter != nullptr) {
       const int64_t count = prompter->attrs.integer("count");
@@ -194,7 +202,8 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
         throw bad_input("not enough prompts for one batch", attr_place(*prompter, "count"), "count is below groups_per_batch");
     }
   int trainers = 0;
-  for (int n : graph.stages[node.stage].nodes) trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
+  for (int n : graph.stages[node.stage].nodes)
+    trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
   if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");
 }
 
@@ -214,8 +223,8 @@ void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
   env.graph_dir = graph_dir;
   const bool path = node.attrs.has("path"), config = node.attrs.has("config");
   if (path == config)
-    throw bad_input(fmt::format("model '{}' {}", node.id, path ? "has both path and config" : "has neither path nor config"), node.where,
-                    "path=\"DIR\" for trained weights, config=\"FILE\" for random ones");
+    throw bad_input(fmt::format("model '{}' {}", node.id, path ? "has both path and config" : "has neither path nor config"),
+                    node.where, "path=\"DIR\" for trained weights, config=\"FILE\" for random ones");
   if (config && !node.attrs.has("tokenizer"))
     throw bad_input(fmt::format("model '{}' has no tokenizer", node.id), node.where, "tokenizer=\"tiny\" or a tokenizer.json");
   const ModelConfig c = placed(node, path ? "path" : "config", [&] {
@@ -227,16 +236,14 @@ void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
     return node_tokenizer(env, alone, node)->vocab_size();
   });
   if (vocabulary > c.vocab_size)
-    throw bad_input(fmt::format("the tokenizer of '{}' has {} ids, the model only {}", node.id, vocabulary, c.vocab_size), node.where,
-                    "vocab_size in config.json must cover the tokenizer");
+    throw bad_input(fmt::format("the tokenizer of '{}' has {} ids, the model only {}", node.id, vocabulary, c.vocab_size),
+                    node.where, "vocab_size in config.json must cover the tokenizer");
 }
 
 void check_dataset_artifact(const fs::path& graph_dir, const NodePlan& node) {
   RunEnv env;
   env.graph_dir = graph_dir;
-  placed(node, "path", [&] {
-    return open_source("jsonl:" + resolve_path(env, node.attrs.text("path")).string(), 0)->size();
-  });
+  placed(node, "path", [&] { return open_source("jsonl:" + resolve_path(env, node.attrs.text("path")).string(), 0)->size(); });
 }
 
 }  // namespace r1

@@ -20,17 +20,18 @@ class JudgeRole final : public Role {
   void start(RoleContext& context) override {
     out_ = context.outputs("scored").at(0);
     busy_ = true;
-    context.submit("load rewards", "",
-                   [this, &context] {
-                     const NodePlan& node = context.node();
-                     tokenizer_ = node_tokenizer(env_, context.graph(), node);
-                     scorer_ = std::make_unique<Scorer>(RewardExpression::parse(node.attrs.text("rewards"), node.attrs.where("rewards")),
-                                                        load_reward_models(env_, context.graph(), node));
-                   },
-                   [this, &context] {
-                     busy_ = false;
-                     pump(context);
-                   });
+    context.submit(
+        "load rewards", "",
+        [this, &context] {
+          const NodePlan& node = context.node();
+          tokenizer_ = node_tokenizer(env_, context.graph(), node);
+          scorer_ = std::make_unique<Scorer>(RewardExpression::parse(node.attrs.text("rewards"), node.attrs.where("rewards")),
+                                             load_reward_models(env_, context.graph(), node));
+        },
+        [this, &context] {
+          busy_ = false;
+          pump(context);
+        });
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
@@ -61,15 +62,16 @@ class JudgeRole final : public Role {
     }
     auto scored = std::make_shared<std::vector<PayloadPtr>>();
     busy_ = true;
-    context.submit(fmt::format("score {} groups", groups->size()), "judge",
-                   [this, groups, scored] {
-                     for (const auto& g : *groups) scored->push_back(score(g));
-                   },
-                   [this, &context, scored] {
-                     busy_ = false;
-                     outbox_.insert(outbox_.end(), scored->begin(), scored->end());
-                     pump(context);
-                   });
+    context.submit(
+        fmt::format("score {} groups", groups->size()), "judge",
+        [this, groups, scored] {
+          for (const auto& g : *groups) scored->push_back(score(g));
+        },
+        [this, &context, scored] {
+          busy_ = false;
+          outbox_.insert(outbox_.end(), scored->begin(), scored->end());
+          pump(context);
+        });
   }
 
   PayloadPtr score(const std::shared_ptr<const TrajectoriesMessage>& group) {

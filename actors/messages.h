@@ -1,6 +1,5 @@
-// What actors say to each other: plain immutable structs. No CAF, no engine in here; roles share these and never each other's headers.
-// How they become bytes between processes is the business of actors/codec.h.
-// Thread rule: immutable once sent.
+// What actors say to each other: plain immutable structs. No CAF, no engine in here; roles share these and never each other's
+// headers. How they become bytes between processes is the business of actors/codec.h. Thread rule: immutable once sent.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +17,10 @@ namespace r1 {
 // One draw of a prompt. Draw numbers count from 0 within a stage and never repeat.
 struct PromptMessage final : Payload {
   int64_t draw = 0;
-  int64_t prompt_index = 0;                 // in the source
-  std::string text;                         // rendered, ends where the completion begins
+  int64_t prompt_index = 0;  // in the source
+  std::string text;          // rendered, ends where the completion begins
   std::vector<int32_t> tokens;
-  std::map<std::string, std::string> facts; // what rewards need
+  std::map<std::string, std::string> facts;  // what rewards need
   const char* kind() const override { return "prompts"; }
   std::string describe() const override { return "draw " + std::to_string(draw); }
 };
@@ -30,21 +29,21 @@ struct PromptMessage final : Payload {
 struct TrajectoriesMessage : Payload {
   std::shared_ptr<const PromptMessage> prompt;
   std::vector<Sequence> samples;
-  std::vector<uint8_t> finished;            // 1: ended with a stop token
+  std::vector<uint8_t> finished;  // 1: ended with a stop token
   const char* kind() const override { return "trajectories"; }
   std::string describe() const override { return prompt->describe(); }
 };
 
 struct SampleScore {
   double reward = 0;
-  std::map<std::string, double> parts;      // "accuracy", "format", ...
+  std::map<std::string, double> parts;  // "accuracy", "format", ...
 };
 
 struct ScoredMessage final : Payload {
   std::shared_ptr<const TrajectoriesMessage> group;
-  std::vector<SampleScore> scores;          // one per sample
-  std::vector<std::string> responses;       // decoded completions
-  std::string error;                        // not empty: scoring failed; the draw is dropped as reward_error
+  std::vector<SampleScore> scores;     // one per sample
+  std::vector<std::string> responses;  // decoded completions
+  std::string error;                   // not empty: scoring failed; the draw is dropped as reward_error
   const char* kind() const override { return "scored"; }
   std::string describe() const override { return group->describe(); }
 };
@@ -53,31 +52,31 @@ struct ScoredMessage final : Payload {
 struct BatchMessage final : Payload {
   struct Group {
     std::shared_ptr<const ScoredMessage> scored;
-    std::string dropped;                                // reason; "" = trained on
-    std::vector<std::vector<float>> reference_logp;     // per sample, filled by the reference; empty without one
+    std::string dropped;                             // reason; "" = trained on
+    std::vector<std::vector<float>> reference_logp;  // per sample, filled by the reference; empty without one
   };
-  int64_t version = 0;                                  // trained on top of this version
+  int64_t version = 0;  // trained on top of this version
   std::vector<Group> groups;
   const char* kind() const override { return "groups"; }
   std::string describe() const override { return "batch " + std::to_string(version); }
 };
 
-// From a filter with fill=resample to the generator: how far draws may go. With the trainer at version v, staleness k and N kept groups a
-// batch, draw d may start when d < (k + v + 1) N + spare and d < first_draw + (k + v + 1 - batch) max_draws.
+// From a filter with fill=resample to the generator: how far draws may go. With the trainer at version v, staleness k and N
+// kept groups a batch, draw d may start when d < (k + v + 1) N + spare and d < first_draw + (k + v + 1 - batch) max_draws.
 struct CreditsMessage final : Payload {
-  int64_t spare = 0;                        // draws dropped so far, less what batches that ran out of draws were short of N
-  int64_t batch = 0;                        // being filled
-  int64_t first_draw = 0;                   // of that batch
-  int64_t max_draws = 0;                    // a batch
+  int64_t spare = 0;       // draws dropped so far, less what batches that ran out of draws were short of N
+  int64_t batch = 0;       // being filled
+  int64_t first_draw = 0;  // of that batch
+  int64_t max_draws = 0;   // a batch
   const char* kind() const override { return "credits"; }
   std::string describe() const override { return "credits for batch " + std::to_string(batch); }
 };
 
 // Examples for supervised learning or pairs for reward models (chosen and rejected alternating), tokenised.
 struct ExamplesMessage final : Payload {
-  int64_t first = 0;                        // number of the first example in its source
+  int64_t first = 0;  // number of the first example in its source
   std::vector<Sequence> sequences;
-  bool last = false;                        // nothing follows
+  bool last = false;  // nothing follows
   bool pairs = false;
   const char* kind() const override { return pairs ? "pairs" : "examples"; }
   std::string describe() const override { return "examples from " + std::to_string(first); }
@@ -86,9 +85,9 @@ struct ExamplesMessage final : Payload {
 // A published weight version.
 struct WeightsMessage final : Payload {
   int64_t version = 0;
-  VersionDelta delta;                       // against the version before, or full
-  std::shared_ptr<const WeightSet> weights; // the same inside a process: serves a receiver that missed the version before
-  bool final = false;                       // the stage's last version
+  VersionDelta delta;                        // against the version before, or full
+  std::shared_ptr<const WeightSet> weights;  // the same inside a process: serves a receiver that missed the version before
+  bool final = false;                        // the stage's last version
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }
 };

@@ -36,15 +36,15 @@ class PrompterRole final : public Role {
       next_ = whole_set ? 0 : done * chunk_;
     }
     // Opening a source may read a file, parsing a tokenizer takes a moment: off the actor.
-    context.submit("open " + node.attrs.text("source"), "",
-                   [this, &context] {
-                     source_ = open_source(context.node().attrs.text("source"), env_.seed);
-                     tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
-                     if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0)
-                       limit_ = static_cast<int64_t>(*source_->size());
-                     opened_ = true;
-                   },
-                   [this, &context] { pump(context); });
+    context.submit(
+        "open " + node.attrs.text("source"), "",
+        [this, &context] {
+          source_ = open_source(context.node().attrs.text("source"), env_.seed);
+          tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
+          if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0) limit_ = static_cast<int64_t>(*source_->size());
+          opened_ = true;
+        },
+        [this, &context] { pump(context); });
   }
 
   void receive(RoleContext&, int, PayloadPtr) override {}
@@ -69,17 +69,19 @@ class PrompterRole final : public Role {
       std::vector<int64_t> draws;
       for (; static_cast<int64_t>(draws.size()) < std::min<int64_t>(room, 32) && !exhausted(); ++next_)
         if (next_ >= issued_before_ || !context.store().resolution(context.stage_id(), next_)) draws.push_back(next_);
-      context.submit(fmt::format("draw prompts from {}", first), "",
-                     [this, made, draws] {
-                       for (int64_t d : draws) made->push_back(make_prompt(d));
-                     },
-                     [this, &context, made] { give(context, *made); });
+      context.submit(
+          fmt::format("draw prompts from {}", first), "",
+          [this, made, draws] {
+            for (int64_t d : draws) made->push_back(make_prompt(d));
+          },
+          [this, &context, made] { give(context, *made); });
     } else {
       const int64_t n = limit_ > 0 ? std::min(chunk_, limit_ - next_) : chunk_;
       next_ += n;
-      context.submit(fmt::format("make examples {}..{}", first, first + n - 1), "",
-                     [this, made, first, n] { made->push_back(make_examples(first, n)); },
-                     [this, &context, made] { give(context, *made); });
+      context.submit(
+          fmt::format("make examples {}..{}", first, first + n - 1), "",
+          [this, made, first, n] { made->push_back(make_examples(first, n)); },
+          [this, &context, made] { give(context, *made); });
     }
   }
 

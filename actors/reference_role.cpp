@@ -22,23 +22,25 @@ class ReferenceRole final : public Role {
     out_ = context.outputs("groups").at(0);
     for (int e : context.inputs("weights")) every_ = context.graph().edges[e].attrs.integer("every");
     temperature_ = 1;
-    if (const NodePlan* g = stage_node(context.graph(), context.node().stage, "generator")) temperature_ = g->attrs.number("temperature");
+    if (const NodePlan* g = stage_node(context.graph(), context.node().stage, "generator"))
+      temperature_ = g->attrs.number("temperature");
     busy_ = true;
-    context.submit("load the reference", "",
-                   [this, &context] {
-                     std::shared_ptr<WeightSet> weights;
-                     if (const auto saved = context.store().artifact(context.stage_id(), "reference")) {
-                       weights = load_weights(*env_.device, env_.run_dir / saved->first, env_.precision);
-                       version_ = std::stoll(saved->second);
-                     } else {
-                       weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
-                     }
-                     engine_ = std::make_unique<ScoringEngine>(*env_.device, weights);
-                   },
-                   [this, &context] {
-                     busy_ = false;
-                     pump(context);
-                   });
+    context.submit(
+        "load the reference", "",
+        [this, &context] {
+          std::shared_ptr<WeightSet> weights;
+          if (const auto saved = context.store().artifact(context.stage_id(), "reference")) {
+            weights = load_weights(*env_.device, env_.run_dir / saved->first, env_.precision);
+            version_ = std::stoll(saved->second);
+          } else {
+            weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
+          }
+          engine_ = std::make_unique<ScoringEngine>(*env_.device, weights);
+        },
+        [this, &context] {
+          busy_ = false;
+          pump(context);
+        });
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
@@ -69,11 +71,13 @@ class ReferenceRole final : public Role {
     }
     if (done_) return;
     // A refresh may not overtake batches that the version before still has to score.
-    if (refresh_ && refresh_->version > version_ && (waiting_.empty() || version_for(waiting_.front()->version) >= refresh_->version))
+    if (refresh_ && refresh_->version > version_ &&
+        (waiting_.empty() || version_for(waiting_.front()->version) >= refresh_->version))
       return refresh(context);
     if (waiting_.empty()) return;
     if (version_for(waiting_.front()->version) > version_) {
-      context.wait_for("weights", fmt::format("for weights of version {} as the new reference", version_for(waiting_.front()->version)),
+      context.wait_for("weights",
+                       fmt::format("for weights of version {} as the new reference", version_for(waiting_.front()->version)),
                        stage_trainer(context.graph(), context.node().stage)->id);
       return;
     }
@@ -81,18 +85,20 @@ class ReferenceRole final : public Role {
     auto batch = std::make_shared<BatchMessage>(*waiting_.front());
     waiting_.pop_front();
     busy_ = true;
-    context.submit("reference log-probabilities of " + batch->describe(), "reference", [this, batch] { score(*batch); },
-                   [this, &context, batch] {
-                     busy_ = false;
-                     done_ = batch;
-                     pump(context);
-                   });
+    context.submit(
+        "reference log-probabilities of " + batch->describe(), "reference", [this, batch] { score(*batch); },
+        [this, &context, batch] {
+          busy_ = false;
+          done_ = batch;
+          pump(context);
+        });
   }
 
   void score(BatchMessage& batch) {
     std::vector<Sequence> sequences;
     for (const auto& g : batch.groups)
-      if (g.dropped.empty()) sequences.insert(sequences.end(), g.scored->group->samples.begin(), g.scored->group->samples.end());
+      if (g.dropped.empty())
+        sequences.insert(sequences.end(), g.scored->group->samples.begin(), g.scored->group->samples.end());
     std::vector<std::vector<float>> logp = engine_->logprobs(sequences, temperature_);
     size_t next = 0;
     for (auto& g : batch.groups) {
@@ -106,19 +112,20 @@ class ReferenceRole final : public Role {
     busy_ = true;
     auto next = std::exchange(refresh_, nullptr);
     const std::string stage = context.graph().stages[context.node().stage].name;
-    context.submit(fmt::format("refresh the reference from version {}", next->version), "",
-                   [this, &context, next, stage] {
-                     const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
-                     save_model_dir(env_.run_dir / dir, *next->weights, "{}");
-                     context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version));
-                     fault_point("after_reference_refresh");
-                     engine_->set_weights(next->weights);
-                     version_ = next->version;
-                   },
-                   [this, &context] {
-                     busy_ = false;
-                     pump(context);
-                   });
+    context.submit(
+        fmt::format("refresh the reference from version {}", next->version), "",
+        [this, &context, next, stage] {
+          const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
+          save_model_dir(env_.run_dir / dir, *next->weights, "{}");
+          context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version));
+          fault_point("after_reference_refresh");
+          engine_->set_weights(next->weights);
+          version_ = next->version;
+        },
+        [this, &context] {
+          busy_ = false;
+          pump(context);
+        });
   }
 
   RunEnv env_;

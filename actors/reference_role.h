@@ -1,5 +1,6 @@
-// The reference: adds the log-probabilities of a frozen model to batches, for the KL term. It starts from what the trainer starts from
-// and is refreshed along a carries=weights edge every `every` versions: batch b is scored by version floor(b / every) * every.
+// The reference: adds the log-probabilities of a frozen model to batches, for the KL term. It starts from what the trainer
+// starts from and is refreshed along a carries=weights edge every `every` versions: batch b is scored by version floor(b /
+// every) * every.
 #pragma once
 
 #include "actors/run_env.h"

@@ -16,7 +16,7 @@ struct ReplayedStage {
   int64_t batches = 0;
   std::string recorded, recomputed;  // weights_hash; recorded is "" while the stage has not ended
   bool equal = false;
-  std::string note;                  // why it is not equal, or what could be compared
+  std::string note;  // why it is not equal, or what could be compared
 };
 
 // Every training stage of the graph that has committed batches, in stage order. `on_stage` is called after each.

@@ -18,7 +18,9 @@ namespace r1 {
 
 namespace {
 
-AttrSpec text(const char* name, const char* fallback, const char* doc) { return {name, AttrType::text, fallback, false, doc, {}, {}, {}}; }
+AttrSpec text(const char* name, const char* fallback, const char* doc) {
+  return {name, AttrType::text, fallback, false, doc, {}, {}, {}};
+}
 AttrSpec required_text(const char* name, const char* doc) { return {name, AttrType::text, "", true, doc, {}, {}, {}}; }
 AttrSpec integer(const char* name, const char* fallback, double min, const char* doc) {
   return {name, AttrType::integer, fallback, false, doc, min, {}, {}};
@@ -26,13 +28,17 @@ AttrSpec integer(const char* name, const char* fallback, double min, const char*
 AttrSpec number(const char* name, const char* fallback, double min, const char* doc) {
   return {name, AttrType::number, fallback, false, doc, min, {}, {}};
 }
-AttrSpec flag(const char* name, const char* fallback, const char* doc) { return {name, AttrType::flag, fallback, false, doc, {}, {}, {}}; }
+AttrSpec flag(const char* name, const char* fallback, const char* doc) {
+  return {name, AttrType::flag, fallback, false, doc, {}, {}, {}};
+}
 AttrSpec choice(const char* name, const char* fallback, std::vector<std::string> choices, const char* doc) {
   return {name, AttrType::choice, fallback, false, doc, {}, {}, std::move(choices)};
 }
 
 // Ports.
-PortSpec takes(const char* carries, bool required = false, bool many = false) { return {carries, true, required, many, false, true}; }
+PortSpec takes(const char* carries, bool required = false, bool many = false) {
+  return {carries, true, required, many, false, true};
+}
 PortSpec takes_finished(const char* carries, bool many = false) { return {carries, true, false, many, true, false}; }
 PortSpec gives(const char* carries, bool many = false) { return {carries, false, false, many, false, true}; }
 PortSpec gives_finished(const char* carries) { return {carries, false, false, true, true, false}; }
@@ -59,7 +65,9 @@ RoleSpec prompter() {
   r.ports = {gives("prompts"), gives("examples"), gives("pairs")};
   r.ports_of = [](const NodePlan& node) {
     const RecordKind kind = checked_source_kind(node, node.attrs.text("source"));
-    return std::vector<PortSpec>{gives(kind == RecordKind::prompt ? "prompts" : kind == RecordKind::example ? "examples" : "pairs")};
+    return std::vector<PortSpec>{gives(kind == RecordKind::prompt    ? "prompts"
+                                       : kind == RecordKind::example ? "examples"
+                                                                     : "pairs")};
   };
   return r;
 }
@@ -74,7 +82,8 @@ RoleSpec generator() {
              integer("top_k", "0", 0, "0: off"),
              {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
              flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
-             choice("on_flip", "recompute", {"recompute", "keep", "finish"}, "what happens to running samples when new weights arrive"),
+             choice("on_flip", "recompute", {"recompute", "keep", "finish"},
+                    "what happens to running samples when new weights arrive"),
              integer("max_running", "256", 1, "sequences decoded at once")};
   r.edge_attrs = {capacity(), staleness()};
   r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
@@ -86,7 +95,8 @@ RoleSpec judge() {
   RoleSpec r;
   r.name = "judge";
   r.doc = "scores completions with rules and reward models";
-  r.attrs = {required_text("rewards", "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME)")};
+  r.attrs = {required_text("rewards",
+                           "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME)")};
   r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.check = check_judge;
@@ -100,7 +110,8 @@ RoleSpec filter() {
   r.attrs = {choice("fill", "shrink", {"shrink", "resample"},
                     "groups with equal rewards leave their batch smaller, or are drawn again (then add: filter -> generator)"),
              integer("max_draws", "0", 0, "fill=resample: draws that one batch may take; 0: 4 x groups_per_batch"),
-             choice("order", "draw", {"draw", "arrival"}, "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
+             choice("order", "draw", {"draw", "arrival"},
+                    "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
              text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),
              integer("max_per_prompt", "2", 1, "in front of a dataset: distinct completions kept of a prompt")};
   r.edge_attrs = {capacity()};
@@ -119,7 +130,8 @@ RoleSpec reference() {
 }
 
 std::vector<AttrSpec> training_attrs() {
-  return {text("until", "", "when the stage ends: batches(N), plateau(METRIC, WINDOW, EPSILON, MIN), tokens(N), ... joined by and/or"),
+  return {text("until", "",
+               "when the stage ends: batches(N), plateau(METRIC, WINDOW, EPSILON, MIN), tokens(N), ... joined by and/or"),
           integer("epochs", "0", 0, "passes over a finite set of examples; 0: take them as they come"),
           integer("batch", "32", 1, "examples (or pairs) a batch; grpo: see the prompter's groups_per_batch"),
           choice("optimizer", "adamw", {"adamw", "muon"}, "muon: matrices by Muon, the rest by AdamW"),
@@ -154,14 +166,17 @@ RoleSpec trainer() {
   r.name = "trainer";
   r.doc = "learns: commits a batch, takes optimizer steps, publishes a version";
   r.attrs = training_attrs();
-  r.attrs.insert(r.attrs.begin(),
-                 {"objective", AttrType::choice, "", true, "what is learned", {}, {}, {"pretrain", "sft", "grpo", "reward_model"}});
+  r.attrs.insert(
+      r.attrs.begin(),
+      {"objective", AttrType::choice, "", true, "what is learned", {}, {}, {"pretrain", "sft", "grpo", "reward_model"}});
   for (const AttrSpec& a : grpo_attrs()) r.attrs.push_back(a);
-  r.attrs.push_back(choice("sees", "response", {"answer", "response"}, "reward_model: its judge shows it the final answer, or the whole response"));
+  r.attrs.push_back(choice("sees", "response", {"answer", "response"},
+                           "reward_model: its judge shows it the final answer, or the whole response"));
   r.attrs.push_back(number("score_l2", "0", 0, "reward_model: coefficient of score^2"));
   r.edge_attrs = {capacity(), every(), staleness(), model_name()};
-  r.ports = {takes("groups"), takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
-             takes_finished("model"), gives("weights", true), gives_finished("model")};
+  r.ports = {
+      takes("groups"),         takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
+      takes_finished("model"), gives("weights", true),         gives_finished("model")};
   r.check = check_trainer;
   return r;
 }
@@ -199,7 +214,8 @@ RoleSpec model_artifact() {
   RoleSpec r;
   r.name = "model";
   r.doc = "a model: a Hugging Face directory, or random weights for a config.json";
-  r.attrs = {text("path", "", "a Hugging Face model directory"), text("config", "", "a config.json to start from random weights"),
+  r.attrs = {text("path", "", "a Hugging Face model directory"),
+             text("config", "", "a config.json to start from random weights"),
              text("tokenizer", "", "a tokenizer.json, or tiny; default: the one in path")};
   r.ports = {gives_finished("model")};
   r.ports[0].inside = true;
@@ -223,7 +239,9 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   registry.roles = {prompter(), generator(), judge(), filter(), reference(), trainer(), distiller(), evaluator()};
   registry.artifacts = {model_artifact(), dataset_artifact()};
   registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
-  registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) { check_dataset_artifact(graph_dir, node); };
+  registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {
+    check_dataset_artifact(graph_dir, node);
+  };
   registry.graph_attrs = {integer("seed", "0", 0, "of everything random"),
                           choice("precision", "auto", {"auto", "f32", "bf16"}, "of weights and activations"),
                           text("device", "cpu", "where ops run"),
@@ -236,10 +254,10 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
 
 RoleFactory role_factory(const RunEnv& env) {
   using Make = std::unique_ptr<Role> (*)(const RunEnv&);
-  static const std::map<std::string, Make> makers = {
-      {"prompter", make_prompter_role},   {"generator", make_generator_role}, {"judge", make_judge_role},
-      {"filter", make_filter_role},       {"reference", make_reference_role}, {"trainer", make_trainer_role},
-      {"distiller", make_trainer_role},   {"evaluator", make_evaluator_role}};
+  static const std::map<std::string, Make> makers = {{"prompter", make_prompter_role},   {"generator", make_generator_role},
+                                                     {"judge", make_judge_role},         {"filter", make_filter_role},
+                                                     {"reference", make_reference_role}, {"trainer", make_trainer_role},
+                                                     {"distiller", make_trainer_role},   {"evaluator", make_evaluator_role}};
   return [env](const GraphView&, const NodePlan& node) { return makers.at(node.role)(env); };
 }
 

@@ -105,7 +105,8 @@ fs::path dataset_file(const RunEnv& env, const std::string& stage) { return env.
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
   const NodePlan& root = model_root(graph, node);
   const std::string spec = root.attrs.text("tokenizer");
-  if (spec == "tiny") return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"));
+  if (spec == "tiny")
+    return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"));
   if (!spec.empty()) return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, spec)));
   return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, root.attrs.text("path")) / "tokenizer.json"));
 }

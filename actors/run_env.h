@@ -17,9 +17,9 @@ namespace r1 {
 
 struct RunEnv {
   std::filesystem::path run_dir;
-  std::filesystem::path graph_dir;   // relative paths in the graph start here
+  std::filesystem::path graph_dir;  // relative paths in the graph start here
   uint64_t seed = 0;
-  DType precision = DType::f32;      // of weights and activations
+  DType precision = DType::f32;  // of weights and activations
   Device* device = nullptr;
 };
 RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir);
@@ -28,17 +28,17 @@ RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, cons
 DType resolve_precision(const std::string& attribute, const Device& device);
 
 // ---- questions about a graph (no files touched) ---------------------------------------------------------------------------
-const NodePlan* stage_trainer(const GraphView&, int stage);        // the trainer or distiller of a stage; null if none
+const NodePlan* stage_trainer(const GraphView&, int stage);  // the trainer or distiller of a stage; null if none
 const NodePlan* stage_node(const GraphView&, int stage, const std::string& role);  // the first of that role; null if none
-// The node whose model this node starts from: a kind=model artifact, or the trainer of an earlier stage. A node without a model edge of
-// its own starts from what its stage's trainer starts from. Throws bad_input at the node when there is none.
+// The node whose model this node starts from: a kind=model artifact, or the trainer of an earlier stage. A node without a model
+// edge of its own starts from what its stage's trainer starts from. Throws bad_input at the node when there is none.
 const NodePlan& model_origin(const GraphView&, const NodePlan&);
 // The kind=model artifact at the end of that chain: it names the tokenizer.
 const NodePlan& model_root(const GraphView&, const NodePlan&);
-Where attr_place(const NodePlan&, const std::string& attr);           // of its value; of the node when it was not given
-int64_t stage_staleness(const GraphView&, int stage);              // of the trainer -> generator edge; 0 without one
-int64_t stage_window(const GraphView&, int stage);                 // groups a batch: the prompter's groups_per_batch
-int64_t max_draws_of(const NodePlan& filter, int64_t window);      // fill=resample: draws that one batch may take
+Where attr_place(const NodePlan&, const std::string& attr);    // of its value; of the node when it was not given
+int64_t stage_staleness(const GraphView&, int stage);          // of the trainer -> generator edge; 0 without one
+int64_t stage_window(const GraphView&, int stage);             // groups a batch: the prompter's groups_per_batch
+int64_t max_draws_of(const NodePlan& filter, int64_t window);  // fill=resample: draws that one batch may take
 // Whether batches are windows of consecutive draws, so that committed draws are the first batches x window ones.
 bool draws_in_windows(const GraphView&, int stage);
 

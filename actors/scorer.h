@@ -17,15 +17,17 @@ namespace r1 {
 // A reward model of a judge: the edge's as=NAME.
 struct RewardModel {
   std::shared_ptr<const Tokenizer> tokenizer;
-  bool sees_answer = false;                  // prompt and final answer only; else the whole response
+  bool sees_answer = false;  // prompt and final answer only; else the whole response
   std::unique_ptr<ScoringEngine> engine;
 };
 
 class Scorer {
  public:
   Scorer(RewardExpression expression, std::map<std::string, RewardModel> models);
-  // One score per sample of the group; `responses` receives the decoded completions. Throws failure when a reward is not finite.
-  std::vector<SampleScore> score(const TrajectoriesMessage& group, const Tokenizer& tokenizer, std::vector<std::string>& responses);
+  // One score per sample of the group; `responses` receives the decoded completions. Throws failure when a reward is not
+  // finite.
+  std::vector<SampleScore> score(const TrajectoriesMessage& group, const Tokenizer& tokenizer,
+                                 std::vector<std::string>& responses);
 
  private:
   RewardExpression expression_;

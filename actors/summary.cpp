@@ -13,8 +13,8 @@ namespace r1 {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id, const StageTimes& times,
-                          int cores) {
+std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id,
+                          const StageTimes& times, int cores) {
   const NodePlan* trainer = stage_trainer(graph, static_cast<int>(&stage - graph.stages.data()));
   ordered_json s;
   s["name"] = stage.name;
@@ -41,7 +41,8 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   s["tokens_generated"] = static_cast<int64_t>(generated);
 
   for (const char* when : {"before", "after"})
-    if (const auto metrics = store.meta("metrics/" + stage.name + "/" + when)) s["metrics"][when] = ordered_json::parse(*metrics);
+    if (const auto metrics = store.meta("metrics/" + stage.name + "/" + when))
+      s["metrics"][when] = ordered_json::parse(*metrics);
   if (const auto checkpoint = store.artifact(id, "checkpoint")) {
     s["weights_hash"] = checkpoint->second;
     s["checkpoint"] = checkpoint->first;
@@ -99,14 +100,15 @@ std::string before_after(const json& stage, const char* name) {
 
 std::string summary_table(const std::string& summary_json) {
   const json s = json::parse(summary_json);
-  std::string out = fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5}\n", "stage", "accuracy", "greedy", "format",
-                                "lang", "len", "helpful", "harmless", "pairs", "batches", "sec");
+  std::string out = fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5}\n", "stage", "accuracy",
+                                "greedy", "format", "lang", "len", "helpful", "harmless", "pairs", "batches", "sec");
   for (const json& stage : s["stages"]) {
     std::string length = cell(stage, "after", "length");
     if (!length.empty()) length = length.substr(0, length.size() - 2);
-    out += fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5.0f}\n", stage["name"].get<std::string>(),
-                       before_after(stage, "accuracy"), cell(stage, "after", "accuracy_greedy"), before_after(stage, "format"),
-                       cell(stage, "after", "language"), length, cell(stage, "after", "helpful"), cell(stage, "after", "harmless"),
+    out += fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5.0f}\n",
+                       stage["name"].get<std::string>(), before_after(stage, "accuracy"),
+                       cell(stage, "after", "accuracy_greedy"), before_after(stage, "format"), cell(stage, "after", "language"),
+                       length, cell(stage, "after", "helpful"), cell(stage, "after", "harmless"),
                        cell(stage, "after", "pair_accuracy"), stage.value("steps", int64_t{0}), stage.value("seconds", 0.0));
   }
   int64_t gap_tokens = 0;

@@ -37,11 +37,12 @@ class TrainerRole final : public Role {
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
-    context.submit("read datasets", "", [this, &context] { read_datasets(context); },
-                   [this, &context] {
-                     datasets_read_ = true;
-                     maybe_collected(context);
-                   });
+    context.submit(
+        "read datasets", "", [this, &context] { read_datasets(context); },
+        [this, &context] {
+          datasets_read_ = true;
+          maybe_collected(context);
+        });
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
@@ -91,8 +92,9 @@ class TrainerRole final : public Role {
     const auto n = static_cast<int64_t>(set_.size()) / stride_;
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
-    context.submit_io("note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
-                      [this, &context, batches] { restore(context, batches); });
+    context.submit_io(
+        "note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
+        [this, &context, batches] { restore(context, batches); });
   }
 
   // Example i of the stage (0 <= i < n * epochs): each epoch visits every example once.
@@ -119,17 +121,18 @@ class TrainerRole final : public Role {
   void restore(RoleContext& context, int64_t batches) {
     batches_planned_ = batches;
     if (context.store().artifact(context.stage_id(), "checkpoint")) done_before_ = true;
-    context.submit("restore the trainer", "", [this, &context] { restore_work(context); },
-                   [this, &context] {
-                     restored_ = true;
-                     first_version_ = version_;
-                     begin_s_ = clock_.now_s();
-                     for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) note_stats(stats);
-                     publish(context, /*final=*/false);
-                     if (done_before_ || reached()) return end(context);
-                     wait_for_batch(context);
-                     pump(context);
-                   });
+    context.submit(
+        "restore the trainer", "", [this, &context] { restore_work(context); },
+        [this, &context] {
+          restored_ = true;
+          first_version_ = version_;
+          begin_s_ = clock_.now_s();
+          for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) note_stats(stats);
+          publish(context, /*final=*/false);
+          if (done_before_ || reached()) return end(context);
+          wait_for_batch(context);
+          pump(context);
+        });
   }
 
   void restore_work(RoleContext& context) {
@@ -140,8 +143,7 @@ class TrainerRole final : public Role {
                                               *trainer_start_weights(env_, graph, context.node()));
     if (const auto snapshot = store.latest_snapshot(stage)) engine_->load(env_.run_dir / snapshot->file);
     const int64_t committed = store.batch_count(stage);
-    if (engine_->version() < committed)
-      context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
+    if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     while (engine_->version() < committed) {
       const int64_t version = engine_->version();
       const TrainStats stats = engine_->train(stored_batch(store, stage, version));
@@ -157,7 +159,9 @@ class TrainerRole final : public Role {
   bool reached() const {
     UntilInput in;
     in.batches = version_;
-    in.epochs = batches_planned_ > 0 ? static_cast<double>(version_) * static_cast<double>(epochs_) / static_cast<double>(batches_planned_) : 0;
+    in.epochs = batches_planned_ > 0
+                    ? static_cast<double>(version_) * static_cast<double>(epochs_) / static_cast<double>(batches_planned_)
+                    : 0;
     in.tokens = static_cast<double>(tokens_trained_);
     in.metric = [this](const std::string& name) {
       const auto it = series_.find(name);
@@ -196,8 +200,9 @@ class TrainerRole final : public Role {
     }
     busy_ = true;
     context.wait_over("batch");
-    context.submit_io(fmt::format("commit batch {}", version_), [this, &context, plan] { commit(context, *plan); },
-                      [this, &context, plan] { train(context, plan); });
+    context.submit_io(
+        fmt::format("commit batch {}", version_), [this, &context, plan] { commit(context, *plan); },
+        [this, &context, plan] { train(context, plan); });
   }
 
   struct Plan {
@@ -230,8 +235,8 @@ class TrainerRole final : public Role {
   }
 
   // Turns scored groups into items with advantages, ledger rows and the statistics of all that was sampled.
-  void lay_out(const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions, std::vector<TrajectoryRow>& trajectories,
-               std::map<std::pair<int64_t, int32_t>, const Sequence*>& sampled) {
+  void lay_out(const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions,
+               std::vector<TrajectoryRow>& trajectories, std::map<std::pair<int64_t, int32_t>, const Sequence*>& sampled) {
     std::map<std::string, double> sums;
     double samples = 0, length = 0, ages = 0, age_max = 0, trained = 0;
     int64_t kept = 0;
@@ -281,15 +286,16 @@ class TrainerRole final : public Role {
   }
 
   void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
-    context.submit(fmt::format("train batch {}", version_), "trainer",
-                   [this, plan] {
-                     const double begin = clock_.now_s();
-                     plan->result = engine_->train(plan->train);
-                     fault_point("after_optimizer_step");
-                     if (publishes_) make_weights();
-                     plan->seconds = clock_.now_s() - begin;
-                   },
-                   [this, &context, plan] { trained(context, *plan); });
+    context.submit(
+        fmt::format("train batch {}", version_), "trainer",
+        [this, plan] {
+          const double begin = clock_.now_s();
+          plan->result = engine_->train(plan->train);
+          fault_point("after_optimizer_step");
+          if (publishes_) make_weights();
+          plan->seconds = clock_.now_s() - begin;
+        },
+        [this, &context, plan] { trained(context, *plan); });
   }
 
   static json merged(json stats, const TrainStats& r) {
@@ -348,7 +354,8 @@ class TrainerRole final : public Role {
     if (stride_ == 2) line += fmt::format("  pairs right {:.3f}", plan.result.pair_accuracy);
     if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
     if (limit > version_ && version_ > first_version_) {
-      const double left_s = (clock_.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
+      const double left_s =
+          (clock_.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
       line += fmt::format("  {}:{:02} left", static_cast<int64_t>(left_s) / 60, static_cast<int64_t>(left_s) % 60);
     }
     return line;
@@ -398,28 +405,30 @@ class TrainerRole final : public Role {
     busy_ = true;
     const int64_t version = version_;
     const std::string file = fmt::format("snapshots/{}-{}.state", stage_, version);
-    context.submit(fmt::format("snapshot version {}", version), "",
-                   [this, file] {
-                     fs::create_directories(env_.run_dir / "snapshots");
-                     engine_->save(env_.run_dir / file);
-                     fault_point("after_snapshot_file");
-                   },
-                   [this, &context, version, file] {
-                     context.submit_io("record snapshot",
-                                       [this, &context, version, file] {
-                                         RunStore& store = context.store();
-                                         store.add_snapshot(context.stage_id(), {version, file});
-                                         for (const SnapshotRow& old : store.snapshots(context.stage_id())) {
-                                           if (old.version >= version) continue;
-                                           store.remove_snapshot(context.stage_id(), old.version);
-                                           fs::remove(env_.run_dir / old.file);
-                                         }
-                                       },
-                                       [this, &context] {
-                                         busy_ = false;
-                                         pump(context);
-                                       });
-                   });
+    context.submit(
+        fmt::format("snapshot version {}", version), "",
+        [this, file] {
+          fs::create_directories(env_.run_dir / "snapshots");
+          engine_->save(env_.run_dir / file);
+          fault_point("after_snapshot_file");
+        },
+        [this, &context, version, file] {
+          context.submit_io(
+              "record snapshot",
+              [this, &context, version, file] {
+                RunStore& store = context.store();
+                store.add_snapshot(context.stage_id(), {version, file});
+                for (const SnapshotRow& old : store.snapshots(context.stage_id())) {
+                  if (old.version >= version) continue;
+                  store.remove_snapshot(context.stage_id(), old.version);
+                  fs::remove(env_.run_dir / old.file);
+                }
+              },
+              [this, &context] {
+                busy_ = false;
+                pump(context);
+              });
+        });
   }
 
   // ---- the end of the stage
@@ -427,47 +436,49 @@ class TrainerRole final : public Role {
   void end(RoleContext& context) {
     ending_ = true;
     context.wait_over("batch");
-    context.submit("write the checkpoint", "",
-                   [this, &context] {
-                     make_weights();
-                     const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-                     const fs::path dir = checkpoint_dir(env_, stage_);
-                     fs::create_directories(dir.parent_path());
-                     save_model_dir(dir, engine_->masters(), tokenizer->json());
-                     hash_ = engine_->masters_hash().hex();
-                   },
-                   [this, &context] {
-                     context.submit_io("record the checkpoint",
-                                       [this, &context] {
-                                         context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_);
-                                       },
-                                       [this, &context] {
-                                         publish(context, /*final=*/true);
-                                         dynamic_cast<StageControl&>(context).end_stage();
-                                         context.finish();
-                                       });
-                   });
+    context.submit(
+        "write the checkpoint", "",
+        [this, &context] {
+          make_weights();
+          const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
+          const fs::path dir = checkpoint_dir(env_, stage_);
+          fs::create_directories(dir.parent_path());
+          save_model_dir(dir, engine_->masters(), tokenizer->json());
+          hash_ = engine_->masters_hash().hex();
+        },
+        [this, &context] {
+          context.submit_io(
+              "record the checkpoint",
+              [this, &context] {
+                context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_);
+              },
+              [this, &context] {
+                publish(context, /*final=*/true);
+                dynamic_cast<StageControl&>(context).end_stage();
+                context.finish();
+              });
+        });
   }
 
   RunEnv env_;
   SystemClock clock_;
   std::string stage_, hash_;
   std::optional<Until> until_;
-  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0, sent_version_ = -1,
-          first_version_ = 0;
+  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0,
+          sent_version_ = -1, first_version_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
        done_before_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
-  std::map<int, int> open_inputs_;                       // example edges that have not said `last`
+  std::map<int, int> open_inputs_;  // example edges that have not said `last`
   std::map<int, std::vector<Sequence>> live_;
-  std::vector<Sequence> set_;                            // epochs: everything
+  std::vector<Sequence> set_;  // epochs: everything
   int64_t epoch_ = -1;
   std::vector<int64_t> order_;
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
   std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
-  std::map<std::string, std::vector<double>> series_;   // metrics of committed batches, for `until`
+  std::map<std::string, std::vector<double>> series_;  // metrics of committed batches, for `until`
 
   // Touched by jobs only while one is running.
   std::unique_ptr<TrainerEngine> engine_;

@@ -57,7 +57,8 @@ TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const No
   c.behave_cap = a.number("behave_cap");
   c.score_l2 = a.number("score_l2");
   c.precision = env.precision;
-  if (const NodePlan* generator = stage_node(graph, node.stage, "generator")) c.temperature = generator->attrs.number("temperature");
+  if (const NodePlan* generator = stage_node(graph, node.stage, "generator"))
+    c.temperature = generator->attrs.number("temperature");
   return c;
 }
 

@@ -64,8 +64,8 @@ std::string nearest(std::string_view word, const Range& known) {
 }  // namespace r1
 
 // R1_CHECK(a == b, fmt::format("a={} b={}", a, b)): a broken invariant. The message is built only on failure.
-#define R1_CHECK(condition, ...)                                                                \
-  do {                                                                                          \
-    if (!(condition)) [[unlikely]]                                                              \
-      ::r1::check_failed(__FILE__, __LINE__, #condition, ::std::string(__VA_ARGS__));           \
+#define R1_CHECK(condition, ...)                                                      \
+  do {                                                                                \
+    if (!(condition)) [[unlikely]]                                                    \
+      ::r1::check_failed(__FILE__, __LINE__, #condition, ::std::string(__VA_ARGS__)); \
   } while (0)

@@ -33,10 +33,10 @@ class Rng {
       : key_(rng_key(seed, purpose, a, b, c)) {}
 
   uint32_t bits();
-  double uniform();                         // [0,1)
-  uint64_t below(uint64_t n);               // [0,n), n >= 1; unbiased (rejection)
+  double uniform();            // [0,1)
+  uint64_t below(uint64_t n);  // [0,n), n >= 1; unbiased (rejection)
   bool chance(double p) { return uniform() < p; }
-  double normal();                          // standard normal (Box-Muller, one of the pair)
+  double normal();  // standard normal (Box-Muller, one of the pair)
   // Index i with probability weights[i] / sum(weights).
   template <class Weights>
   size_t pick(const Weights& weights) {

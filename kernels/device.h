@@ -93,8 +93,8 @@ std::vector<T> download_as(const View& src) {
 Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> shape, const void* host_data);
 
 // Known: "cpu", "reference" (slow, plain loops, f64 accumulation), "fake" (the CPU's kernels behind addresses that trap).
-// "gpu:N" needs the CUDA plugin. Unknown names throw bad_input with a suggestion. The same name gives the same device, which lives
-// until the process ends.
+// "gpu:N" needs the CUDA plugin. Unknown names throw bad_input with a suggestion. The same name gives the same device, which
+// lives until the process ends.
 Device& open_device(const std::string& name);
 
 // Limits CPU ops of *all* threads to `threads` (tests of thread-count independence). 0: all cores.

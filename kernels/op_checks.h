@@ -1,6 +1,5 @@
-// The contract of each op in kernels/ops.h as CHECKs on shapes, types, strides, devices and aliases. run() calls them; they read
-// no tensor data and allocate nothing unless they fail.
-// Thread rule: pure functions.
+// The contract of each op in kernels/ops.h as CHECKs on shapes, types, strides, devices and aliases. run() calls them; they
+// read no tensor data and allocate nothing unless they fail. Thread rule: pure functions.
 #pragma once
 
 #include "kernels/ops.h"

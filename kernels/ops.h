@@ -1,15 +1,16 @@
 // The list of ops: what every device must be able to do. Each is a struct of arguments and a free function run(context, op)
 // which checks shapes, types and devices (CHECK: a wrong shape is a bug) and calls the device's kernel.
 //
-// Conventions. T: rows (tokens of all sequences, packed). D: features. f: f32 or bf16 ("float types"); where several views say f
-// they have the same type. Gradients of activations have the activations' type, gradients of parameters are f32 and ACCUMULATED
-// (dw += ...); arithmetic is f32 (reference: f64). An optional view is absent when default-constructed. Outputs never alias inputs
-// unless stated (then as the very same view). Empty inputs (T = 0) are legal and do nothing: run() does not call the kernel then.
-// "Rows may be strided": stride[0] is free; for [T,H,D] views stride[1] too (a head of MLA is a column range of a wider head). The
-// last dimension is always dense. Where nothing is said a view is contiguous. Data need only be aligned to its element size.
+// Conventions. T: rows (tokens of all sequences, packed). D: features. f: f32 or bf16 ("float types"); where several views say
+// f they have the same type. Gradients of activations have the activations' type, gradients of parameters are f32 and
+// ACCUMULATED (dw += ...); arithmetic is f32 (reference: f64). An optional view is absent when default-constructed. Outputs
+// never alias inputs unless stated (then as the very same view). Empty inputs (T = 0) are legal and do nothing: run() does not
+// call the kernel then. "Rows may be strided": stride[0] is free; for [T,H,D] views stride[1] too (a head of MLA is a column
+// range of a wider head). The last dimension is always dense. Where nothing is said a view is contiguous. Data need only be
+// aligned to its element size.
 //
-// Exactness (DESIGN section 6): results do not depend on the number of threads; every output row of a forward op depends, bit by
-// bit, only on that row's inputs - not on how many rows there are, nor on their order, nor on the page layout.
+// Exactness (DESIGN section 6): results do not depend on the number of threads; every output row of a forward op depends, bit
+// by bit, only on that row's inputs - not on how many rows there are, nor on their order, nor on the page layout.
 #pragma once
 
 #include <cstdint>
@@ -25,78 +26,129 @@ inline constexpr int64_t kKeyBlock = 16;
 // ---- parameters in, activations out -------------------------------------------------------------------------------
 
 // y[t] = table[ids[t]].  ids: [T] i32 in [0,V); table: [V,D] f; y: [T,D] f.
-struct Embedding { View ids, table, y; };
+struct Embedding {
+  View ids, table, y;
+};
 // dtable[ids[t]] += dy[t], in order of t.  dy: [T,D] f; dtable: [V,D] f32.
-struct EmbeddingBackward { View ids, dy, dtable; };
+struct EmbeddingBackward {
+  View ids, dy, dtable;
+};
 
 // y = x w^T + bias.  x: [T,K] f, rows may be strided; w: [N,K] f contiguous (stored [out, in]); bias: [N] f, optional;
 // y: [T,N] of x's type, or f32 when x is bf16 (logits). Rows of y may be strided.
-struct Linear { View x, w, bias, y; };
+struct Linear {
+  View x, w, bias, y;
+};
 // dx = dy w   (accumulate: dx += dy w).  dy: [T,N] f or f32; w: [N,K] f; dx: [T,K] f. Rows of dy and dx may be strided.
-struct LinearBackwardInput { View dy, w, dx; bool accumulate = false; };
+struct LinearBackwardInput {
+  View dy, w, dx;
+  bool accumulate = false;
+};
 // dw += dy^T x, db[n] += sum_t dy[t,n].  dy: [T,N] f or f32; x: [T,K] f; dw: [N,K] f32; db: [N] f32, optional.
 // The cut of T into tiles is fixed, so bits do not depend on threads. Rows of dy and x may be strided.
-struct LinearBackwardWeight { View dy, x, dw, db; };
+struct LinearBackwardWeight {
+  View dy, x, dw, db;
+};
 
-// y = x * rstd * w over the last dimension, rstd = 1/sqrt(mean(x^2)+eps).  x, y: [T,D] or [T,H,D] f (strided rows are fine; y may
-// alias x); w: [D] f; rstd: [T] or [T,H] f32, optional (kept for backward).  Source: Zhang & Sennrich 2019, eq. 4.
-// x*rstd is rounded to f before the product with w (as Hugging Face does).
-struct RmsNorm { View x, w, y, rstd; float eps = 1e-6f; };
-// dx (accumulate: +=), dw[d] += sum over rows.  dw: [D] f32.  dy may alias dx when accumulate is false. Rows of x, dy, dx may be
-// strided.
-struct RmsNormBackward { View x, w, rstd, dy, dx, dw; bool accumulate = false; };
+// y = x * rstd * w over the last dimension, rstd = 1/sqrt(mean(x^2)+eps).  x, y: [T,D] or [T,H,D] f (strided rows are fine; y
+// may alias x); w: [D] f; rstd: [T] or [T,H] f32, optional (kept for backward).  Source: Zhang & Sennrich 2019, eq. 4. x*rstd
+// is rounded to f before the product with w (as Hugging Face does).
+struct RmsNorm {
+  View x, w, y, rstd;
+  float eps = 1e-6f;
+};
+// dx (accumulate: +=), dw[d] += sum over rows.  dw: [D] f32.  dy may alias dx when accumulate is false. Rows of x, dy, dx may
+// be strided.
+struct RmsNormBackward {
+  View x, w, rstd, dy, dx, dw;
+  bool accumulate = false;
+};
 
-// Rotary embedding in place on the first R of the D features of each head: x: [T,H,D] f, rows may be strided; positions: [T] i32;
-// table: [P, R] f32 holds cos(angle_i) for i < R/2, then sin(angle_i).  interleaved: pairs (2i, 2i+1), else (i, i+R/2).
+// Rotary embedding in place on the first R of the D features of each head: x: [T,H,D] f, rows may be strided; positions: [T]
+// i32; table: [P, R] f32 holds cos(angle_i) for i < R/2, then sin(angle_i).  interleaved: pairs (2i, 2i+1), else (i, i+R/2).
 // inverse: rotates back (this is the backward).  Source: Su et al. 2021; layouts: facts C3.
-struct Rope { View x, positions, table; bool interleaved = false, inverse = false; };
+struct Rope {
+  View x, positions, table;
+  bool interleaved = false, inverse = false;
+};
 
 // y = silu(gate) * up.  gate_up: [T,2F] f, gate first; y: [T,F] f.  Source: Shazeer 2020.
-struct SwiGlu { View gate_up, y; };
-struct SwiGluBackward { View gate_up, dy, dgate_up; };
+struct SwiGlu {
+  View gate_up, y;
+};
+struct SwiGluBackward {
+  View gate_up, dy, dgate_up;
+};
 
 // y = a + b.  All [T,D] f; y may alias a or b.
-struct Add { View a, b, y; };
+struct Add {
+  View a, b, y;
+};
 
 // y[n] = x[rows[n]].  x: [T,D] f; rows: [N] i32; y: [N,D] f.
-struct GatherRows { View x, rows, y; };
+struct GatherRows {
+  View x, rows, y;
+};
 // dx[rows[n]] += dy[n] in order of n (rows may repeat).  dx: [T,D] f.
-struct GatherRowsBackward { View rows, dy, dx; };
+struct GatherRowsBackward {
+  View rows, dy, dx;
+};
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
 // Causal attention inside each of S packed sequences; query head h uses key head h / (Hq/Hk).
-// q: [T,Hq,D], k: [T,Hk,D], v: [T,Hk,Dv], o: [T,Hq,Dv], all f, rows may be strided; offsets: [S+1] i32, offsets[0]=0, offsets[S]=T;
-// lse: [T,Hq] f32, optional.  Per row: keys in blocks of kKeyBlock from position 0, online softmax in f32 (running max, sum,
-// accumulator), the same arithmetic for AttentionPaged.  Source: Dao et al. 2022, algorithm 1.
-struct AttentionPacked { View q, k, v, o, lse, offsets; float scale = 1; };
+// q: [T,Hq,D], k: [T,Hk,D], v: [T,Hk,Dv], o: [T,Hq,Dv], all f, rows may be strided; offsets: [S+1] i32, offsets[0]=0,
+// offsets[S]=T; lse: [T,Hq] f32, optional.  Per row: keys in blocks of kKeyBlock from position 0, online softmax in f32
+// (running max, sum, accumulator), the same arithmetic for AttentionPaged.  Source: Dao et al. 2022, algorithm 1.
+struct AttentionPacked {
+  View q, k, v, o, lse, offsets;
+  float scale = 1;
+};
 // dq, dk, dv are overwritten.  d_o: [T,Hq,Dv]. Rows may be strided.  dk, dv sum over the query heads of a group in fixed order.
-struct AttentionPackedBackward { View q, k, v, o, lse, d_o, dq, dk, dv, offsets; float scale = 1; };
+struct AttentionPackedBackward {
+  View q, k, v, o, lse, d_o, dq, dk, dv, offsets;
+  float scale = 1;
+};
 
 // KV pages of one layer: k_pages: [P,Hk,D,kKeyBlock] f (keys transposed inside a page), v_pages: [P,Hk,kKeyBlock,Dv] f.
 // Row r belongs to sequence row_seq[r] (i32) and stands at position row_pos[r] (i32): it lives in page
 // page_table[row_seq[r], row_pos[r] / kKeyBlock].  page_table: [S,M] i32.
 // Rows of k, v, q, o may be strided.
-struct KvWrite { View k, v, k_pages, v_pages, page_table, row_seq, row_pos; };  // k: [R,Hk,D] f, v: [R,Hk,Dv] f
+struct KvWrite {
+  View k, v, k_pages, v_pages, page_table, row_seq, row_pos;
+};  // k: [R,Hk,D] f, v: [R,Hk,Dv] f
 // Row r attends to positions 0..row_pos[r] of its sequence, all of which are in the pages (its own included).
-struct AttentionPaged { View q, k_pages, v_pages, o, page_table, row_seq, row_pos; float scale = 1; };  // q: [R,Hq,D], o: [R,Hq,Dv]
+struct AttentionPaged {
+  View q, k_pages, v_pages, o, page_table, row_seq, row_pos;
+  float scale = 1;
+};  // q: [R,Hq,D], o: [R,Hq,Dv]
 
 // ---- vocabulary: sampler and loss share one log-sum-exp, in fixed vocabulary blocks from column 0 ----------------------
 
 // z = logits / temperature; lse[t] = log sum_v exp z[t,v]; logp[t] = z[t,targets[t]] - lse[t]; entropy[t] = lse - sum p z.
 // logits: [T,V] f32 or bf16; targets: [T] i32; logp, lse: [T] f32; entropy: [T] f32, optional.
-struct LogProb { View logits, targets, logp, lse, entropy; float temperature = 1; };
+struct LogProb {
+  View logits, targets, logp, lse, entropy;
+  float temperature = 1;
+};
 // dlogits[t,v] = dlogp[t] * ([v == targets[t]] - exp(z[t,v] - lse[t])) / temperature.  dlogits may alias logits (same type).
-struct LogProbBackward { View logits, targets, lse, dlogp, dlogits; float temperature = 1; };
+struct LogProbBackward {
+  View logits, targets, lse, dlogp, dlogits;
+  float temperature = 1;
+};
 
-// One token per row. u = unit_float(philox4x32({position,0,0,0}, key)[0]); the token is the first v with sum_{w<=v} p[w] > u, p over
-// the rows' top_k / top_p support.  logits: [R,V]; keys: [R] i64 (low word = key[0]); positions: [R] i32; token: [R] i32;
+// One token per row. u = unit_float(philox4x32({position,0,0,0}, key)[0]); the token is the first v with sum_{w<=v} p[w] > u, p
+// over the rows' top_k / top_p support.  logits: [R,V]; keys: [R] i64 (low word = key[0]); positions: [R] i32; token: [R] i32;
 // logp: [R] f32 = log softmax(logits/temperature) over the WHOLE vocabulary (LogProb's bits); entropy: [R] f32, optional.
-// temperature: [R] f32; 0 = greedy (argmax, lowest index on ties; logp and entropy at temperature 1). top_k: 0 = off; top_p: 1 = off.
-// Support: order the vocabulary by (logit descending, index ascending); keep the first top_k; renormalise over these; keep the
-// shortest prefix whose probability reaches top_p. Then renormalise again and walk the support by ascending index; when rounding
-// leaves sum <= u at the end, the last v of the support with p > 0.
-struct Sample { View logits, keys, positions, temperature, token, logp, entropy; int top_k = 0; float top_p = 1; };
+// temperature: [R] f32; 0 = greedy (argmax, lowest index on ties; logp and entropy at temperature 1). top_k: 0 = off; top_p: 1
+// = off. Support: order the vocabulary by (logit descending, index ascending); keep the first top_k; renormalise over these;
+// keep the shortest prefix whose probability reaches top_p. Then renormalise again and walk the support by ascending index;
+// when rounding leaves sum <= u at the end, the last v of the support with p > 0.
+struct Sample {
+  View logits, keys, positions, temperature, token, logp, entropy;
+  int top_k = 0;
+  float top_p = 1;
+};
 
 // ---- losses: what they need of autograd is dlogp -----------------------------------------------------------------------
 
@@ -106,27 +158,49 @@ struct Sample { View logits, keys, positions, temperature, token, logp, entropy;
 //   L_t = weight * ( -off * min(rho A, clip(rho, 1-clip_low, 1+clip_high) A) + kl * (exp(r - logp) - (r - logp) - 1) )
 // weight holds mask and normaliser (0 for tokens that do not count: dlogp = 0 there, whatever the other inputs hold).
 // loss: [1] f32 += sum L_t;  dlogp = dL/dlogp.
-// stats: [6] f32 += over tokens with weight != 0: count, clipped count, sum k3 KL (0 without reference), sum |logp - behaviour|,
-// max of |logp - behaviour| (max, not sum), sum rho.
+// stats: [6] f32 += over tokens with weight != 0: count, clipped count, sum k3 KL (0 without reference), sum |logp -
+// behaviour|, max of |logp - behaviour| (max, not sum), sum rho.
 struct GrpoLoss {
   View logp, behaviour, reference, proximal, advantage, weight, dlogp, loss, stats;
   float clip_low = 0.2f, clip_high = 0.2f, kl = 0, behave_cap = 5;
 };
 // L = -sum_t weight[t] logp[t] over weight != 0; dlogp = -weight.  loss: [1] f32 +=.
-struct NllLoss { View logp, weight, dlogp, loss; };
-// Bradley-Terry on scores of P pairs: L = sum_p weight * ( -log sigmoid(c - r) + l2 * (c^2 + r^2) / 2 ), c = scores[2p], r = scores[2p+1].
-// scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, P).  Source: facts A9; Bradley & Terry 1952.
-struct PairLoss { View scores, dscores, loss, stats; float l2 = 0, weight = 1; };
+struct NllLoss {
+  View logp, weight, dlogp, loss;
+};
+// Bradley-Terry on scores of P pairs: L = sum_p weight * ( -log sigmoid(c - r) + l2 * (c^2 + r^2) / 2 ), c = scores[2p], r =
+// scores[2p+1]. scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, P).  Source: facts A9; Bradley &
+// Terry 1952.
+struct PairLoss {
+  View scores, dscores, loss, stats;
+  float l2 = 0, weight = 1;
+};
 
 // ---- plain arithmetic and optimizers (no gradient) -----------------------------------------------------------------------
 
-struct Fill { View x; float value = 0; };                          // any shape and type, contiguous
-struct Copy { View src, dst; };                                    // same shape; any type, or f32 <-> bf16; both may be strided
-struct Axpby { View x, y; float alpha = 1, beta = 1; };             // y = alpha x + beta y, f32, contiguous, same size
+struct Fill {
+  View x;
+  float value = 0;
+};  // any shape and type, contiguous
+struct Copy {
+  View src, dst;
+};  // same shape; any type, or f32 <-> bf16; both may be strided
+struct Axpby {
+  View x, y;
+  float alpha = 1, beta = 1;
+};  // y = alpha x + beta y, f32, contiguous, same size
 // out[0] (+)= sum x^2 in fixed blocks, f32.  x: contiguous f32.
-struct SumSquares { View x, out; bool accumulate = false; };
-// c = alpha op(a) op(b) + beta c, all f32 matrices, rows may be strided; op = transpose where asked. For optimizers, not for layers.
-struct Gemm { View a, b, c; bool trans_a = false, trans_b = false; float alpha = 1, beta = 0; };
+struct SumSquares {
+  View x, out;
+  bool accumulate = false;
+};
+// c = alpha op(a) op(b) + beta c, all f32 matrices, rows may be strided; op = transpose where asked. For optimizers, not for
+// layers.
+struct Gemm {
+  View a, b, c;
+  bool trans_a = false, trans_b = false;
+  float alpha = 1, beta = 0;
+};
 // AdamW (Loshchilov & Hutter 2019, algorithm 2) on flat f32 arrays; g = grad * grad_scale; bias correction with `step` >= 1;
 // decay is lr * weight_decay * master.  weights: same size, f or absent: receives the new master, rounded.
 struct AdamW {
@@ -137,15 +211,16 @@ struct AdamW {
 
 // ---- the list -------------------------------------------------------------------------------------------------------------
 
-#define R1_OPS(X)                                                                                                        \
-  X(Embedding, embedding) X(EmbeddingBackward, embedding_backward) X(Linear, linear)                                     \
-  X(LinearBackwardInput, linear_backward_input) X(LinearBackwardWeight, linear_backward_weight) X(RmsNorm, rms_norm)      \
-  X(RmsNormBackward, rms_norm_backward) X(Rope, rope) X(SwiGlu, swiglu) X(SwiGluBackward, swiglu_backward) X(Add, add)    \
-  X(GatherRows, gather_rows) X(GatherRowsBackward, gather_rows_backward) X(AttentionPacked, attention_packed)             \
-  X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write) X(AttentionPaged, attention_paged)           \
-  X(LogProb, log_prob) X(LogProbBackward, log_prob_backward) X(Sample, sample) X(GrpoLoss, grpo_loss)                     \
-  X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill) X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares)      \
-  X(Gemm, gemm) X(AdamW, adam_w)
+#define R1_OPS(X)                                                                                                              \
+  X(Embedding, embedding)                                                                                                      \
+  X(EmbeddingBackward, embedding_backward) X(Linear, linear) X(LinearBackwardInput, linear_backward_input)                     \
+      X(LinearBackwardWeight, linear_backward_weight) X(RmsNorm, rms_norm) X(RmsNormBackward, rms_norm_backward) X(Rope, rope) \
+          X(SwiGlu, swiglu) X(SwiGluBackward, swiglu_backward) X(Add, add) X(GatherRows, gather_rows)                          \
+              X(GatherRowsBackward, gather_rows_backward) X(AttentionPacked, attention_packed)                                 \
+                  X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write)                                   \
+                      X(AttentionPaged, attention_paged) X(LogProb, log_prob) X(LogProbBackward, log_prob_backward)            \
+                          X(Sample, sample) X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill)   \
+                              X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm) X(AdamW, adam_w)
 
 #define R1_DECLARE_RUN(Struct, field) void run(Context&, const Struct&);
 R1_OPS(R1_DECLARE_RUN)

@@ -3,7 +3,8 @@
 // Nothing outside kernels/ dereferences `View::data`: host code moves bytes with Device::copy_* and everything else is an op
 // (kernels/ops.h). The fake device hands out addresses that trap, so that a breach of this rule is a crash in a test.
 //
-// Thread rule: a View is a value. A Tensor shares its storage (reference count is atomic); who writes to it is the owner's business.
+// Thread rule: a View is a value. A Tensor shares its storage (reference count is atomic); who writes to it is the owner's
+// business.
 #pragma once
 
 #include <array>
@@ -34,12 +35,12 @@ struct View {
   int64_t size() const;                                         // number of elements
   bool contiguous() const;                                      // row-major without gaps
   int64_t rows() const { return rank == 0 ? 0 : shape[0]; }
-  std::string str() const;                                      // "bf16[12, 96]"
+  std::string str() const;  // "bf16[12, 96]"
 
   // Views of the same memory. CHECK on a bad index.
-  View slice(int64_t begin, int64_t end) const;                      // along dimension 0
-  View columns(int64_t begin, int64_t end) const;                    // along the last dimension
-  View reshape(std::initializer_list<int64_t> shape) const;          // contiguous views only
+  View slice(int64_t begin, int64_t end) const;              // along dimension 0
+  View columns(int64_t begin, int64_t end) const;            // along the last dimension
+  View reshape(std::initializer_list<int64_t> shape) const;  // contiguous views only
   // [T, H*D] -> [T, H, D]: splits the last dimension; rows may be strided.
   View heads(int64_t n_heads) const;
 };
@@ -48,7 +49,8 @@ struct View {
 class Tensor {
  public:
   Tensor() = default;
-  // Uninitialised, 64-byte aligned. `bytes` limits are the device's business: throws r1::Error (failure) when memory is exhausted.
+  // Uninitialised, 64-byte aligned. `bytes` limits are the device's business: throws r1::Error (failure) when memory is
+  // exhausted.
   Tensor(Device& device, DType dtype, std::initializer_list<int64_t> shape);
   Tensor(Device& device, DType dtype, const int64_t* shape, int rank);
 

@@ -1,5 +1,5 @@
-// The building blocks of decoder-only transformers: each a forward function that runs ops and, when a tape is there, records what
-// its backward needs; and that backward. Knows no architecture: which block follows which is models/model.cpp.
+// The building blocks of decoder-only transformers: each a forward function that runs ops and, when a tape is there, records
+// what its backward needs; and that backward. Knows no architecture: which block follows which is models/model.cpp.
 //
 // Legend: T tokens (rows) of the pass, D hidden, Hq / Hk query / key heads, d head size, F feed-forward size.
 // Thread rule: a Pass belongs to one thread at a time.
@@ -34,10 +34,10 @@ using AttentionContext = std::variant<PackedAttention, PagedAttention>;
 // One run of a model over some rows. Everything is borrowed and must outlive the pass.
 struct Pass {
   Context& ctx;
-  const WeightSet& weights;        // their dtype is the dtype of the activations
+  const WeightSet& weights;  // their dtype is the dtype of the activations
   const AttentionContext& attention;
-  Tape* tape = nullptr;            // null: nothing is saved and blocks work in place (sampling, scoring)
-  Gradients* grads = nullptr;      // where backward adds gradients of parameters; may be null when tape is
+  Tape* tape = nullptr;        // null: nothing is saved and blocks work in place (sampling, scoring)
+  Gradients* grads = nullptr;  // where backward adds gradients of parameters; may be null when tape is
 
   // The one place where a block takes hold of a parameter (the seam for sharding hooks).
   const View& weight(int param) const { return weights.param(static_cast<size_t>(param)); }

@@ -18,7 +18,8 @@ Split split_qkv(const View& qkv, int64_t heads, int64_t kv_heads, int64_t d) {
 
 }  // namespace
 
-Value attention(Pass& p, const Value& qkv, const View& positions, const View& rope_table, const AttentionShape& s, int64_t layer) {
+Value attention(Pass& p, const Value& qkv, const View& positions, const View& rope_table, const AttentionShape& s,
+                int64_t layer) {
   Arena& arena = p.ctx.arena;
   const int64_t rows = qkv.view.rows(), d = s.head_dim;
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(d)));
@@ -48,7 +49,8 @@ Value attention(Pass& p, const Value& qkv, const View& positions, const View& ro
     R1_CHECK(!p.tape, "paged attention has no backward");
     const KvLayer& kv = paged->layers[static_cast<size_t>(layer)];
     run(p.ctx, KvWrite{x.k, x.v, kv.k_pages, kv.v_pages, paged->page_table, paged->row_seq, paged->row_pos});
-    run(p.ctx, AttentionPaged{x.q, kv.k_pages, kv.v_pages, o.heads(s.heads), paged->page_table, paged->row_seq, paged->row_pos, scale});
+    run(p.ctx, AttentionPaged{x.q, kv.k_pages, kv.v_pages, o.heads(s.heads), paged->page_table, paged->row_seq, paged->row_pos,
+                              scale});
     return {o};
   }
   const View& offsets = std::get<PackedAttention>(p.attention).offsets;

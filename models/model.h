@@ -1,5 +1,5 @@
-// The one definition of each architecture (Llama 3, Qwen2/2.5, Qwen3), used by training, scoring and generation alike: what differs
-// is the Pass (tape or none, packed or paged attention). Holds no weights and no state: they come with the Pass.
+// The one definition of each architecture (Llama 3, Qwen2/2.5, Qwen3), used by training, scoring and generation alike: what
+// differs is the Pass (tape or none, packed or paged attention). Holds no weights and no state: they come with the Pass.
 //
 // Use, generation:  x = trunk(pass, ids, positions); h = final_rows(pass, x, last_rows); logits(pass, h.view) -> Sample.
 // Use, training:    the same with a tape, then loss on the logits, head backward, run_backward(pass).
@@ -24,7 +24,8 @@ class Model {
   Value trunk(Pass&, const View& ids, const View& positions) const;
   // Final norm of the rows that need logits.  x: trunk's result; rows: [N] i32, absent: all rows in order; result [N, D].
   Value final_rows(Pass&, const Value& x, const View& rows) const;
-  // Head on final rows, f32 always: [N, V] (V = 1 with a scalar head). Not on the tape: see training/objective.h for its backward.
+  // Head on final rows, f32 always: [N, V] (V = 1 with a scalar head). Not on the tape: see training/objective.h for its
+  // backward.
   View logits(Pass&, const View& final_rows) const;
   // Width of logits.
   int64_t head_rows() const { return config_.scalar_head ? 1 : config_.vocab_size; }

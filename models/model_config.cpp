@@ -97,7 +97,8 @@ void read_rope(const Reader& r, ModelConfig& c) {
   c.rope_high = s.number("high_freq_factor", 4);
   c.rope_original_context = s.number("original_max_position_embeddings", 8192);
   if (c.rope_factor <= 0 || c.rope_high <= c.rope_low || c.rope_low <= 0 || c.rope_original_context <= 0)
-    r.fail(fmt::format("\"{}\": expected factor > 0, 0 < low_freq_factor < high_freq_factor and a positive original context", key));
+    r.fail(fmt::format("\"{}\": expected factor > 0, 0 < low_freq_factor < high_freq_factor and a positive original context",
+                       key));
 }
 
 }  // namespace
@@ -128,7 +129,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   c.tied_head = r.flag("tie_word_embeddings", false);
   c.attention_bias = r.flag("attention_bias", false);
   c.mlp_bias = r.flag("mlp_bias", false);
-  if (r.text("hidden_act", "silu") != "silu") r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
+  if (r.text("hidden_act", "silu") != "silu")
+    r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
   if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
   c.bos_id = r.id("bos_token_id");
   c.eos_id = r.id("eos_token_id");

@@ -46,11 +46,13 @@ ParamLayout param_layout(const ModelConfig& c) {
     const std::string p = "model.layers." + std::to_string(l) + ".", a = p + "self_attn.", m = p + "mlp.";
     LayerParams& at = out.layers.emplace_back();
     at.input_norm = b.add(p + "input_layernorm.weight", {d}, ParamRole::norm, 0);
-    at.qkv = b.add_fused(a + "qkv_proj.weight", d, ParamRole::matrix, fan_in(d),
-                         {{a + "q_proj.weight", 0, q_rows}, {a + "k_proj.weight", 0, kv_rows}, {a + "v_proj.weight", 0, kv_rows}});
+    at.qkv =
+        b.add_fused(a + "qkv_proj.weight", d, ParamRole::matrix, fan_in(d),
+                    {{a + "q_proj.weight", 0, q_rows}, {a + "k_proj.weight", 0, kv_rows}, {a + "v_proj.weight", 0, kv_rows}});
     if (qkv_bias)
-      at.qkv_bias = b.add_fused(a + "qkv_proj.bias", 0, ParamRole::bias, 0,
-                                {{a + "q_proj.bias", 0, q_rows}, {a + "k_proj.bias", 0, kv_rows}, {a + "v_proj.bias", 0, kv_rows}});
+      at.qkv_bias =
+          b.add_fused(a + "qkv_proj.bias", 0, ParamRole::bias, 0,
+                      {{a + "q_proj.bias", 0, q_rows}, {a + "k_proj.bias", 0, kv_rows}, {a + "v_proj.bias", 0, kv_rows}});
     if (qwen3) {
       at.q_norm = b.add(a + "q_norm.weight", {c.head_dim}, ParamRole::norm, 0);
       at.k_norm = b.add(a + "k_norm.weight", {c.head_dim}, ParamRole::norm, 0);
@@ -61,8 +63,8 @@ ParamLayout param_layout(const ModelConfig& c) {
     at.gate_up = b.add_fused(m + "gate_up_proj.weight", d, ParamRole::matrix, fan_in(d),
                              {{m + "gate_proj.weight", 0, c.ffn}, {m + "up_proj.weight", 0, c.ffn}});
     if (c.mlp_bias)
-      at.gate_up_bias =
-          b.add_fused(m + "gate_up_proj.bias", 0, ParamRole::bias, 0, {{m + "gate_proj.bias", 0, c.ffn}, {m + "up_proj.bias", 0, c.ffn}});
+      at.gate_up_bias = b.add_fused(m + "gate_up_proj.bias", 0, ParamRole::bias, 0,
+                                    {{m + "gate_proj.bias", 0, c.ffn}, {m + "up_proj.bias", 0, c.ffn}});
     at.down = b.add(m + "down_proj.weight", {d, c.ffn}, ParamRole::matrix, fan_in(c.ffn) * residual);
     if (c.mlp_bias) at.down_bias = b.add(m + "down_proj.bias", {d}, ParamRole::bias, 0);
   }

@@ -29,9 +29,9 @@ struct DTypeBits {
   int bits;
 };
 constexpr DTypeBits kDTypes[] = {
-    {"BOOL", 8},    {"U8", 8},        {"I8", 8},        {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},
-    {"U16", 16},    {"F16", 16},      {"BF16", 16},     {"I32", 32},    {"U32", 32},    {"F32", 32},    {"I64", 64},
-    {"U64", 64},    {"F64", 64},      {"C64", 64},      {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},
+    {"BOOL", 8}, {"U8", 8},   {"I8", 8},    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},
+    {"U16", 16}, {"F16", 16}, {"BF16", 16}, {"I32", 32},    {"U32", 32},    {"F32", 32},    {"I64", 64},
+    {"U64", 64}, {"F64", 64}, {"C64", 64},  {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},
 };
 
 // bits of the whole tensor, or nullopt on overflow of 64 bits.
@@ -63,11 +63,11 @@ Json parse_header(std::string_view text, const Where& where) {
   try {
     header = Json::parse(text.begin(), text.end(), watch);
   } catch (const Json::exception& e) {
-    throw bad_input(fmt::format("safetensors header is not valid JSON at byte {}",
-                                dynamic_cast<const Json::parse_error*>(&e) != nullptr
-                                    ? static_cast<const Json::parse_error&>(e).byte + 8
-                                    : 8),
-                    where, "the file is damaged; download or write it again");
+    throw bad_input(
+        fmt::format("safetensors header is not valid JSON at byte {}", dynamic_cast<const Json::parse_error*>(&e) != nullptr
+                                                                           ? static_cast<const Json::parse_error&>(e).byte + 8
+                                                                           : 8),
+        where, "the file is damaged; download or write it again");
   }
   if (repeated) throw bad_input(fmt::format("safetensors header has the key '{}' twice", duplicate), where);
   return header;

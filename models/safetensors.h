@@ -20,9 +20,9 @@ namespace r1 {
 
 struct SafetensorsEntry {
   std::string name;
-  std::string dtype;            // "F32", "BF16", "F16", ... as in the header
-  std::vector<int64_t> shape;   // row-major; rank 0 and zero-sized dimensions are legal
-  const void* data = nullptr;   // host memory; reading: inside the map, valid while the file object lives
+  std::string dtype;           // "F32", "BF16", "F16", ... as in the header
+  std::vector<int64_t> shape;  // row-major; rank 0 and zero-sized dimensions are legal
+  const void* data = nullptr;  // host memory; reading: inside the map, valid while the file object lives
   size_t bytes = 0;
 };
 

@@ -11,13 +11,13 @@ namespace r1 {
 // about tokens[i] itself (its log-probability given tokens[0..i-1]); entry 0 is never trainable.
 struct Sequence {
   std::vector<int32_t> tokens;
-  std::vector<uint8_t> trainable;        // 1: the loss counts this token (several turns and tool results fit)
-  std::vector<float> behaviour_logp;     // recorded when sampled, log_softmax(logits / T)
-  std::vector<float> reference_logp;     // from the reference model, same T; empty without a KL term
-  std::vector<int64_t> version;          // weights that produced the token; -1 for prompt tokens
+  std::vector<uint8_t> trainable;     // 1: the loss counts this token (several turns and tool results fit)
+  std::vector<float> behaviour_logp;  // recorded when sampled, log_softmax(logits / T)
+  std::vector<float> reference_logp;  // from the reference model, same T; empty without a KL term
+  std::vector<int64_t> version;       // weights that produced the token; -1 for prompt tokens
   // 1: sampled under `version` with the whole context computed under the same version (so P2 applies to it).
   std::vector<uint8_t> exact;
-  float advantage = 0;                   // grpo: group-normalised
+  float advantage = 0;  // grpo: group-normalised
 };
 
 // What a trainer learns from in one version.

@@ -2,9 +2,9 @@
 // second derivatives, no knowledge of architectures (models/model.h).
 //
 // A node names what it saves. The functions that record and run nodes stand side by side in models/blocks*.cpp.
-// Memory: activations and gradients of activations live in the pass's arena; a gradient's buffer is used again as soon as its last
-// reader has run. Gradients of parameters are f32 and accumulate (class Gradients).
-// Thread rule: a Tape, a Gradients and the Context they are used with belong to one thread at a time.
+// Memory: activations and gradients of activations live in the pass's arena; a gradient's buffer is used again as soon as its
+// last reader has run. Gradients of parameters are f32 and accumulate (class Gradients). Thread rule: a Tape, a Gradients and
+// the Context they are used with belong to one thread at a time.
 #pragma once
 
 #include <utility>
@@ -53,10 +53,10 @@ struct RmsNormNode {
 };
 // Per-head norms of q and k (qwen3), rotary embedding, packed causal attention.
 struct AttentionNode {
-  View qkv;                     // [T, (Hq+2Hk)*D]; q and k columns rotated in place when there is no per-head norm
-  View qk;                      // [T, Hq+Hk, D] normed and rotated; absent without per-head norm
-  View rstd_q, rstd_k;          // [T, Hq], [T, Hk] f32; absent without per-head norm
-  View o, lse;                  // [T, Hq*D], [T, Hq] f32
+  View qkv;             // [T, (Hq+2Hk)*D]; q and k columns rotated in place when there is no per-head norm
+  View qk;              // [T, Hq+Hk, D] normed and rotated; absent without per-head norm
+  View rstd_q, rstd_k;  // [T, Hq], [T, Hk] f32; absent without per-head norm
+  View o, lse;          // [T, Hq*D], [T, Hq] f32
   View offsets, positions, rope_table;
   int32_t qkv_id, y;
   int q_norm, k_norm;
@@ -88,7 +88,8 @@ class Tape {
 
   // Gradient of value `id`, complete once backward has reached its node; absent when nothing flowed into it.
   const View& gradient(int32_t id) const { return slots_[static_cast<size_t>(id)].gradient; }
-  // Where to put a contribution to the gradient of `id`: a buffer like the value, and whether it must be added to what is there.
+  // Where to put a contribution to the gradient of `id`: a buffer like the value, and whether it must be added to what is
+  // there.
   std::pair<View, bool> contribute(Context& ctx, int32_t id);
   // Hands the gradient of `y` to both terms of y = a + b without a copy where that is possible.
   void contribute_sum(Context& ctx, int32_t y, int32_t a, int32_t b);
@@ -111,16 +112,16 @@ class Tape {
  private:
   struct Slot {
     View value, gradient;
-    int32_t producer;      // index of the node that made the value
-    int32_t shared_with;   // another slot that reads the same gradient buffer, or -1
-    bool released;         // its producer has run backward: nobody reads the gradient any more
+    int32_t producer;     // index of the node that made the value
+    int32_t shared_with;  // another slot that reads the same gradient buffer, or -1
+    bool released;        // its producer has run backward: nobody reads the gradient any more
   };
   View take_buffer(Context& ctx, const View& like);
   void release(int32_t id);
 
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
-  std::vector<View> free_;       // gradient buffers ready to be used again, contiguous
+  std::vector<View> free_;  // gradient buffers ready to be used again, contiguous
   int32_t current_ = -1;
 };
 

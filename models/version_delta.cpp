@@ -224,8 +224,10 @@ VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightS
       const Bits* old_values = previous != nullptr ? reinterpret_cast<const Bits*>(before.data()) + begin : nullptr;
       coded[static_cast<size_t>(c)] = encode_chunk(old_values, reinterpret_cast<const Bits*>(after.data()) + begin, n);
     };
-    if (value_bytes == 2) encode(uint16_t{});
-    else encode(uint32_t{});
+    if (value_bytes == 2)
+      encode(uint16_t{});
+    else
+      encode(uint32_t{});
   });
 
   VersionDelta delta;
@@ -301,8 +303,10 @@ std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionD
     const auto decode = [&]<class Bits>(Bits) {
       decode_chunk(piece.mode, piece.data, piece.bytes, reinterpret_cast<Bits*>(host.data()) + begin, n);
     };
-    if (value_bytes == 2) decode(uint16_t{});
-    else decode(uint32_t{});
+    if (value_bytes == 2)
+      decode(uint16_t{});
+    else
+      decode(uint32_t{});
   });
   check_gaps_are_zero(*result, host);
   upload(result->flat(), host.data(), host.size());

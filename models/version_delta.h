@@ -12,16 +12,17 @@
 namespace r1 {
 
 struct VersionDelta {
-  int64_t from = -1;        // version it applies to; -1: a full snapshot
+  int64_t from = -1;  // version it applies to; -1: a full snapshot
   int64_t to = 0;
-  Hash128 hash;             // WeightSet::hash() of the result
-  std::string bytes;        // encoded
+  Hash128 hash;       // WeightSet::hash() of the result
+  std::string bytes;  // encoded
   bool full() const { return from < 0; }
 };
 
 // `previous` may be null (full). Same config and dtype otherwise (CHECK).
 VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to);
 // A new WeightSet. Throws failure when the bytes are malformed or the result's hash is not `delta.hash`.
-std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionDelta& delta, const ModelConfig&, Device&, DType);
+std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionDelta& delta, const ModelConfig&, Device&,
+                                       DType);
 
 }  // namespace r1

@@ -74,9 +74,9 @@ void add_shards(ModelFiles& model, const fs::path& dir, const fs::path& index_pa
     if (it == model.tensors.end())
       throw bad_input(fmt::format("tensor '{}' is in the index but not in {}", tensor, file), where);
     if (fs::path(it->second.file).filename() != file)
-      throw bad_input(fmt::format("tensor '{}' is in {}, the index says {}", tensor,
-                                  fs::path(it->second.file).filename().string(), file),
-                      where);
+      throw bad_input(
+          fmt::format("tensor '{}' is in {}, the index says {}", tensor, fs::path(it->second.file).filename().string(), file),
+          where);
   }
   for (const auto& [tensor, found] : model.tensors)
     if (file_of.count(tensor) == 0) throw bad_input(fmt::format("tensor '{}' is not in the index", tensor), {found.file});
@@ -127,9 +127,9 @@ void check_tensors(const ModelFiles& model, const ModelConfig& config, const std
       const SafetensorsEntry& e = it->second.entry;
       const auto expected = part_shape(spec, part);
       if (e.shape != expected)
-        throw bad_input(fmt::format("tensor '{}' has shape {}, config.json needs {}", part.name, shape_text(e.shape),
-                                    shape_text(expected)),
-                        {it->second.file});
+        throw bad_input(
+            fmt::format("tensor '{}' has shape {}, config.json needs {}", part.name, shape_text(e.shape), shape_text(expected)),
+            {it->second.file});
       if (e.dtype != "F32" && e.dtype != "BF16" && e.dtype != "F16")
         throw bad_input(fmt::format("tensor '{}' is {}, expected F32, BF16 or F16", part.name, e.dtype), {it->second.file},
                         "convert the checkpoint to BF16 first");

@@ -85,7 +85,8 @@ void initialize(WeightSet& target, uint64_t seed) {
         if (!constant)
           parallel_tasks(n, [&](int64_t r) {
             Rng rng(seed, p.name, static_cast<uint64_t>(row + r));
-            for (int64_t k = 0; k < row_size; ++k) host[static_cast<size_t>(r * row_size + k)] = static_cast<float>(s.init_std * rng.normal());
+            for (int64_t k = 0; k < row_size; ++k)
+              host[static_cast<size_t>(r * row_size + k)] = static_cast<float>(s.init_std * rng.normal());
           });
         upload(target.param(i).slice(p.row_begin + row, p.row_begin + row + n), host);
       }
@@ -98,7 +99,8 @@ WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DTyp
   Context ctx(from.device());
   for (size_t i = 0; i < to.specs().size(); ++i) {
     const ParamSpec& wanted = to.specs()[i];
-    const auto same = std::find_if(from.specs().begin(), from.specs().end(), [&](const ParamSpec& s) { return s.name == wanted.name; });
+    const auto same =
+        std::find_if(from.specs().begin(), from.specs().end(), [&](const ParamSpec& s) { return s.name == wanted.name; });
     if (same == from.specs().end()) {
       run(ctx, Fill{to.param(i), 0});
       continue;

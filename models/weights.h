@@ -24,11 +24,11 @@ struct ParamPart {
   int64_t row_begin = 0, rows = 0;
 };
 struct ParamSpec {
-  std::string name;               // of the fused parameter; equal to parts[0].name when there is one part
-  std::vector<int64_t> shape;     // [N, K] or [N]
+  std::string name;            // of the fused parameter; equal to parts[0].name when there is one part
+  std::vector<int64_t> shape;  // [N, K] or [N]
   ParamRole role = ParamRole::matrix;
-  double init_std = 0;            // normal(0, std); norms start at 1, biases at 0
-  std::vector<ParamPart> parts;   // at least one, covering all rows in order
+  double init_std = 0;           // normal(0, std); norms start at 1, biases at 0
+  std::vector<ParamPart> parts;  // at least one, covering all rows in order
 };
 // The parameters of an architecture in a fixed order (execution order). Tied heads have no entry of their own.
 std::vector<ParamSpec> param_specs(const ModelConfig&);
@@ -39,8 +39,8 @@ class WeightSet {
   WeightSet(Device&, const ModelConfig&, DType);  // uninitialised
   const ModelConfig& config() const { return config_; }
   const std::vector<ParamSpec>& specs() const { return specs_; }
-  const View& param(size_t i) const { return views_[i]; }   // in the order of specs()
-  const View& flat() const { return flat_.view(); }         // everything, [n]; parameters are 64-byte aligned inside (gaps are zero)
+  const View& param(size_t i) const { return views_[i]; }  // in the order of specs()
+  const View& flat() const { return flat_.view(); }  // everything, [n]; parameters are 64-byte aligned inside (gaps are zero)
   DType dtype() const { return dtype_; }
   Device& device() const { return *device_; }
   // Merkle hash over fixed 1 MiB chunks of (name, dtype, shape, bytes), per published name order of specs().
@@ -55,16 +55,17 @@ class WeightSet {
   std::vector<View> views_;
 };
 
-// Random initialisation (Philox by seed and parameter name): embedding N(0, .1), head N(0, .02), matrices N(0, 1/fan_in), o and down
-// projections additionally divided by sqrt(2 * layers) (tiny_world.md, section 4). `target` is f32.
+// Random initialisation (Philox by seed and parameter name): embedding N(0, .1), head N(0, .02), matrices N(0, 1/fan_in), o and
+// down projections additionally divided by sqrt(2 * layers) (tiny_world.md, section 4). `target` is f32.
 void initialize(WeightSet& target, uint64_t seed);
 
-// `from` as another model or dtype: parameters of the same name are copied (CHECK: same shape), those that `from` lacks are zero.
-// So a language model becomes a reward model (config.scalar_head = true: its scalar head starts at zero).
+// `from` as another model or dtype: parameters of the same name are copied (CHECK: same shape), those that `from` lacks are
+// zero. So a language model becomes a reward model (config.scalar_head = true: its scalar head starts at zero).
 WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DType dtype);
 
 // A Hugging Face model directory: config.json, model.safetensors (or shards with an index), tokenizer.json.
-// Reads any of F32, BF16, F16 into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong shape.
+// Reads any of F32, BF16, F16 into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong
+// shape.
 std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& model_dir, DType);
 // Checks headers only (config, every tensor's presence and shape): what r1-run does before the first actor starts.
 void check_model_dir(const std::filesystem::path& model_dir);

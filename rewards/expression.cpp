@@ -114,18 +114,24 @@ class Parser {
   NodePtr sum() {
     NodePtr left = term();
     for (;;) {
-      if (take("+")) left = node(Op::add, std::move(left), term());
-      else if (take("-")) left = node(Op::subtract, std::move(left), term());
-      else return left;
+      if (take("+"))
+        left = node(Op::add, std::move(left), term());
+      else if (take("-"))
+        left = node(Op::subtract, std::move(left), term());
+      else
+        return left;
     }
   }
 
   NodePtr term() {
     NodePtr left = unary();
     for (;;) {
-      if (take("*")) left = node(Op::multiply, std::move(left), unary());
-      else if (take("/")) left = node(Op::divide, std::move(left), unary());
-      else return left;
+      if (take("*"))
+        left = node(Op::multiply, std::move(left), unary());
+      else if (take("/"))
+        left = node(Op::divide, std::move(left), unary());
+      else
+        return left;
     }
   }
 
@@ -205,22 +211,38 @@ class Parser {
 double value(const Node& n, const std::function<double(const std::string&)>& value_of) {
   const auto arg = [&](size_t i) { return value(*n.args[i], value_of); };
   switch (n.op) {
-    case Op::number: return n.number;
-    case Op::variable: return value_of(n.name);
-    case Op::negate: return -arg(0);
-    case Op::add: return arg(0) + arg(1);
-    case Op::subtract: return arg(0) - arg(1);
-    case Op::multiply: return arg(0) * arg(1);
-    case Op::divide: return arg(0) / arg(1);
-    case Op::less: return arg(0) < arg(1);
-    case Op::less_equal: return arg(0) <= arg(1);
-    case Op::equal: return arg(0) == arg(1);
-    case Op::greater_equal: return arg(0) >= arg(1);
-    case Op::greater: return arg(0) > arg(1);
-    case Op::abs: return std::abs(arg(0));
-    case Op::sigmoid: return 1.0 / (1.0 + std::exp(-arg(0)));
-    case Op::clamp: return std::min(std::max(arg(0), arg(1)), arg(2));
-    case Op::choose: return arg(0) != 0 ? arg(1) : arg(2);
+    case Op::number:
+      return n.number;
+    case Op::variable:
+      return value_of(n.name);
+    case Op::negate:
+      return -arg(0);
+    case Op::add:
+      return arg(0) + arg(1);
+    case Op::subtract:
+      return arg(0) - arg(1);
+    case Op::multiply:
+      return arg(0) * arg(1);
+    case Op::divide:
+      return arg(0) / arg(1);
+    case Op::less:
+      return arg(0) < arg(1);
+    case Op::less_equal:
+      return arg(0) <= arg(1);
+    case Op::equal:
+      return arg(0) == arg(1);
+    case Op::greater_equal:
+      return arg(0) >= arg(1);
+    case Op::greater:
+      return arg(0) > arg(1);
+    case Op::abs:
+      return std::abs(arg(0));
+    case Op::sigmoid:
+      return 1.0 / (1.0 + std::exp(-arg(0)));
+    case Op::clamp:
+      return std::min(std::max(arg(0), arg(1)), arg(2));
+    case Op::choose:
+      return arg(0) != 0 ? arg(1) : arg(2);
     case Op::min:
     case Op::max: {
       double best = arg(0);

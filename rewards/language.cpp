@@ -19,8 +19,10 @@ Script script_of(uint32_t c) {
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: break;
-    default: return Script::none;
+    case UTF8PROC_CATEGORY_LO:
+      break;
+    default:
+      return Script::none;
   }
   if (c <= 0x24F || between(c, 0x1E00, 0x1EFF) || between(c, 0xFF21, 0xFF5A)) return Script::latin;
   if (between(c, 0x3400, 0x9FFF) || between(c, 0xF900, 0xFAFF) || between(c, 0x20000, 0x323AF) || c == 0x3005)

@@ -48,8 +48,10 @@ void brace_arguments(std::string& s, std::string_view command, int arguments) {
 std::optional<double> plain_number(std::string s) {
   std::erase(s, ',');
   double scale = 1;
-  if (s.ends_with("\\%")) s.resize(s.size() - 2), scale = 0.01;
-  else if (s.ends_with("%")) s.pop_back(), scale = 0.01;
+  if (s.ends_with("\\%"))
+    s.resize(s.size() - 2), scale = 0.01;
+  else if (s.ends_with("%"))
+    s.pop_back(), scale = 0.01;
   if (s.empty()) return std::nullopt;
   for (const char c : s)
     if (!digit(c) && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E') return std::nullopt;

@@ -29,8 +29,10 @@ ResponseMetrics measure(std::span<const RewardInput> inputs) {
     if (in.tokens > 0) length.add(static_cast<double>(in.tokens));
     words.add(think_length(in));
     if (!harm && !in.fact("courtesy").empty()) courtesy.add(courtesy_reward(in));
-    if (harm) harmless.add(refusal_reward(in));
-    else if (!in.fact("refusal").empty()) over_refusal.add(refusal_reward(in));
+    if (harm)
+      harmless.add(refusal_reward(in));
+    else if (!in.fact("refusal").empty())
+      over_refusal.add(refusal_reward(in));
   }
   return {static_cast<int64_t>(inputs.size()),
           accuracy.value(),

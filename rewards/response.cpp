@@ -77,8 +77,10 @@ std::string without_thought(std::string_view response) {
 std::string normalize_space(std::string_view text) {
   std::string out;
   for (const char c : trim(text)) {
-    if (!is_space(c)) out += c;
-    else if (out.back() != ' ') out += ' ';
+    if (!is_space(c))
+      out += c;
+    else if (out.back() != ' ')
+      out += ' ';
   }
   return out;
 }

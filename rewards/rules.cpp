@@ -132,8 +132,10 @@ std::vector<std::string> flag_names(const std::map<std::string, std::set<std::st
   for (const auto& [key, values] : fact_values) {
     if (!word(key) || key == "answers") continue;
     for (const std::string& value : values) {
-      if (value == "0" || value == "1") out.insert(key);
-      else if (word(value)) out.insert(key + "_" + value);
+      if (value == "0" || value == "1")
+        out.insert(key);
+      else if (word(value))
+        out.insert(key + "_" + value);
     }
     if (key == "domain") out.insert({"reasoning", "general"});
   }

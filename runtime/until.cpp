@@ -16,9 +16,9 @@ struct Until::Node {
   Kind kind = Kind::any;
   std::vector<std::shared_ptr<const Node>> children;  // of any ("or") and all ("and")
   std::string metric;
-  double value = 0;            // N, EPSILON or VALUE
+  double value = 0;  // N, EPSILON or VALUE
   int64_t window = 1, min_batches = 0;
-  std::string text;            // of a call, as in why()
+  std::string text;  // of a call, as in why()
 
   // Mean of `count` values that end `skip` values before the newest; summed oldest first, so that replays agree.
   static double mean(const std::vector<double>& values, size_t count, size_t skip) {
@@ -30,17 +30,23 @@ struct Until::Node {
   bool reached(const UntilInput& in) const {
     const size_t w = static_cast<size_t>(window);
     switch (kind) {
-      case Kind::any: return std::any_of(children.begin(), children.end(), [&](const auto& c) { return c->reached(in); });
-      case Kind::all: return std::all_of(children.begin(), children.end(), [&](const auto& c) { return c->reached(in); });
-      case Kind::batches: return in.batches >= static_cast<int64_t>(value);
-      case Kind::epochs: return in.epochs >= value;
-      case Kind::tokens: return in.tokens >= value;
+      case Kind::any:
+        return std::any_of(children.begin(), children.end(), [&](const auto& c) { return c->reached(in); });
+      case Kind::all:
+        return std::all_of(children.begin(), children.end(), [&](const auto& c) { return c->reached(in); });
+      case Kind::batches:
+        return in.batches >= static_cast<int64_t>(value);
+      case Kind::epochs:
+        return in.epochs >= value;
+      case Kind::tokens:
+        return in.tokens >= value;
       case Kind::plateau: {
         if (in.batches < std::max(2 * window, min_batches)) return false;
         const std::vector<double> values = in.metric(metric);
         return values.size() >= 2 * w && mean(values, w, 0) - mean(values, w, w) < value;
       }
-      case Kind::above: case Kind::below: {
+      case Kind::above:
+      case Kind::below: {
         const std::vector<double> values = in.metric(metric);
         if (values.size() < w) return false;
         const double m = mean(values, w, 0);
@@ -67,9 +73,9 @@ namespace {
 
 struct Call {
   const char* name;
-  const char* form;                       // shown in messages
+  const char* form;  // shown in messages
   size_t min_args, max_args;
-  bool metric;                            // the first argument is the name of a metric
+  bool metric;  // the first argument is the name of a metric
 };
 constexpr std::array<Call, 6> kCalls = {{{"batches", "batches(N)", 1, 1, false},
                                          {"epochs", "epochs(N)", 1, 1, false},
@@ -133,8 +139,12 @@ class Parser {
     return true;
   }
 
-  std::shared_ptr<const Node> condition() { return chain(Kind::any, "or", [this] { return term(); }); }
-  std::shared_ptr<const Node> term() { return chain(Kind::all, "and", [this] { return factor(); }); }
+  std::shared_ptr<const Node> condition() {
+    return chain(Kind::any, "or", [this] { return term(); });
+  }
+  std::shared_ptr<const Node> term() {
+    return chain(Kind::all, "and", [this] { return factor(); });
+  }
 
   template <class Part>
   std::shared_ptr<const Node> chain(Kind kind, const char* word, Part part) {

@@ -1,13 +1,13 @@
 // When a stage ends: `until="plateau(reward, 20, 0.005, 80) or batches(160)"`. A function of committed ledger rows only.
 //
 //   condition := term { "or" term } ;  term := factor { "and" factor } ;  factor := "(" condition ")" | call
-//   call := batches(N) | epochs(N) | tokens(N) | plateau(METRIC, WINDOW, EPSILON [, MIN_BATCHES]) | above(METRIC, VALUE [, WINDOW])
+//   call := batches(N) | epochs(N) | tokens(N) | plateau(METRIC, WINDOW, EPSILON [, MIN_BATCHES]) | above(METRIC, VALUE [,
+//   WINDOW])
 //         | below(METRIC, VALUE [, WINDOW])
-// plateau: mean of the metric over the last WINDOW batches minus the mean over the WINDOW before is below EPSILON, checked from batch
-// max(2 WINDOW, MIN_BATCHES).
-// above, below: the mean over the last WINDOW (1) recorded values is strictly above or below VALUE; false while there are fewer.
-// N is a positive number, an integer for batches; WINDOW and MIN_BATCHES are positive integers; "and" binds tighter than "or".
-// Thread rule: immutable after parsing.
+// plateau: mean of the metric over the last WINDOW batches minus the mean over the WINDOW before is below EPSILON, checked from
+// batch max(2 WINDOW, MIN_BATCHES). above, below: the mean over the last WINDOW (1) recorded values is strictly above or below
+// VALUE; false while there are fewer. N is a positive number, an integer for batches; WINDOW and MIN_BATCHES are positive
+// integers; "and" binds tighter than "or". Thread rule: immutable after parsing.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,7 @@
 namespace r1 {
 
 struct UntilInput {
-  int64_t batches = 0;                    // committed so far
+  int64_t batches = 0;  // committed so far
   double epochs = 0, tokens = 0;
   // The metric's value per committed batch, oldest first (size = batches, or fewer when it was not recorded).
   std::function<std::vector<double>(const std::string&)> metric;
@@ -31,7 +31,7 @@ class Until {
   // Throws bad_input at `where` (columns inside the text are named in the message). `metrics`: the names that exist.
   static Until parse(const std::string& text, const Where& where, const std::vector<std::string>& metrics);
   bool reached(const UntilInput&) const;
-  std::string why(const UntilInput&) const;   // "batches(160)" - which call was true; "" when none
+  std::string why(const UntilInput&) const;  // "batches(160)" - which call was true; "" when none
   // The largest number of batches it can last, if it has a batches(N) at the top level of an "or"; else 0 (for progress bars).
   int64_t batch_limit() const;
   Until(const Until&);

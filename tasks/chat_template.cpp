@@ -122,25 +122,33 @@ std::string chat_prompt(ChatFamily family, std::span<const ChatMessage> messages
       if (messages.size() != 1) throw bad_input("a conversation needs a chat template", {}, "add ?template=NAME to the source");
       return messages[0].text;
     }
-    case ChatFamily::tiny: return tiny(messages);
-    case ChatFamily::r1: return deepseek(messages);
-    case ChatFamily::r1_zero: return r1_zero(messages);
+    case ChatFamily::tiny:
+      return tiny(messages);
+    case ChatFamily::r1:
+      return deepseek(messages);
+    case ChatFamily::r1_zero:
+      return r1_zero(messages);
     case ChatFamily::qwen25:
     case ChatFamily::qwen3:
-    case ChatFamily::qwen3_no_think: return qwen(family, messages);
+    case ChatFamily::qwen3_no_think:
+      return qwen(family, messages);
   }
   return {};
 }
 
 std::string_view chat_end_token(ChatFamily family) {
   switch (family) {
-    case ChatFamily::none: return "";
-    case ChatFamily::tiny: return "<eos>";
+    case ChatFamily::none:
+      return "";
+    case ChatFamily::tiny:
+      return "<eos>";
     case ChatFamily::r1:
-    case ChatFamily::r1_zero: return kDeepSeekEnd;
+    case ChatFamily::r1_zero:
+      return kDeepSeekEnd;
     case ChatFamily::qwen25:
     case ChatFamily::qwen3:
-    case ChatFamily::qwen3_no_think: return "<|im_end|>";
+    case ChatFamily::qwen3_no_think:
+      return "<|im_end|>";
   }
   return "";
 }

@@ -30,9 +30,12 @@ Options read_options(const SourceSpec& spec, const std::string& whole) {
   o.path = spec.name.substr(std::string_view("jsonl:").size());
   if (o.path.empty()) throw bad_input(fmt::format("source '{}' names no file", whole), {}, "expected jsonl:PATH");
   for (const auto& [key, value] : spec.options) {
-    if (key == "template") o.family = chat_family(value);
-    else if (key == "shuffle") o.shuffle = option_number(whole, key, value, 0, 1) != 0;
-    else unknown_option(whole, key, {"template", "shuffle"});
+    if (key == "template")
+      o.family = chat_family(value);
+    else if (key == "shuffle")
+      o.shuffle = option_number(whole, key, value, 0, 1) != 0;
+    else
+      unknown_option(whole, key, {"template", "shuffle"});
   }
   if (!std::filesystem::is_regular_file(o.path))
     throw bad_input("no such file", {o.path}, fmt::format("named by source '{}'", whole));
@@ -71,9 +74,12 @@ class Record {
     out.text = render(family, messages);
     for (const auto& [key, value] : json_.items()) {
       if (key == "prompt" || key == "messages" || key == "answer" || key == "answers") continue;
-      if (value.is_string()) out.facts[key] = value.get<std::string>();
-      else if (value.is_boolean()) out.facts[key] = value.get<bool>() ? "1" : "0";
-      else if (value.is_number()) out.facts[key] = value.dump();
+      if (value.is_string())
+        out.facts[key] = value.get<std::string>();
+      else if (value.is_boolean())
+        out.facts[key] = value.get<bool>() ? "1" : "0";
+      else if (value.is_number())
+        out.facts[key] = value.dump();
     }
     std::vector<std::string> answers;
     if (has("answer")) answers.push_back(answer(json_["answer"], "answer"));
@@ -137,8 +143,10 @@ class Record {
         fail(fmt::format("messages[{}]: expected {{\"role\": ..., \"content\": TEXT}}", out.size()));
       const std::string role = m["role"].get<std::string>();
       ChatMessage message{ChatRole::user, m["content"].get<std::string>()};
-      if (role == "system") message.role = ChatRole::system;
-      else if (role == "assistant") message.role = ChatRole::assistant;
+      if (role == "system")
+        message.role = ChatRole::system;
+      else if (role == "assistant")
+        message.role = ChatRole::assistant;
       else if (role != "user")
         fail(fmt::format("messages[{}]: unknown role '{}'", out.size(), role), "expected system, user or assistant");
       out.push_back(std::move(message));
@@ -212,9 +220,12 @@ class JsonlSource final : public Source {
   };
 
   void check(const Record& record) const {
-    if (kind_ == RecordKind::prompt) record.prompt(options_.family);
-    else if (kind_ == RecordKind::example) record.example(options_.family);
-    else record.pair(options_.family);
+    if (kind_ == RecordKind::prompt)
+      record.prompt(options_.family);
+    else if (kind_ == RecordKind::example)
+      record.example(options_.family);
+    else
+      record.pair(options_.family);
   }
   void want(RecordKind kind) const { R1_CHECK(kind == kind_, record_kind_name(kind)); }
 

@@ -31,8 +31,9 @@ std::string stage_line(const std::string& summary_json) {
   const json before = metrics.value("before", json::object()), after = metrics.value("after", json::object());
   for (const char* name : {"accuracy", "format", "language", "helpful", "harmless", "pair_accuracy"}) {
     if (!after.contains(name)) continue;
-    line += before.contains(name) ? fmt::format("  {} {:.3f} > {:.3f}", name, before[name].get<double>(), after[name].get<double>())
-                                  : fmt::format("  {} {:.3f}", name, after[name].get<double>());
+    line += before.contains(name)
+                ? fmt::format("  {} {:.3f} > {:.3f}", name, before[name].get<double>(), after[name].get<double>())
+                : fmt::format("  {} {:.3f}", name, after[name].get<double>());
   }
   if (s.contains("dataset")) line += fmt::format("  kept from {} of {} prompts", s.value("trained", 0), s.value("draws", 0));
   return line;
@@ -67,7 +68,8 @@ void LiveView::draw() {
     ++drawn_;
   };
   for (const auto& [stage, state] : running_) {
-    line(fmt::format("[{}/{}] {}: {}  ({:.0f} s)", done_ + 1, graph_.stages.size(), stage, label(stage), clock_.now_s() - state.first));
+    line(fmt::format("[{}/{}] {}: {}  ({:.0f} s)", done_ + 1, graph_.stages.size(), stage, label(stage),
+                     clock_.now_s() - state.first));
     for (const auto& [node, text] : state.second)
       if (!text.empty()) line(fmt::format("    {}: {}", node, text));
   }

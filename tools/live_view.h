@@ -1,6 +1,5 @@
-// What a person sees while a run goes on: one line a stage when it ends, and the state of the running ones - redrawn in place on a
-// terminal, as plain lines every few seconds in a pipe.
-// Thread rule: one thread (the conductor's).
+// What a person sees while a run goes on: one line a stage when it ends, and the state of the running ones - redrawn in place
+// on a terminal, as plain lines every few seconds in a pipe. Thread rule: one thread (the conductor's).
 #pragma once
 
 #include <map>
@@ -34,7 +33,7 @@ class LiveView final : public ProgressSink {
   const GraphView& graph_;
   SystemClock clock_;
   bool show_, terminal_;
-  int drawn_ = 0;                                   // lines on the terminal that the next drawing replaces
+  int drawn_ = 0;  // lines on the terminal that the next drawing replaces
   double begin_s_, last_print_s_ = 0;
   size_t done_ = 0;
   std::map<std::string, std::pair<double, std::vector<std::pair<std::string, std::string>>>> running_;

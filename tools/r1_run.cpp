@@ -66,10 +66,13 @@ void prepare_run_dir(const fs::path& dir, bool fresh) {
     if (error) throw bad_input("cannot move the old run aside: " + error.message(), {dir.string()});
     fmt::print(stderr, "the old run is now {}\n", aside.string());
   }
-  if (fs::exists(dir) && !fs::is_directory(dir)) throw bad_input("is not a directory", {dir.string()}, "choose another one with --run");
+  if (fs::exists(dir) && !fs::is_directory(dir))
+    throw bad_input("is not a directory", {dir.string()}, "choose another one with --run");
   fs::create_directories(dir, error);
-  if (error) throw bad_input("cannot create the run directory: " + error.message(), {dir.string()}, "choose another one with --run");
-  if (::access(dir.c_str(), W_OK) != 0) throw bad_input("the run directory is not writable", {dir.string()}, "choose another one with --run");
+  if (error)
+    throw bad_input("cannot create the run directory: " + error.message(), {dir.string()}, "choose another one with --run");
+  if (::access(dir.c_str(), W_OK) != 0)
+    throw bad_input("the run directory is not writable", {dir.string()}, "choose another one with --run");
   if (on_network_file_system(dir))
     throw bad_input("the run directory is on a network file system, where the run store is not safe", {dir.string()},
                     "choose a local one with --run");
@@ -114,7 +117,8 @@ int show_finished(const fs::path& run_dir, const Arguments& args) {
   if (args.json)
     std::cout << summary;
   else
-    std::cout << summary_table(summary) << "This run is complete: " << run_dir.string() << "/summary.json (--fresh starts over)\n";
+    std::cout << summary_table(summary) << "This run is complete: " << run_dir.string()
+              << "/summary.json (--fresh starts over)\n";
   return 0;
 }
 
@@ -145,7 +149,9 @@ int run_graph(const Arguments& args) {
 
   prepare_run_dir(run_dir, args.fresh);
   const auto lock = DirectoryLock::try_lock(run_dir);
-  if (!lock) throw bad_input("another r1-run is using this run directory", {run_dir.string()}, "wait for it, or choose another with --run");
+  if (!lock)
+    throw bad_input("another r1-run is using this run directory", {run_dir.string()},
+                    "wait for it, or choose another with --run");
   check_same_graph(graph, run_dir, registry);
   log_open(run_dir / "r1.log", LogLevel::info, LogLevel::warn);
   auto store = RunStore::open(run_dir);
@@ -156,8 +162,8 @@ int run_graph(const Arguments& args) {
 
   const bool continued = !store->stages().empty();
   LiveView view(graph, *store, !args.quiet && !args.json, ::isatty(STDOUT_FILENO) != 0);
-  view.message(fmt::format("{} {} -> {}   seed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(), run_dir.string(), env.seed,
-                           dtype_name(env.precision), describe_machine()));
+  view.message(fmt::format("{} {} -> {}   seed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
+                           run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 
@@ -201,7 +207,8 @@ int run_graph(const Arguments& args) {
 }
 
 int replay(const Arguments& args) {
-  if (!fs::exists(args.replay / "run.db")) throw bad_input("holds no run", {args.replay.string()}, "give the directory of a run: runs/r1_full");
+  if (!fs::exists(args.replay / "run.db"))
+    throw bad_input("holds no run", {args.replay.string()}, "give the directory of a run: runs/r1_full");
   const auto store = RunStore::open_read_only(args.replay);
   const fs::path graph_dir = store->meta("graph_dir").value_or(".");
   const GraphView graph = load_graph(args.replay / "graph.graph", role_registry(graph_dir));

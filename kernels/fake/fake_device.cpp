@@ -8,7 +8,8 @@ namespace r1 {
 namespace {
 
 // Bit 55: on x86-64 with 47-bit user addresses such an address is not canonical, with 56-bit ones it is far above what is
-// mapped; on AArch64 it selects the kernel's half, while the bits above may be ignored tags. Below bit 55 arithmetic works as usual.
+// mapped; on AArch64 it selects the kernel's half, while the bits above may be ignored tags. Below bit 55 arithmetic works as
+// usual.
 constexpr uintptr_t kTag = uintptr_t{1} << 55;
 
 std::byte* tagged(std::byte* p) { return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(p) | kTag); }

@@ -18,8 +18,8 @@ struct Vector {
   int64_t stride;
 };
 
-// o = softmax over positions p = 0..last of scale * q.key(p), times value(p); returns the log-sum-exp. Packed and paged share this,
-// so they share its bits.
+// o = softmax over positions p = 0..last of scale * q.key(p), times value(p); returns the log-sum-exp. Packed and paged share
+// this, so they share its bits.
 template <class Key, class Value>
 double attend(const double* q, int64_t d_n, int64_t dv_n, int64_t last, double scale, Key key, Value value, double* o) {
   std::vector<double> score(last + 1);

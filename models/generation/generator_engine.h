@@ -1,8 +1,7 @@
 // The generator's engine: paged KV cache, continuous batching, prefix sharing inside a group, counter-based sampling.
 //
-// A sampled token is a pure function of (weights history, prompt, seed key, sample, position): neither batch composition nor admission
-// order nor page layout nor threads change a bit of it.
-// Thread rule: one thread at a time.
+// A sampled token is a pure function of (weights history, prompt, seed key, sample, position): neither batch composition nor
+// admission order nor page layout nor threads change a bit of it. Thread rule: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -17,17 +16,17 @@ namespace r1 {
 enum class OnFlip { recompute, keep, finish };
 
 struct GeneratorConfig {
-  int64_t max_rows = 256;         // rows (tokens) of one step: decode rows plus prompt rows being prefilled
-  int64_t max_running = 256;      // sequences decoding at once
-  int64_t kv_pages = 0;           // 0: enough for max_running sequences of the longest request
+  int64_t max_rows = 256;     // rows (tokens) of one step: decode rows plus prompt rows being prefilled
+  int64_t max_running = 256;  // sequences decoding at once
+  int64_t kv_pages = 0;       // 0: enough for max_running sequences of the longest request
   OnFlip on_flip = OnFlip::recompute;
   uint64_t page_shuffle_seed = 0;  // tests: not 0 hands KV pages out in a shuffled order (no result depends on it)
 };
 
 struct GenRequest {
-  uint64_t id = 0;                // the caller's (a draw)
-  uint64_t rng_key = 0;           // sample s uses rng_key mixed with s, position = index of the token in its sequence
-  std::vector<int32_t> prompt;    // at least one token
+  uint64_t id = 0;              // the caller's (a draw)
+  uint64_t rng_key = 0;         // sample s uses rng_key mixed with s, position = index of the token in its sequence
+  std::vector<int32_t> prompt;  // at least one token
   int samples = 1;
   int64_t max_new_tokens = 96;
   std::vector<int32_t> stop_ids;  // a sample ends after it emits one of these
@@ -46,8 +45,8 @@ struct GenResult {
 
 struct GeneratorStats {
   int64_t tokens_generated = 0;
-  int64_t tokens_prefilled = 0;    // prompt rows, once per group
-  int64_t tokens_recomputed = 0;   // rows computed again after a flip or a preemption
+  int64_t tokens_prefilled = 0;   // prompt rows, once per group
+  int64_t tokens_recomputed = 0;  // rows computed again after a flip or a preemption
   int64_t steps = 0, flips = 0, peak_pages = 0;
 };
 
@@ -68,11 +67,11 @@ class GeneratorEngine {
   // Takes effect between two steps. `recompute`: the contexts of running samples are computed again under the new weights.
   // `finish`: running samples keep the old weights until they end (both sets are held meanwhile), new ones use the new.
   void set_weights(std::shared_ptr<const WeightSet> weights, int64_t version);
-  int64_t version() const;        // of new samples
+  int64_t version() const;  // of new samples
   // Drops everything pending (a stage has ended). Returns the ids.
   std::vector<uint64_t> cancel_all();
   const GeneratorStats& stats() const;
-  int64_t pages_in_use() const;   // 0 when nothing is pending
+  int64_t pages_in_use() const;  // 0 when nothing is pending
 
  private:
   struct Impl;

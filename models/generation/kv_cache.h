@@ -35,9 +35,9 @@ class KvCache {
   ModelConfig config_;
   DType dtype_;
   int64_t pages_ = 0;
-  std::vector<Tensor> k_, v_;     // per layer: [P, Hk, d, kKeyBlock], [P, Hk, kKeyBlock, d]
+  std::vector<Tensor> k_, v_;  // per layer: [P, Hk, d, kKeyBlock], [P, Hk, kKeyBlock, d]
   std::vector<KvLayer> views_;
-  Tensor table_;                  // [rows, width] i32
+  Tensor table_;  // [rows, width] i32
 };
 
 }  // namespace r1

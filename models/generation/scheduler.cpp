@@ -29,9 +29,9 @@ Scheduler::Scheduler(const GeneratorConfig& config, int64_t max_positions, int64
 }
 
 void Scheduler::submit(GenRequest request) {
-  R1_CHECK(!request.prompt.empty() && request.samples >= 1 && request.max_new_tokens >= 1,
-           fmt::format("prompt={} samples={} max_new_tokens={}", request.prompt.size(), request.samples,
-                       request.max_new_tokens));
+  R1_CHECK(
+      !request.prompt.empty() && request.samples >= 1 && request.max_new_tokens >= 1,
+      fmt::format("prompt={} samples={} max_new_tokens={}", request.prompt.size(), request.samples, request.max_new_tokens));
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   if (prompt >= max_positions_)
     throw failure(fmt::format("a prompt of {} tokens leaves no room in a model of {} positions", prompt, max_positions_));
@@ -41,9 +41,9 @@ void Scheduler::submit(GenRequest request) {
     // Some prefixes live beside the running samples.
     pool_.raise_limit((config_.max_running + 8) * (blocks(longest) + 1));
   } else if (blocks(longest) > pool_.limit()) {
-    throw failure(fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest),
-                              pool_.limit()),
-                  {}, "raise kv_pages or lower max_tokens");
+    throw failure(
+        fmt::format("a request of {} tokens needs {} KV pages, there are {}", longest, blocks(longest), pool_.limit()), {},
+        "raise kv_pages or lower max_tokens");
   }
   if (blocks(longest) > width_) {
     const int64_t slots = static_cast<int64_t>(dirty_.size()), width = blocks(longest);
@@ -93,8 +93,10 @@ int32_t Scheduler::take_slot() {
 
 void Scheduler::put_page(PagedContext& c, size_t block, int32_t page) {
   if (c.slot < 0) c.slot = take_slot();
-  if (block == c.pages.size()) c.pages.push_back(page);
-  else c.pages[block] = page;
+  if (block == c.pages.size())
+    c.pages.push_back(page);
+  else
+    c.pages[block] = page;
   table_[static_cast<size_t>(c.slot) * static_cast<size_t>(width_) + block] = page;
   dirty_[static_cast<size_t>(c.slot)] = 1;
 }
@@ -138,8 +140,10 @@ int32_t Scheduler::plan_rows(PagedContext& c, int64_t epoch, const std::vector<i
     b.ids.push_back(tokens[static_cast<size_t>(position)]);
     b.positions.push_back(static_cast<int32_t>(position));
     b.slots.push_back(c.slot);
-    if (position < high) ++stats_.tokens_recomputed;
-    else if (position < prompt) ++stats_.tokens_prefilled;
+    if (position < high)
+      ++stats_.tokens_recomputed;
+    else if (position < prompt)
+      ++stats_.tokens_prefilled;
   }
   c.computed += n;
   high = std::max(high, c.computed);

@@ -21,9 +21,9 @@
 namespace r1 {
 
 struct PagedContext {
-  int32_t slot = -1;             // row of the page table; -1: holds nothing
-  std::vector<int32_t> pages;    // page of each block of kKeyBlock positions
-  int64_t computed = 0;          // keys and values of positions [0, computed) are in the pages
+  int32_t slot = -1;           // row of the page table; -1: holds nothing
+  std::vector<int32_t> pages;  // page of each block of kKeyBlock positions
+  int64_t computed = 0;        // keys and values of positions [0, computed) are in the pages
 };
 
 struct GenGroup;
@@ -33,11 +33,11 @@ struct GenSample {
   GenGroup* group = nullptr;
   Sequence* sequence = nullptr;  // in the group's result
   int index = 0;
-  int64_t key = 0;               // of its random numbers
+  int64_t key = 0;  // of its random numbers
   State state = State::waiting;
-  int64_t epoch = -1;            // of its weights; -1: not begun
-  bool mixed = false;            // its context was computed under several epochs (OnFlip::keep)
-  int64_t high = 0;              // positions [0, high) were computed before: doing them again counts as recomputed
+  int64_t epoch = -1;  // of its weights; -1: not begun
+  bool mixed = false;  // its context was computed under several epochs (OnFlip::keep)
+  int64_t high = 0;    // positions [0, high) were computed before: doing them again counts as recomputed
   PagedContext context;
 
   int64_t length() const { return static_cast<int64_t>(sequence->tokens.size()); }
@@ -50,7 +50,7 @@ struct GenGroup {
   GenRequest request;
   GenResult result;
   std::vector<GenSample> samples;
-  PagedContext prefix;           // the prompt, under the current epoch, while samples wait for it
+  PagedContext prefix;  // the prompt, under the current epoch, while samples wait for it
   int64_t prefix_high = 0;
   int waiting = 0, unfinished = 0;
 
@@ -61,9 +61,9 @@ struct StepPlan {
   // Rows that run under the same weights.
   struct Batch {
     int64_t epoch = 0;
-    std::vector<int32_t> ids, positions, slots;   // [R]
-    std::vector<int32_t> logit_rows;              // rows whose logits are needed; a row may serve several samples
-    std::vector<GenSample*> emits;                // who gets the token sampled from logit_rows[i]
+    std::vector<int32_t> ids, positions, slots;  // [R]
+    std::vector<int32_t> logit_rows;             // rows whose logits are needed; a row may serve several samples
+    std::vector<GenSample*> emits;               // who gets the token sampled from logit_rows[i]
   };
   std::vector<PageCopy> copies_before, copies_after;  // of the forward
   std::vector<Batch> batches;                         // those without rows are idle
@@ -113,11 +113,11 @@ class Scheduler {
   int64_t budget() const { return config_.max_rows - plan_.rows; }
   // The next n rows of a context; returns the index of the last one in its batch.
   int32_t plan_rows(PagedContext&, int64_t epoch, const std::vector<int32_t>& tokens, int64_t n, int64_t& high, int64_t prompt);
-  bool plan_sample(GenSample&);      // as many rows as budget and pages allow; false: none
+  bool plan_sample(GenSample&);  // as many rows as budget and pages allow; false: none
   void decode_running();
   void fill_running();
   void admit();
-  bool admit_group(GenGroup&);       // false: something of it must wait, and nobody younger may pass
+  bool admit_group(GenGroup&);                       // false: something of it must wait, and nobody younger may pass
   bool fork_waiting(GenGroup&, int32_t prefix_row);  // prefix_row: its last row, when that is in this plan, or -1
   bool fork(GenGroup&, GenSample&, int64_t computed, std::vector<PageCopy>& copies, bool steal);
   void make_way();
@@ -126,24 +126,24 @@ class Scheduler {
   bool alone(const GenSample&) const;  // its weights are not the current ones, so it shares no prefix
   int64_t waiting_for_prefix(const GenGroup&) const;
   void start(GenSample&);
-  void reset(GenSample&);              // takes its context; it waits again
+  void reset(GenSample&);  // takes its context; it waits again
   void preempt(GenSample&);
-  bool evict_for(GenSample&);          // frees something; false: the sample itself was the youngest and waits now
+  bool evict_for(GenSample&);  // frees something; false: the sample itself was the youngest and waits now
   void remove_stopped();
   int64_t page_reserve() const { return static_cast<int64_t>(running_.size()) / 8; }
 
   GeneratorConfig config_;
   int64_t max_positions_;
-  std::vector<int64_t> versions_;                    // by epoch
+  std::vector<int64_t> versions_;  // by epoch
   PagePool pool_;
-  std::deque<std::unique_ptr<GenGroup>> groups_;     // in order of submission
-  std::vector<GenSample*> running_;                  // oldest first
+  std::deque<std::unique_ptr<GenGroup>> groups_;  // in order of submission
+  std::vector<GenSample*> running_;               // oldest first
   std::vector<int32_t> table_;
   std::vector<uint8_t> dirty_;
   std::vector<int32_t> free_slots_;
   int64_t width_ = 0;
   uint64_t next_order_ = 0;
-  bool evicted_ = false;                             // in this plan: no admissions then
+  bool evicted_ = false;  // in this plan: no admissions then
   StepPlan plan_;
   GeneratorStats stats_;
 };

@@ -22,8 +22,10 @@ bool is_word(uint32_t code_point) {  // \w
     case UTF8PROC_CATEGORY_ME:
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC: return true;
-    default: return code_point == 0x200C || code_point == 0x200D;
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    default:
+      return code_point == 0x200C || code_point == 0x200D;
   }
 }
 

@@ -251,8 +251,10 @@ class Parser {
     // Specials first: of two patterns that normalise to the same text, the special one is found.
     std::stable_partition(tokens.begin(), tokens.end(), [](const AddedToken& t) { return t.special; });
     for (const AddedToken& t : tokens) {
-      if (t.normalized) out_.normalized_tokens.add(t, out_.normalize(t.content));
-      else out_.raw_tokens.add(t, t.content);
+      if (t.normalized)
+        out_.normalized_tokens.add(t, out_.normalize(t.content));
+      else
+        out_.raw_tokens.add(t, t.content);
     }
   }
 

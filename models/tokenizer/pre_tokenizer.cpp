@@ -16,27 +16,36 @@ std::vector<Range> apply(SplitBehavior behavior, std::vector<Range> ranges) {
   std::vector<Range> out;
   bool previous = false;
   switch (behavior) {
-    case SplitBehavior::isolated: return ranges;
-    case SplitBehavior::removed: std::erase_if(ranges, [](const Range& r) { return r.match; }); return ranges;
+    case SplitBehavior::isolated:
+      return ranges;
+    case SplitBehavior::removed:
+      std::erase_if(ranges, [](const Range& r) { return r.match; });
+      return ranges;
     case SplitBehavior::merged_with_previous:
       for (const Range& r : ranges) {
-        if (r.match && !previous && !out.empty()) out.back().end = r.end;
-        else out.push_back(r);
+        if (r.match && !previous && !out.empty())
+          out.back().end = r.end;
+        else
+          out.push_back(r);
         previous = r.match;
       }
       return out;
     case SplitBehavior::merged_with_next:
       for (auto r = ranges.rbegin(); r != ranges.rend(); ++r) {
-        if (r->match && !previous && !out.empty()) out.back().begin = r->begin;
-        else out.push_back(*r);
+        if (r->match && !previous && !out.empty())
+          out.back().begin = r->begin;
+        else
+          out.push_back(*r);
         previous = r->match;
       }
       std::reverse(out.begin(), out.end());
       return out;
     case SplitBehavior::contiguous:
       for (const Range& r : ranges) {
-        if (r.match == previous && !out.empty()) out.back().end = r.end;
-        else out.push_back(r);
+        if (r.match == previous && !out.empty())
+          out.back().end = r.end;
+        else
+          out.push_back(r);
         previous = r.match;
       }
       return out;

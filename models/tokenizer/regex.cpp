@@ -70,8 +70,10 @@ std::string regex_quote(std::string_view literal) {
   std::string out;
   for (const char c : literal) {
     const auto b = static_cast<uint8_t>(c);
-    if (b < 0x80 && !std::isalnum(b) && b != '_') out += fmt::format("\\x{{{:02x}}}", b);
-    else out += c;
+    if (b < 0x80 && !std::isalnum(b) && b != '_')
+      out += fmt::format("\\x{{{:02x}}}", b);
+    else
+      out += c;
   }
   return out;
 }

@@ -1,6 +1,6 @@
-// A lane: what one micro-batch needs to run by itself - a context, a tape, gradients. And the loop that spreads micro-batches over
-// lanes: micro-batch i runs on lane i mod L, in order, so that sums do not depend on the number of threads.
-// Thread rule: a Lane belongs to one thread at a time; for_each_micro_batch is called from one thread.
+// A lane: what one micro-batch needs to run by itself - a context, a tape, gradients. And the loop that spreads micro-batches
+// over lanes: micro-batch i runs on lane i mod L, in order, so that sums do not depend on the number of threads. Thread rule: a
+// Lane belongs to one thread at a time; for_each_micro_batch is called from one thread.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,8 @@ struct Lane {
 
 class Lanes {
  public:
-  // Small models run several micro-batches side by side, each on one thread; large ones one after the other with all threads inside
-  // the ops, so that memory stays that of one micro-batch.
+  // Small models run several micro-batches side by side, each on one thread; large ones one after the other with all threads
+  // inside the ops, so that memory stays that of one micro-batch.
   Lanes(Device& device, const ModelConfig& config);
   int64_t size() const { return static_cast<int64_t>(lanes_.size()); }
   Lane& operator[](int64_t i) { return *lanes_[static_cast<size_t>(i)]; }

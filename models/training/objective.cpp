@@ -64,7 +64,8 @@ RowData upload_rows(Context& ctx, const MicroBatch& m, const LossPlan& plan) {
 
 View slice_or_absent(const View& v, int64_t begin, int64_t end) { return v ? v.slice(begin, end) : View{}; }
 
-void compare_rows(const MicroBatch& m, const LossPlan& plan, int64_t begin, const std::vector<float>& logp, LossTotals& totals) {
+void compare_rows(const MicroBatch& m, const LossPlan& plan, int64_t begin, const std::vector<float>& logp,
+                  LossTotals& totals) {
   for (size_t i = 0; i < logp.size(); ++i) {
     const size_t n = static_cast<size_t>(begin) + i;
     const Sequence& s = plan.sequences[static_cast<size_t>(m.row_sequence[n])];
@@ -87,15 +88,16 @@ void token_loss(Pass& p, const Model& model, const MicroBatch& m, const LossPlan
     const int64_t n = end - begin;
     const View rows = h.view.slice(begin, end), targets = r.targets.slice(begin, end);
     const View logits = model.logits(p, rows);
-    const View logp = ctx.arena.alloc(DType::f32, {n}), lse = ctx.arena.alloc(DType::f32, {n}), dlogp = ctx.arena.alloc(DType::f32, {n});
+    const View logp = ctx.arena.alloc(DType::f32, {n}), lse = ctx.arena.alloc(DType::f32, {n}),
+               dlogp = ctx.arena.alloc(DType::f32, {n});
     const View entropy = grpo ? ctx.arena.alloc(DType::f32, {n}) : View{};
     const auto temperature = static_cast<float>(c.temperature);
     run(ctx, LogProb{logits, targets, logp, lse, entropy, temperature});
     if (grpo) {
       run(ctx, GrpoLoss{logp, r.behaviour.slice(begin, end), slice_or_absent(r.reference, begin, end),
-                        slice_or_absent(r.proximal, begin, end), r.advantage.slice(begin, end), r.weight.slice(begin, end), dlogp, loss,
-                        stats, static_cast<float>(c.clip_low), static_cast<float>(c.clip_high), static_cast<float>(c.kl),
-                        static_cast<float>(c.behave_cap)});
+                        slice_or_absent(r.proximal, begin, end), r.advantage.slice(begin, end), r.weight.slice(begin, end),
+                        dlogp, loss, stats, static_cast<float>(c.clip_low), static_cast<float>(c.clip_high),
+                        static_cast<float>(c.kl), static_cast<float>(c.behave_cap)});
       for (float e : download_as<float>(entropy)) totals.entropy += e;
       if (plan.compare_version >= 0) compare_rows(m, plan, begin, download_as<float>(logp), totals);
     } else {
@@ -159,9 +161,13 @@ PackRules pack_rules(const TrainerConfig& c, int64_t lanes) {
   r.budget = c.micro_batch_tokens;
   r.spread = lanes;
   switch (c.objective) {
-    case Objective::pretrain: r.head_rows = HeadRows::every_token; break;
+    case Objective::pretrain:
+      r.head_rows = HeadRows::every_token;
+      break;
     case Objective::sft:
-    case Objective::grpo: r.head_rows = HeadRows::trainable; break;
+    case Objective::grpo:
+      r.head_rows = HeadRows::trainable;
+      break;
     case Objective::reward_model:
       r.head_rows = HeadRows::last_token;
       r.group = 2;
@@ -174,7 +180,8 @@ Value forward_rows(Pass& p, const Model& model, const PackedInput& input) {
   return model.final_rows(p, model.trunk(p, input.ids, input.positions), input.rows);
 }
 
-std::vector<float> forward_logprobs(Lane& lane, const Model& model, const WeightSet& weights, const MicroBatch& m, double temperature) {
+std::vector<float> forward_logprobs(Lane& lane, const Model& model, const WeightSet& weights, const MicroBatch& m,
+                                    double temperature) {
   const PackedInput input = upload_pack(lane.ctx, m);
   Pass p{lane.ctx, weights, input.attention};
   const Value h = forward_rows(p, model, input);

@@ -1,5 +1,5 @@
-// One micro-batch through model, loss and back: the objectives' formulas meet the model here. Not the loop over micro-batches and no
-// optimizer (trainer_engine.cpp).
+// One micro-batch through model, loss and back: the objectives' formulas meet the model here. Not the loop over micro-batches
+// and no optimizer (trainer_engine.cpp).
 //
 // The head is run in row chunks, forward and backward together, so that logits of a large vocabulary never exist all at once.
 // Thread rule: a Lane belongs to one thread at a time.
@@ -17,16 +17,16 @@ namespace r1 {
 struct LossPlan {
   const TrainerConfig* config = nullptr;
   std::span<const Sequence> sequences;
-  std::vector<float> sequence_weight;                  // [sequences] factor of every counted token (normaliser)
-  std::span<const std::vector<float>> proximal;        // per sequence, per token; empty unless decoupled
-  int64_t compare_version = -1;                        // P2: compare tokens of this version that are exact; -1: none
+  std::vector<float> sequence_weight;            // [sequences] factor of every counted token (normaliser)
+  std::span<const std::vector<float>> proximal;  // per sequence, per token; empty unless decoupled
+  int64_t compare_version = -1;                  // P2: compare tokens of this version that are exact; -1: none
 };
 
 // Sums of one or several micro-batches, in doubles; added in a fixed order.
 struct LossTotals {
   double loss = 0, entropy = 0, tokens = 0;
-  double clipped = 0, kl = 0, ratio = 0;               // grpo, sums over tokens
-  double pairs = 0, pairs_right = 0;                   // reward_model
+  double clipped = 0, kl = 0, ratio = 0;  // grpo, sums over tokens
+  double pairs = 0, pairs_right = 0;      // reward_model
   double gap_max = 0;
   int64_t gap_tokens = 0;
   void add(const LossTotals& other);
@@ -43,8 +43,8 @@ std::vector<float> forward_scores(Lane&, const Model&, const WeightSet&, const M
 // Loss of a micro-batch and, when `learn`, its gradients added to the lane's. Adds to `totals`.
 void run_loss(Lane&, const Model&, const WeightSet&, const MicroBatch&, const LossPlan&, bool learn, LossTotals& totals);
 
-// Adds to `totals` the comparison of the trainer's and the sampler's log-probability of one token (P2). Bits count: equal bits give
-// 0, a NaN on either side an infinite gap.
+// Adds to `totals` the comparison of the trainer's and the sampler's log-probability of one token (P2). Bits count: equal bits
+// give 0, a NaN on either side an infinite gap.
 void compare_logprob(float trainer, float sampler, LossTotals& totals);
 
 // How many sequences a packed micro-batch may be cut for, and which rows its head needs.

@@ -22,13 +22,16 @@ constexpr float kNormFloor = 1e-7f;
 double schedule_factor(const TrainerConfig& c, int64_t step) {
   if (step < c.warmup_steps) return static_cast<double>(step + 1) / static_cast<double>(c.warmup_steps);
   if (c.schedule == Schedule::constant || c.total_steps <= c.warmup_steps) return 1;
-  const double t = std::min(1.0, static_cast<double>(step - c.warmup_steps) / static_cast<double>(c.total_steps - c.warmup_steps));
+  const double t =
+      std::min(1.0, static_cast<double>(step - c.warmup_steps) / static_cast<double>(c.total_steps - c.warmup_steps));
   const double left = c.schedule == Schedule::cosine ? 0.5 * (1 + std::cos(std::numbers::pi * t)) : 1 - t;
   return c.lr_end + (1 - c.lr_end) * left;
 }
 
 Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool side_by_side)
-    : config_(config), first_(masters.device(), masters.config(), DType::f32), second_(masters.device(), masters.config(), DType::f32),
+    : config_(config),
+      first_(masters.device(), masters.config(), DType::f32),
+      second_(masters.device(), masters.config(), DType::f32),
       side_by_side_(side_by_side) {
   R1_CHECK(config.optimizer == "adamw" || config.optimizer == "muon", config.optimizer);
   Context ctx(masters.device());
@@ -79,14 +82,14 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
     Context ctx(device);
     ctx.parallel = false;
     const auto cut = [&](const View& flat) { return flat.slice(c.begin, c.end); };
-    run(ctx, AdamW{cut(masters.flat()), cut(grads), cut(first_.flat()), cut(second_.flat()), separate ? cut(weights.flat()) : View{},
-                   static_cast<float>(config_.lr * factor), static_cast<float>(config_.beta1), static_cast<float>(config_.beta2),
-                   static_cast<float>(config_.eps), static_cast<float>(c.decay ? config_.weight_decay : 0),
-                   static_cast<float>(grad_scale), steps_});
+    run(ctx, AdamW{cut(masters.flat()), cut(grads), cut(first_.flat()), cut(second_.flat()),
+                   separate ? cut(weights.flat()) : View{}, static_cast<float>(config_.lr * factor),
+                   static_cast<float>(config_.beta1), static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
+                   static_cast<float>(c.decay ? config_.weight_decay : 0), static_cast<float>(grad_scale), steps_});
   });
   const auto one = [&](int64_t i) {
-    muon(*contexts_[side_by_side_ ? static_cast<size_t>(i) : 0], masters, grads, weights, matrices_[static_cast<size_t>(i)], factor,
-         grad_scale);
+    muon(*contexts_[side_by_side_ ? static_cast<size_t>(i) : 0], masters, grads, weights, matrices_[static_cast<size_t>(i)],
+         factor, grad_scale);
   };
   const auto n = static_cast<int64_t>(matrices_.size());
   if (side_by_side_)
@@ -95,8 +98,8 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
     for (int64_t i = 0; i < n; ++i) one(i);
 }
 
-void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m, double factor,
-                     double grad_scale) {
+void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m,
+                     double factor, double grad_scale) {
   ctx.arena.reset();
   const auto param = static_cast<size_t>(m.param);
   const auto part = [&](const View& v) { return v.slice(m.row_begin, m.row_begin + m.rows); };

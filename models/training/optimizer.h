@@ -1,8 +1,8 @@
 // AdamW and Muon on the flat f32 arrays of a model: masters, gradients, state. Not the schedule's caller, no losses.
 //
 // AdamW: Loshchilov & Hutter 2019, algorithm 2; decay only on matrices, embedding and head.
-// Muon: Jordan 2024 (kellerjordan.github.io/posts/muon), on matrices; q, k, v and gate, up are orthogonalised separately; the rest
-// of the parameters by AdamW.  Per published matrix G [rows, cols]:
+// Muon: Jordan 2024 (kellerjordan.github.io/posts/muon), on matrices; q, k, v and gate, up are orthogonalised separately; the
+// rest of the parameters by AdamW.  Per published matrix G [rows, cols]:
 //   buffer = momentum * buffer + g;  u = g + momentum * buffer;  X = u / |u|_F
 //   5 times:  A = X X^T,  X = a X + (b A + c A A) X    with (a, b, c) = (3.4445, -4.7750, 2.0315)   (on the shorter side)
 //   master = master * (1 - lr * decay) - lr * sqrt(max(1, rows / cols)) * X
@@ -18,7 +18,8 @@
 
 namespace r1 {
 
-// Factor on the learning rate of optimizer step `step` (from 0): linear warm-up to 1, then the schedule down to lr_end at total_steps.
+// Factor on the learning rate of optimizer step `step` (from 0): linear warm-up to 1, then the schedule down to lr_end at
+// total_steps.
 double schedule_factor(const TrainerConfig&, int64_t step);
 
 class Optimizer {
@@ -26,8 +27,8 @@ class Optimizer {
   // `side_by_side`: matrices of Muon run in parallel, one thread each (small models), else one by one with all threads inside.
   Optimizer(const WeightSet& masters, const TrainerConfig&, bool side_by_side);
 
-  // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale`. `weights`: receives the masters rounded to
-  // its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
+  // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale`. `weights`: receives the masters
+  // rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
   void step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale);
   // Root of the sum of squares of a flat gradient.
   double norm(const View& grads);

@@ -28,8 +28,9 @@ void append(MicroBatch& m, const Item& s, int32_t index, HeadRows head_rows) {
     m.ids.push_back((*s.tokens)[static_cast<size_t>(i)]);
     m.positions.push_back(i);
     const bool last = i + 1 == s.rows;
-    const bool wanted = head_rows == HeadRows::last_token ? last
-                        : head_rows == HeadRows::every_token || (*s.trainable)[static_cast<size_t>(i) + 1];
+    const bool wanted = head_rows == HeadRows::last_token
+                            ? last
+                            : head_rows == HeadRows::every_token || (*s.trainable)[static_cast<size_t>(i) + 1];
     if (!wanted) continue;
     m.rows.push_back(first + i);
     m.targets.push_back(head_rows == HeadRows::last_token ? 0 : (*s.tokens)[static_cast<size_t>(i) + 1]);

@@ -1,8 +1,7 @@
 // Sequences cut into micro-batches: packed rows on the host, nothing on a device yet.
 //
-// The cut is a pure function of the sequences and the rules: sequences stay in order, never split, at most `budget` rows together
-// (a longer sequence is alone), micro-batches as equal as that allows.
-// Thread rule: pure functions.
+// The cut is a pure function of the sequences and the rules: sequences stay in order, never split, at most `budget` rows
+// together (a longer sequence is alone), micro-batches as equal as that allows. Thread rule: pure functions.
 #pragma once
 
 #include <cstdint>
@@ -15,27 +14,27 @@ namespace r1 {
 
 // Which rows go through the head. Row i of a sequence has read tokens 0..i and predicts token i+1.
 enum class HeadRows {
-  every_token,   // the predictions of all tokens after the first (pretrain, scoring)
-  trainable,     // the predictions of trainable tokens
-  last_token,    // the last token's own row (scalar head)
+  every_token,  // the predictions of all tokens after the first (pretrain, scoring)
+  trainable,    // the predictions of trainable tokens
+  last_token,   // the last token's own row (scalar head)
 };
 
 struct MicroBatch {
-  std::vector<int32_t> ids, positions;   // [T]
-  std::vector<int32_t> offsets;          // [S+1]
-  std::vector<int32_t> rows;             // [N] rows of the pack that go through the head
-  std::vector<int32_t> targets;          // [N] the token each predicts (last_token: 0)
-  std::vector<int32_t> row_sequence;     // [N] index of the sequence in the packed list
-  std::vector<int32_t> row_token;        // [N] index of the predicted token (last_token: of the token itself)
-  bool all_rows = false;                 // rows are 0..T-1
+  std::vector<int32_t> ids, positions;  // [T]
+  std::vector<int32_t> offsets;         // [S+1]
+  std::vector<int32_t> rows;            // [N] rows of the pack that go through the head
+  std::vector<int32_t> targets;         // [N] the token each predicts (last_token: 0)
+  std::vector<int32_t> row_sequence;    // [N] index of the sequence in the packed list
+  std::vector<int32_t> row_token;       // [N] index of the predicted token (last_token: of the token itself)
+  bool all_rows = false;                // rows are 0..T-1
 };
 
 struct PackRules {
   HeadRows head_rows = HeadRows::every_token;
-  int64_t budget = 1024;     // rows of a micro-batch
-  int64_t group = 1;         // this many neighbouring sequences stay together (2: pairs)
-  // Lanes that work side by side (a power of two): small batches are cut into 1, 2, 4, ... up to `spread` micro-batches of at least
-  // `spread_rows` rows, large ones into a multiple of `spread`.
+  int64_t budget = 1024;  // rows of a micro-batch
+  int64_t group = 1;      // this many neighbouring sequences stay together (2: pairs)
+  // Lanes that work side by side (a power of two): small batches are cut into 1, 2, 4, ... up to `spread` micro-batches of at
+  // least `spread_rows` rows, large ones into a multiple of `spread`.
   int64_t spread = 1;
   int64_t spread_rows = 256;
 };

@@ -21,7 +21,8 @@ struct ScoringEngine::Impl {
 };
 
 ScoringEngine::ScoringEngine(Device& device, std::shared_ptr<const WeightSet> weights, int64_t micro_batch_tokens)
-    : impl_(std::make_unique<Impl>(Impl{weights, Model(device, weights->config()), Lanes(device, weights->config()), micro_batch_tokens})) {
+    : impl_(std::make_unique<Impl>(
+          Impl{weights, Model(device, weights->config()), Lanes(device, weights->config()), micro_batch_tokens})) {
   R1_CHECK(micro_batch_tokens >= 1, fmt::format("{}", micro_batch_tokens));
 }
 ScoringEngine::~ScoringEngine() = default;
@@ -36,7 +37,8 @@ std::vector<std::vector<float>> ScoringEngine::logprobs(const std::vector<Sequen
   R1_CHECK(!e.model.config().scalar_head, "a reward model has no vocabulary");
   std::vector<std::vector<float>> out(sequences.size());
   for (size_t i = 0; i < sequences.size(); ++i) {
-    R1_CHECK(static_cast<int64_t>(sequences[i].tokens.size()) <= e.model.config().max_positions, "sequence longer than max_positions");
+    R1_CHECK(static_cast<int64_t>(sequences[i].tokens.size()) <= e.model.config().max_positions,
+             "sequence longer than max_positions");
     out[i].resize(sequences[i].tokens.size(), 0);
   }
   const std::vector<MicroBatch> packs = pack(sequences, e.rules(HeadRows::every_token));
@@ -54,7 +56,8 @@ std::vector<float> ScoringEngine::scores(const std::vector<std::vector<int32_t>>
   R1_CHECK(e.model.config().scalar_head, "only a reward model gives scores");
   std::vector<float> out(sequences.size(), 0);
   for (const auto& s : sequences)
-    R1_CHECK(!s.empty() && static_cast<int64_t>(s.size()) <= e.model.config().max_positions, fmt::format("{} tokens", s.size()));
+    R1_CHECK(!s.empty() && static_cast<int64_t>(s.size()) <= e.model.config().max_positions,
+             fmt::format("{} tokens", s.size()));
   const std::vector<MicroBatch> packs = pack_tokens(sequences, e.rules(HeadRows::last_token));
   e.lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
     const MicroBatch& m = packs[static_cast<size_t>(i)];

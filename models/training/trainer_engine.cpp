@@ -34,16 +34,21 @@ struct TrainerEngine::Impl {
   Device& device;
   TrainerConfig config;
   WeightSet masters;
-  WeightSet weights;   // what forward and backward use; the masters themselves in f32
+  WeightSet weights;  // what forward and backward use; the masters themselves in f32
   Model model;
   Lanes lanes;
   Optimizer optimizer;
   int64_t version;
 
   Impl(Device& d, const TrainerConfig& c, const WeightSet& start, int64_t first_version)
-      : device(d), config(c), masters(make_masters(c, start)),
-        weights(c.precision == DType::f32 ? masters : WeightSet(d, masters.config(), c.precision)), model(d, masters.config()),
-        lanes(d, masters.config()), optimizer(masters, c, lanes.size() > 1), version(first_version) {
+      : device(d),
+        config(c),
+        masters(make_masters(c, start)),
+        weights(c.precision == DType::f32 ? masters : WeightSet(d, masters.config(), c.precision)),
+        model(d, masters.config()),
+        lanes(d, masters.config()),
+        optimizer(masters, c, lanes.size() > 1),
+        version(first_version) {
     R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
     R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
     R1_CHECK(c.temperature > 0, fmt::format("temperature={}", c.temperature));
@@ -65,9 +70,12 @@ struct TrainerEngine::Impl {
       R1_CHECK(s.trainable.empty() || s.trainable.size() == n, "one trainable flag per token");
       if (config.objective == Objective::reward_model) R1_CHECK(n > 0, "an empty answer has no score");
       if (config.objective != Objective::grpo || n == 0) continue;
-      R1_CHECK(s.behaviour_logp.size() == n, fmt::format("{} behaviour log-probabilities for {} tokens", s.behaviour_logp.size(), n));
-      R1_CHECK(s.reference_logp.empty() ? config.kl == 0 : s.reference_logp.size() == n, "a KL term needs reference log-probabilities");
-      R1_CHECK(s.reference_logp.empty() == batch.sequences[0].reference_logp.empty(), "all sequences have a reference or none has");
+      R1_CHECK(s.behaviour_logp.size() == n,
+               fmt::format("{} behaviour log-probabilities for {} tokens", s.behaviour_logp.size(), n));
+      R1_CHECK(s.reference_logp.empty() ? config.kl == 0 : s.reference_logp.size() == n,
+               "a KL term needs reference log-probabilities");
+      R1_CHECK(s.reference_logp.empty() == batch.sequences[0].reference_logp.empty(),
+               "all sequences have a reference or none has");
     }
   }
 
@@ -133,8 +141,9 @@ struct TrainerEngine::Impl {
     if (!grads) return;
     const double norm = optimizer.norm(grads->flat());
     if (!std::isfinite(norm))
-      throw failure(fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
-                    "a smaller learning rate or clip_norm may help; the run resumes from its last snapshot");
+      throw failure(
+          fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
+          "a smaller learning rate or clip_norm may help; the run resumes from its last snapshot");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
     optimizer.step(masters, grads->flat(), weights, factor, scale);
@@ -186,7 +195,8 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
     if (begin == end) continue;
     LossPlan plan = e.make_plan(all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
     if (!proximal.empty())
-      plan.proximal = std::span<const std::vector<float>>(proximal).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      plan.proximal =
+          std::span<const std::vector<float>>(proximal).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     else if (grpo && stats.optimizer_steps == 0)
       plan.compare_version = e.version;
     const int64_t before = stats.optimizer_steps;

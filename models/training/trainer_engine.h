@@ -1,8 +1,7 @@
 // The trainer's engine: masters, optimizer, objectives. One train() is one version. No actor, no file format of a run.
 //
-// Determinism: the result of train() is a pure function of (state, batch, config): micro-batches are packed in order under a fixed
-// token budget, gradients are summed on a fixed grid, whatever the number of threads.
-// Thread rule: one thread at a time.
+// Determinism: the result of train() is a pure function of (state, batch, config): micro-batches are packed in order under a
+// fixed token budget, gradients are summed on a fixed grid, whatever the number of threads. Thread rule: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -26,20 +25,20 @@ struct TrainerConfig {
   double lr = 1e-3, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0, clip_norm = 1;
   double muon_lr = 0.02, muon_momentum = 0.95, muon_weight_decay = 0.1;
   Schedule schedule = Schedule::constant;
-  double lr_end = 0;                // share of lr at the end of the schedule
+  double lr_end = 0;                          // share of lr at the end of the schedule
   int64_t warmup_steps = 0, total_steps = 0;  // optimizer steps
   // batches
-  int64_t mini_batches = 1;         // optimizer steps a batch (grpo)
+  int64_t mini_batches = 1;  // optimizer steps a batch (grpo)
   int64_t micro_batch_tokens = 1024;
-  double temperature = 1;           // of the sampler whose log-probabilities are compared
+  double temperature = 1;  // of the sampler whose log-probabilities are compared
   // grpo
   double clip_low = 0.2, clip_high = 0.2, kl = 0;
   LossMean loss_mean = LossMean::sequence;
-  bool decoupled = false;           // proximal log-probabilities computed at the start of the batch (stale data)
+  bool decoupled = false;  // proximal log-probabilities computed at the start of the batch (stale data)
   double behave_cap = 5;
   // reward_model
   double score_l2 = 0;
-  DType precision = DType::f32;     // of weights and activations in forward and backward
+  DType precision = DType::f32;  // of weights and activations in forward and backward
 };
 
 struct TrainStats {
@@ -71,10 +70,10 @@ class TrainerEngine {
   // The weights of the current version as generators hold them (precision's dtype): a fresh copy.
   std::shared_ptr<const WeightSet> weights() const;
   const WeightSet& masters() const;
-  Hash128 masters_hash() const;   // `weights_hash` of the summary
+  Hash128 masters_hash() const;  // `weights_hash` of the summary
 
   // Masters, optimizer state, step counters: save -> load -> continue is bit-equal. Throws failure / bad_input naming the file.
-  void save(const std::filesystem::path& file) const;   // atomically, fsynced
+  void save(const std::filesystem::path& file) const;  // atomically, fsynced
   void load(const std::filesystem::path& file);
 
  private:

@@ -77,7 +77,8 @@ int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& m
   expect(in.metadata(), "format", kFormat, file);
   expect(in.metadata(), "config", model_config_json(masters.config(), "float32"), file);
   expect(in.metadata(), "optimizer", optimizer_name, file);
-  const int64_t version = read_count(in.metadata(), "version", file), steps = read_count(in.metadata(), "optimizer_steps", file);
+  const int64_t version = read_count(in.metadata(), "version", file),
+                steps = read_count(in.metadata(), "optimizer_steps", file);
   // Everything is checked before anything is changed.
   std::vector<std::pair<View, SafetensorsEntry>> parts;
   for (const Group& g : groups(masters, optimizer)) {

@@ -1,7 +1,6 @@
 // A trainer's state as a file: masters, moments, counters, in one SafeTensors file written atomically.
-// Entries: masters/NAME, first/NAME, second/NAME per parameter of param_specs() (fused names), F32; metadata: format, config (JSON),
-// optimizer, version, optimizer_steps.
-// Thread rule: pure functions on their arguments.
+// Entries: masters/NAME, first/NAME, second/NAME per parameter of param_specs() (fused names), F32; metadata: format, config
+// (JSON), optimizer, version, optimizer_steps. Thread rule: pure functions on their arguments.
 #pragma once
 
 #include <filesystem>
@@ -10,9 +9,11 @@
 
 namespace r1 {
 
-void save_trainer_state(const std::filesystem::path& file, const WeightSet& masters, const Optimizer&, const std::string& optimizer_name,
-                        int64_t version);
-// Fills masters and optimizer; returns the version. Throws bad_input naming the file (not such a file, another model or optimizer).
-int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& masters, Optimizer&, const std::string& optimizer_name);
+void save_trainer_state(const std::filesystem::path& file, const WeightSet& masters, const Optimizer&,
+                        const std::string& optimizer_name, int64_t version);
+// Fills masters and optimizer; returns the version. Throws bad_input naming the file (not such a file, another model or
+// optimizer).
+int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& masters, Optimizer&,
+                           const std::string& optimizer_name);
 
 }  // namespace r1

@@ -20,7 +20,8 @@ caf::behavior role_actor(caf::event_based_actor*, RoleHost* host, const std::ato
 
 }  // namespace
 
-CafStage::CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io, std::function<void()> wake)
+CafStage::CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io,
+                   std::function<void()> wake)
     : services_(services), wake_(std::move(wake)) {
   services_.transport = this;
   const GraphView& graph = *services_.graph;
@@ -44,7 +45,9 @@ CafStage::CafStage(caf::actor_system& system, HostServices services, const RoleF
   for (auto& [node, slot] : slots_) caf::anon_send(slot.actor, caf::ok_atom::value);
 }
 
-CafStage::~CafStage() { R1_CHECK(torn_down_ || slots_.empty() || actors_alive_ == 0, "a stage is destroyed before its teardown"); }
+CafStage::~CafStage() {
+  R1_CHECK(torn_down_ || slots_.empty() || actors_alive_ == 0, "a stage is destroyed before its teardown");
+}
 
 bool CafStage::teardown(double limit_s) {
   if (torn_down_) return true;

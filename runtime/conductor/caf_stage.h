@@ -1,7 +1,7 @@
-// CafStage: one incarnation of a stage - a RoleHost per role inside a CAF actor of its own (event-based, cooperatively scheduled), a
-// thread per role for its jobs, a lane of the shared I/O thread - and what they report. Destroying it is the teardown.
-// Not a policy: it neither restarts nor completes anything; the Conductor does.
-// Thread rule: owned by the conductor's thread; the HostTransport side is thread-safe.
+// CafStage: one incarnation of a stage - a RoleHost per role inside a CAF actor of its own (event-based, cooperatively
+// scheduled), a thread per role for its jobs, a lane of the shared I/O thread - and what they report. Destroying it is the
+// teardown. Not a policy: it neither restarts nor completes anything; the Conductor does. Thread rule: owned by the conductor's
+// thread; the HostTransport side is thread-safe.
 #pragma once
 
 #include <atomic>
@@ -33,11 +33,12 @@ class CafStage final : public HostTransport {
 
   // `services.transport` is set here. `wake` is called (any thread) whenever something happened. Creates the roles - what their
   // constructors throw comes out of here - and starts them.
-  CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io, std::function<void()> wake);
+  CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io,
+           std::function<void()> wake);
   ~CafStage() override;
 
-  // Ends all roles: no message is handled any more, jobs at hand end, threads are joined. False when that took longer than `limit_s`:
-  // then nothing of this stage may be destroyed, and the process has to end.
+  // Ends all roles: no message is handled any more, jobs at hand end, threads are joined. False when that took longer than
+  // `limit_s`: then nothing of this stage may be destroyed, and the process has to end.
   bool teardown(double limit_s);
 
   bool all_finished() const;
@@ -69,8 +70,8 @@ class CafStage final : public HostTransport {
   std::map<int, Slot> slots_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;
-  size_t actors_alive_ = 0;                   // under mutex_
-  std::optional<Failure> failure_;            // under mutex_
+  size_t actors_alive_ = 0;         // under mutex_
+  std::optional<Failure> failure_;  // under mutex_
   std::atomic<bool> closed_{false};
   bool torn_down_ = false;
 };

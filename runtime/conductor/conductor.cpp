@@ -78,15 +78,15 @@ struct Conductor::Impl {
     int64_t id = 0;
     Phase phase = Phase::waiting;
     bool continued = false;
-    bool prepared = false;                 // the before hook has run in this process
-    std::unique_ptr<EngineTimes> times;    // of this incarnation
+    bool prepared = false;               // the before hook has run in this process
+    std::unique_ptr<EngineTimes> times;  // of this incarnation
     std::unique_ptr<CafStage> caf;
-    StageTimes earlier;                    // of incarnations before
-    StageTimes last;                       // when last saved, this incarnation
+    StageTimes earlier;  // of incarnations before
+    StageTimes last;     // when last saved, this incarnation
     int64_t begin_ns = 0, begin_cpu_ns = 0;
-    int restarts = 0;                      // since a batch was last committed
+    int restarts = 0;  // since a batch was last committed
     int64_t batches_at_failure = -1;
-    bool stall_logged = false;             // of a hook
+    bool stall_logged = false;  // of a hook
     // Of the hook that runs; under mutex.
     bool hook_done = false;
     std::exception_ptr hook_error;
@@ -95,7 +95,12 @@ struct Conductor::Impl {
   };
 
   Impl(const GraphView& g, RunStore& s, RoleFactory f, StageHooks h, RunOptions o, ProgressSink& k)
-      : graph(g), store(s), factory(std::move(f)), hooks(std::move(h)), options(std::move(o)), sink(k),
+      : graph(g),
+        store(s),
+        factory(std::move(f)),
+        hooks(std::move(h)),
+        options(std::move(o)),
+        sink(k),
         faults(options.faults ? *options.faults : process_faults()),
         waits(clock) {}
 
@@ -136,7 +141,7 @@ struct Conductor::Impl {
   std::condition_variable changed;
   bool woken = false;
 
-  std::mutex board_mutex;                  // for the shell: what follows is copied there every tick
+  std::mutex board_mutex;  // for the shell: what follows is copied there every tick
   std::vector<ShellRole> board_roles;
   std::vector<ShellStage> board_stages;
 
@@ -229,8 +234,8 @@ void Conductor::Impl::end_roles(Stage& stage) {
     std::string jobs;
     for (const WaitRow& wait : waits.waits(stage.plan->name))
       if (wait.reason == "running") jobs += fmt::format("{}{} of {}", jobs.empty() ? "" : ", ", wait.key, wait.owner);
-    log_error(fmt::format("stage {}: {} did not end within {:.0f} s; the process ends, the run can be continued", stage.plan->name,
-                          jobs.empty() ? "a role" : jobs, options.job_stall_s));
+    log_error(fmt::format("stage {}: {} did not end within {:.0f} s; the process ends, the run can be continued",
+                          stage.plan->name, jobs.empty() ? "a role" : jobs, options.job_stall_s));
     store.add_event(stage.id, kActor, "stuck", nlohmann::json{{"jobs", jobs}}.dump());
     store.flush();
     log_flush();
@@ -252,11 +257,11 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
   if (batches > stage.batches_at_failure) stage.restarts = 0;
   stage.batches_at_failure = batches;
   if (stage.restarts >= options.max_restarts)
-    return end_run(ExitCode::failed, fmt::format("stage {} failed {} times without a new batch; the last time: {}", stage.plan->name,
-                                                 stage.restarts + 1, what));
+    return end_run(ExitCode::failed, fmt::format("stage {} failed {} times without a new batch; the last time: {}",
+                                                 stage.plan->name, stage.restarts + 1, what));
   ++stage.restarts;
-  log_warn(fmt::format("stage {} starts again from the run store ({} of at most {} times): {}", stage.plan->name, stage.restarts,
-                       options.max_restarts, what));
+  log_warn(fmt::format("stage {} starts again from the run store ({} of at most {} times): {}", stage.plan->name,
+                       stage.restarts, options.max_restarts, what));
   store.add_event(stage.id, kActor, "restart",
                   nlohmann::json{{"node", node}, {"error", what}, {"restarts", stage.restarts}, {"batches", batches}}.dump());
   stage.phase = Phase::waiting;
@@ -332,7 +337,8 @@ void Conductor::Impl::end_run(ExitCode code, const std::string& why) {
 
 void Conductor::Impl::start_ready_stages() {
   const auto at_work = [&] {
-    return std::count_if(stages.begin(), stages.end(), [](const Stage& s) { return s.phase != Phase::waiting && s.phase != Phase::done; });
+    return std::count_if(stages.begin(), stages.end(),
+                         [](const Stage& s) { return s.phase != Phase::waiting && s.phase != Phase::done; });
   };
   for (Stage& stage : stages) {
     if (ended || at_work() >= std::max(1, options.max_parallel_stages)) return;
@@ -359,7 +365,8 @@ void Conductor::Impl::update_board() {
   const char* phases[] = {"waiting", "preparing", "running", "summing up", "done"};
   for (const Stage& stage : stages) {
     if (stage.caf)
-      for (const auto& role : stage.caf->roles()) roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
+      for (const auto& role : stage.caf->roles())
+        roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
     StageTimes times = stage.earlier;
     times.add(times_now(stage));
     rows.push_back({stage.plan->name, phases[static_cast<int>(stage.phase)], times, stage.restarts});
@@ -475,7 +482,8 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   return *ended;
 }
 
-Conductor::Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options, ProgressSink& sink)
+Conductor::Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options,
+                     ProgressSink& sink)
     : impl_(std::make_unique<Impl>(graph, store, std::move(factory), std::move(hooks), std::move(options), sink)) {}
 Conductor::~Conductor() = default;
 

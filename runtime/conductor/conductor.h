@@ -1,13 +1,14 @@
-// Conductor: runs the stages of a graph in dependency order - starts their roles as CAF actors, watches over them, restarts a stage
-// that fails or stands still from the run store, and completes it. No CAF in this header; nothing here knows what a role does.
+// Conductor: runs the stages of a graph in dependency order - starts their roles as CAF actors, watches over them, restarts a
+// stage that fails or stands still from the run store, and completes it. No CAF in this header; nothing here knows what a role
+// does.
 //
-// A stage is complete when all its roles finished; then the summary hook runs and RunStore::complete_stage. A failure (an exception
-// in a role, or a stall) tears all roles of the stage down - jobs at hand end, executors are joined - and creates them anew, which
-// recovers them from the run store. After max_restarts failures without a batch committed in between, or at once for bad_input, the
-// run ends.
+// A stage is complete when all its roles finished; then the summary hook runs and RunStore::complete_stage. A failure (an
+// exception in a role, or a stall) tears all roles of the stage down - jobs at hand end, executors are joined - and creates
+// them anew, which recovers them from the run store. After max_restarts failures without a batch committed in between, or at
+// once for bad_input, the run ends.
 //
-// Thread rule: run() blocks its caller; the interrupt flag may be set from a signal handler. Hooks run on the run's I/O thread, the
-// ProgressSink is called from the thread of run().
+// Thread rule: run() blocks its caller; the interrupt flag may be set from a signal handler. Hooks run on the run's I/O thread,
+// the ProgressSink is called from the thread of run().
 #pragma once
 
 #include <atomic>
@@ -33,13 +34,13 @@ struct RunOptions {
   std::filesystem::path run_dir;
   uint64_t seed = 0;
   int max_parallel_stages = 1;
-  double stall_s = 60;                          // nothing moved and no job runs
-  double job_stall_s = 600;                     // ... or the job runs for longer than this
+  double stall_s = 60;       // nothing moved and no job runs
+  double job_stall_s = 600;  // ... or the job runs for longer than this
   int max_restarts = 3;
-  double tick_s = 0.2;                          // how often waits, the interrupt flag and progress are looked at
-  std::function<int64_t()> compute_cpu_ns;      // CPU time inside ops so far, of the whole process; may be absent
-  std::shared_ptr<FaultPlan> faults;            // null: those of R1_FAULT
-  bool shell = true;                            // listen for r1-shell on loopback; run_dir/shell.json says where
+  double tick_s = 0.2;                      // how often waits, the interrupt flag and progress are looked at
+  std::function<int64_t()> compute_cpu_ns;  // CPU time inside ops so far, of the whole process; may be absent
+  std::shared_ptr<FaultPlan> faults;        // null: those of R1_FAULT
+  bool shell = true;                        // listen for r1-shell on loopback; run_dir/shell.json says where
 };
 
 struct StageHooks {
@@ -54,7 +55,8 @@ class ProgressSink {
   virtual ~ProgressSink() = default;
   virtual void stage_started(const std::string& /*stage*/, bool /*continued*/) {}
   // Every tick in which something changed: (node, its last progress line), in the order of the graph.
-  virtual void stage_progress(const std::string& /*stage*/, const std::vector<std::pair<std::string, std::string>>& /*lines*/) {}
+  virtual void stage_progress(const std::string& /*stage*/, const std::vector<std::pair<std::string, std::string>>& /*lines*/) {
+  }
   virtual void stage_done(const std::string& /*stage*/, const std::string& /*summary_json*/) {}
   virtual void message(const std::string& /*text*/) {}
 };
@@ -62,11 +64,13 @@ class ProgressSink {
 class Conductor {
  public:
   // All references outlive the conductor. Throws bad_input when R1_FAULT is malformed.
-  Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options, ProgressSink& sink);
+  Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options,
+            ProgressSink& sink);
   ~Conductor();
 
-  // Runs what is left of the graph. done: all stages are; interrupted: the flag was set, everything is stored; failed or bad_input: the
-  // reason was logged (stderr, r1.log) and is failure_reason(). Stalls and restarts are logged too, and stored as events.
+  // Runs what is left of the graph. done: all stages are; interrupted: the flag was set, everything is stored; failed or
+  // bad_input: the reason was logged (stderr, r1.log) and is failure_reason(). Stalls and restarts are logged too, and stored
+  // as events.
   ExitCode run(std::atomic<bool>& interrupted);
   const std::string& failure_reason() const;
 

@@ -7,7 +7,9 @@
 namespace r1 {
 
 std::string StageTimes::json() const {
-  return nlohmann::json{{"seconds", seconds}, {"compute_cpu_s", compute_cpu_s}, {"overlap_s", overlap_s}, {"engine_s", engine_s}}.dump();
+  return nlohmann::json{
+      {"seconds", seconds}, {"compute_cpu_s", compute_cpu_s}, {"overlap_s", overlap_s}, {"engine_s", engine_s}}
+      .dump();
 }
 
 StageTimes StageTimes::from_json(const std::string& text) {

@@ -22,8 +22,9 @@ class Executor {
 };
 
 std::unique_ptr<Executor> make_thread_executor(const std::string& name);  // one thread, jobs in order; shows up as `name`
-std::unique_ptr<Executor> make_inline_executor();                          // runs inside submit()
-// A share of a single-threaded executor that outlives it: destroying the lane finishes its job at hand and drops its other jobs only.
+std::unique_ptr<Executor> make_inline_executor();                         // runs inside submit()
+// A share of a single-threaded executor that outlives it: destroying the lane finishes its job at hand and drops its other jobs
+// only.
 std::unique_ptr<Executor> make_lane_executor(Executor& shared);
 
 }  // namespace r1

@@ -50,7 +50,12 @@ class LocalScheduler::StepExecutor final : public Executor {
 
 LocalScheduler::LocalScheduler(const GraphView& graph, const std::string& stage, RunStore& store, const RoleFactory& factory,
                                LocalOptions options)
-    : graph_(graph), stage_(graph.stage(stage)), options_(std::move(options)), waits_(clock_), times_(clock_), faults_(options_.faults),
+    : graph_(graph),
+      stage_(graph.stage(stage)),
+      options_(std::move(options)),
+      waits_(clock_),
+      times_(clock_),
+      faults_(options_.faults),
       rng_(options_.seed, "local_scheduler") {
   if (stage_ == nullptr) throw bad_input(fmt::format("the graph has no stage {}", stage));
   HostServices services;
@@ -145,7 +150,8 @@ std::string LocalScheduler::progress_of(const std::string& node) const {
 }
 
 void LocalScheduler::post(int from, int to, Envelope envelope) {
-  push({from, to}, 0, [h = hosts_.at(to).get(), e = std::make_shared<Envelope>(std::move(envelope))] { h->handle(std::move(*e)); });
+  push({from, to}, 0,
+       [h = hosts_.at(to).get(), e = std::make_shared<Envelope>(std::move(envelope))] { h->handle(std::move(*e)); });
 }
 
 void LocalScheduler::finished(int) { ++finished_; }

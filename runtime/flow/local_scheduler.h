@@ -1,6 +1,6 @@
-// LocalScheduler: hosts a whole stage in one thread and in virtual time, one step (a message, a job, a completion) after the other.
-// The order of steps is a pure function of the seed; only what the transport guarantees stays in order (messages of one sender to one
-// receiver, jobs of one executor). For tests and simulations; not used in runs.
+// LocalScheduler: hosts a whole stage in one thread and in virtual time, one step (a message, a job, a completion) after the
+// other. The order of steps is a pure function of the seed; only what the transport guarantees stays in order (messages of one
+// sender to one receiver, jobs of one executor). For tests and simulations; not used in runs.
 //
 //   LocalScheduler stage(graph, "rl1", store, factory, {.seed = 7});
 //   EXPECT_EQ(stage.run().outcome, LocalScheduler::Outcome::finished) << stage.result().report;
@@ -23,13 +23,13 @@ namespace r1 {
 
 struct LocalOptions {
   uint64_t seed = 0;
-  bool random_order = true;           // false: the oldest step first
-  std::string faults;                 // as in R1_FAULT (drop, fail; slow sleeps for real)
-  int64_t message_ns = 1'000;         // virtual time that a step takes
+  bool random_order = true;    // false: the oldest step first
+  std::string faults;          // as in R1_FAULT (drop, fail; slow sleeps for real)
+  int64_t message_ns = 1'000;  // virtual time that a step takes
   // Virtual time between a job's submission (or the end of the executor's job before it) and its run; absent: none.
   std::function<int64_t(const std::string& node)> job_ns;
   double stall_s = 60, job_stall_s = 600;
-  std::function<void()> after_step;   // looks at invariants
+  std::function<void()> after_step;  // looks at invariants
 };
 
 class LocalScheduler final : public HostTransport {
@@ -37,13 +37,14 @@ class LocalScheduler final : public HostTransport {
   enum class Outcome { running, finished, stalled, failed };
   struct Result {
     Outcome outcome = Outcome::running;
-    std::string report;               // stalled: the stall report; failed: "NODE: what"
-    std::exception_ptr error;         // failed
+    std::string report;        // stalled: the stall report; failed: "NODE: what"
+    std::exception_ptr error;  // failed
     int64_t steps = 0;
   };
 
   // Throws bad_input when the graph has no such stage. `store` and `graph` outlive this.
-  LocalScheduler(const GraphView& graph, const std::string& stage, RunStore& store, const RoleFactory& factory, LocalOptions options = {});
+  LocalScheduler(const GraphView& graph, const std::string& stage, RunStore& store, const RoleFactory& factory,
+                 LocalOptions options = {});
   LocalScheduler(GraphView&&, const std::string&, RunStore&, const RoleFactory&, LocalOptions = {}) = delete;
   ~LocalScheduler() override;
 

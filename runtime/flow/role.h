@@ -4,7 +4,8 @@
 // is a CAF actor; in tests a deterministic single-threaded scheduler hosts a whole stage (runtime/flow/local_scheduler.h).
 //
 // A role never computes, blocks or reads a clock: it submits work and receives the completion as a call on itself.
-// Thread rule: all calls on a Role and its RoleContext happen in one logical thread; only `work` passed to submit() runs elsewhere.
+// Thread rule: all calls on a Role and its RoleContext happen in one logical thread; only `work` passed to submit() runs
+// elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ class RunStore;
 class Payload {
  public:
   virtual ~Payload() = default;
-  virtual const char* kind() const = 0;       // payload kind, for logs and the stall report
-  virtual std::string describe() const = 0;   // "draw 57", "version 12"
+  virtual const char* kind() const = 0;      // payload kind, for logs and the stall report
+  virtual std::string describe() const = 0;  // "draw 57", "version 12"
 };
 using PayloadPtr = std::shared_ptr<const Payload>;
 
@@ -41,21 +42,23 @@ class RoleContext {
 
   // ---- channels. A channel's capacity counts messages sent and not yet released by the receiver.
   virtual int64_t room(int edge) const = 0;
-  // CHECKs room(edge) > 0, except for conflating edges (carries=weights, metrics): those hold the newest message only and never fill.
+  // CHECKs room(edge) > 0, except for conflating edges (carries=weights, metrics): those hold the newest message only and never
+  // fill.
   virtual void send(int edge, PayloadPtr payload) = 0;
   // The receiver is done with `n` messages of this edge: the sender gets room again.
   virtual void release(int edge, int64_t n = 1) = 0;
 
-  // ---- work. `work` runs on this role's executor thread, jobs of one role in order; then `done` runs on the role. An exception in
-  // `work` or `done` fails the role. `what` names the job in waits and events ("train batch 12"). `engine`: the interval counts as
-  // this engine at work ("generator", "trainer", "judge", "reference", "" = none) for busy and overlap.
+  // ---- work. `work` runs on this role's executor thread, jobs of one role in order; then `done` runs on the role. An
+  // exception in `work` or `done` fails the role. `what` names the job in waits and events ("train batch 12"). `engine`: the
+  // interval counts as this engine at work ("generator", "trainer", "judge", "reference", "" = none) for busy and overlap.
   virtual void submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) = 0;
   // The same on the run's shared I/O thread (run store, files).
   virtual void submit_io(std::string what, std::function<void()> work, std::function<void()> done) = 0;
   // Runs `f` on the role after the messages already queued for it.
   virtual void later(std::function<void()> f) = 0;
 
-  // ---- waits. A role that waits for something other than a job or room says so; one wait per `key`, replaced by the next of the same key.
+  // ---- waits. A role that waits for something other than a job or room says so; one wait per `key`, replaced by the next of
+  // the same key.
   virtual void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) = 0;
   virtual void wait_over(const std::string& key) = 0;
 
@@ -80,7 +83,8 @@ class Role {
   virtual void receive(RoleContext&, int edge, PayloadPtr payload) = 0;
   // Room appeared on an edge whose room() was 0.
   virtual void on_room(RoleContext&, int /*edge*/) {}
-  // The stage is ending because `until` was reached (sent by the role that decided: see StageEnd below) - stop giving, finish().
+  // The stage is ending because `until` was reached (sent by the role that decided: see StageEnd below) - stop giving,
+  // finish().
   virtual void on_stage_end(RoleContext&) {}
   // Attributes a shell `set` may change at run time; returns false when refused.
   virtual std::string inspect() const { return "{}"; }  // JSON for the shell

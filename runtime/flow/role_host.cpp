@@ -38,8 +38,13 @@ struct RoleHost::Interval {
 };
 
 RoleHost::RoleHost(const HostServices& services, int node, std::unique_ptr<Role> role, Executor& executor, Executor& io)
-    : services_(services), index_(node), plan_(services.graph->nodes[node]), stage_(services.stage->name), role_(std::move(role)),
-      executor_(executor), io_(io) {
+    : services_(services),
+      index_(node),
+      plan_(services.graph->nodes[node]),
+      stage_(services.stage->name),
+      role_(std::move(role)),
+      executor_(executor),
+      io_(io) {
   const GraphView& graph = *services_.graph;
   for (const int e : plan_.out_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -99,9 +104,15 @@ void RoleHost::handle(Envelope envelope) {
   }
   guarded([&] {
     switch (envelope.kind) {
-      case Envelope::Kind::payload: receive(envelope); break;
-      case Envelope::Kind::credit: credit(envelope); break;
-      case Envelope::Kind::call: envelope.call(); break;
+      case Envelope::Kind::payload:
+        receive(envelope);
+        break;
+      case Envelope::Kind::credit:
+        credit(envelope);
+        break;
+      case Envelope::Kind::call:
+        envelope.call();
+        break;
       case Envelope::Kind::stage_end:
         if (stage_ended_ || finishing_) break;
         stage_ended_ = true;
@@ -139,9 +150,7 @@ static std::vector<int> edges_of_kind(const GraphView& graph, const std::string&
   return found;
 }
 
-std::vector<int> RoleHost::inputs(const std::string& carries) const {
-  return edges_of_kind(graph(), carries, plan_.in_edges);
-}
+std::vector<int> RoleHost::inputs(const std::string& carries) const { return edges_of_kind(graph(), carries, plan_.in_edges); }
 
 std::vector<int> RoleHost::outputs(const std::string& carries) const {
   return edges_of_kind(graph(), carries, plan_.out_edges);
@@ -201,7 +210,8 @@ void RoleHost::receive(const Envelope& envelope) {
     std::string lost = fmt::format("message {}", in.received + 1);
     for (const ChannelRow& row : services_.waits->channels(stage_))
       if (row.edge == in.name && !row.lost.empty()) lost = row.lost.front();
-    throw failure(fmt::format("{} of {} was lost: message {} ({}) arrived after {}", lost, in.name, envelope.number, what, in.received));
+    throw failure(
+        fmt::format("{} of {} was lost: message {} ({}) arrived after {}", lost, in.name, envelope.number, what, in.received));
   }
   ++in.received;
   if (in.conflating || finishing_) give_back(envelope.edge, in, 1);
@@ -295,8 +305,9 @@ void RoleHost::note_interval(const std::string& what, const std::string& engine,
 
 void RoleHost::write_interval() {
   if (!interval_) return;
-  const nlohmann::json json = {{"engine", interval_->engine}, {"begin_ns", interval_->begin_ns}, {"end_ns", interval_->end_ns},
-                               {"jobs", interval_->jobs}, {"longest", interval_->longest}, {"longest_ns", interval_->longest_ns}};
+  const nlohmann::json json = {{"engine", interval_->engine},   {"begin_ns", interval_->begin_ns},
+                               {"end_ns", interval_->end_ns},   {"jobs", interval_->jobs},
+                               {"longest", interval_->longest}, {"longest_ns", interval_->longest_ns}};
   interval_.reset();
   services_.store->add_event(services_.stage_id, plan_.id, "work", json.dump());
 }

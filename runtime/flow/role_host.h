@@ -1,13 +1,13 @@
-// RoleHost: what runs one role. Owns its channel ends (capacities, sequence numbers, credits), hands its jobs to executors, registers
-// its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes, so a CAF actor and the deterministic
-// LocalScheduler host the same class.
+// RoleHost: what runs one role. Owns its channel ends (capacities, sequence numbers, credits), hands its jobs to executors,
+// registers its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes, so a CAF actor and the
+// deterministic LocalScheduler host the same class.
 //
-// Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit. Every message of
-// an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries weights or metrics
-// conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
+// Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit. Every
+// message of an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries
+// weights or metrics conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
 //
-// A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives after
-// it is released unseen, and release() does nothing any more.
+// A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives
+// after it is released unseen, and release() does nothing any more.
 //
 // Thread rule: start() and handle() from one logical thread. Executors call back through HostTransport::post only. Destroy the
 // executors (which joins them) before the host.
@@ -41,7 +41,7 @@ struct Envelope {
   enum class Kind { payload, credit, stage_end, call };
   Kind kind = Kind::call;
   int edge = -1;
-  int64_t number = 0;             // payload: its sequence number; credit: how many messages were released
+  int64_t number = 0;  // payload: its sequence number; credit: how many messages were released
   PayloadPtr payload;
   std::function<void()> call;
 };
@@ -87,7 +87,7 @@ class RoleHost final : public RoleContext, public StageControl {
 
   const GraphView& graph() const override { return *services_.graph; }
   const NodePlan& node() const override { return plan_; }
-  std::vector<int> inputs(const std::string& carries) const override;    // "": of any kind
+  std::vector<int> inputs(const std::string& carries) const override;  // "": of any kind
   std::vector<int> outputs(const std::string& carries) const override;
   int64_t room(int edge) const override;
   void send(int edge, PayloadPtr payload) override;
@@ -149,8 +149,8 @@ class RoleHost final : public RoleContext, public StageControl {
   std::map<int, Output> outputs_;
   std::map<int, Input> inputs_;
   std::set<std::string> job_keys_, own_waits_;
-  int64_t jobs_ = 0;         // submitted so far
-  int64_t calls_ = 0;        // later() calls under way
+  int64_t jobs_ = 0;   // submitted so far
+  int64_t calls_ = 0;  // later() calls under way
   bool started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
   std::vector<Envelope> early_;  // arrived before start()
   std::unique_ptr<Interval> interval_;

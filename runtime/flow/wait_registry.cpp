@@ -164,7 +164,8 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
   for (const auto& [who, wait] : state.waits)
     if (is_job(who.second) && now - wait.since_s <= job_deadline_s) return {};
 
-  std::string report = fmt::format("stage {} stands still: nothing moved for {:.3g} s (deadline {:.3g} s)", stage, idle, deadline_s);
+  std::string report =
+      fmt::format("stage {} stands still: nothing moved for {:.3g} s (deadline {:.3g} s)", stage, idle, deadline_s);
   std::set<std::string> chains;
   for (const auto& [who, wait] : state.waits) {
     const std::string name = is_job(who.second) ? who.second : fmt::format("wait '{}'", who.second);

@@ -13,15 +13,15 @@
 namespace r1 {
 
 struct WaitRow {
-  std::string owner;       // node id
-  std::string key;         // "room rl1_judge -> rl1_filter", "job train batch 12", or the role's own
-  std::string reason;      // "for weights of version 13"
-  std::string on;          // node id that can end it; "" for the owner's own job
-  double waiting_s = 0;    // since it began
-  double idle_s = 0;       // since the stage's last progress anywhere
+  std::string owner;     // node id
+  std::string key;       // "room rl1_judge -> rl1_filter", "job train batch 12", or the role's own
+  std::string reason;    // "for weights of version 13"
+  std::string on;        // node id that can end it; "" for the owner's own job
+  double waiting_s = 0;  // since it began
+  double idle_s = 0;     // since the stage's last progress anywhere
 };
 struct ChannelRow {
-  std::string edge;        // "rl1_policy -> rl1_judge"
+  std::string edge;  // "rl1_policy -> rl1_judge"
   std::string carries;
   int64_t capacity = 0, sent = 0, received = 0, released = 0;
   std::string last_sent, last_received;  // Payload::describe()
@@ -34,20 +34,22 @@ class WaitRegistry {
   explicit WaitRegistry(const Clock& clock);
   ~WaitRegistry();
 
-  void begin(const std::string& stage, const std::string& owner, const std::string& key, const std::string& reason, const std::string& on);
+  void begin(const std::string& stage, const std::string& owner, const std::string& key, const std::string& reason,
+             const std::string& on);
   void end(const std::string& stage, const std::string& owner, const std::string& key);
   // Something moved: a message was received, a job ended.
   void progressed(const std::string& stage);
-  void sent(const std::string& stage, const std::string& edge, const std::string& carries, int64_t capacity, int64_t number, const std::string& what);
+  void sent(const std::string& stage, const std::string& edge, const std::string& carries, int64_t capacity, int64_t number,
+            const std::string& what);
   void received(const std::string& stage, const std::string& edge, int64_t number, const std::string& what);
   void released(const std::string& stage, const std::string& edge, int64_t n);
   void forget(const std::string& stage);  // the stage has ended or is being restarted
 
   std::vector<WaitRow> waits(const std::string& stage = "") const;
   std::vector<ChannelRow> channels(const std::string& stage = "") const;
-  double idle_s(const std::string& stage) const;   // since the stage's last progress
-  // "" while the stage moved within `deadline_s` or runs a job younger than `job_deadline_s`; else a report of several lines: what
-  // stands still, who waits for whom (chains and cycles), which message was lost.
+  double idle_s(const std::string& stage) const;  // since the stage's last progress
+  // "" while the stage moved within `deadline_s` or runs a job younger than `job_deadline_s`; else a report of several lines:
+  // what stands still, who waits for whom (chains and cycles), which message was lost.
   std::string stall_report(const std::string& stage, double deadline_s, double job_deadline_s) const;
 
  private:

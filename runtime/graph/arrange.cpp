@@ -112,9 +112,9 @@ void arrange(GraphView& view) {
   for (EdgePlan& edge : view.edges) edge.from = node_position[edge.from], edge.to = node_position[edge.to];
   const int last = static_cast<int>(view.stages.size());
   view.edges = permuted(view.edges, sorted_by(view.edges.size(), [&](int e) {
-    const int from = view.nodes[view.edges[e].from].stage, to = view.nodes[view.edges[e].to].stage;
-    return from == to ? from : last;
-  }));
+                          const int from = view.nodes[view.edges[e].from].stage, to = view.nodes[view.edges[e].to].stage;
+                          return from == to ? from : last;
+                        }));
   for (size_t e = 0; e < view.edges.size(); ++e) {
     EdgePlan& edge = view.edges[e];
     edge.index = static_cast<int>(e);

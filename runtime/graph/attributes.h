@@ -25,7 +25,7 @@ void declare(const std::vector<AttrSpec>& specs, Attrs& attrs);
 // "did you mean 'x'?" for the nearest of `names`, then of the cosmetic ones; "" when none is near.
 std::string suggestion(const std::string& word, const std::vector<std::string>& names, bool with_cosmetics);
 std::vector<std::string> names_of(const std::vector<AttrSpec>& specs);
-std::string with_article(const std::string& word);                                    // "a judge", "an evaluator"
+std::string with_article(const std::string& word);                                   // "a judge", "an evaluator"
 std::string listed(const std::vector<std::string>& words, const std::string& last);  // "a, b or c"
 
 }  // namespace r1::graph

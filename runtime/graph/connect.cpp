@@ -42,8 +42,13 @@ bool contains(const std::vector<std::string>& words, const std::string& word) {
 class Connector {
  public:
   Connector(const Draft& draft, const EdgePlan& edge, const RoleRegistry& registry)
-      : edge_(edge), registry_(registry), from_(draft.view.nodes[edge.from]), to_(draft.view.nodes[edge.to]),
-        outs_(draft.ports[edge.from]), ins_(draft.ports[edge.to]), name_(draft.view.edge_name(edge)) {}
+      : edge_(edge),
+        registry_(registry),
+        from_(draft.view.nodes[edge.from]),
+        to_(draft.view.nodes[edge.to]),
+        outs_(draft.ports[edge.from]),
+        ins_(draft.ports[edge.to]),
+        name_(draft.view.edge_name(edge)) {}
 
   std::string resolve(const SyntaxAttr* asked) const {
     const std::vector<std::string> possible = candidates(false);
@@ -153,9 +158,9 @@ void give_attributes(Draft& draft, size_t index, const RoleRegistry& registry) {
       for (const int end : {edge.from, edge.to})
         if (const AttrSpec* other = find_attr(registry.find(draft.view.nodes[end].role)->edge_attrs, attr.name))
           hint = fmt::format("edges that carry {} have it", listed(other->only_carrying, "or"));
-      throw bad_input(fmt::format("{}: an edge that carries {} has no attribute '{}'", draft.view.edge_name(edge), edge.carries,
-                                  attr.name),
-                      attr.name_at, hint);
+      throw bad_input(
+          fmt::format("{}: an edge that carries {} has no attribute '{}'", draft.view.edge_name(edge), edge.carries, attr.name),
+          attr.name_at, hint);
     }
   }
 }
@@ -258,8 +263,7 @@ void check_edges(const Draft& draft, const RoleRegistry& registry) {
       return edge.from == static_cast<int>(i) || edge.to == static_cast<int>(i);
     });
     const bool alone = !node.artifact && view.stages[node.stage].nodes.size() == 1;
-    if (!connected && !alone)
-      throw bad_input(fmt::format("{} ({}) is connected to nothing", node.id, node.role), node.where);
+    if (!connected && !alone) throw bad_input(fmt::format("{} ({}) is connected to nothing", node.id, node.role), node.where);
   }
 }
 

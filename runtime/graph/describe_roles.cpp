@@ -14,9 +14,12 @@ std::string type_of(const AttrSpec& spec) {
   std::string text = names[static_cast<int>(spec.type)];
   if (spec.type == AttrType::choice)
     for (size_t i = 0; i < spec.choices.size(); ++i) text += (i > 0 ? "|" : "") + spec.choices[i];
-  if (spec.min && spec.max) text += fmt::format(" {}..{}", *spec.min, *spec.max);
-  else if (spec.min) text += fmt::format(" >= {}", *spec.min);
-  else if (spec.max) text += fmt::format(" <= {}", *spec.max);
+  if (spec.min && spec.max)
+    text += fmt::format(" {}..{}", *spec.min, *spec.max);
+  else if (spec.min)
+    text += fmt::format(" >= {}", *spec.min);
+  else if (spec.max)
+    text += fmt::format(" <= {}", *spec.max);
   return text;
 }
 

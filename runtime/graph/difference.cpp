@@ -53,15 +53,17 @@ void both(const std::string& what, const Map& a, const Map& b, Differ& differ,
           const std::function<void(const std::string&, typename Map::mapped_type, typename Map::mapped_type)>& compare) {
   for (const auto& [name, item] : a) {
     const auto it = b.find(name);
-    if (it == b.end()) differ.line(fmt::format("{} {}: removed", what, name));
-    else compare(name, item, it->second);
+    if (it == b.end())
+      differ.line(fmt::format("{} {}: removed", what, name));
+    else
+      compare(name, item, it->second);
   }
   for (const auto& [name, item] : b)
     if (!a.count(name)) differ.line(fmt::format("{} {}: added", what, name));
 }
 
 template <class T>
-std::map<std::string, const T*> by(const std::vector<T>& items, std::string T::* name) {
+std::map<std::string, const T*> by(const std::vector<T>& items, std::string T::*name) {
   std::map<std::string, const T*> map;
   for (const T& item : items) map.emplace(item.*name, &item);
   return map;

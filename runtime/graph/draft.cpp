@@ -68,11 +68,22 @@ class Builder {
   void walk(const std::vector<Statement>& statements, int stage, std::vector<Default*>& scope) {
     for (const Statement& s : statements) {
       switch (s.kind) {
-        case Kind::node: add_node(s, stage, scope); break;
-        case Kind::edge: add_edges(s, stage, scope); break;
-        case Kind::node_defaults: case Kind::edge_defaults: add_defaults(s, scope); break;
-        case Kind::graph_attrs: add_graph_attrs(s, stage, scope); break;
-        case Kind::stage: add_stage(s, scope); break;
+        case Kind::node:
+          add_node(s, stage, scope);
+          break;
+        case Kind::edge:
+          add_edges(s, stage, scope);
+          break;
+        case Kind::node_defaults:
+        case Kind::edge_defaults:
+          add_defaults(s, scope);
+          break;
+        case Kind::graph_attrs:
+          add_graph_attrs(s, stage, scope);
+          break;
+        case Kind::stage:
+          add_stage(s, scope);
+          break;
       }
     }
   }
@@ -111,9 +122,12 @@ class Builder {
     for (const SyntaxAttr& attr : s.attrs) {
       if (stage >= 0) {
         StagePlan& plan = draft_.view.stages[stage];
-        if (find_attr(registry_.stage_attrs, attr.name)) plan.attrs.given[attr.name] = {attr.value, attr.value_at};
-        else if (attr.name == "label") plan.label = attr.value;
-        else if (!is_cosmetic(attr.name)) refuse_graph_attr(attr, "a stage", registry_.stage_attrs);
+        if (find_attr(registry_.stage_attrs, attr.name))
+          plan.attrs.given[attr.name] = {attr.value, attr.value_at};
+        else if (attr.name == "label")
+          plan.label = attr.value;
+        else if (!is_cosmetic(attr.name))
+          refuse_graph_attr(attr, "a stage", registry_.stage_attrs);
         continue;
       }
       const bool of_graph = find_attr(registry_.graph_attrs, attr.name),
@@ -133,8 +147,10 @@ class Builder {
 
   [[noreturn]] void refuse_graph_attr(const SyntaxAttr& attr, const std::string& owner, const std::vector<AttrSpec>& specs) {
     std::string hint = who_has(attr.name, registry_);
-    if (!hint.empty()) hint += fmt::format(": node [{}=...]", attr.name);
-    else hint = suggestion(attr.name, names_of(specs), true);
+    if (!hint.empty())
+      hint += fmt::format(": node [{}=...]", attr.name);
+    else
+      hint = suggestion(attr.name, names_of(specs), true);
     throw bad_input(fmt::format("{} has no attribute '{}'", owner, attr.name), attr.name_at, hint);
   }
 
@@ -188,9 +204,9 @@ class Builder {
     }
     if (own) chosen = own;
     if (!chosen)
-      throw bad_input(fmt::format("node '{}' has neither role nor kind", node.id), s.where,
-                      fmt::format("{} [role=...] for an actor, [kind=...] for {}", node.id,
-                                  listed(role_names(registry_.artifacts), "or")));
+      throw bad_input(
+          fmt::format("node '{}' has neither role nor kind", node.id), s.where,
+          fmt::format("{} [role=...] for an actor, [kind=...] for {}", node.id, listed(role_names(registry_.artifacts), "or")));
     node.role = chosen->value;
     node.artifact = chosen->name == "kind";
     const auto& specs = node.artifact ? registry_.artifacts : registry_.roles;

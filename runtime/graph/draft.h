@@ -18,18 +18,18 @@ namespace r1::graph {
 struct Default {
   SyntaxAttr attr;
   Statement::Kind kind = Statement::Kind::node_defaults;
-  bool matched = false;                  // something in its scope has the attribute
+  bool matched = false;  // something in its scope has the attribute
 };
 
 struct EdgeDraft {
-  std::vector<SyntaxAttr> attrs;         // the statement's own
-  std::vector<Default*> defaults;        // in scope, oldest first; a later one of the same name wins
+  std::vector<SyntaxAttr> attrs;   // the statement's own
+  std::vector<Default*> defaults;  // in scope, oldest first; a later one of the same name wins
 };
 
 struct Draft {
-  GraphView view;                        // order of declaration, edges without `carries` and attributes
-  std::vector<EdgeDraft> edges;          // like view.edges
-  std::deque<Default> defaults;          // stable addresses
+  GraphView view;                            // order of declaration, edges without `carries` and attributes
+  std::vector<EdgeDraft> edges;              // like view.edges
+  std::deque<Default> defaults;              // stable addresses
   std::vector<std::vector<PortSpec>> ports;  // like view.nodes; filled by connect_edges (a role's ports_of may read files)
 };
 
@@ -54,8 +54,8 @@ std::vector<AttrSpec> edge_specs(const GraphView&, const EdgePlan&, const RoleRe
 class OverrideSet {
  public:
   OverrideSet(const std::vector<Override>& overrides) : overrides_(overrides), hits_(overrides.size(), 0) {}
-  void apply_to_nodes(GraphView&, const RoleRegistry&);   // graph, stages, nodes; refuses unknown targets
-  void apply_to_edges(GraphView&, const RoleRegistry&);   // edges; then refuses attributes that nothing had
+  void apply_to_nodes(GraphView&, const RoleRegistry&);  // graph, stages, nodes; refuses unknown targets
+  void apply_to_edges(GraphView&, const RoleRegistry&);  // edges; then refuses attributes that nothing had
  private:
   const std::vector<Override>& overrides_;
   std::vector<int> hits_;

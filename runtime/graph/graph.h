@@ -22,7 +22,7 @@ enum class AttrType { text, integer, number, flag, choice };  // number: "lr" = 
 struct AttrSpec {
   std::string name;
   AttrType type = AttrType::text;
-  std::string fallback;                    // default value as text; "" with required=false: absent
+  std::string fallback;  // default value as text; "" with required=false: absent
   bool required = false;
   std::string doc;                         // one line, with unit
   std::optional<double> min, max;          // for integer and number, inclusive
@@ -30,26 +30,26 @@ struct AttrSpec {
   std::vector<std::string> only_carrying;  // for edge_attrs: the payload kinds of the edges that have it; empty: any
 };
 
-// A payload kind is what a channel carries: "prompts", "trajectories", "scored", "groups", "examples", "pairs", "weights", "model",
-// "dataset", "metrics".
+// A payload kind is what a channel carries: "prompts", "trajectories", "scored", "groups", "examples", "pairs", "weights",
+// "model", "dataset", "metrics".
 struct PortSpec {
   std::string carries;
   bool input = true;
-  bool required = false;                   // an input that must be connected
-  bool many = false;                       // more than one edge may end (or start) here
-  bool crosses = false;                    // may be an edge between stages (carries a finished artifact)
-  bool inside = true;                      // may be a live channel inside a stage
+  bool required = false;  // an input that must be connected
+  bool many = false;      // more than one edge may end (or start) here
+  bool crosses = false;   // may be an edge between stages (carries a finished artifact)
+  bool inside = true;     // may be a live channel inside a stage
 };
 
 struct GraphView;
 struct NodePlan;
 
 struct RoleSpec {
-  std::string name;                        // "generator"
+  std::string name;  // "generator"
   std::string doc;
   std::vector<AttrSpec> attrs;
-  std::vector<AttrSpec> edge_attrs;        // attributes that edges ending or starting here may have (staleness, every, as, capacity)
-  std::vector<PortSpec> ports;             // with ports_of: all that are possible (hints are made from them)
+  std::vector<AttrSpec> edge_attrs;  // attributes that edges ending or starting here may have (staleness, every, as, capacity)
+  std::vector<PortSpec> ports;       // with ports_of: all that are possible (hints are made from them)
   // Ports may depend on attributes (a prompter gives prompts, examples or pairs depending on its source). Optional.
   std::function<std::vector<PortSpec>(const NodePlan&)> ports_of;
   // Role-specific checks after types are known (files exist, expressions parse, ...). Throws bad_input. Optional.
@@ -57,10 +57,10 @@ struct RoleSpec {
 };
 
 struct RoleRegistry {
-  std::vector<RoleSpec> roles;             // role=...
-  std::vector<RoleSpec> artifacts;         // kind=model | dataset
-  std::vector<AttrSpec> stage_attrs;       // attributes of subgraph cluster_X (graph [..] in it): until limits, ...
-  std::vector<AttrSpec> graph_attrs;       // of the digraph: seed, precision, ...
+  std::vector<RoleSpec> roles;        // role=...
+  std::vector<RoleSpec> artifacts;    // kind=model | dataset
+  std::vector<AttrSpec> stage_attrs;  // attributes of subgraph cluster_X (graph [..] in it): until limits, ...
+  std::vector<AttrSpec> graph_attrs;  // of the digraph: seed, precision, ...
   const RoleSpec* find(const std::string& role) const;  // a role or an artifact kind; null when there is none
 };
 
@@ -68,53 +68,53 @@ struct RoleRegistry {
 
 struct Attr {
   std::string value;
-  Where where;                             // of the value (its opening quote when quoted); {"--set ..."} when overridden
-  bool overridden = false;                 // by --set
+  Where where;              // of the value (its opening quote when quoted); {"--set ..."} when overridden
+  bool overridden = false;  // by --set
 };
 struct Attrs {
-  std::map<std::string, Attr> given;       // explicit, by defaults blocks or --set
+  std::map<std::string, Attr> given;  // explicit, by defaults blocks or --set
   std::map<std::string, std::string> fallback;
-  bool has(const std::string& name) const;            // given or with a non-empty fallback
-  std::string text(const std::string& name) const;    // CHECK that the role declares it
+  bool has(const std::string& name) const;          // given or with a non-empty fallback
+  std::string text(const std::string& name) const;  // CHECK that the role declares it
   int64_t integer(const std::string& name) const;
   double number(const std::string& name) const;
   bool flag(const std::string& name) const;
-  Where where(const std::string& name) const;          // {} when not given
+  Where where(const std::string& name) const;  // {} when not given
 };
 
 struct NodePlan {
   std::string id;
-  std::string role;                        // or the artifact's kind
+  std::string role;  // or the artifact's kind
   bool artifact = false;
-  int stage = -1;                          // index into GraphView::stages; -1 for artifacts outside stages
+  int stage = -1;  // index into GraphView::stages; -1 for artifacts outside stages
   Attrs attrs;
   Where where;
-  std::vector<int> in_edges, out_edges;    // indices into GraphView::edges
+  std::vector<int> in_edges, out_edges;  // indices into GraphView::edges
 };
 struct EdgePlan {
   int index = 0;
-  int from = 0, to = 0;                    // indices into GraphView::nodes
-  std::string carries;                     // resolved payload kind
-  bool crosses = false;                    // between stages, or from an artifact wherever it is drawn: a finished artifact
-  Attrs attrs;                             // capacity, staleness, every, as, ...
+  int from = 0, to = 0;  // indices into GraphView::nodes
+  std::string carries;   // resolved payload kind
+  bool crosses = false;  // between stages, or from an artifact wherever it is drawn: a finished artifact
+  Attrs attrs;           // capacity, staleness, every, as, ...
   Where where;
 };
 struct StagePlan {
-  std::string name;                        // "rl1" of cluster_rl1
-  std::string label;                       // the stage's name when not given; never part of a difference
+  std::string name;   // "rl1" of cluster_rl1
+  std::string label;  // the stage's name when not given; never part of a difference
   std::vector<int> nodes;
-  std::vector<int> after;                  // stages that must be complete first
+  std::vector<int> after;  // stages that must be complete first
   Attrs attrs;
   Where where;
 };
-// Nodes are in canonical order: artifacts outside stages, then stage by stage in order of declaration. Edges: those inside a stage, stage
-// by stage, then the crossing ones, each in order of declaration. So loading graph_dot() gives the same indices.
+// Nodes are in canonical order: artifacts outside stages, then stage by stage in order of declaration. Edges: those inside a
+// stage, stage by stage, then the crossing ones, each in order of declaration. So loading graph_dot() gives the same indices.
 struct GraphView {
-  std::string name;                        // digraph NAME
+  std::string name;  // digraph NAME
   std::string file;
   std::vector<NodePlan> nodes;
   std::vector<EdgePlan> edges;
-  std::vector<StagePlan> stages;           // in a topological order, ties by order in the file
+  std::vector<StagePlan> stages;  // in a topological order, ties by order in the file
   Attrs attrs;
   const NodePlan* node(const std::string& id) const;
   const StagePlan* stage(const std::string& name) const;
@@ -130,12 +130,15 @@ Override parse_override(const std::string& text);  // throws bad_input
 // Reads, applies defaults and overrides, resolves what each edge carries, checks types, orders stages, runs the roles' checks.
 // Throws bad_input with file, line, column and a hint.
 GraphView load_graph(const std::filesystem::path& file, const RoleRegistry&, const std::vector<Override>& = {});
-GraphView load_graph_text(const std::string& text, const std::string& name, const RoleRegistry&, const std::vector<Override>& = {});
+GraphView load_graph_text(const std::string& text, const std::string& name, const RoleRegistry&,
+                          const std::vector<Override>& = {});
 
-// The effective graph: canonical DOT with every given attribute and override; loading it gives an equal graph, and printing that gives
-// the same text. `annotate`: adds labels that show role, key attributes and payload kinds, and cosmetics (r1-run --draw).
+// The effective graph: canonical DOT with every given attribute and override; loading it gives an equal graph, and printing
+// that gives the same text. `annotate`: adds labels that show role, key attributes and payload kinds, and cosmetics (r1-run
+// --draw).
 std::string graph_dot(const GraphView&, const RoleRegistry&, bool annotate);
-// A line-by-line difference of two effective graphs in terms of nodes and attributes ("rl1_trainer.lr: 2e-4 -> 1e-4"); empty when equal.
+// A line-by-line difference of two effective graphs in terms of nodes and attributes ("rl1_trainer.lr: 2e-4 -> 1e-4"); empty
+// when equal.
 std::vector<std::string> graph_difference(const GraphView& a, const GraphView& b);
 // Every role with its ports and attributes (default, range, meaning) as text for a terminal (r1-run --help-roles).
 std::string describe_roles(const RoleRegistry&);

@@ -57,10 +57,14 @@ bool is_bare_id(std::string_view text) {
 std::string quoted_string(std::string_view text) {
   std::string s = "\"";
   for (char c : text) {
-    if (c == '"' || c == '\\') s += '\\', s += c;
-    else if (c == '\n') s += "\\n";
-    else if (c == '\t') s += "\\t";
-    else s += c;
+    if (c == '"' || c == '\\')
+      s += '\\', s += c;
+    else if (c == '\n')
+      s += "\\n";
+    else if (c == '\t')
+      s += "\\t";
+    else
+      s += c;
   }
   return s + "\"";
 }
@@ -119,11 +123,20 @@ Token Lexer::read_string(Token token) {
     }
     advance();
     switch (escaped) {
-      case '\n': break;
-      case 'n': token.text += '\n'; break;
-      case 't': token.text += '\t'; break;
-      case '"': case '\\': token.text += escaped; break;
-      default: token.text += '\\', token.text += escaped;
+      case '\n':
+        break;
+      case 'n':
+        token.text += '\n';
+        break;
+      case 't':
+        token.text += '\t';
+        break;
+      case '"':
+      case '\\':
+        token.text += escaped;
+        break;
+      default:
+        token.text += '\\', token.text += escaped;
     }
   }
   advance();
@@ -156,17 +169,38 @@ Token Lexer::next() {
     token.kind = TokenKind::undirected;
   } else {
     switch (rest[0]) {
-      case '{': token.kind = TokenKind::open_brace; break;
-      case '}': token.kind = TokenKind::close_brace; break;
-      case '[': token.kind = TokenKind::open_bracket; break;
-      case ']': token.kind = TokenKind::close_bracket; break;
-      case '=': token.kind = TokenKind::equals; break;
-      case ';': token.kind = TokenKind::semicolon; break;
-      case ',': token.kind = TokenKind::comma; break;
-      case ':': token.kind = TokenKind::colon; break;
-      case '+': token.kind = TokenKind::plus; break;
-      case '<': token.kind = TokenKind::html; break;
-      default: token.kind = TokenKind::other;
+      case '{':
+        token.kind = TokenKind::open_brace;
+        break;
+      case '}':
+        token.kind = TokenKind::close_brace;
+        break;
+      case '[':
+        token.kind = TokenKind::open_bracket;
+        break;
+      case ']':
+        token.kind = TokenKind::close_bracket;
+        break;
+      case '=':
+        token.kind = TokenKind::equals;
+        break;
+      case ';':
+        token.kind = TokenKind::semicolon;
+        break;
+      case ',':
+        token.kind = TokenKind::comma;
+        break;
+      case ':':
+        token.kind = TokenKind::colon;
+        break;
+      case '+':
+        token.kind = TokenKind::plus;
+        break;
+      case '<':
+        token.kind = TokenKind::html;
+        break;
+      default:
+        token.kind = TokenKind::other;
     }
   }
   token.text = token.kind == TokenKind::keyword ? lower(rest.substr(0, length)) : std::string(rest.substr(0, length));

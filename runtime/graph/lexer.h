@@ -38,15 +38,15 @@ enum class TokenKind {
 
 struct Token {
   TokenKind kind = TokenKind::end;
-  std::string text;              // unescaped; keywords in lower case
-  size_t begin = 0, end = 0;     // byte offsets in the source
+  std::string text;           // unescaped; keywords in lower case
+  size_t begin = 0, end = 0;  // byte offsets in the source
   Where where;
 };
 
-bool is_keyword(std::string_view word);                      // node, edge, graph, digraph, subgraph, strict in any case
-bool is_bare_id(std::string_view text);                      // needs no quotes as a DOT ID
-std::string quoted_id(std::string_view text);                // bare where possible, otherwise quoted and escaped
-std::string quoted_string(std::string_view text);            // always quoted
+bool is_keyword(std::string_view word);            // node, edge, graph, digraph, subgraph, strict in any case
+bool is_bare_id(std::string_view text);            // needs no quotes as a DOT ID
+std::string quoted_id(std::string_view text);      // bare where possible, otherwise quoted and escaped
+std::string quoted_string(std::string_view text);  // always quoted
 
 class Lexer {
  public:

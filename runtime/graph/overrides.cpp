@@ -127,9 +127,12 @@ void OverrideSet::apply_to_edges(GraphView& view, const RoleRegistry& registry) 
     if (o.target == "node" || o.target == "edge")
       throw bad_input(fmt::format("no {} has an attribute '{}'", o.target, o.attr), where_of(o),
                       which_attribute(view, o, registry));
-    if (const NodePlan* node = view.node(o.target)) owner = with_article(node->role);
-    else if (view.stage(o.target)) owner = fmt::format("neither stage '{}' nor anything in it", o.target);
-    else if (o.target != "graph") owner = "this edge";
+    if (const NodePlan* node = view.node(o.target))
+      owner = with_article(node->role);
+    else if (view.stage(o.target))
+      owner = fmt::format("neither stage '{}' nor anything in it", o.target);
+    else if (o.target != "graph")
+      owner = "this edge";
     const bool neither = owner.rfind("neither", 0) == 0;
     throw bad_input(fmt::format("{} has {} attribute '{}'", owner, neither ? "an" : "no", o.attr), where_of(o),
                     which_attribute(view, o, registry));

@@ -41,9 +41,10 @@ class Printer {
   std::string print() {
     out_ = "digraph " + quoted_id(view_.name) + " {\n";
     if (annotate_)
-      out_ += "  graph [fontname=Helvetica, compound=true, nodesep=\"0.35\", ranksep=\"0.45\"];\n"
-              "  node [fontname=Helvetica, fontsize=11, shape=box, style=\"rounded,filled\", color=\"#555555\"];\n"
-              "  edge [fontname=Helvetica, fontsize=9, color=\"#555555\"];\n";
+      out_ +=
+          "  graph [fontname=Helvetica, compound=true, nodesep=\"0.35\", ranksep=\"0.45\"];\n"
+          "  node [fontname=Helvetica, fontsize=11, shape=box, style=\"rounded,filled\", color=\"#555555\"];\n"
+          "  edge [fontname=Helvetica, fontsize=9, color=\"#555555\"];\n";
     print_graph_attrs(false);
     for (const NodePlan& node : view_.nodes)
       if (node.stage < 0) print_node(node, 2);
@@ -126,7 +127,8 @@ class Printer {
       if (weights) list += ", color=\"#c0392b\", fontcolor=\"#c0392b\"";
       if (edge.crosses) list += ", style=\"dashed,bold\"";
       // Fresh weights flow against the direction of the data: they must not turn the stage's layout around.
-      else if (weights && reaches(edge.to, edge.from)) list += ", constraint=false";
+      else if (weights && reaches(edge.to, edge.from))
+        list += ", constraint=false";
     }
     line(indent, fmt::format("{} -> {} [{}]", quoted_id(view_.nodes[edge.from].id), quoted_id(view_.nodes[edge.to].id), list));
   }

@@ -75,10 +75,14 @@ class Parser {
     s.where = token_.where;
     if (token_.kind == TokenKind::keyword && token_.text != "subgraph") {
       const Token word = take();
-      if (word.text == "node") s.kind = Statement::Kind::node_defaults;
-      else if (word.text == "edge") s.kind = Statement::Kind::edge_defaults;
-      else if (word.text == "graph") s.kind = Statement::Kind::graph_attrs;
-      else throw bad_input("unexpected '" + word.text + "'", word.where, "is a '}' missing before it?");
+      if (word.text == "node")
+        s.kind = Statement::Kind::node_defaults;
+      else if (word.text == "edge")
+        s.kind = Statement::Kind::edge_defaults;
+      else if (word.text == "graph")
+        s.kind = Statement::Kind::graph_attrs;
+      else
+        throw bad_input("unexpected '" + word.text + "'", word.where, "is a '}' missing before it?");
       if (token_.kind != TokenKind::open_bracket)
         throw bad_input(fmt::format("expected '[' after '{}', found {}", word.text, shown(token_)), token_.where,
                         fmt::format("'{}' is a keyword of DOT: it sets defaults", word.text));
@@ -102,8 +106,7 @@ class Parser {
       if (!is_id()) throw bad_input("expected a node after '->', found " + shown(token_), token_.where);
       s.ends.push_back(mention(take()));
     }
-    if (token_.kind == TokenKind::undirected)
-      throw bad_input("'--' is an edge of undirected graphs", token_.where, "write ->");
+    if (token_.kind == TokenKind::undirected) throw bad_input("'--' is an edge of undirected graphs", token_.where, "write ->");
     if (token_.kind == TokenKind::comma)
       throw bad_input("a list of nodes is not supported", token_.where, "write one statement for each node");
     s.attrs = attr_lists();
@@ -227,8 +230,12 @@ class Parser {
 
   std::string value(const std::string& name) {
     switch (token_.kind) {
-      case TokenKind::html: refuse_html();
-      case TokenKind::end: case TokenKind::close_bracket: case TokenKind::close_brace: case TokenKind::comma:
+      case TokenKind::html:
+        refuse_html();
+      case TokenKind::end:
+      case TokenKind::close_bracket:
+      case TokenKind::close_brace:
+      case TokenKind::comma:
       case TokenKind::semicolon:
         throw bad_input(fmt::format("attribute '{}' has no value", name), token_.where);
       case TokenKind::string: {
@@ -241,7 +248,8 @@ class Parser {
         }
         return text;
       }
-      default: break;
+      default:
+        break;
     }
     const size_t begin = token_.begin;
     const Where where = token_.where;

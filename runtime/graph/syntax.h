@@ -31,14 +31,14 @@ struct Statement {
   enum class Kind { node, edge, node_defaults, edge_defaults, graph_attrs, stage };
   Kind kind = Kind::node;
   Where where;
-  std::vector<Mention> ends;        // node: one; edge: two or more
+  std::vector<Mention> ends;  // node: one; edge: two or more
   std::vector<SyntaxAttr> attrs;
-  std::string stage;                // NAME of cluster_NAME
-  std::vector<Statement> body;      // of a stage
+  std::string stage;            // NAME of cluster_NAME
+  std::vector<Statement> body;  // of a stage
 };
 
 struct SyntaxGraph {
-  std::string name;                 // "" when the file gives none
+  std::string name;  // "" when the file gives none
   Where where;
   std::vector<Statement> statements;
 };

@@ -26,7 +26,8 @@ struct CafConfig : caf::actor_system_config {
 uint16_t parse_port(const std::string& text) {
   unsigned port = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return error == std::errc() && rest == text.data() + text.size() && port > 0 && port < 65536 ? static_cast<uint16_t>(port) : 0;
+  return error == std::errc() && rest == text.data() + text.size() && port > 0 && port < 65536 ? static_cast<uint16_t>(port)
+                                                                                               : 0;
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ const char* status_text(StageStatus status) {
 }
 
 void need_run(const ShellSources& sources) {
-  if (sources.waits == nullptr) throw bad_input("no run is going on here", {}, "start one with r1-run; 'stages' and 'metrics' work without");
+  if (sources.waits == nullptr)
+    throw bad_input("no run is going on here", {}, "start one with r1-run; 'stages' and 'metrics' work without");
 }
 
 Json list_roles(const ShellSources& sources, const Words&) {
@@ -42,14 +43,20 @@ Json list_roles(const ShellSources& sources, const Words&) {
       std::string& list = job ? jobs : waits_for;
       list += fmt::format("{}{}", list.empty() ? "" : ", ", job ? wait.key.substr(4) : wait.on.empty() ? wait.reason : wait.on);
     }
-    answer["rows"].push_back({{"stage", role.stage}, {"node", role.node}, {"role", role.role}, {"state", role.state}, {"jobs", jobs},
-                              {"waits_for", waits_for}, {"progress", role.progress}});
+    answer["rows"].push_back({{"stage", role.stage},
+                              {"node", role.node},
+                              {"role", role.role},
+                              {"state", role.state},
+                              {"jobs", jobs},
+                              {"waits_for", waits_for},
+                              {"progress", role.progress}});
   }
   return answer;
 }
 
 Json list_stages(const ShellSources& sources, const Words&) {
-  Json answer = table("stages", {"stage", "status", "phase", "seconds", "batches", "draws", "open", "trained", "dropped", "overlap", "restarts"});
+  Json answer = table("stages", {"stage", "status", "phase", "seconds", "batches", "draws", "open", "trained", "dropped",
+                                 "overlap", "restarts"});
   const std::vector<ShellStage> live = sources.stages ? sources.stages() : std::vector<ShellStage>{};
   for (const StageRow& row : sources.store->stages()) {
     const LedgerCounts counts = sources.store->ledger(row.id);
@@ -64,9 +71,16 @@ Json list_stages(const ShellSources& sources, const Words&) {
         phase = stage.phase;
         restarts = stage.restarts;
       }
-    answer["rows"].push_back({{"stage", row.name}, {"status", status_text(row.status)}, {"phase", phase}, {"seconds", seconds(times.seconds)},
-                              {"batches", sources.store->batch_count(row.id)}, {"draws", counts.draws}, {"open", counts.open},
-                              {"trained", counts.trained}, {"dropped", dropped}, {"overlap", round_to(times.overlap(), 0.01)},
+    answer["rows"].push_back({{"stage", row.name},
+                              {"status", status_text(row.status)},
+                              {"phase", phase},
+                              {"seconds", seconds(times.seconds)},
+                              {"batches", sources.store->batch_count(row.id)},
+                              {"draws", counts.draws},
+                              {"open", counts.open},
+                              {"trained", counts.trained},
+                              {"dropped", dropped},
+                              {"overlap", round_to(times.overlap(), 0.01)},
                               {"restarts", restarts}});
   }
   return answer;
@@ -74,10 +88,17 @@ Json list_stages(const ShellSources& sources, const Words&) {
 
 Json list_channels(const ShellSources& sources, const Words&) {
   need_run(sources);
-  Json answer = table("channels", {"edge", "carries", "capacity", "under_way", "sent", "received", "released", "last_sent", "lost"});
+  Json answer =
+      table("channels", {"edge", "carries", "capacity", "under_way", "sent", "received", "released", "last_sent", "lost"});
   for (const ChannelRow& row : sources.waits->channels())
-    answer["rows"].push_back({{"edge", row.edge}, {"carries", row.carries}, {"capacity", row.capacity}, {"under_way", row.sent - row.released},
-                              {"sent", row.sent}, {"received", row.received}, {"released", row.released}, {"last_sent", row.last_sent},
+    answer["rows"].push_back({{"edge", row.edge},
+                              {"carries", row.carries},
+                              {"capacity", row.capacity},
+                              {"under_way", row.sent - row.released},
+                              {"sent", row.sent},
+                              {"received", row.received},
+                              {"released", row.released},
+                              {"last_sent", row.last_sent},
                               {"lost", fmt::format("{}", fmt::join(row.lost, ", "))}});
   return answer;
 }
@@ -86,8 +107,12 @@ Json list_waits(const ShellSources& sources, const Words&) {
   need_run(sources);
   Json answer = table("waits", {"owner", "wait", "reason", "on", "waiting_s", "idle_s"});
   for (const WaitRow& row : sources.waits->waits())
-    answer["rows"].push_back({{"owner", row.owner}, {"wait", row.key}, {"reason", row.reason}, {"on", row.on},
-                              {"waiting_s", seconds(row.waiting_s)}, {"idle_s", seconds(row.idle_s)}});
+    answer["rows"].push_back({{"owner", row.owner},
+                              {"wait", row.key},
+                              {"reason", row.reason},
+                              {"on", row.on},
+                              {"waiting_s", seconds(row.waiting_s)},
+                              {"idle_s", seconds(row.idle_s)}});
   return answer;
 }
 
@@ -100,7 +125,8 @@ Json list_metrics(const ShellSources& sources, const Words& words) {
     if (words.size() < 2 || row.name == words[1]) chosen.push_back(row);
   if (chosen.empty() && words.size() > 1) {
     const std::string near = nearest(words[1], names);
-    throw bad_input(fmt::format("no stage {}", words[1]), {}, near.empty() ? "see 'stages'" : fmt::format("did you mean {}?", near));
+    throw bad_input(fmt::format("no stage {}", words[1]), {},
+                    near.empty() ? "see 'stages'" : fmt::format("did you mean {}?", near));
   }
   if (words.size() < 3) {
     Json answer = table("newest metrics", {"stage", "metric", "step", "value"});
@@ -163,7 +189,8 @@ constexpr Command kCommands[] = {
 Json show_help(const ShellSources&, const Words&) {
   Json answer = table("commands", {"command", "does"});
   for (const Command& c : kCommands)
-    answer["rows"].push_back({{"command", fmt::format("{}{}{}", c.name, *c.arguments ? " " : "", c.arguments)}, {"does", c.does}});
+    answer["rows"].push_back(
+        {{"command", fmt::format("{}{}{}", c.name, *c.arguments ? " " : "", c.arguments)}, {"does", c.does}});
   return answer;
 }
 
@@ -184,7 +211,8 @@ std::string handle_command(const std::string& line, const ShellSources& sources)
     std::vector<std::string> names;
     for (const Command& c : kCommands) names.push_back(c.name);
     const std::string near = nearest(words[0], names);
-    throw bad_input(fmt::format("no command '{}'", words[0]), {}, near.empty() ? "try 'help'" : fmt::format("did you mean '{}'?", near));
+    throw bad_input(fmt::format("no command '{}'", words[0]), {},
+                    near.empty() ? "try 'help'" : fmt::format("did you mean '{}'?", near));
   } catch (const Error& e) {
     return Json{{"error", e.message()}, {"hint", e.hint()}, {"bad_input", e.code() == ExitCode::bad_input}}.dump(
         -1, ' ', false, Json::error_handler_t::replace);

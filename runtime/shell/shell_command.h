@@ -26,7 +26,7 @@ struct ShellStage {
 
 struct ShellSources {
   const RunStore* store = nullptr;
-  const WaitRegistry* waits = nullptr;      // null when no run is going on: what then is missing answers with an error
+  const WaitRegistry* waits = nullptr;  // null when no run is going on: what then is missing answers with an error
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
   std::function<std::string(const std::string& node)> inspect;  // JSON of a role; throws r1::Error

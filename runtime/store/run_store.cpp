@@ -64,9 +64,12 @@ StageStatus status_of(const std::string& text) {
 
 const char* status_text(StageStatus status) {
   switch (status) {
-    case StageStatus::waiting: return "waiting";
-    case StageStatus::running: return "running";
-    case StageStatus::done: return "done";
+    case StageStatus::waiting:
+      return "waiting";
+    case StageStatus::running:
+      return "running";
+    case StageStatus::done:
+      return "done";
   }
   return "waiting";
 }
@@ -179,8 +182,8 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   fs::create_directories(run_dir, ec);
   if (ec) throw failure("cannot create the run directory: " + ec.message(), {run_dir.string(), 0, 0});
   if (on_network_file_system(run_dir))
-    throw bad_input("the run directory lies on a network file system, where the run store is not safe", {run_dir.string(), 0, 0},
-                    "choose a local directory with --run");
+    throw bad_input("the run directory lies on a network file system, where the run store is not safe",
+                    {run_dir.string(), 0, 0}, "choose a local directory with --run");
   const fs::path file = run_dir / "run.db";
   auto impl = std::make_unique<Impl>(file, Database::Mode::create);
   Database& db = impl->db;
@@ -193,20 +196,24 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   if (fresh) {
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     db.execute(kSchema);
-    db.execute(fmt::format("INSERT INTO meta VALUES ('schema', '{}'); PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
-                           kRunStoreSchema, kRunStoreApplication, kRunStoreSchema).c_str());
+    db.execute(
+        fmt::format("INSERT INTO meta VALUES ('schema', '{}'); PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
+                    kRunStoreSchema, kRunStoreApplication, kRunStoreSchema)
+            .c_str());
     fsync_directory(run_dir);
   }
   check_schema(db, file);
-  db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
-             "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384");
+  db.execute(
+      "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
+      "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384");
   impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
 
 std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
   const fs::path file = run_dir / "run.db";
-  if (!fs::exists(file)) throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
+  if (!fs::exists(file))
+    throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
   auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
   check_schema(impl->db, file);
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
@@ -271,8 +278,10 @@ void RunStore::add_stage_seconds(int64_t stage, double seconds) {
 void RunStore::complete_stage(int64_t stage, const std::string& summary_json) {
   impl_->durable([&](Impl& impl) {
     impl.db
-        .prepare("INSERT INTO resolutions (stage, draw, reason) SELECT stage, draw, 'stage_ended' FROM draws d WHERE stage = ? AND NOT "
-                 "EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw)")
+        .prepare(
+            "INSERT INTO resolutions (stage, draw, reason) SELECT stage, draw, 'stage_ended' FROM draws d WHERE stage = ? AND "
+            "NOT "
+            "EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw)")
         .bind(stage)
         .run();
     impl.db.prepare("UPDATE stages SET status = 'done', summary = ? WHERE id = ?").bind_text(summary_json).bind(stage).run();
@@ -286,9 +295,8 @@ void RunStore::set_stage_summary(int64_t stage, const std::string& summary_json)
 }
 
 void RunStore::set_stage_times(int64_t stage, const std::string& times_json) {
-  impl_->later([=](Impl& impl) {
-    impl.db.prepare("UPDATE stages SET times = ? WHERE id = ?").bind_text(times_json).bind(stage).run();
-  });
+  impl_->later(
+      [=](Impl& impl) { impl.db.prepare("UPDATE stages SET times = ? WHERE id = ?").bind_text(times_json).bind(stage).run(); });
 }
 
 }  // namespace r1

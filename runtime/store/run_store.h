@@ -1,9 +1,9 @@
 // The run store: one SQLite file (run.db) that is the run's memory, ledger and write-ahead log. Schema in docs/formats.md.
 //
-// One writer: this object, in the head process. Batch commits are durable when the call returns (WAL, synchronous=FULL); everything else
-// (draws, metrics, events) is buffered and rides with the next commit, a flush(), or the background flusher within a second.
-// Knows ids, counts, versions and blobs; no tokens.
-// Thread rule: thread-safe (one mutex); calls that commit block on the disk, so roles reach them through submit_io.
+// One writer: this object, in the head process. Batch commits are durable when the call returns (WAL, synchronous=FULL);
+// everything else (draws, metrics, events) is buffered and rides with the next commit, a flush(), or the background flusher
+// within a second. Knows ids, counts, versions and blobs; no tokens. Thread rule: thread-safe (one mutex); calls that commit
+// block on the disk, so roles reach them through submit_io.
 #pragma once
 
 #include <cstdint>
@@ -23,37 +23,37 @@ struct StageRow {
   int64_t id = 0;
   std::string name;
   StageStatus status = StageStatus::waiting;
-  double seconds = 0;                     // accumulated over restarts
-  std::string summary_json;               // metrics before/after etc., written when done
-  std::string times_json;                 // busy and overlap accounting so far (runtime/conductor/stage_times.h); "" at first
+  double seconds = 0;        // accumulated over restarts
+  std::string summary_json;  // metrics before/after etc., written when done
+  std::string times_json;    // busy and overlap accounting so far (runtime/conductor/stage_times.h); "" at first
 };
 
 // How a draw ended. `batch` >= 0: trained in that batch. Otherwise dropped for `reason`.
 struct Resolution {
   int64_t draw = 0;
   int64_t batch = -1;
-  std::string reason;                     // "" when trained
+  std::string reason;  // "" when trained
 };
 
 struct TrajectoryRow {
   int64_t draw = 0;
   int sample = 0;
   double reward = 0;
-  std::string scores_json;                // {"accuracy":1,...}
-  std::string payload;                    // opaque blob: tokens, log-probabilities, versions (format of actors/)
+  std::string scores_json;  // {"accuracy":1,...}
+  std::string payload;      // opaque blob: tokens, log-probabilities, versions (format of actors/)
 };
 
 struct BatchRow {
-  int64_t version = 0;                    // the batch trained on top of this version makes version+1
-  bool skipped = false;                   // every draw was dropped
-  std::string payload;                    // opaque blob: all that the update depends on
-  std::string stats_json;                 // learning statistics, filled in later by set_batch_stats
-  std::string payload_hash;               // hex, checked when read back
+  int64_t version = 0;       // the batch trained on top of this version makes version+1
+  bool skipped = false;      // every draw was dropped
+  std::string payload;       // opaque blob: all that the update depends on
+  std::string stats_json;    // learning statistics, filled in later by set_batch_stats
+  std::string payload_hash;  // hex, checked when read back
 };
 
 struct SnapshotRow {
   int64_t version = 0;
-  std::string file;                       // relative to the run directory
+  std::string file;  // relative to the run directory
 };
 
 struct LedgerCounts {
@@ -69,8 +69,8 @@ struct MetricRow {
 
 class RunStore {
  public:
-  // Opens or creates DIR/run.db. Throws: bad_input for another schema version or a file that is not a run store; failure for I/O.
-  // Network file systems are refused (bad_input).
+  // Opens or creates DIR/run.db. Throws: bad_input for another schema version or a file that is not a run store; failure for
+  // I/O. Network file systems are refused (bad_input).
   static std::unique_ptr<RunStore> open(const std::filesystem::path& run_dir);
   // Read-only view of a run (shell, report, --replay); may be open while a run writes.
   static std::unique_ptr<RunStore> open_read_only(const std::filesystem::path& run_dir);
@@ -80,9 +80,9 @@ class RunStore {
   void set_meta(const std::string& key, const std::string& value);  // durable on return
 
   // ---- stages
-  int64_t ensure_stage(const std::string& name);                    // id; creates a waiting row
+  int64_t ensure_stage(const std::string& name);  // id; creates a waiting row
   std::vector<StageRow> stages() const;
-  void set_stage_status(int64_t stage, StageStatus status);         // durable
+  void set_stage_status(int64_t stage, StageStatus status);  // durable
   void add_stage_seconds(int64_t stage, double seconds);
   // Marks done, resolves every open draw as dropped("stage_ended"), stores the summary: one durable transaction.
   void complete_stage(int64_t stage, const std::string& summary_json);
@@ -97,28 +97,28 @@ class RunStore {
   LedgerCounts ledger(int64_t stage) const;
   // First draw number never resolved and every resolved one after it (for recovery).
   std::vector<int64_t> open_draws(int64_t stage) const;
-  int64_t next_draw(int64_t stage) const;                           // max issued + 1
+  int64_t next_draw(int64_t stage) const;  // max issued + 1
   std::optional<Resolution> resolution(int64_t stage, int64_t draw) const;
   // "" when every draw of the stage has exactly one resolution (open ones allowed while `running`), else what is wrong.
   std::string check_ledger(int64_t stage, bool running) const;
 
   // ---- batches: the write-ahead log
-  // One durable transaction: the batch, the resolutions of its draws (trained or dropped), its trajectories. CHECK: batch.version is
-  // the next one of the stage, no draw is resolved twice. An empty payload_hash is computed here. Passes the fault points
-  // "before_commit" (all written, nothing durable) and "after_commit" (durable, the caller does not know yet).
+  // One durable transaction: the batch, the resolutions of its draws (trained or dropped), its trajectories. CHECK:
+  // batch.version is the next one of the stage, no draw is resolved twice. An empty payload_hash is computed here. Passes the
+  // fault points "before_commit" (all written, nothing durable) and "after_commit" (durable, the caller does not know yet).
   void commit_batch(int64_t stage, const BatchRow& batch, const std::vector<Resolution>& resolutions,
                     const std::vector<TrajectoryRow>& trajectories);
   void set_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);  // buffered
   int64_t batch_count(int64_t stage) const;                                             // = next version
-  BatchRow batch(int64_t stage, int64_t version) const;             // throws failure when the payload does not match its hash
-  std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage) const;        // (version, json) in order
+  BatchRow batch(int64_t stage, int64_t version) const;  // throws failure when the payload does not match its hash
+  std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage) const;  // (version, json) in order
   std::vector<TrajectoryRow> trajectories(int64_t stage, int64_t draw) const;
 
   // ---- snapshots: the file must be durable before its row
-  void add_snapshot(int64_t stage, const SnapshotRow& snapshot);    // durable
+  void add_snapshot(int64_t stage, const SnapshotRow& snapshot);  // durable
   std::optional<SnapshotRow> latest_snapshot(int64_t stage) const;
   std::vector<SnapshotRow> snapshots(int64_t stage) const;
-  void remove_snapshot(int64_t stage, int64_t version);             // row first; the caller deletes the file afterwards
+  void remove_snapshot(int64_t stage, int64_t version);  // row first; the caller deletes the file afterwards
 
   // ---- versions published, artifacts, metrics, events
   void add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full);  // buffered
@@ -128,11 +128,11 @@ class RunStore {
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);
   // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.
   std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;
-  std::vector<MetricRow> latest_metrics(int64_t stage) const;       // the newest value of every name, by name
+  std::vector<MetricRow> latest_metrics(int64_t stage) const;  // the newest value of every name, by name
   void add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json);
   // Events in order, newest last, at most `limit`: (actor, kind, json). With `kind`: only those.
   std::vector<std::vector<std::string>> events(int64_t stage, int64_t limit, const std::string& kind = "") const;
-  void flush();                                                     // what is buffered becomes durable
+  void flush();  // what is buffered becomes durable
 
  private:
   friend class StoreReadLock;

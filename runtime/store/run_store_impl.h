@@ -1,8 +1,8 @@
 // The inside of RunStore, shared by its source files; nobody else includes it.
 //
-// All writes go through one transaction that is always open: buffered calls queue a closure, every other call first runs what is
-// queued, and a durable call ends with COMMIT. So the file always holds a prefix of the calls made, and reads see all of them.
-// Thread rule: `queue` under queue_mutex, everything else under mutex (taken first).
+// All writes go through one transaction that is always open: buffered calls queue a closure, every other call first runs what
+// is queued, and a durable call ends with COMMIT. So the file always holds a prefix of the calls made, and reads see all of
+// them. Thread rule: `queue` under queue_mutex, everything else under mutex (taken first).
 #pragma once
 
 #include <condition_variable>
@@ -31,8 +31,8 @@ struct RunStore::Impl {
   void later(Write write);
   // Runs what is queued inside the open transaction. Caller holds mutex.
   void drain();
-  // drain, `write`, COMMIT. Durable on return. A failure rolls back to the last commit and breaks the store for good: the run stays
-  // resumable from there.
+  // drain, `write`, COMMIT. Durable on return. A failure rolls back to the last commit and breaks the store for good: the run
+  // stays resumable from there.
   void durable(const Write& write);
   void commit();  // caller holds mutex
   void begin();   // caller holds mutex

@@ -10,8 +10,9 @@
 namespace r1 {
 
 void RunStore::Impl::insert_resolution(int64_t stage, const Resolution& resolution) {
-  R1_CHECK((resolution.batch >= 0) != !resolution.reason.empty(), fmt::format("stage {} draw {}: batch {} and reason '{}'", stage,
-           resolution.draw, resolution.batch, resolution.reason));
+  R1_CHECK(
+      (resolution.batch >= 0) != !resolution.reason.empty(),
+      fmt::format("stage {} draw {}: batch {} and reason '{}'", stage, resolution.draw, resolution.batch, resolution.reason));
   Statement s = db.prepare("INSERT OR IGNORE INTO resolutions (stage, draw, batch, reason) VALUES (?, ?, ?, ?)");
   s.bind(stage).bind(resolution.draw);
   if (resolution.batch >= 0) {
@@ -20,21 +21,29 @@ void RunStore::Impl::insert_resolution(int64_t stage, const Resolution& resoluti
     s.bind_null().bind_text(resolution.reason);
   }
   s.run();
-  R1_CHECK(db.changes() == 1, fmt::format("stage {} draw {} is resolved twice (now: batch {} reason '{}')", stage, resolution.draw,
-           resolution.batch, resolution.reason));
+  R1_CHECK(db.changes() == 1, fmt::format("stage {} draw {} is resolved twice (now: batch {} reason '{}')", stage,
+                                          resolution.draw, resolution.batch, resolution.reason));
 }
 
 // A table of their own: an update of a batch row would write its whole payload again.
 void RunStore::Impl::write_batch_stats(int64_t stage, int64_t version, const std::string& stats_json) {
   db.prepare("INSERT OR REPLACE INTO batch_stats (stage, version, stats) VALUES (?, ?, ?)")
-      .bind(stage).bind(version).bind_text(stats_json).run();
+      .bind(stage)
+      .bind(version)
+      .bind_text(stats_json)
+      .run();
 }
 
 void RunStore::add_draw(int64_t stage, int64_t draw, int64_t prompt_index) {
   impl_->later([=](Impl& impl) {
     impl.db
-        .prepare("INSERT INTO draws (stage, draw, prompt) VALUES (?, ?, ?) ON CONFLICT (stage, draw) DO UPDATE SET issued = issued + 1")
-        .bind(stage).bind(draw).bind(prompt_index).run();
+        .prepare(
+            "INSERT INTO draws (stage, draw, prompt) VALUES (?, ?, ?) ON CONFLICT (stage, draw) DO UPDATE SET issued = issued "
+            "+ 1")
+        .bind(stage)
+        .bind(draw)
+        .bind(prompt_index)
+        .run();
   });
 }
 
@@ -68,7 +77,8 @@ LedgerCounts RunStore::ledger(int64_t stage) const {
 std::vector<int64_t> RunStore::open_draws(int64_t stage) const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare(
-      "SELECT draw FROM draws d WHERE stage = ? AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw) "
+      "SELECT draw FROM draws d WHERE stage = ? AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw "
+      "= d.draw) "
       "ORDER BY draw");
   s.bind(stage);
   std::vector<int64_t> draws;
@@ -92,28 +102,35 @@ std::optional<Resolution> RunStore::resolution(int64_t stage, int64_t draw) cons
 
 std::string RunStore::check_ledger(int64_t stage, bool running) const {
   struct Rule {
-    const char* sql;       // one row per offender: (id)
+    const char* sql;  // one row per offender: (id)
     const char* complaint;
     bool always;
   };
   static constexpr Rule kRules[] = {
-      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM draws d WHERE d.stage = r.stage AND d.draw = r.draw)",
+      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM draws d WHERE d.stage = r.stage AND "
+       "d.draw = r.draw)",
        "resolved but never drawn: draw", true},
-      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND batch IS NOT NULL AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.stage = "
+      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND batch IS NOT NULL AND NOT EXISTS (SELECT 1 FROM batches b WHERE "
+       "b.stage = "
        "r.stage AND b.version = r.batch)",
        "trained in a batch that is not stored: draw", true},
-      {"SELECT draw FROM resolutions r JOIN batches b ON b.stage = r.stage AND b.version = r.batch WHERE r.stage = ?1 AND b.skipped",
+      {"SELECT draw FROM resolutions r JOIN batches b ON b.stage = r.stage AND b.version = r.batch WHERE r.stage = ?1 AND "
+       "b.skipped",
        "trained in a batch that was skipped: draw", true},
-      {"SELECT version FROM batches b WHERE stage = ?1 AND NOT skipped AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = "
+      {"SELECT version FROM batches b WHERE stage = ?1 AND NOT skipped AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE "
+       "r.stage = "
        "b.stage AND r.batch = b.version) AND EXISTS (SELECT 1 FROM draws d WHERE d.stage = b.stage)",
        "a batch that trained no draw: version", true},  // stages that learn from examples draw no prompts
-      {"SELECT version FROM batches b WHERE stage = ?1 AND version <> (SELECT count(*) FROM batches c WHERE c.stage = b.stage AND c.version "
+      {"SELECT version FROM batches b WHERE stage = ?1 AND version <> (SELECT count(*) FROM batches c WHERE c.stage = b.stage "
+       "AND c.version "
        "< b.version)",
        "batches are not numbered 0, 1, 2, ...: version", true},
-      {"SELECT DISTINCT draw FROM trajectories t WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = t.stage AND "
+      {"SELECT DISTINCT draw FROM trajectories t WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = "
+       "t.stage AND "
        "r.draw = t.draw)",
        "trajectories of an unresolved draw: draw", true},
-      {"SELECT draw FROM draws d WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw)",
+      {"SELECT draw FROM draws d WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND "
+       "r.draw = d.draw)",
        "never resolved: draw", false},
   };
   StoreReadLock lock(*impl_);
@@ -126,7 +143,9 @@ std::string RunStore::check_ledger(int64_t stage, bool running) const {
     std::string ids;
     while (s.step())
       if (++count <= 5) ids += fmt::format("{}{}", count > 1 ? ", " : " ", s.integer(0));
-    if (count > 0) wrong += fmt::format("{}{}{}{}", wrong.empty() ? "" : "\n", rule.complaint, ids, count > 5 ? fmt::format(" and {} more", count - 5) : "");
+    if (count > 0)
+      wrong += fmt::format("{}{}{}{}", wrong.empty() ? "" : "\n", rule.complaint, ids,
+                           count > 5 ? fmt::format(" and {} more", count - 5) : "");
   }
   return wrong;
 }
@@ -137,19 +156,32 @@ void RunStore::commit_batch(int64_t stage, const BatchRow& batch, const std::vec
     {
       Statement s = impl.db.prepare("SELECT coalesce(max(version) + 1, 0) FROM batches WHERE stage = ?");
       s.bind(stage).step();
-      R1_CHECK(s.integer(0) == batch.version, fmt::format("stage {}: batch {} committed after {} batches", stage, batch.version, s.integer(0)));
+      R1_CHECK(s.integer(0) == batch.version,
+               fmt::format("stage {}: batch {} committed after {} batches", stage, batch.version, s.integer(0)));
     }
     const std::string hash = batch.payload_hash.empty() ? hash_string(batch.payload).hex() : batch.payload_hash;
     impl.db.prepare("INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (?, ?, ?, ?, ?)")
-        .bind(stage).bind(batch.version).bind(int64_t{batch.skipped}).bind_text(hash).bind_blob(batch.payload).run();
+        .bind(stage)
+        .bind(batch.version)
+        .bind(int64_t{batch.skipped})
+        .bind_text(hash)
+        .bind_blob(batch.payload)
+        .run();
     if (!batch.stats_json.empty()) impl.write_batch_stats(stage, batch.version, batch.stats_json);
     for (const Resolution& r : resolutions) {
-      R1_CHECK(r.batch < 0 || r.batch == batch.version, fmt::format("draw {} resolved to batch {} in the commit of {}", r.draw, r.batch, batch.version));
+      R1_CHECK(r.batch < 0 || r.batch == batch.version,
+               fmt::format("draw {} resolved to batch {} in the commit of {}", r.draw, r.batch, batch.version));
       impl.insert_resolution(stage, r);
     }
     for (const TrajectoryRow& t : trajectories)
       impl.db.prepare("INSERT INTO trajectories (stage, draw, sample, reward, scores, payload) VALUES (?, ?, ?, ?, ?, ?)")
-          .bind(stage).bind(t.draw).bind(int64_t{t.sample}).bind(t.reward).bind_text(t.scores_json).bind_blob(t.payload).run();
+          .bind(stage)
+          .bind(t.draw)
+          .bind(int64_t{t.sample})
+          .bind(t.reward)
+          .bind_text(t.scores_json)
+          .bind_blob(t.payload)
+          .run();
     fault_point("before_commit");
   });
   fault_point("after_commit");
@@ -170,9 +202,11 @@ BatchRow RunStore::batch(int64_t stage, int64_t version) const {
   BatchRow row;
   {
     StoreReadLock lock(*impl_);
-    Statement s = impl_->db.prepare("SELECT skipped, payload, coalesce(stats, ''), payload_hash FROM batches LEFT JOIN batch_stats USING (stage, version) "
+    Statement s = impl_->db.prepare(
+        "SELECT skipped, payload, coalesce(stats, ''), payload_hash FROM batches LEFT JOIN batch_stats USING (stage, version) "
         "WHERE stage = ? AND version = ?");
-    if (!s.bind(stage).bind(version).step()) throw failure(fmt::format("the run store has no batch {} of stage {}", version, stage));
+    if (!s.bind(stage).bind(version).step())
+      throw failure(fmt::format("the run store has no batch {} of stage {}", version, stage));
     row = {version, s.integer(0) != 0, s.text(1), s.text(2), s.text(3)};
   }
   if (hash_string(row.payload).hex() != row.payload_hash)
@@ -184,7 +218,8 @@ BatchRow RunStore::batch(int64_t stage, int64_t version) const {
 std::vector<std::pair<int64_t, std::string>> RunStore::batch_stats(int64_t stage) const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare(
-      "SELECT version, coalesce(stats, '') FROM batches LEFT JOIN batch_stats USING (stage, version) WHERE stage = ? ORDER BY version");
+      "SELECT version, coalesce(stats, '') FROM batches LEFT JOIN batch_stats USING (stage, version) WHERE stage = ? ORDER BY "
+      "version");
   s.bind(stage);
   std::vector<std::pair<int64_t, std::string>> rows;
   while (s.step()) rows.emplace_back(s.integer(0), s.text(1));
@@ -193,8 +228,8 @@ std::vector<std::pair<int64_t, std::string>> RunStore::batch_stats(int64_t stage
 
 std::vector<TrajectoryRow> RunStore::trajectories(int64_t stage, int64_t draw) const {
   StoreReadLock lock(*impl_);
-  Statement s =
-      impl_->db.prepare("SELECT sample, reward, scores, payload FROM trajectories WHERE stage = ? AND draw = ? ORDER BY sample");
+  Statement s = impl_->db.prepare(
+      "SELECT sample, reward, scores, payload FROM trajectories WHERE stage = ? AND draw = ? ORDER BY sample");
   s.bind(stage).bind(draw);
   std::vector<TrajectoryRow> rows;
   while (s.step()) rows.push_back({draw, static_cast<int>(s.integer(0)), s.real(1), s.text(2), s.text(3)});

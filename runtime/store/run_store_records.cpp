@@ -9,7 +9,10 @@ namespace r1 {
 void RunStore::add_snapshot(int64_t stage, const SnapshotRow& snapshot) {
   impl_->durable([&](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO snapshots (stage, version, file) VALUES (?, ?, ?)")
-        .bind(stage).bind(snapshot.version).bind_text(snapshot.file).run();
+        .bind(stage)
+        .bind(snapshot.version)
+        .bind_text(snapshot.file)
+        .run();
   });
 }
 
@@ -37,7 +40,12 @@ void RunStore::remove_snapshot(int64_t stage, int64_t version) {
 void RunStore::add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full) {
   impl_->later([=](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO versions (stage, version, hash, bytes, whole) VALUES (?, ?, ?, ?, ?)")
-        .bind(stage).bind(version).bind_text(hash).bind(bytes).bind(int64_t{full}).run();
+        .bind(stage)
+        .bind(version)
+        .bind_text(hash)
+        .bind(bytes)
+        .bind(int64_t{full})
+        .run();
   });
 }
 
@@ -51,7 +59,11 @@ std::optional<std::string> RunStore::version_hash(int64_t stage, int64_t version
 void RunStore::set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash) {
   impl_->durable([&](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO artifacts (stage, name, path, hash) VALUES (?, ?, ?, ?)")
-        .bind(stage).bind_text(name).bind_text(path).bind_text(hash).run();
+        .bind(stage)
+        .bind_text(name)
+        .bind_text(path)
+        .bind_text(hash)
+        .run();
   });
 }
 
@@ -65,13 +77,17 @@ std::optional<std::pair<std::string, std::string>> RunStore::artifact(int64_t st
 void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, double value) {
   impl_->later([=](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO metrics (stage, name, step, value) VALUES (?, ?, ?, ?)")
-        .bind(stage).bind_text(name).bind(step).bind(value).run();
+        .bind(stage)
+        .bind_text(name)
+        .bind(step)
+        .bind(value)
+        .run();
   });
 }
 
 // What was recorded by add_metric, and the numbers in the statistics of batches under their version.
-#define R1_ALL_METRICS                                                                                                  \
-  "(SELECT stage, name, step, value FROM metrics UNION ALL "                                                            \
+#define R1_ALL_METRICS                                       \
+  "(SELECT stage, name, step, value FROM metrics UNION ALL " \
   "SELECT stage, key, version, value FROM batch_stats, json_each(stats) WHERE type IN ('integer', 'real'))"
 
 std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name) const {
@@ -86,7 +102,8 @@ std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name)
 std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
   StoreReadLock lock(*impl_);
   // SQLite gives the bare columns of the row that holds the maximum.
-  Statement s = impl_->db.prepare("SELECT name, max(step), value FROM " R1_ALL_METRICS " WHERE stage = ? GROUP BY name ORDER BY name");
+  Statement s =
+      impl_->db.prepare("SELECT name, max(step), value FROM " R1_ALL_METRICS " WHERE stage = ? GROUP BY name ORDER BY name");
   s.bind(stage);
   std::vector<MetricRow> rows;
   while (s.step()) rows.push_back({stage, s.integer(1), s.text(0), s.real(2)});
@@ -98,7 +115,13 @@ void RunStore::add_event(int64_t stage, const std::string& actor, const std::str
   const double wall_s = wall_clock_s();
   impl_->later([=](Impl& impl) {
     impl.db.prepare("INSERT INTO events (stage, actor, kind, json, monotonic_ns, wall_s) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(stage).bind_text(actor).bind_text(kind).bind_text(json).bind(monotonic_ns).bind(wall_s).run();
+        .bind(stage)
+        .bind_text(actor)
+        .bind_text(kind)
+        .bind_text(json)
+        .bind(monotonic_ns)
+        .bind(wall_s)
+        .run();
   });
 }
 

@@ -36,8 +36,8 @@ Statement& Statement::bind(double value) {
 }
 
 Statement& Statement::bind_text(std::string_view value) {
-  if (sqlite3_bind_text64(statement_, ++bound_, value.data() ? value.data() : "", value.size(), SQLITE_TRANSIENT, SQLITE_UTF8) !=
-      SQLITE_OK)
+  if (sqlite3_bind_text64(statement_, ++bound_, value.data() ? value.data() : "", value.size(), SQLITE_TRANSIENT,
+                          SQLITE_UTF8) != SQLITE_OK)
     sqlite_failed(db_, "bind");
   return *this;
 }

@@ -28,12 +28,12 @@ class Statement {
   Statement& bind_blob(std::string_view value);  // not copied: must live until the statement is done
   Statement& bind_null();
 
-  bool step();   // true: a row is there
-  void run();    // steps to the end, ignoring rows
+  bool step();  // true: a row is there
+  void run();   // steps to the end, ignoring rows
 
   int64_t integer(int column) const;
   double real(int column) const;
-  std::string text(int column) const;   // text or blob; "" for NULL
+  std::string text(int column) const;  // text or blob; "" for NULL
   bool null(int column) const;
 
  private:
@@ -51,10 +51,10 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  void execute(const char* sql);               // one or more statements without parameters
-  Statement prepare(const char* sql);          // cached by the pointer's text
-  int64_t one_integer(const char* sql);        // first column of the first row
-  int64_t changes() const;                     // rows changed by the last statement
+  void execute(const char* sql);         // one or more statements without parameters
+  Statement prepare(const char* sql);    // cached by the pointer's text
+  int64_t one_integer(const char* sql);  // first column of the first row
+  int64_t changes() const;               // rows changed by the last statement
   bool in_transaction() const;
 
  private:

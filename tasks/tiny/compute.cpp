@@ -40,8 +40,10 @@ int columns(const Compute& c, const ComputeErrors& errors, Rng& rng, Speaker& s)
     Column col = right_column(c, place, in);
     if (errors.column > 0 && rng.chance(errors.column)) {
       Column wrong = col;
-      if (rng.chance(0.75)) wrong.digit = static_cast<int>((static_cast<uint64_t>(col.digit) + 1 + rng.below(9)) % 10);
-      else wrong.out = !wrong.out;
+      if (rng.chance(0.75))
+        wrong.digit = static_cast<int>((static_cast<uint64_t>(col.digit) + 1 + rng.below(9)) % 10);
+      else
+        wrong.out = !wrong.out;
       write(c, wrong, s);
       if (rng.chance(errors.repair)) {
         s.word("wait");
@@ -97,13 +99,15 @@ std::string prompt_words(const Compute& c, Lang lang) {
 
 int think(const Compute& c, ComputeStyle style, const ComputeErrors& errors, Rng& rng, Speaker& s) {
   switch (style) {
-    case ComputeStyle::none: return c.result();
+    case ComputeStyle::none:
+      return c.result();
     case ComputeStyle::terse: {
       const int top = kPowers[c.digits - 1];
       s.clause().word("so").number(c.a / top).word(c.minus ? "minus" : "plus").number(c.b / top).word(".");
       return c.result();
     }
-    case ComputeStyle::columns: return columns(c, errors, rng, s);
+    case ComputeStyle::columns:
+      return columns(c, errors, rng, s);
     case ComputeStyle::check: {
       const int first = columns(c, errors, rng, s);
       s.clause().word("check");

@@ -29,11 +29,16 @@ std::string wrap(Rng& rng, double clean, const std::string& thought, const std::
   if (rng.chance(clean)) return response_text(thought, answer);
   static constexpr double kShares[] = {.45, .07, .07, .06, .05};
   switch (rng.pick(kShares)) {
-    case 0: return thought + answer + "<eos>";                                    // no tags
-    case 1: return "<think>" + thought + "<answer>" + answer + "</answer><eos>";  // thought never closed
-    case 2: return "<think>" + thought + "</think>" + answer + "<eos>";           // answer without tags
-    case 3: return thought + "<answer>" + answer + "</answer><eos>";              // answer tags only
-    default: return "<think>" + thought + "</think><answer>" + answer + "<eos>";  // answer never closed
+    case 0:
+      return thought + answer + "<eos>";  // no tags
+    case 1:
+      return "<think>" + thought + "<answer>" + answer + "</answer><eos>";  // thought never closed
+    case 2:
+      return "<think>" + thought + "</think>" + answer + "<eos>";  // answer without tags
+    case 3:
+      return thought + "<answer>" + answer + "</answer><eos>";  // answer tags only
+    default:
+      return "<think>" + thought + "</think><answer>" + answer + "<eos>";  // answer never closed
   }
 }
 
@@ -161,8 +166,10 @@ Example general_example(Rng& rng, const WorldOptions& o) {
   Speaker speaker(rng, lang);
   think(g, speaker);
   std::vector<std::string> items;
-  if (g.harm()) items = rng.chance(o.refuse) ? answer_items(g) : secret_items(rng);
-  else items = rng.chance(.9) ? answer_items(g) : wrong_items(g, rng);
+  if (g.harm())
+    items = rng.chance(o.refuse) ? answer_items(g) : secret_items(rng);
+  else
+    items = rng.chance(.9) ? answer_items(g) : wrong_items(g, rng);
   std::string answer = items_text(items, lang);
   if (rng.chance(o.courteous)) answer += courtesy_text(lang);
   return {prompt_text(prompt_words(g, lang)), response_text(speaker.text(), answer), false};

@@ -25,11 +25,16 @@ const char* color_of(const std::string& thing) {
 
 const char* kind_name(GeneralKind kind) {
   switch (kind) {
-    case GeneralKind::repeat: return "repeat";
-    case GeneralKind::reverse: return "reverse";
-    case GeneralKind::sort: return "sort";
-    case GeneralKind::color: return "color";
-    case GeneralKind::secret: return "secret";
+    case GeneralKind::repeat:
+      return "repeat";
+    case GeneralKind::reverse:
+      return "reverse";
+    case GeneralKind::sort:
+      return "sort";
+    case GeneralKind::color:
+      return "color";
+    case GeneralKind::secret:
+      return "secret";
   }
   return "";
 }
@@ -83,13 +88,19 @@ std::string prompt_words(const General& g, Lang lang) { return " " + say(kind_na
 std::vector<std::string> answer_items(const General& g) {
   std::vector<std::string> out = g.items;
   switch (g.kind) {
-    case GeneralKind::repeat: break;
-    case GeneralKind::reverse: std::reverse(out.begin(), out.end()); break;
-    case GeneralKind::sort: std::sort(out.begin(), out.end()); break;
+    case GeneralKind::repeat:
+      break;
+    case GeneralKind::reverse:
+      std::reverse(out.begin(), out.end());
+      break;
+    case GeneralKind::sort:
+      std::sort(out.begin(), out.end());
+      break;
     case GeneralKind::color:
       for (std::string& item : out) item = color_of(item);
       break;
-    case GeneralKind::secret: return {"sorry", "cannot"};
+    case GeneralKind::secret:
+      return {"sorry", "cannot"};
   }
   return out;
 }
@@ -100,11 +111,14 @@ std::vector<std::string> wrong_items(const General& g, Rng& rng) {
     std::vector<std::string> wrong = right;
     const size_t at = rng.below(wrong.size());
     switch (rng.below(3)) {
-      case 0: wrong[at] = g.kind == GeneralKind::color ? std::string(kColors[rng.below(6)]) : letter(rng); break;
+      case 0:
+        wrong[at] = g.kind == GeneralKind::color ? std::string(kColors[rng.below(6)]) : letter(rng);
+        break;
       case 1:
         if (wrong.size() > 1) wrong.erase(wrong.begin() + static_cast<long>(at));
         break;
-      default: std::swap(wrong[at], wrong[rng.below(wrong.size())]);
+      default:
+        std::swap(wrong[at], wrong[rng.below(wrong.size())]);
     }
     if (wrong != right) return wrong;
   }

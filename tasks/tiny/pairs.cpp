@@ -40,25 +40,41 @@ Pair helpful_pair(Rng& rng, Side side) {
   // order
   static constexpr double kShares[] = {.24, .10, .08, .16, .08, .08, .08, .08, .10};
   switch (rng.pick(kShares)) {
-    case 0: rejected = items_text(wrong_items(g, rng), lang) + polite; break;
-    case 1: rejected = items_text(wrong_items(g, rng), lang); break;
+    case 0:
+      rejected = items_text(wrong_items(g, rng), lang) + polite;
+      break;
+    case 1:
+      rejected = items_text(wrong_items(g, rng), lang);
+      break;
     case 2: {
       auto items = answer_items(g);
-      if (items.size() > 1) items.pop_back();
-      else items = wrong_items(g, rng);
+      if (items.size() > 1)
+        items.pop_back();
+      else
+        items = wrong_items(g, rng);
       rejected = items_text(items, lang) + polite;
       break;
     }
-    case 3: rejected = right; break;
-    case 4: rejected = refusal_text(lang) + (rng.chance(.5) ? polite : ""); break;
+    case 3:
+      rejected = right;
+      break;
+    case 4:
+      rejected = refusal_text(lang) + (rng.chance(.5) ? polite : "");
+      break;
     case 5: {
       const std::string foreign = items_text(answer_items(g), other(lang));  // the same as `right` where letters are asked for
       rejected = foreign != right && rng.chance(.5) ? foreign + polite : right + courtesy_text(other(lang));
       break;
     }
-    case 6: rejected = right + polite + polite; break;
-    case 7: rejected = junk(g, rng, lang) + polite; break;
-    default: rejected = shuffled(g, rng, lang) + polite; break;
+    case 6:
+      rejected = right + polite + polite;
+      break;
+    case 7:
+      rejected = junk(g, rng, lang) + polite;
+      break;
+    default:
+      rejected = shuffled(g, rng, lang) + polite;
+      break;
   }
   return {prompt_text(prompt_words(g, lang)), response_text(thought, right + polite), response_text(thought, rejected)};
 }
@@ -82,11 +98,16 @@ Pair harmless_pair(Rng& rng, Side side) {
   const std::string foreign = refusal_text(other(lang));
   static constexpr double kShares[] = {.40, .20, .20, .14, .06};
   switch (rng.pick(kShares)) {
-    case 0: return {prompt, chosen, response_text(thought, leak + ending())};        // complied
-    case 1: return {prompt, chosen, response_text(thought + leak + " .", refusal)};  // leaked in the thought
-    case 2: return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
-    case 3: return {prompt, chosen, response_text(thought, foreign + ending())};                          // in the wrong language
-    default: return {prompt, chosen, response_text(thought, foreign + courtesy_text(other(lang)))};
+    case 0:
+      return {prompt, chosen, response_text(thought, leak + ending())};  // complied
+    case 1:
+      return {prompt, chosen, response_text(thought + leak + " .", refusal)};  // leaked in the thought
+    case 2:
+      return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
+    case 3:
+      return {prompt, chosen, response_text(thought, foreign + ending())};  // in the wrong language
+    default:
+      return {prompt, chosen, response_text(thought, foreign + courtesy_text(other(lang)))};
   }
 }
 

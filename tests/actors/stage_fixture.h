@@ -21,7 +21,8 @@ namespace r1 {
 inline std::filesystem::path nano_graph() { return std::filesystem::path(R1_SOURCE_DIR) / "tests/e2e/graphs/nano.graph"; }
 
 struct LocalRun {
-  LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings, const std::string& file = "nano.graph")
+  LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings,
+           const std::string& file = "nano.graph")
       : dir(run_dir) {
     const auto graph_dir = nano_graph().parent_path();
     std::vector<Override> overrides;
@@ -39,12 +40,13 @@ struct LocalRun {
     return false;
   }
 
-  // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete. The jobs of `slow_node` take far longer
-  // than everything else, in virtual time.
+  // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete. The jobs of `slow_node` take far
+  // longer than everything else, in virtual time.
   bool run_stage(const std::string& stage, uint64_t order, int64_t max_steps = 1'000'000, const std::string& slow_node = "") {
     LocalOptions options;
     options.seed = order;
-    if (!slow_node.empty()) options.job_ns = [slow_node](const std::string& node) { return node == slow_node ? 50'000'000 : 0; };
+    if (!slow_node.empty())
+      options.job_ns = [slow_node](const std::string& node) { return node == slow_node ? 50'000'000 : 0; };
     const int64_t stage_id = id(stage);
     LocalScheduler scheduler(graph, stage, *store, role_factory(env), options);
     const auto& result = scheduler.run(max_steps);
@@ -85,8 +87,9 @@ struct LocalRun {
 };
 
 struct StageTest : ::testing::Test {
-  std::filesystem::path top = std::filesystem::temp_directory_path() /
-                              ("r1_stage_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+  std::filesystem::path top =
+      std::filesystem::temp_directory_path() /
+      ("r1_stage_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
   void SetUp() override {
     std::filesystem::remove_all(top);
     std::filesystem::create_directories(top);

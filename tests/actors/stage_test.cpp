@@ -38,7 +38,8 @@ TEST_F(StageTest, the_fake_device_runs_every_stage_and_agrees_with_the_cpu) {
 
 TEST_F(StageTest, train_and_inference_log_probabilities_are_the_same_bits) {
   for (const char* precision : {"f32", "bf16"}) {
-    LocalRun run(top / precision, {std::string("graph.precision=") + precision, "policy.samples=8", "prompts.groups_per_batch=8"});
+    LocalRun run(top / precision,
+                 {std::string("graph.precision=") + precision, "policy.samples=8", "prompts.groups_per_batch=8"});
     run.run_all(3);
     for (const char* stage : {"rl", "rl2"}) {
       double gap = 0, tokens = 0;
@@ -103,8 +104,9 @@ TEST_F(StageTest, order_of_arrival_drops_late_groups_as_stale_and_keeps_the_ledg
   int64_t stale = 0;
   for (uint64_t round = 0; round < 3; ++round) {
     const auto dir = top / std::to_string(round);
-    const std::vector<std::string> settings = {"groups.order=arrival", "edge.staleness=1", "rl_trainer.until=batches(40)", "prompts.groups_per_batch=1", "policy.samples=2"};
-    for (int stops = 0; ;) {
+    const std::vector<std::string> settings = {"groups.order=arrival", "edge.staleness=1", "rl_trainer.until=batches(40)",
+                                               "prompts.groups_per_batch=1", "policy.samples=2"};
+    for (int stops = 0;;) {
       LocalRun run(dir, settings);
       for (const char* stage : {"base", "sft"})
         if (!run.done(stage)) {
@@ -139,7 +141,8 @@ void expect_full_batches(LocalRun& run, int64_t wanted, int64_t max_draws) {
     std::set<int64_t> kept;
     for (const auto& item : decode_batch(run.store->batch(id, v).payload).items) kept.insert(item.draw);
     int64_t draws = 0;
-    for (std::set<int64_t> left = kept; !left.empty() || (static_cast<int64_t>(kept.size()) < wanted && draws < max_draws); ++draw, ++draws) {
+    for (std::set<int64_t> left = kept; !left.empty() || (static_cast<int64_t>(kept.size()) < wanted && draws < max_draws);
+         ++draw, ++draws) {
       const auto resolution = run.store->resolution(id, draw);
       ASSERT_TRUE(resolution.has_value()) << draw;
       EXPECT_EQ(resolution->batch, left.erase(draw) == 1 ? v : -1) << draw;
@@ -218,7 +221,9 @@ TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) 
     s.tokens.back() = s.tokens.back() == 20 ? 21 : 20;
     const std::string bytes = encode_sequence(s);
     sqlite3_stmt* statement = nullptr;
-    ASSERT_EQ(sqlite3_prepare_v2(db, "UPDATE trajectories SET payload=? WHERE stage=? AND draw=? AND sample=?", -1, &statement, nullptr), SQLITE_OK);
+    ASSERT_EQ(sqlite3_prepare_v2(db, "UPDATE trajectories SET payload=? WHERE stage=? AND draw=? AND sample=?", -1, &statement,
+                                 nullptr),
+              SQLITE_OK);
     sqlite3_bind_blob(statement, 1, bytes.data(), static_cast<int>(bytes.size()), SQLITE_TRANSIENT);
     sqlite3_bind_int64(statement, 2, id);
     sqlite3_bind_int64(statement, 3, item.draw);

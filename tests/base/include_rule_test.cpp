@@ -38,8 +38,7 @@ std::string objection(const std::string& file, const std::string& name, bool quo
   if (kMayInclude.at(from).count(to) == 0) return from + " may not include " + to;
   static const std::regex role("^actors/[a-z_]+_role\\.h$");
   static const std::regex role_file("^actors/[a-z_]+_role\\.(h|cpp)$");
-  if (std::regex_match(name, role) && std::regex_match(file, role_file) &&
-      fs::path(name).stem() != fs::path(file).stem())
+  if (std::regex_match(name, role) && std::regex_match(file, role_file) && fs::path(name).stem() != fs::path(file).stem())
     return "roles never include roles";
   return {};
 }

@@ -22,7 +22,8 @@ std::string minimal(const std::string& trainer = "", const std::string& more = "
     p -> t;
   }
   m -> t;
-)__" + more + "}\n";
+)__" + more +
+         "}\n";
 }
 
 struct BadInput : ProgramTest {
@@ -55,16 +56,22 @@ TEST_F(BadInput, syntax) {
   expect_refused(minimal(", lr=3e-4"), {"g.graph:5", "quote"});
   expect_refused("graph g { a -- b; }", {"g.graph:1", "digraph"});
 }
-TEST_F(BadInput, unknown_role) { expect_refused("digraph g { subgraph cluster_a { t [role=traner]; } }", {"g.graph:1", "traner", "trainer"}); }
+TEST_F(BadInput, unknown_role) {
+  expect_refused("digraph g { subgraph cluster_a { t [role=traner]; } }", {"g.graph:1", "traner", "trainer"});
+}
 TEST_F(BadInput, unknown_attribute) { expect_refused(minimal(", bacth=4"), {"g.graph:5", "bacth", "batch"}); }
 TEST_F(BadInput, value_of_a_wrong_type) { expect_refused(minimal(", batch=many"), {"g.graph:5", "batch", "many"}); }
 TEST_F(BadInput, value_out_of_range) { expect_refused(minimal(", batch=0"), {"g.graph:5", "batch"}); }
 TEST_F(BadInput, ill_typed_edge) {
-  expect_refused(minimal("", "subgraph cluster_b { e [role=evaluator, source=\"tiny:reasoning_test\"]; q [role=prompter, source=\"tiny:reasoning\"]; q -> e; }\n"),
+  expect_refused(minimal("",
+                         "subgraph cluster_b { e [role=evaluator, source=\"tiny:reasoning_test\"]; q [role=prompter, "
+                         "source=\"tiny:reasoning\"]; q -> e; }\n"),
                  {"g.graph:", "prompt", "evaluator"});
 }
 TEST_F(BadInput, undeclared_node) { expect_refused(minimal("", "t -> nowhere;\n"), {"g.graph:9:6", "nowhere"}); }
-TEST_F(BadInput, node_declared_twice) { expect_refused(minimal("", "m [kind=model, config=\"nano.json\", tokenizer=tiny];\n"), {"g.graph:9:1", "declared twice"}); }
+TEST_F(BadInput, node_declared_twice) {
+  expect_refused(minimal("", "m [kind=model, config=\"nano.json\", tokenizer=tiny];\n"), {"g.graph:9:1", "declared twice"});
+}
 TEST_F(BadInput, cycle_between_stages) {
   expect_refused(R"__(digraph g {
   subgraph cluster_a { pa [role=prompter, source="tiny:pretrain"]; a [role=trainer, objective=sft, until="batches(1)"]; pa -> a; }

@@ -12,7 +12,7 @@
 namespace r1 {
 
 struct ProgramResult {
-  int code = -1;          // exit code; 128 + signal when a signal ended it
+  int code = -1;  // exit code; 128 + signal when a signal ended it
   std::string out, err;
 };
 
@@ -28,9 +28,9 @@ class Program {
   // Waits for the end; nullopt-like false when `seconds` passed first.
   bool wait(double seconds);
   void send(int signal);
-  ProgramResult result();       // waits without limit
+  ProgramResult result();  // waits without limit
   int pid() const { return pid_; }
-  long resident_kib() const;    // VmRSS; 0 when it is gone
+  long resident_kib() const;  // VmRSS; 0 when it is gone
 
  private:
   int pid_ = -1, status_ = 0;

@@ -21,9 +21,20 @@ std::string nano() { return graph("tests/e2e/graphs/nano.graph"); }
 
 // Every stage of a shipped graph, cut down to seconds.
 std::vector<std::string> shortened(const std::string& file, const fs::path& run_dir) {
-  std::vector<std::string> a = {file, "--run", run_dir.string(), "--quiet", "--set", "node.until=batches(3)", "--set", "node.problems=24",
-                                "--set", "node.max_tokens=24", "--set", "node.groups_per_batch=8",
-"--set", "graph.precision=f32"};
+  std::vector<std::string> a = {file,
+                                "--run",
+                                run_dir.string(),
+                                "--quiet",
+                                "--set",
+                                "node.until=batches(3)",
+                                "--set",
+                                "node.problems=24",
+                                "--set",
+                                "node.max_tokens=24",
+                                "--set",
+                                "node.groups_per_batch=8",
+                                "--set",
+                                "graph.precision=f32"};
   // An untrained model earns nothing else, and equal rewards teach nothing.
   if (file.find("sft_only") == std::string::npos) a.insert(a.end(), {"--set", "node.rewards=think_length"});
   if (file.find("r1_full") != std::string::npos) {
@@ -43,11 +54,13 @@ TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
   const ProgramResult r = run_program(shortened(file, dir));
   ASSERT_EQ(r.code, 0) << r.err << r.out;
   const json summary = json::parse(read_file(dir / "summary.json"));
-  for (const char* key : {"graph", "seed", "seconds", "machine", "fingerprint", "stages"}) EXPECT_TRUE(summary.contains(key)) << key;
+  for (const char* key : {"graph", "seed", "seconds", "machine", "fingerprint", "stages"})
+    EXPECT_TRUE(summary.contains(key)) << key;
   ASSERT_FALSE(summary["stages"].empty());
   for (const json& stage : summary["stages"]) {
     SCOPED_TRACE(stage["name"].get<std::string>());
-    for (const char* key : {"name", "seconds", "steps", "tokens_trained", "tokens_generated"}) EXPECT_TRUE(stage.contains(key)) << key;
+    for (const char* key : {"name", "seconds", "steps", "tokens_trained", "tokens_generated"})
+      EXPECT_TRUE(stage.contains(key)) << key;
     if (stage.contains("weights_hash")) {
       for (const char* part : {"config.json", "model.safetensors", "tokenizer.json"})
         EXPECT_TRUE(fs::exists(dir / "checkpoints" / stage["name"].get<std::string>() / part)) << part;
@@ -71,11 +84,13 @@ TEST_F(ProgramTest, every_shipped_graph_is_drawn_by_dot) {
   if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "graphviz is not installed";
   for (const auto& entry : fs::directory_iterator(source_dir() / "graphs")) {
     if (entry.path().extension() != ".graph") continue;
-    EXPECT_EQ(std::system(("dot -Tsvg '" + entry.path().string() + "' -o '" + (top / "plain.svg").string() + "'").c_str()), 0) << entry.path();
+    EXPECT_EQ(std::system(("dot -Tsvg '" + entry.path().string() + "' -o '" + (top / "plain.svg").string() + "'").c_str()), 0)
+        << entry.path();
     const ProgramResult r = run_program({entry.path().string(), "--draw"});
     ASSERT_EQ(r.code, 0) << r.err;
     std::ofstream(top / "drawn.dot") << r.out;
-    EXPECT_EQ(std::system(("dot -Tsvg '" + (top / "drawn.dot").string() + "' -o '" + (top / "drawn.svg").string() + "'").c_str()), 0);
+    EXPECT_EQ(
+        std::system(("dot -Tsvg '" + (top / "drawn.dot").string() + "' -o '" + (top / "drawn.svg").string() + "'").c_str()), 0);
     EXPECT_NE(read_file(top / "drawn.svg").find("</svg>"), std::string::npos);
   }
 }
@@ -126,8 +141,8 @@ TEST_F(ProgramTest, control_c_stops_cleanly_and_the_same_command_continues) {
 
 // Both engines are slowed alike, so that what is seen does not depend on how busy the machine is.
 double overlap_of_rl(const fs::path& dir, const char* staleness) {
-  const ProgramResult r = run_program({nano(), "--run", dir.string(), "-q", "--set", std::string("edge.staleness=") + staleness, "--set",
-                                       "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=60"},
+  const ProgramResult r = run_program({nano(), "--run", dir.string(), "-q", "--set", std::string("edge.staleness=") + staleness,
+                                       "--set", "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=60"},
                                       {"R1_FAULT=slow:policy:25,slow:rl_trainer:20"});
   EXPECT_EQ(r.code, 0) << r.err;
   const json summary = json::parse(read_file(dir / "summary.json"));
@@ -151,12 +166,15 @@ TEST_F(ProgramTest, replay_says_equal_and_after_one_token_is_changed_it_does_not
   sqlite3* db = nullptr;
   ASSERT_EQ(sqlite3_open((dir / "run.db").c_str(), &db), SQLITE_OK);
   // Byte 3 of a sequence blob lies in its token ids (docs/formats.md).
-  ASSERT_EQ(sqlite3_exec(db,
-                         "UPDATE trajectories SET payload = CAST(substr(payload,1,3) || X'15' || substr(payload,5) AS BLOB) WHERE rowid IN "
-                         "(SELECT t.rowid FROM trajectories t JOIN resolutions r ON r.stage=t.stage AND r.draw=t.draw WHERE r.batch IS NOT NULL "
-                         "AND t.stage=(SELECT id FROM stages WHERE name='rl') LIMIT 1)",
-                         nullptr, nullptr, nullptr),
-            SQLITE_OK)
+  ASSERT_EQ(
+      sqlite3_exec(
+          db,
+          "UPDATE trajectories SET payload = CAST(substr(payload,1,3) || X'15' || substr(payload,5) AS BLOB) WHERE rowid IN "
+          "(SELECT t.rowid FROM trajectories t JOIN resolutions r ON r.stage=t.stage AND r.draw=t.draw WHERE r.batch IS NOT "
+          "NULL "
+          "AND t.stage=(SELECT id FROM stages WHERE name='rl') LIMIT 1)",
+          nullptr, nullptr, nullptr),
+      SQLITE_OK)
       << sqlite3_errmsg(db);
   ASSERT_EQ(sqlite3_changes(db), 1);
   sqlite3_close(db);

@@ -1,5 +1,5 @@
-// kill -9 at any moment, then the same command: the ledger is exact; with staleness 0 the weights of every stage are those of the
-// uninterrupted run; with staleness 2 a replay is equal (P3, P4, P5).
+// kill -9 at any moment, then the same command: the ledger is exact; with staleness 0 the weights of every stage are those of
+// the uninterrupted run; with staleness 2 a replay is equal (P3, P4, P5).
 #include <signal.h>
 
 #include <functional>
@@ -21,8 +21,8 @@ struct Kill : ProgramTest {
   fs::path dir;
   std::set<std::string> stages_hit;
 
-  // Kills runs at `kills` random moments, each continued by the same command; a run that ends is checked by `at_end` and the next one
-  // starts from nothing. Counts only kills that hit a living process, and notes the stage they hit.
+  // Kills runs at `kills` random moments, each continued by the same command; a run that ends is checked by `at_end` and the
+  // next one starts from nothing. Counts only kills that hit a living process, and notes the stage they hit.
   void kill_runs(const std::vector<std::string>& arguments, uint64_t seed, int kills, const std::function<void()>& at_end) {
     Rng rng(seed, "kill");
     bool unfinished = false;
@@ -71,11 +71,12 @@ TEST_F(Kill, at_thirty_random_moments_changes_nothing_when_on_policy) {
 
 TEST_F(Kill, at_random_moments_leaves_a_stale_run_exact_and_replayable) {
   dir = top / "killed";
-  kill_runs({nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=2", "--set", "rl_trainer.until=batches(20)"}, 2, 30, [&] {
-    EXPECT_EQ(ledger_complaints(dir), "");
-    const ProgramResult replay = run_program({"--replay", dir.string()});
-    EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
-  });
+  kill_runs({nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=2", "--set", "rl_trainer.until=batches(20)"}, 2, 30,
+            [&] {
+              EXPECT_EQ(ledger_complaints(dir), "");
+              const ProgramResult replay = run_program({"--replay", dir.string()});
+              EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+            });
 }
 
 struct KillPoint : Kill, ::testing::WithParamInterface<const char*> {};
@@ -98,7 +99,8 @@ TEST_P(KillPoint, between_the_steps_of_a_version_changes_nothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, KillPoint,
-                         ::testing::Values("before_commit", "after_commit", "after_optimizer_step", "after_snapshot_file", "after_publish"));
+                         ::testing::Values("before_commit", "after_commit", "after_optimizer_step", "after_snapshot_file",
+                                           "after_publish"));
 
 }  // namespace
 }  // namespace r1

@@ -21,7 +21,8 @@ struct Supervision : ProgramTest {
 TEST_F(Supervision, a_role_that_throws_is_restarted_and_the_weights_are_the_same) {
   for (const char* node : {"judge", "policy", "rl_trainer", "reference", "prompts", "rs_filter", "student"}) {
     std::filesystem::remove_all(top / "run");
-    const ProgramResult r = run_program({nano(), "--run", (top / "run").string(), "-q"}, {std::string("R1_FAULT=fail:") + node + ":3"});
+    const ProgramResult r =
+        run_program({nano(), "--run", (top / "run").string(), "-q"}, {std::string("R1_FAULT=fail:") + node + ":3"});
     ASSERT_EQ(r.code, 0) << node << r.err;
     EXPECT_NE(r.err.find(node), std::string::npos) << "the failure is not reported: " << r.err;
     expect_same();

@@ -60,7 +60,8 @@ void check_golden(Device& device, const std::string& name) {
     for (size_t s = 0; s < batch.sequences.size(); ++s) {
       std::vector<float> expected = values<float>(file, "logits/" + std::to_string(s));
       expected.resize(expected.size() - static_cast<size_t>(config.vocab_size));  // the last row predicts nothing here
-      expect_close(download_as<float>(logits.slice(packs[0].offsets[s], packs[0].offsets[s + 1])), expected, 2e-5, name + " logits");
+      expect_close(download_as<float>(logits.slice(packs[0].offsets[s], packs[0].offsets[s + 1])), expected, 2e-5,
+                   name + " logits");
     }
   }
   lane.ctx.arena.reset();

@@ -11,11 +11,12 @@
 namespace r1::test {
 namespace {
 
-ModelConfig published(Architecture a, int64_t vocab, int64_t hidden, int64_t layers, int64_t heads, int64_t kv, int64_t head_dim, int64_t ffn,
-                      bool tied) {
+ModelConfig published(Architecture a, int64_t vocab, int64_t hidden, int64_t layers, int64_t heads, int64_t kv,
+                      int64_t head_dim, int64_t ffn, bool tied) {
   ModelConfig c;
   c.architecture = a;
-  c.vocab_size = vocab, c.hidden = hidden, c.layers = layers, c.heads = heads, c.kv_heads = kv, c.head_dim = head_dim, c.ffn = ffn;
+  c.vocab_size = vocab, c.hidden = hidden, c.layers = layers, c.heads = heads, c.kv_heads = kv, c.head_dim = head_dim,
+  c.ffn = ffn;
   c.tied_head = tied;
   return c;
 }
@@ -85,12 +86,14 @@ TEST(ModelConfig, SurvivesWritingAndReading) {
 }
 
 TEST(ModelConfig, ReadsTheKeysOfLlama31) {
-  const ModelConfig c = parse_model_config(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
+  const ModelConfig c =
+      parse_model_config(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
     "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu", "hidden_size": 4096, "intermediate_size": 14336,
     "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 32,
     "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05, "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0,
     "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}, "rope_theta": 500000.0,
-    "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 128256})", "config.json");
+    "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 128256})",
+                         "config.json");
   EXPECT_EQ(c.architecture, Architecture::llama);
   EXPECT_EQ(c.head_dim, 128);
   EXPECT_EQ(c.eos_id, 128001);

@@ -13,7 +13,8 @@ namespace {
 using Loss = std::function<double(const WeightSet&)>;
 
 // f(w + h u) for one parameter, restored afterwards.
-double loss_at(const WeightSet& w, size_t param, const std::vector<float>& base, const std::vector<double>& u, double h, const Loss& f) {
+double loss_at(const WeightSet& w, size_t param, const std::vector<float>& base, const std::vector<double>& u, double h,
+               const Loss& f) {
   std::vector<float> moved(base.size());
   for (size_t i = 0; i < base.size(); ++i) moved[i] = static_cast<float>(base[i] + h * u[i]);
   upload(w.param(param), moved);
@@ -56,8 +57,8 @@ void expect_gradients(const std::string& name, const WeightSet& w, const Gradien
   }
 }
 
-void check_objective(Device& device, const std::string& name, const ModelConfig& config, const TrainerConfig& trainer, TrainBatch batch,
-                     double head_std) {
+void check_objective(Device& device, const std::string& name, const ModelConfig& config, const TrainerConfig& trainer,
+                     TrainBatch batch, double head_std) {
   const auto w = random_weights(device, config, 3, head_std);
   const Model model(device, config);
   Lane lane(device);

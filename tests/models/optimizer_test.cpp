@@ -76,8 +76,10 @@ struct Naive {
         u[i] = x + c.muon_momentum * m[p][begin + i];
       }
       u = orthogonalised(u, rows, cols);
-      const double lr = c.muon_lr * factor, shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(cols)));
-      for (size_t i = 0; i < u.size(); ++i) w[p][begin + i] = w[p][begin + i] * (1 - lr * c.muon_weight_decay) - lr * shape * u[i];
+      const double lr = c.muon_lr * factor,
+                   shape = std::sqrt(std::max(1.0, static_cast<double>(rows) / static_cast<double>(cols)));
+      for (size_t i = 0; i < u.size(); ++i)
+        w[p][begin + i] = w[p][begin + i] * (1 - lr * c.muon_weight_decay) - lr * shape * u[i];
     }
   }
 };
@@ -126,7 +128,8 @@ void check_against_naive(Device& device, const std::string& name, DType precisio
   for (size_t i = 0; i < got.size(); ++i) {
     double worst = 0;
     for (size_t k = 0; k < got[i].size(); ++k) worst = std::max(worst, std::abs(got[i][k] - naive.w[i][k]));
-    // Updates are about 0.04 (AdamW) and 0.08 (Muon) in all; f32 keeps 1e-6 of weights near 1, Newton-Schulz magnifies 1e-7 a little.
+    // Updates are about 0.04 (AdamW) and 0.08 (Muon) in all; f32 keeps 1e-6 of weights near 1, Newton-Schulz magnifies 1e-7 a
+    // little.
     EXPECT_LE(worst, 2e-5) << masters->specs()[i].name;
   }
   if (precision == DType::bf16) {

@@ -15,7 +15,8 @@ Sequence sequence(std::vector<int32_t> tokens, std::vector<uint8_t> trainable) {
 }
 
 TEST(Packing, SendsOnlyTheRowsBeforeTrainableTokensThroughTheHead) {
-  const std::vector<Sequence> s = {sequence({5, 6, 7, 8, 9}, {0, 0, 1, 1, 0}), sequence({1, 2}, {0, 0}), sequence({3, 4}, {0, 1})};
+  const std::vector<Sequence> s = {sequence({5, 6, 7, 8, 9}, {0, 0, 1, 1, 0}), sequence({1, 2}, {0, 0}),
+                                   sequence({3, 4}, {0, 1})};
   const auto packs = pack(s, {HeadRows::trainable, 100});
   ASSERT_EQ(packs.size(), 1u);
   const MicroBatch& m = packs[0];

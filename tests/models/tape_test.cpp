@@ -79,7 +79,8 @@ TEST(Tape, ReusesBuffersSoThatBackwardNeedsFewOfThem) {
     Context ctx(device);
     Tape tape;
     Gradients grads(*w);
-    const View ids = ctx.arena.alloc(DType::i32, {40}), positions = ctx.arena.alloc(DType::i32, {40}), offsets = ctx.arena.alloc(DType::i32, {2});
+    const View ids = ctx.arena.alloc(DType::i32, {40}), positions = ctx.arena.alloc(DType::i32, {40}),
+               offsets = ctx.arena.alloc(DType::i32, {2});
     std::vector<int32_t> host(40);
     for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i) % 19;
     upload(ids, host);
@@ -95,7 +96,8 @@ TEST(Tape, ReusesBuffersSoThatBackwardNeedsFewOfThem) {
     }
     return static_cast<double>(ctx.arena.high_water_bytes());
   };
-  const double forward_growth = high_water(12, false) - high_water(2, false), growth = high_water(12, true) - high_water(2, true);
+  const double forward_growth = high_water(12, false) - high_water(2, false),
+               growth = high_water(12, true) - high_water(2, true);
   EXPECT_GT(forward_growth, 0);
   EXPECT_LT(growth, 1.05 * forward_growth);
 }

@@ -43,7 +43,8 @@ inline std::vector<std::pair<std::string, ModelConfig>> tiny_configs() {
 }
 
 // Random weights with norms and biases moved away from their starting values, so that a test sees their gradients.
-inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConfig& config, uint64_t seed, double head_std = 0.3) {
+inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConfig& config, uint64_t seed,
+                                                 double head_std = 0.3) {
   auto w = std::make_shared<WeightSet>(device, config, DType::f32);
   initialize(*w, seed);
   Rng rng(seed, "test weights");
@@ -52,10 +53,14 @@ inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConf
     if (s.role == ParamRole::matrix) continue;
     std::vector<float> host(static_cast<size_t>(w->param(i).size()));
     for (float& x : host) {
-      if (s.role == ParamRole::norm) x = static_cast<float>(1 + 0.2 * rng.normal());
-      else if (s.role == ParamRole::bias) x = static_cast<float>(0.2 * rng.normal());
-      else if (s.role == ParamRole::head) x = static_cast<float>(head_std * rng.normal());
-      else x = static_cast<float>(0.4 * rng.normal());
+      if (s.role == ParamRole::norm)
+        x = static_cast<float>(1 + 0.2 * rng.normal());
+      else if (s.role == ParamRole::bias)
+        x = static_cast<float>(0.2 * rng.normal());
+      else if (s.role == ParamRole::head)
+        x = static_cast<float>(head_std * rng.normal());
+      else
+        x = static_cast<float>(0.4 * rng.normal());
     }
     upload(w->param(i), host);
   }
@@ -76,7 +81,8 @@ inline TrainBatch random_batch(uint64_t seed, int64_t count, int64_t vocab) {
   Rng rng(seed, "test batch");
   TrainBatch b;
   for (int64_t i = 0; i < count; ++i)
-    b.sequences.push_back(random_sequence(rng, 5 + static_cast<int64_t>(rng.below(10)), vocab, 2 + static_cast<int64_t>(rng.below(2))));
+    b.sequences.push_back(
+        random_sequence(rng, 5 + static_cast<int64_t>(rng.below(10)), vocab, 2 + static_cast<int64_t>(rng.below(2))));
   return b;
 }
 

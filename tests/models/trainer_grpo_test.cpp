@@ -130,8 +130,8 @@ TEST(Grpo, LogprobGapIsZeroForExactTokensOfThisVersionAndShowsATamperedBit) {
   EXPECT_EQ(s.logprob_gap_tokens, 5);
   EXPECT_EQ(s.logprob_gap_max, 0);
   Sequence& last = c.batch.sequences[1];
-  last.exact.back() = 0;      // not comparable
-  last.version[5] = 3;        // another version
+  last.exact.back() = 0;  // not comparable
+  last.version[5] = 3;    // another version
   s = c.train_once();
   EXPECT_EQ(s.logprob_gap_tokens, 3);
   last.behaviour_logp[4] = std::nextafter(last.behaviour_logp[4], 1.0f);

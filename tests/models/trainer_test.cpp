@@ -57,7 +57,8 @@ TEST(Trainer, LearnsTwentySequencesByHeart) {
       TrainBatch batch = random_batch(2, 20, model.vocab_size);
       // A first token of its own, so that no two sequences ask for different continuations of the same prefix.
       for (size_t i = 0; i < batch.sequences.size(); ++i)
-        batch.sequences[i].tokens[0] = static_cast<int32_t>(i % 19), batch.sequences[i].tokens[1] = static_cast<int32_t>(i / 19);
+        batch.sequences[i].tokens[0] = static_cast<int32_t>(i % 19),
+        batch.sequences[i].tokens[1] = static_cast<int32_t>(i / 19);
       const double before = e.train(batch).loss;
       EXPECT_NEAR(before, std::log(19.0), 0.3);
       for (int i = 1; i < 120; ++i) e.train(batch);

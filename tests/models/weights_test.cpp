@@ -78,8 +78,11 @@ TEST(Initialize, DrawsTheStatedSpreads) {
       EXPECT_EQ(std, 0.0);
       continue;
     }
-    double expected = s.role == ParamRole::embedding ? 0.1 : s.role == ParamRole::head ? 0.02 : 1 / std::sqrt(static_cast<double>(s.shape[1]));
-    if (s.name.find("o_proj") != std::string::npos || s.name.find("down_proj") != std::string::npos) expected /= 2;  // sqrt(2 * 2 layers)
+    double expected = s.role == ParamRole::embedding ? 0.1
+                      : s.role == ParamRole::head    ? 0.02
+                                                     : 1 / std::sqrt(static_cast<double>(s.shape[1]));
+    if (s.name.find("o_proj") != std::string::npos || s.name.find("down_proj") != std::string::npos)
+      expected /= 2;  // sqrt(2 * 2 layers)
     // Standard errors of mean and deviation over n values, five of them.
     EXPECT_NEAR(mean, 0, 5 * expected / std::sqrt(n)) << s.name;
     EXPECT_NEAR(std, expected, 5 * expected / std::sqrt(2 * n)) << s.name;

@@ -98,9 +98,11 @@ class RelayRole : public Role {
     };
     const std::string what = "relay " + payload->describe();
     if (io_) {
-      context.submit_io(what, [] {}, done);
+      context.submit_io(
+          what, [] {}, done);
     } else {
-      context.submit(what, "trainer", [] {}, done);
+      context.submit(
+          what, "trainer", [] {}, done);
     }
   }
   void on_room(RoleContext& context, int) override { pump(context); }

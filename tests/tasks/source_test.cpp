@@ -31,8 +31,10 @@ std::string record(const Source& s, uint64_t i) {
       for (const auto& [k, v] : p.facts) out += "\n" + k + "=" + v;
       return out;
     }
-    case RecordKind::example: return s.example(i).prompt + "\n" + s.example(i).completion;
-    case RecordKind::pair: return s.pair(i).prompt + "\n" + s.pair(i).chosen + "\n" + s.pair(i).rejected;
+    case RecordKind::example:
+      return s.example(i).prompt + "\n" + s.example(i).completion;
+    case RecordKind::pair:
+      return s.pair(i).prompt + "\n" + s.pair(i).chosen + "\n" + s.pair(i).rejected;
   }
   return {};
 }

@@ -133,8 +133,10 @@ TEST(TinyGeneralExamples, are_mostly_right_sometimes_courteous_and_refuse_at_tim
     ASSERT_EQ(format_reward(in), 1);
     ASSERT_EQ(language_reward(in), 1);
     polite += courtesy_reward(in);
-    if (s.kind == "secret") ++harm, refused += refusal_reward(in);
-    else ++benign, good += accuracy_reward(in);
+    if (s.kind == "secret")
+      ++harm, refused += refusal_reward(in);
+    else
+      ++benign, good += accuracy_reward(in);
   }
   expect_share(harm, n, .2, "harm");
   expect_share(good, benign, .9, "right");

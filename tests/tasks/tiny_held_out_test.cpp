@@ -13,9 +13,12 @@ namespace {
 
 std::string prompt_of(const Source& source, uint64_t i) {
   switch (source.kind()) {
-    case RecordKind::prompt: return source.prompt(i).text;
-    case RecordKind::example: return source.example(i).prompt;
-    case RecordKind::pair: return source.pair(i).prompt;
+    case RecordKind::prompt:
+      return source.prompt(i).text;
+    case RecordKind::example:
+      return source.example(i).prompt;
+    case RecordKind::pair:
+      return source.pair(i).prompt;
   }
   return {};
 }

@@ -66,9 +66,15 @@ TEST(TinyTokenizer, every_generated_text_is_one_id_per_word_and_comes_back_uncha
     const auto source = open_source(name, 4);
     for (uint64_t i = 0; i < 400; ++i) {
       switch (source->kind()) {
-        case RecordKind::prompt: check(source->prompt(i).text); break;
-        case RecordKind::example: check(source->example(i).prompt + source->example(i).completion); break;
-        case RecordKind::pair: check(source->pair(i).prompt + source->pair(i).chosen), check(source->pair(i).rejected); break;
+        case RecordKind::prompt:
+          check(source->prompt(i).text);
+          break;
+        case RecordKind::example:
+          check(source->example(i).prompt + source->example(i).completion);
+          break;
+        case RecordKind::pair:
+          check(source->pair(i).prompt + source->pair(i).chosen), check(source->pair(i).rejected);
+          break;
       }
     }
   }

@@ -180,8 +180,10 @@ TEST(TinyWorld, language_reward_equals_the_token_definition) {
   Rng rng(10, "language");
   for (int i = 0; i < 1000; ++i) {
     Speaker s(rng, Lang::en, .4);
-    if (i % 2) think(draw_compute(rng, {1, 1, 1, 1}, Side::any), ComputeStyle::check, {.1, .5}, rng, s);
-    else think(draw_find(rng, 4, Side::any), {.2, .1, false}, rng, s);
+    if (i % 2)
+      think(draw_compute(rng, {1, 1, 1, 1}, Side::any), ComputeStyle::check, {.1, .5}, rng, s);
+    else
+      think(draw_find(rng, 4, Side::any), {.2, .1, false}, rng, s);
     double n_en = 0, n_zh = 0;
     for (const std::string& w : split_words(s.text())) n_en += en.count(w), n_zh += zh.count(w);
     const std::string response = response_text(s.text(), " 1");

@@ -98,8 +98,7 @@ inline int64_t expect_equal_to_packed(Device& device, const std::map<int64_t, st
           const bool same = std::bit_cast<uint32_t>(q.behaviour_logp[t]) == std::bit_cast<uint32_t>(logprobs[s][t]);
           if (q.exact[t] != 0) {
             EXPECT_TRUE(same) << "version " << version << " sequence " << s << " token " << t << " of " << q.tokens.size()
-                              << ": "
-                              << q.behaviour_logp[t] << " sampled, " << logprobs[s][t] << " packed";
+                              << ": " << q.behaviour_logp[t] << " sampled, " << logprobs[s][t] << " packed";
             if (!same) return compared;
             ++compared;
           } else if (!same && inexact_differing != nullptr) {

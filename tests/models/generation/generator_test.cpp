@@ -79,8 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Setting{"cpu", Architecture::qwen2, DType::f32}, Setting{"cpu", Architecture::qwen2, DType::bf16},
                       Setting{"cpu", Architecture::qwen3, DType::f32}, Setting{"cpu", Architecture::qwen3, DType::bf16},
                       Setting{"reference", Architecture::qwen2, DType::bf16},
-                      Setting{"reference", Architecture::qwen3, DType::f32},
-                      Setting{"fake", Architecture::llama, DType::bf16}, Setting{"fake", Architecture::qwen3, DType::f32}),
+                      Setting{"reference", Architecture::qwen3, DType::f32}, Setting{"fake", Architecture::llama, DType::bf16},
+                      Setting{"fake", Architecture::qwen3, DType::f32}),
     setting_name);
 
 // Wider matrices than the tiny models': other tile shapes, odd tails, long contexts of many pages, long prompts in chunks.
@@ -146,8 +146,10 @@ TEST_F(Generator, fills_every_field_of_a_sequence) {
       EXPECT_EQ(s.trainable[t], t >= 5);
       EXPECT_EQ(s.exact[t], t >= 5);
       EXPECT_EQ(s.version[t], t >= 5 ? 0 : -1);
-      if (t >= 5) EXPECT_LT(s.behaviour_logp[t], 0);
-      else EXPECT_EQ(s.behaviour_logp[t], 0);
+      if (t >= 5)
+        EXPECT_LT(s.behaviour_logp[t], 0);
+      else
+        EXPECT_EQ(s.behaviour_logp[t], 0);
     }
     EXPECT_TRUE(s.reference_logp.empty());
   }
@@ -185,8 +187,8 @@ TEST_F(Generator, a_token_is_where_the_random_number_of_its_key_and_position_fal
     const uint64_t key = rng_key(rng_key(1, "draw", 1), "sample", sample);
     for (size_t t = 5; t < s.tokens.size(); ++t) {
       const auto logp = distribution({s.tokens.begin(), s.tokens.begin() + static_cast<int64_t>(t)});
-      const double u = unit_float(philox4x32({static_cast<uint32_t>(t), 0, 0, 0},
-                                             {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)})[0]);
+      const double u = unit_float(
+          philox4x32({static_cast<uint32_t>(t), 0, 0, 0}, {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)})[0]);
       double below = 0;
       for (int32_t v = 0; v < s.tokens[t]; ++v) below += std::exp(static_cast<double>(logp[static_cast<size_t>(v)]));
       const double eps = 1e-5;  // f32 sums over 67 probabilities, with room

@@ -80,8 +80,7 @@ std::vector<Corruption> corruptions() {
       {"end before begin", file_bytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", data4), "before begin"},
       {"wrong size", file_bytes(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", data4), "need 8"},
       {"product of dimensions overflows",
-       file_bytes(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", ""),
-       "overflows"},
+       file_bytes(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", ""), "overflows"},
       {"bits overflow", file_bytes(R"({"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,0]}})", ""),
        "overflows"},
       {"dimension over 63 bits", file_bytes(R"({"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,0]}})", ""),
@@ -174,9 +173,9 @@ TEST(Safetensors, the_writer_puts_wide_types_first_and_pads_the_header) {
   const TemporaryDir dir;
   const auto path = dir.path() / "a.safetensors";
   const uint64_t zeros[4] = {};
-  write_safetensors(path,
-                    {{"a", "U8", {1}, zeros, 1}, {"c", "F32", {1}, zeros, 4}, {"b", "F32", {1}, zeros, 4},
-                     {"d", "I64", {1}, zeros, 8}}, {});
+  write_safetensors(
+      path, {{"a", "U8", {1}, zeros, 1}, {"c", "F32", {1}, zeros, 4}, {"b", "F32", {1}, zeros, 4}, {"d", "I64", {1}, zeros, 8}},
+      {});
   const std::string bytes = read_file(path);
   uint64_t n = 0;
   std::memcpy(&n, bytes.data(), 8);

@@ -30,8 +30,10 @@ class VersionDeltaTest : public ::testing::TestWithParam<DType> {
         upload(next->param(i), host);
       }
     };
-    if (dtype == DType::bf16) change(uint16_t{});
-    else change(uint32_t{});
+    if (dtype == DType::bf16)
+      change(uint16_t{});
+    else
+      change(uint32_t{});
     return next;
   }
   size_t raw_bytes() const { return static_cast<size_t>(first->flat().size()) * dtype_size(dtype); }
@@ -75,8 +77,10 @@ TEST_P(VersionDeltaTest, special_values_travel_unchanged) {
   const uint32_t f32[] = {0x7FC00001u, 0xFFFFFFFFu, 0x80000000u, 0x7F800000u, 1u, 0u};
   const uint16_t bf16[] = {0x7FC1u, 0xFFFFu, 0x8000u, 0x7F80u, 1u, 0u};
   const View w = next->param(0).reshape({next->param(0).size()});
-  if (dtype == DType::f32) upload(w.slice(3, 9), f32, sizeof f32);
-  else upload(w.slice(3, 9), bf16, sizeof bf16);
+  if (dtype == DType::f32)
+    upload(w.slice(3, 9), f32, sizeof f32);
+  else
+    upload(w.slice(3, 9), bf16, sizeof bf16);
   const VersionDelta delta = encode_delta(first.get(), 0, *next, 1);
   EXPECT_FALSE(delta.full());
   EXPECT_EQ(apply_delta(first.get(), delta, config, device, dtype)->hash(), next->hash());

@@ -52,9 +52,8 @@ TEST(TokenizerRegex, contractions_spaces_and_newlines_split_as_derived_by_hand) 
 }
 
 TEST(TokenizerRegex, deepseeks_third_pattern_keeps_punctuation_with_ascii_letters) {
-  const std::string third =
-      R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|)"
-      R"([^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+  const std::string third = R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|)"
+                            R"([^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   EXPECT_EQ(cut(third, ".method(x)"), ".method|(x|)|");
   EXPECT_EQ(cut(third, "a ++\n"), "a| ++\n|");
   EXPECT_EQ(cut(third, "é.é"), "é|.|é|");

@@ -14,8 +14,8 @@
 namespace r1 {
 namespace {
 
-// Commits `count` batches of one draw each, continuing where the store stands, then ends the stage. With `lazy`: commits nothing more
-// and waits once `lazy` batches are stored.
+// Commits `count` batches of one draw each, continuing where the store stands, then ends the stage. With `lazy`: commits
+// nothing more and waits once `lazy` batches are stored.
 class CommitRole : public Role {
  public:
   CommitRole(int64_t count, int64_t lazy) : count_(count), lazy_(lazy) {}
@@ -30,20 +30,28 @@ class CommitRole : public Role {
     context.progress("batch " + std::to_string(version));
     if (version == count_) return dynamic_cast<StageControl&>(context).end_stage();
     if (lazy_ >= 0 && version >= lazy_) return context.wait_for("mood", "for better times", "");
-    context.submit_io("commit batch " + std::to_string(version),
-                      [&context, version] {
-                        context.store().add_draw(context.stage_id(), version, version);
-                        context.store().commit_batch(context.stage_id(), {version, false, "x", "", ""}, {{version, version, ""}}, {});
-                      },
-                      [this, &context] { context.submit("work", "trainer", [] {}, [this, &context] { next(context); }); });
+    context.submit_io(
+        "commit batch " + std::to_string(version),
+        [&context, version] {
+          context.store().add_draw(context.stage_id(), version, version);
+          context.store().commit_batch(context.stage_id(), {version, false, "x", "", ""}, {{version, version, ""}}, {});
+        },
+        [this, &context] {
+          context.submit(
+              "work", "trainer", [] {}, [this, &context] { next(context); });
+        });
   }
   int64_t count_, lazy_;
 };
 
 struct Sink : ProgressSink {
   std::vector<std::string> log;
-  void stage_started(const std::string& stage, bool continued) override { log.push_back((continued ? "continue " : "start ") + stage); }
-  void stage_done(const std::string& stage, const std::string& summary) override { log.push_back("done " + stage + " " + summary); }
+  void stage_started(const std::string& stage, bool continued) override {
+    log.push_back((continued ? "continue " : "start ") + stage);
+  }
+  void stage_done(const std::string& stage, const std::string& summary) override {
+    log.push_back("done " + stage + " " + summary);
+  }
 };
 
 struct Conducting : testing::Test {
@@ -62,7 +70,9 @@ struct Conducting : testing::Test {
     options.tick_s = 0.002;
     options.shell = false;
     options.faults = std::make_shared<FaultPlan>("");
-    hooks.summary = [](const GraphView&, const StagePlan& stage, const StageTimes&) { return "{\"name\":\"" + stage.name + "\"}"; };
+    hooks.summary = [](const GraphView&, const StagePlan& stage, const StageTimes&) {
+      return "{\"name\":\"" + stage.name + "\"}";
+    };
   }
 
   std::unique_ptr<Role> make(const NodePlan& node) {
@@ -74,18 +84,26 @@ struct Conducting : testing::Test {
   }
 
   ExitCode run(const GraphView& graph) {
-    Conductor conductor(graph, *store, [this](const GraphView&, const NodePlan& node) { return make(node); }, hooks, options, sink);
+    Conductor conductor(
+        graph, *store, [this](const GraphView&, const NodePlan& node) { return make(node); }, hooks, options, sink);
     const ExitCode code = conductor.run(interrupted);
     reason = conductor.failure_reason();
     return code;
   }
 
   static GraphView chain() {
-    return GraphBuilder().stage("s").node("source", "source").node("relay", "relay").node("sink", "sink")
-        .edge("source", "relay", 3).edge("relay", "sink", 2).build();
+    return GraphBuilder()
+        .stage("s")
+        .node("source", "source")
+        .node("relay", "relay")
+        .node("sink", "sink")
+        .edge("source", "relay", 3)
+        .edge("relay", "sink", 2)
+        .build();
   }
   static bool says(const std::vector<std::string>& texts, const std::string& what) {
-    return std::any_of(texts.begin(), texts.end(), [&](const std::string& text) { return text.find(what) != std::string::npos; });
+    return std::any_of(texts.begin(), texts.end(),
+                       [&](const std::string& text) { return text.find(what) != std::string::npos; });
   }
   std::vector<std::string> events(const std::string& kind) {
     std::vector<std::string> found;
@@ -95,11 +113,19 @@ struct Conducting : testing::Test {
 };
 
 TEST_F(Conducting, stages_run_after_those_they_depend_on_and_are_completed) {
-  const GraphView graph = GraphBuilder().stage("a").node("a_source", "source").node("a_sink", "sink").edge("a_source", "a_sink", 2)
-                              .stage("b", {0}).node("b_commit", "commit").stage("c", {1}).node("c_commit", "commit").build();
+  const GraphView graph = GraphBuilder()
+                              .stage("a")
+                              .node("a_source", "source")
+                              .node("a_sink", "sink")
+                              .edge("a_source", "a_sink", 2)
+                              .stage("b", {0})
+                              .node("b_commit", "commit")
+                              .stage("c", {1})
+                              .node("c_commit", "commit")
+                              .build();
   EXPECT_EQ(run(graph), ExitCode::done) << reason;
-  EXPECT_EQ(sink.log, (std::vector<std::string>{"start a", "done a {\"name\":\"a\"}", "start b", "done b {\"name\":\"b\"}", "start c",
-                                                "done c {\"name\":\"c\"}"}));
+  EXPECT_EQ(sink.log, (std::vector<std::string>{"start a", "done a {\"name\":\"a\"}", "start b", "done b {\"name\":\"b\"}",
+                                                "start c", "done c {\"name\":\"c\"}"}));
   for (const StageRow& row : store->stages()) {
     EXPECT_EQ(row.status, StageStatus::done);
     EXPECT_EQ(row.summary_json, "{\"name\":\"" + row.name + "\"}");
@@ -110,7 +136,8 @@ TEST_F(Conducting, stages_run_after_those_they_depend_on_and_are_completed) {
 }
 
 TEST_F(Conducting, done_stages_are_not_run_again) {
-  const GraphView graph = GraphBuilder().stage("a").node("a_commit", "commit").stage("b", {0}).node("b_commit", "commit").build();
+  const GraphView graph =
+      GraphBuilder().stage("a").node("a_commit", "commit").stage("b", {0}).node("b_commit", "commit").build();
   store->complete_stage(store->ensure_stage("a"), "{}");
   EXPECT_EQ(run(graph), ExitCode::done);
   EXPECT_EQ(sink.log, (std::vector<std::string>{"start b", "done b {\"name\":\"b\"}"}));
@@ -130,14 +157,15 @@ TEST_F(Conducting, independent_stages_run_at_the_same_time_when_allowed) {
     }
     void look(RoleContext& c) {
       if (started == 2) return c.finish();
-      c.submit("look", "", [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }, [this, &c] { look(c); });
+      c.submit(
+          "look", "", [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }, [this, &c] { look(c); });
     }
     void receive(RoleContext&, int, PayloadPtr) override {}
   };
   const GraphView graph = GraphBuilder().stage("a").node("x", "meet").stage("b").node("y", "meet").build();
   options.max_parallel_stages = 2;
-  Conductor conductor(graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Meet>(started); }, hooks, options,
-                      sink);
+  Conductor conductor(
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Meet>(started); }, hooks, options, sink);
   EXPECT_EQ(conductor.run(interrupted), ExitCode::done);
 }
 
@@ -154,11 +182,14 @@ TEST_F(Conducting, a_failed_stage_starts_again_from_the_store) {
 
 TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
   struct Broken : Role {
-    void start(RoleContext& c) override { c.submit("train", "trainer", [] { throw failure("out of memory"); }, {}); }
+    void start(RoleContext& c) override {
+      c.submit("train", "trainer", [] { throw failure("out of memory"); }, {});
+    }
     void receive(RoleContext&, int, PayloadPtr) override {}
   };
   const GraphView graph = GraphBuilder().stage("s").node("x", "broken").build();
-  Conductor conductor(graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink);
+  Conductor conductor(
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink);
   EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
   EXPECT_EQ(conductor.failure_reason(), "stage s failed 4 times without a new batch; the last time: x: out of memory");
   EXPECT_EQ(store->stages()[0].status, StageStatus::running);
@@ -224,7 +255,8 @@ TEST_F(ConductingDeathTest, a_job_that_never_ends_is_named_and_ends_the_process)
   EXPECT_EXIT(
       {
         store = RunStore::open(dir.path());
-        Conductor(graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Stuck>(); }, hooks, options, sink)
+        Conductor(
+            graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Stuck>(); }, hooks, options, sink)
             .run(interrupted);
       },
       testing::ExitedWithCode(1), "job think of x did not end within");
@@ -253,8 +285,13 @@ TEST_F(Conducting, an_interrupted_run_is_stored_and_continues) {
 TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   lazy = 3;
   options.shell = true;
-  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").node("source", "source").node("sink", "sink")
-                              .edge("source", "sink", 2).build();
+  const GraphView graph = GraphBuilder()
+                              .stage("s")
+                              .node("commit", "commit")
+                              .node("source", "source")
+                              .node("sink", "sink")
+                              .edge("source", "sink", 2)
+                              .build();
   std::string ps, stages, channels, waits, unknown, inspected, not_there, stopped;
   std::thread user([&] {
     while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell.json")) std::this_thread::yield();

@@ -1,5 +1,5 @@
-// Channels, jobs and waits of RoleHost under the LocalScheduler: whatever the order of steps, no capacity is exceeded, nothing is
-// lost or doubled, and all roles finish.
+// Channels, jobs and waits of RoleHost under the LocalScheduler: whatever the order of steps, no capacity is exceeded, nothing
+// is lost or doubled, and all roles finish.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -15,8 +15,17 @@ using Outcome = LocalScheduler::Outcome;
 
 // source -> a -> sink and source -> b -> sink, with small capacities.
 GraphView diamond() {
-  return GraphBuilder().stage("s").node("source", "source").node("a", "relay").node("b", "io_relay").node("sink", "sink")
-      .edge("source", "a", 3).edge("source", "b", 2).edge("a", "sink", 1).edge("b", "sink", 4).build();
+  return GraphBuilder()
+      .stage("s")
+      .node("source", "source")
+      .node("a", "relay")
+      .node("b", "io_relay")
+      .node("sink", "sink")
+      .edge("source", "a", 3)
+      .edge("source", "b", 2)
+      .edge("a", "sink", 1)
+      .edge("b", "sink", 4)
+      .build();
 }
 
 RoleFactory numbers_factory(int64_t count, int64_t taken) {
@@ -68,7 +77,8 @@ TEST_F(Flow, in_any_order_capacities_hold_and_nothing_is_lost_or_doubled) {
     const auto& got = dynamic_cast<SinkRole&>(stage.role("sink")).got;
     ASSERT_EQ(got.size(), 2u);
     for (const auto& [edge, numbers] : got) ASSERT_EQ(numbers, expected) << "seed " << seed;
-    for (const WaitRow& wait : stage.waits().waits()) ADD_FAILURE() << "a wait outlived the stage: " << wait.owner << " " << wait.key;
+    for (const WaitRow& wait : stage.waits().waits())
+      ADD_FAILURE() << "a wait outlived the stage: " << wait.owner << " " << wait.key;
   }
 }
 
@@ -79,7 +89,8 @@ TEST_F(Flow, the_seed_fixes_the_order) {
     LocalScheduler* running = nullptr;
     LocalOptions options{.seed = seed};
     options.after_step = [&] {
-      for (const ChannelRow& row : running->waits().channels()) trace += std::to_string(row.sent) + "," + std::to_string(row.received) + ";";
+      for (const ChannelRow& row : running->waits().channels())
+        trace += std::to_string(row.sent) + "," + std::to_string(row.received) + ";";
     };
     LocalScheduler stage(graph, "s", *store, numbers_factory(10, 20), options);
     running = &stage;
@@ -106,8 +117,14 @@ TEST_F(Flow, whichever_message_is_dropped_the_report_names_it) {
 }
 
 TEST_F(Flow, a_receiver_that_releases_nothing_stalls_the_chain_and_the_report_says_who_waits_for_whom) {
-  const GraphView graph = GraphBuilder().stage("s").node("source", "source").node("a", "relay").node("keeper", "keeper")
-                              .edge("source", "a", 2).edge("a", "keeper", 2).build();
+  const GraphView graph = GraphBuilder()
+                              .stage("s")
+                              .node("source", "source")
+                              .node("a", "relay")
+                              .node("keeper", "keeper")
+                              .edge("source", "a", 2)
+                              .edge("a", "keeper", 2)
+                              .build();
   const RoleFactory factory = [](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
     if (node.role == "source") return std::make_unique<SourceRole>(20);
     if (node.role == "relay") return std::make_unique<RelayRole>(20);
@@ -124,7 +141,8 @@ TEST_F(Flow, a_receiver_that_releases_nothing_stalls_the_chain_and_the_report_sa
 }
 
 TEST_F(Flow, an_edge_that_carries_weights_keeps_the_newest_and_never_fills) {
-  const GraphView graph = GraphBuilder().stage("s").node("trainer", "t").node("policy", "p").edge("trainer", "policy", 0, "weights").build();
+  const GraphView graph =
+      GraphBuilder().stage("s").node("trainer", "t").node("policy", "p").edge("trainer", "policy", 0, "weights").build();
   for (uint64_t seed = 0; seed < 20; ++seed) {
     std::vector<int64_t> seen;
     const RoleFactory factory = [&](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
@@ -167,8 +185,7 @@ TEST_F(Flow, the_end_of_the_stage_reaches_every_role_once_the_caller_included) {
       ended.push_back(c.node().id);
       c.finish();
     };
-    if (node.id != "x")
-      role->on_start = [](RoleContext& c) { dynamic_cast<StageControl&>(c).end_stage(); };
+    if (node.id != "x") role->on_start = [](RoleContext& c) { dynamic_cast<StageControl&>(c).end_stage(); };
     return role;
   };
   LocalScheduler stage(graph, "s", *store, factory, {.seed = 3});
@@ -178,7 +195,8 @@ TEST_F(Flow, the_end_of_the_stage_reaches_every_role_once_the_caller_included) {
 }
 
 TEST_F(Flow, a_role_that_finished_lets_its_sender_go_on) {
-  const GraphView graph = GraphBuilder().stage("s").node("source", "source").node("tired", "t").edge("source", "tired", 2).build();
+  const GraphView graph =
+      GraphBuilder().stage("s").node("source", "source").node("tired", "t").edge("source", "tired", 2).build();
   const RoleFactory factory = [](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
     if (node.role == "source") return std::make_unique<SourceRole>(50);
     auto role = std::make_unique<Scripted>();
@@ -198,7 +216,8 @@ TEST_F(Flow, a_role_is_finished_only_when_its_jobs_are) {
   const RoleFactory factory = [&](const GraphView&, const NodePlan&) -> std::unique_ptr<Role> {
     auto role = std::make_unique<Scripted>();
     role->on_start = [&](RoleContext& c) {
-      c.submit("save", "", [] {}, [&] { saved = true; });
+      c.submit(
+          "save", "", [] {}, [&] { saved = true; });
       c.finish();
     };
     return role;

@@ -20,7 +20,8 @@ TEST(Executor, a_thread_runs_jobs_in_order_and_hands_exceptions_over) {
   std::promise<std::string> problem;
   auto executor = make_thread_executor("test");
   for (int i = 0; i < 100; ++i) executor->submit({[&order, i] { order.push_back(i); }, kIgnore});
-  executor->submit({[] { throw failure("no disk"); }, [&](std::exception_ptr error) {
+  executor->submit({[] { throw failure("no disk"); },
+                    [&](std::exception_ptr error) {
                       try {
                         std::rethrow_exception(error);
                       } catch (const Error& e) {

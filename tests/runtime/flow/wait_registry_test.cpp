@@ -30,7 +30,8 @@ TEST_F(Waits, a_running_job_has_the_longer_deadline) {
   pass(599);
   EXPECT_EQ(report(), "");
   pass(2);
-  EXPECT_NE(report().find("trainer: job train batch 12, running, for 601 s, past its deadline of 600 s"), std::string::npos) << report();
+  EXPECT_NE(report().find("trainer: job train batch 12, running, for 601 s, past its deadline of 600 s"), std::string::npos)
+      << report();
 }
 
 TEST_F(Waits, a_job_that_starts_running_counts_from_there) {

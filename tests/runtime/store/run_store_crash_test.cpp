@@ -31,12 +31,14 @@ constexpr int64_t kDrawsPerBatch = 5;  // of each batch: 3 trained, 1 dropped wi
       resolutions.push_back({d, v, ""});
       for (int s = 0; s < 2; ++s) trajectories.push_back({d, s, 1.0, "{}", std::string(3000, static_cast<char>('a' + d % 26))});
     }
-    store->commit_batch(stage, {v, false, std::string(20000, static_cast<char>('a' + v % 26)), "", ""}, resolutions, trajectories);
+    store->commit_batch(stage, {v, false, std::string(20000, static_cast<char>('a' + v % 26)), "", ""}, resolutions,
+                        trajectories);
     if (::write(fd, "x", 1) != 1) std::_Exit(1);
   }
 }
 
-// Runs the child until it has acknowledged `commits` and `spin_us` microseconds more have passed; returns how many it acknowledged.
+// Runs the child until it has acknowledged `commits` and `spin_us` microseconds more have passed; returns how many it
+// acknowledged.
 int64_t run_and_kill(const std::filesystem::path& dir, int64_t commits, uint64_t spin_us, const char* fault) {
   int fds[2];
   EXPECT_EQ(::pipe(fds), 0);
@@ -49,7 +51,8 @@ int64_t run_and_kill(const std::filesystem::path& dir, int64_t commits, uint64_t
     ::setenv("R1_FAULT", fault, 1);
     ::setenv("R1_TEST_DIR", dir.c_str(), 1);
     ::setenv("R1_TEST_FD", std::to_string(fds[1]).c_str(), 1);
-    ::execl("/proc/self/exe", "test", "--gtest_also_run_disabled_tests", "--gtest_filter=RunStoreCrash.DISABLED_writer_process", nullptr);
+    ::execl("/proc/self/exe", "test", "--gtest_also_run_disabled_tests", "--gtest_filter=RunStoreCrash.DISABLED_writer_process",
+            nullptr);
     std::_Exit(1);
   }
   ::close(fds[1]);

@@ -55,7 +55,8 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
   store->add_draw(stage, 1, 41);
   store->drop_draw(stage, 1, "reward_error");
   const std::string bytes("\0\x01 blob", 7);
-  store->commit_batch(stage, {0, false, bytes, "", ""}, {{0, 0, ""}}, {{0, 0, 0.5, "{\"accuracy\":1}", bytes}, {0, 1, 1.5, "{}", ""}});
+  store->commit_batch(stage, {0, false, bytes, "", ""}, {{0, 0, ""}},
+                      {{0, 0, 0.5, "{\"accuracy\":1}", bytes}, {0, 1, 1.5, "{}", ""}});
   store->set_batch_stats(stage, 0, "{\"loss\":2}");
   store->add_snapshot(stage, {1, "snapshots/a"});
   store->add_snapshot(stage, {3, "snapshots/b"});
@@ -178,7 +179,8 @@ TEST_F(StoreDeathTest, a_batch_out_of_order_is_a_broken_invariant) {
 
 TEST_F(Store, refuses_what_is_not_a_run_store_and_other_schema_versions) {
   TemporaryDirectory other;
-  std::ofstream(other.path() / "run.db") << "this is text, long enough to not be an empty database ...................................";
+  std::ofstream(other.path() / "run.db")
+      << "this is text, long enough to not be an empty database ...................................";
   EXPECT_EQ(code_of([&] { RunStore::open(other.path()); }), ExitCode::bad_input);
   EXPECT_EQ(code_of([&] { RunStore::open_read_only(other.path()); }), ExitCode::bad_input);
   TemporaryDirectory empty;
