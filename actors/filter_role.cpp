@@ -162,10 +162,24 @@ class GroupFilterRole final : public FilterRole {
   }
 
   void take(RoleContext& context, std::vector<Scored> window) override {
+    busy_ = true;
     auto batch = std::make_shared<BatchMessage>();
     batch->version = next_;
-    for (Scored& scored : window) batch->groups.push_back({scored, reason(*scored), {}});
-    ++next_;
+    auto held = std::make_shared<std::vector<Scored>>(std::move(window));
+    context.submit(
+        "form " + batch->describe(), "",
+        [this, batch, held] {
+          for (Scored& scored : *held) batch->groups.push_back({scored, reason(*scored), {}});
+        },
+        [this, &context, batch] {
+          busy_ = false;
+          ++next_;
+          if (!ended_) give(context, batch);
+          pump(context);
+        });
+  }
+
+  void give(RoleContext& context, const std::shared_ptr<const BatchMessage>& batch) {
     context.send(out_, batch);
     if (!resamples_) return;
     kept_ = 0;
