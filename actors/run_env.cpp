@@ -118,6 +118,11 @@ ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {
   return parse_model_config(read_file(file), file.string());
 }
 
+ModelConfig start_config(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
+  const NodePlan& origin = model_origin(graph, node);
+  return origin.artifact ? origin_config(env, origin) : read_model_config(checkpoint_dir(env, graph.stages[origin.stage].name));
+}
+
 std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan& origin, const GraphView& graph, DType dtype) {
   if (!origin.artifact) return load_weights(*env.device, checkpoint_dir(env, graph.stages[origin.stage].name), dtype);
   if (origin.attrs.has("path")) return load_weights(*env.device, resolve_path(env, origin.attrs.text("path")), dtype);

@@ -49,7 +49,8 @@ std::filesystem::path dataset_file(const RunEnv&, const std::string& stage);
 
 // The tokenizer of a node's model; parsed once per origin. Throws bad_input.
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv&, const GraphView&, const NodePlan&);
-ModelConfig origin_config(const RunEnv&, const NodePlan& origin);  // reads config.json only
+ModelConfig origin_config(const RunEnv&, const NodePlan& origin);                 // reads config.json only
+ModelConfig start_config(const RunEnv&, const GraphView&, const NodePlan& node);  // of the model that `node` starts from
 // The weights that `node` starts from, in `dtype`.
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv&, const GraphView&, const NodePlan& node, DType dtype);
 // The weights of an earlier stage's trainer or of an artifact.

@@ -93,8 +93,22 @@ class TrainerRole final : public Role {
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
     context.submit_io(
-        "note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
+        "note the size of the set",
+        [this, &context, batches] {
+          check_lengths(context, set_);
+          remember_batches(context.store(), stage_, batches);
+        },
         [this, &context, batches] { restore(context, batches); });
+  }
+
+  // Examples come from users: one that the model has no positions for is an error of theirs.
+  void check_lengths(RoleContext& context, const std::vector<Sequence>& sequences) {
+    if (longest_ == 0) longest_ = start_config(env_, context.graph(), context.node()).max_positions;
+    for (const Sequence& s : sequences)
+      if (static_cast<int64_t>(s.tokens.size()) > longest_)
+        throw bad_input(
+            fmt::format("an example of stage '{}' has {} tokens, its model takes {}", stage_, s.tokens.size(), longest_),
+            context.node().where, "shorten the example, or raise max_position_embeddings in config.json");
   }
 
   // Example i of the stage (0 <= i < n * epochs): each epoch visits every example once.
@@ -219,8 +233,10 @@ class TrainerRole final : public Role {
     std::vector<Resolution> resolutions;
     std::vector<TrajectoryRow> trajectories;
     std::map<std::pair<int64_t, int32_t>, const Sequence*> sampled;
-    if (plan.chunk)
+    if (plan.chunk) {
+      check_lengths(context, plan.chunk->sequences);
       for (const Sequence& s : plan.chunk->sequences) plan.content.items.emplace_back().inline_sequence = s;
+    }
     if (plan.batch) lay_out(*plan.batch, plan, resolutions, trajectories, sampled);
     plan.train = assemble_batch(plan.content, [&](int64_t draw, int32_t sample) { return *sampled.at({draw, sample}); });
     int64_t tokens = 0;
@@ -465,7 +481,7 @@ class TrainerRole final : public Role {
   std::string stage_, hash_;
   std::optional<Until> until_;
   int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0,
-          sent_version_ = -1, first_version_ = 0;
+          sent_version_ = -1, first_version_ = 0, longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
        done_before_ = false;

@@ -96,6 +96,21 @@ TEST_F(BadInput, dataset_with_a_bad_line) {
   std::ofstream(top / "d.jsonl") << "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"\n";
   expect_refused(minimal(", epochs=1", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n"), {"d.jsonl:2"});
 }
+TEST_F(BadInput, example_longer_than_the_model) {
+  std::ofstream out(top / "d.jsonl");
+  out << "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\",\"completion\":\"";
+  for (int i = 0; i < 300; ++i) out << " one";
+  out << "\"}\n";
+  out.close();
+  for (const bool whole_set : {true, false}) {
+    std::string text = minimal(whole_set ? ", epochs=1" : "");
+    text.replace(text.find("tiny:pretrain"), 13, "jsonl:" + (top / "d.jsonl").string());
+    std::ofstream(top / "g.graph") << text;
+    const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / (whole_set ? "a" : "b")).string(), "-q"});
+    EXPECT_EQ(r.code, 2) << r.err;
+    EXPECT_NE(r.err.find("its model takes 256"), std::string::npos) << r.err;
+  }
+}
 TEST_F(BadInput, corrupted_safetensors) {
   // A checkpoint of a real run, one byte of whose header is damaged.
   std::ofstream(top / "ok.graph") << minimal();
