@@ -90,7 +90,13 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
   const auto rewards = store->metrics(stage, "reward");
   ASSERT_EQ(rewards.size(), 2u);
   EXPECT_EQ(rewards[0].step, 1);
-  EXPECT_EQ(store->latest_metrics(stage).at(0).value, 0.25);
+  // The numbers in a batch's statistics are metrics too, under its version.
+  const auto latest = store->latest_metrics(stage);
+  ASSERT_EQ(latest.size(), 2u);
+  EXPECT_EQ(latest[0].name, "loss");
+  EXPECT_EQ(latest[0].value, 2);
+  EXPECT_EQ(latest[1].value, 0.25);
+  EXPECT_EQ(store->metrics(stage, "loss").at(0).step, 0);
   EXPECT_EQ(store->events(stage, 10), (std::vector<std::vector<std::string>>{{"rl1_trainer", "restart", "{}"}}));
   EXPECT_EQ(store->events(stage, 10, "stall").size(), 0u);
 }
