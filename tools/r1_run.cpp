@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "runtime/conductor/conductor.h"
 #include "runtime/store/run_store.h"
+#include "tools/guarded_main.h"
 #include "tools/live_view.h"
 
 namespace r1 {
@@ -267,14 +268,4 @@ int main_checked(int argc, char** argv) {
 }  // namespace
 }  // namespace r1
 
-int main(int argc, char** argv) {
-  try {
-    return r1::main_checked(argc, argv);
-  } catch (const r1::Error& e) {
-    fmt::print(stderr, "r1-run: {}\n", e.what());
-    return static_cast<int>(e.code());
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "r1-run: {}\n", e.what());
-    return static_cast<int>(r1::ExitCode::failed);
-  }
-}
+int main(int argc, char** argv) { return r1::guarded_main("r1-run", argc, argv, r1::main_checked); }

@@ -16,6 +16,7 @@
 #include "runtime/shell/shell_client.h"
 #include "runtime/shell/shell_command.h"
 #include "runtime/store/run_store.h"
+#include "tools/guarded_main.h"
 
 namespace r1 {
 namespace {
@@ -108,14 +109,4 @@ int main_checked(int argc, char** argv) {
 }  // namespace
 }  // namespace r1
 
-int main(int argc, char** argv) {
-  try {
-    return r1::main_checked(argc, argv);
-  } catch (const r1::Error& e) {
-    fmt::print(stderr, "r1-shell: {}\n", e.what());
-    return static_cast<int>(e.code());
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "r1-shell: {}\n", e.what());
-    return static_cast<int>(r1::ExitCode::failed);
-  }
-}
+int main(int argc, char** argv) { return r1::guarded_main("r1-shell", argc, argv, r1::main_checked); }
