@@ -48,13 +48,12 @@ std::vector<SampleScore> Scorer::score(const TrajectoriesMessage& group, const T
 
   std::map<std::string, std::vector<float>> model_scores;  // filled when first asked for
   const auto ask_model = [&](const std::string& name, size_t i) -> double {
-    const auto it = models_.find(name);
-    if (it == models_.end()) throw failure("the reward '" + name + "' is neither a rule, a fact of this prompt nor a model");
+    RewardModel& model = models_.at(name);
     auto& scores = model_scores[name];
     if (scores.empty()) {
       std::vector<std::vector<int32_t>> shown;
-      for (const std::string& r : responses) shown.push_back(shown_tokens(it->second, prompt.text, r));
-      scores = it->second.engine->scores(shown);
+      for (const std::string& r : responses) shown.push_back(shown_tokens(model, prompt.text, r));
+      scores = model.engine->scores(shown);
     }
     return scores[i];
   };
@@ -68,10 +67,11 @@ std::vector<SampleScore> Scorer::score(const TrajectoriesMessage& group, const T
     in.finished = group.finished[i] != 0;
     in.tokens = static_cast<int64_t>(group.samples[i].tokens.size() - prompt.tokens.size());
     result[i].reward = expression_.evaluate([&](const std::string& name) {
+      // A model's name goes before a fact of the same name: the graph says as=NAME, the task's facts are not its author's.
+      if (models_.count(name) != 0) return result[i].parts[name] = ask_model(name, i);
       const std::optional<double> rule = rule_value(name, in);
-      const double value = rule ? *rule : ask_model(name, i);
-      if (models_.count(name) != 0) result[i].parts[name] = value;
-      return value;
+      if (!rule) throw failure("the reward '" + name + "' is neither a rule, a fact of this prompt nor a model");
+      return *rule;
     });
     // Always recorded, whether or not the expression uses them: curves are compared across runs.
     result[i].parts["format"] = format_reward(in);
