@@ -27,7 +27,8 @@ enum class Op {
   abs,
   sigmoid,
   clamp,
-  choose
+  choose,
+  overlong
 };
 
 struct RewardExpression::Node {
@@ -49,13 +50,14 @@ struct Function {
   Op op;
   size_t least, most;
 };
-constexpr Function kFunctions[] = {{"min", Op::min, 2, 99},        {"max", Op::max, 2, 99},    {"abs", Op::abs, 1, 1},
-                                   {"sigmoid", Op::sigmoid, 1, 1}, {"clamp", Op::clamp, 3, 3}, {"if", Op::choose, 3, 3}};
+constexpr Function kFunctions[] = {{"min", Op::min, 2, 99},         {"max", Op::max, 2, 99},    {"abs", Op::abs, 1, 1},
+                                   {"sigmoid", Op::sigmoid, 1, 1},  {"clamp", Op::clamp, 3, 3}, {"if", Op::choose, 3, 3},
+                                   {"overlong", Op::overlong, 3, 3}};
 
 class Parser {
  public:
-  Parser(std::string_view text, const Where& where, std::vector<std::string>& variables)
-      : text_(text), where_(where), variables_(variables) {}
+  Parser(std::string_view text, const Where& where, std::vector<std::string>& variables, std::vector<OverlongUse>& overlongs)
+      : text_(text), where_(where), variables_(variables), overlongs_(overlongs) {}
 
   NodePtr parse() {
     NodePtr root = expression();
@@ -65,11 +67,14 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what, size_t at, const std::string& hint = {}) const {
+  Where place(size_t at) const {
     Where where = where_;
     if (where.line == 0) where.line = 1;
     where.column = std::max(where.column, 1) + static_cast<int>(at);
-    throw bad_input(what, where, hint);
+    return where;
+  }
+  [[noreturn]] void fail(const std::string& what, size_t at, const std::string& hint = {}) const {
+    throw bad_input(what, place(at), hint);
   }
 
   // The character at at_, as text: a whole UTF-8 sequence.
@@ -182,7 +187,7 @@ class Parser {
         for (const Function& x : kFunctions) names.emplace_back(x.name);
         const std::string near = nearest(word, names);
         fail(fmt::format("unknown function '{}'", word), start,
-             near.empty() ? "known are min, max, abs, sigmoid, clamp, if" : fmt::format("did you mean '{}'?", near));
+             near.empty() ? fmt::format("known are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
       }
       NodePtr n = node(f->op);
       do n->args.push_back(expression());
@@ -192,6 +197,7 @@ class Parser {
         fail(fmt::format("{} takes {}{} argument{}, not {}", word, f->most > f->least ? "at least " : "", f->least,
                          f->least == 1 ? "" : "s", n->args.size()),
              start);
+      if (n->op == Op::overlong) note_overlong(*n, start);
       return n;
     }
     if (known) fail(fmt::format("'{}' is a function", word), start, fmt::format("expected '{}('", word));
@@ -201,9 +207,20 @@ class Parser {
     return n;
   }
 
+  void note_overlong(const Node& n, size_t at) {
+    const Node &max = *n.args[1], &cache = *n.args[2];
+    if (max.op != Op::number || cache.op != Op::number)
+      fail("the last two arguments of overlong are numbers of tokens", at, "overlong(length, 96, 24)");
+    if (!(cache.number > 0 && cache.number <= max.number))
+      fail(fmt::format("overlong cannot soften the last {} of {} tokens", cache.number, max.number), at,
+           "overlong(length, MAX, CACHE) with 0 < CACHE <= MAX");
+    overlongs_.push_back({max.number, cache.number, place(at)});
+  }
+
   std::string_view text_;
   Where where_;
   std::vector<std::string>& variables_;
+  std::vector<OverlongUse>& overlongs_;
   size_t at_ = 0;
   int depth_ = 0;
 };
@@ -243,6 +260,8 @@ double value(const Node& n, const std::function<double(const std::string&)>& val
       return std::min(std::max(arg(0), arg(1)), arg(2));
     case Op::choose:
       return arg(0) != 0 ? arg(1) : arg(2);
+    case Op::overlong:
+      return std::clamp((arg(1) - arg(2) - arg(0)) / arg(2), -1.0, 0.0);
     case Op::min:
     case Op::max: {
       double best = arg(0);
@@ -258,7 +277,7 @@ double value(const Node& n, const std::function<double(const std::string&)>& val
 RewardExpression RewardExpression::parse(std::string_view text, const Where& where) {
   RewardExpression e;
   e.text_ = text;
-  e.root_ = Parser(text, where, e.variables_).parse();
+  e.root_ = Parser(text, where, e.variables_, e.overlongs_).parse();
   return e;
 }
 

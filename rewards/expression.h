@@ -4,7 +4,9 @@
 //   sum     := term { ('+' | '-') term }
 //   term    := unary { ('*' | '/') unary }
 //   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | '(' expr ')'
-//   functions: min(a,b,...) max(a,b,...) abs(x) sigmoid(x) clamp(x,low,high) if(condition,then,else)
+//   functions: min(a,b,...) max(a,b,...) abs(x) sigmoid(x) clamp(x,low,high) if(condition,then,else) overlong(x,max,cache)
+// overlong(length, max, cache) is DAPO's soft punishment (arXiv 2503.14476, eq. 13): 0 up to max - cache tokens, falling
+// linearly to -1 at max, -1 beyond; max and cache are numbers, 0 < cache <= max.
 // Names are the rules and fact flags of rules.h and the models of the judge (their `as=` names).
 // `if` evaluates only the branch it takes, so a model that only the other branch names need not be asked.
 // Thread rule: immutable after parsing.
@@ -20,6 +22,12 @@
 
 namespace r1 {
 
+// A use of overlong(), for checks against what the generator may sample.
+struct OverlongUse {
+  double max = 0, cache = 0;
+  Where where;
+};
+
 class RewardExpression {
  public:
   // Throws bad_input; the place is `where` moved right by the offset in `text` (where.column: the column of its first
@@ -29,6 +37,7 @@ class RewardExpression {
   // The names used, each once, in order of first use.
   const std::vector<std::string>& variables() const { return variables_; }
   const std::string& text() const { return text_; }
+  const std::vector<OverlongUse>& overlongs() const { return overlongs_; }
 
   // `value_of(name)` gives a variable's value; it is asked only for what is needed. Throws failure when the result is not
   // finite.
@@ -39,6 +48,7 @@ class RewardExpression {
  private:
   std::string text_;
   std::vector<std::string> variables_;
+  std::vector<OverlongUse> overlongs_;
   std::shared_ptr<const Node> root_;
 };
 

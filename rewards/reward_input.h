@@ -24,7 +24,7 @@ struct RewardInput {
   std::string_view response;     // the completion's text, tags and end token included
   const Facts* facts = nullptr;  // null: no facts
   bool finished = false;         // it ended with the end-of-sequence token, not by running out of room
-  int64_t tokens = 0;            // tokens of the completion, for the metric `length`; 0: unknown
+  int64_t tokens = 0;            // tokens of the completion, for `length`; 0: unknown
 
   // The fact, or "".
   std::string_view fact(const std::string& name) const {

@@ -18,7 +18,8 @@ struct Rule {
 constexpr Rule kRules[] = {
     {"accuracy", accuracy_reward}, {"format", format_reward},      {"format_think", format_think_reward},
     {"math", math_reward},         {"language", language_reward},  {"courtesy", courtesy_reward},
-    {"refusal", refusal_reward},   {"think_length", think_length},
+    {"refusal", refusal_reward},   {"think_length", think_length}, {"length", length},
+    {"finished", finished},
 };
 
 // The answer, whitespace normalised; `polite` tells whether a courtesy ending was taken off.
@@ -80,6 +81,10 @@ double refusal_reward(const RewardInput& in) {
   const std::string refusal = normalize_space(in.fact("refusal"));
   return !refusal.empty() && plain_answer(in) == refusal ? 1 : 0;
 }
+
+double length(const RewardInput& in) { return static_cast<double>(in.tokens); }
+
+double finished(const RewardInput& in) { return in.finished ? 1 : 0; }
 
 double think_length(const RewardInput& in) {
   const std::string_view thought = parse_response(in.prompt, in.response).thought;

@@ -30,6 +30,10 @@ double language_reward(const RewardInput& in);
 double courtesy_reward(const RewardInput& in);
 // 1 if the answer is the refusal (a courtesy ending is allowed).
 double refusal_reward(const RewardInput& in);
+// Tokens of the completion, the end token included.
+double length(const RewardInput& in);
+// 1 if it ended by itself, 0 if it ran out of room.
+double finished(const RewardInput& in);
 // Words of the thought: every Han character, and every other run without whitespace.
 double think_length(const RewardInput& in);
 

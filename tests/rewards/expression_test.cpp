@@ -61,6 +61,21 @@ TEST(RewardExpression, functions) {
   EXPECT_EQ(eval("if(0, 10, 20)"), 20);
 }
 
+// DAPO eq. 13 with L_max = 96 and L_cache = 24: nothing up to 72 tokens, -1/2 at 84, -1 at 96 and beyond.
+TEST(RewardExpression, overlong_punishes_softly_from_max_minus_cache_on) {
+  const std::pair<double, double> points[] = {{1, 0}, {71, 0}, {72, 0}, {73, -1.0 / 24}, {84, -0.5}, {96, -1}, {97, -1}};
+  for (const auto& [length, value] : points) {
+    EXPECT_DOUBLE_EQ(eval("overlong(length, 96, 24)", {{"length", length}}), value) << length;
+    EXPECT_DOUBLE_EQ(eval("accuracy + 0.5 * overlong(length, 96, 24)", {{"accuracy", 1}, {"length", length}}), 1 + value / 2);
+  }
+  EXPECT_EQ(eval("overlong(1, 10, 10)"), -0.1) << "a cache of the whole length begins at once";
+  const auto e = RewardExpression::parse("1 + overlong(length, 96, 24)", {"a.graph", 7, 11});
+  ASSERT_EQ(e.overlongs().size(), 1u);
+  EXPECT_EQ(e.overlongs()[0].max, 96);
+  EXPECT_EQ(e.overlongs()[0].cache, 24);
+  EXPECT_EQ(e.overlongs()[0].where.column, 15);
+}
+
 TEST(RewardExpression, lists_each_variable_once_and_asks_only_for_those_it_needs) {
   const auto e = RewardExpression::parse("if(harm, sigmoid(safe), helpful + harm)");
   EXPECT_EQ(e.variables(), (std::vector<std::string>{"harm", "safe", "helpful"}));
@@ -106,6 +121,10 @@ TEST(RewardExpression, errors_carry_the_column) {
   EXPECT_NE(refusal("a + sigmiod(b)", 5).find("did you mean 'sigmoid'?"), std::string::npos);
   EXPECT_NE(refusal("a + sigmoid", 5).find("is a function"), std::string::npos);
   EXPECT_NE(refusal("1 + if(a, b)", 5).find("if takes 3 arguments, not 2"), std::string::npos);
+  EXPECT_NE(refusal("a + overlong(n, 9)", 5).find("overlong takes 3 arguments, not 2"), std::string::npos);
+  EXPECT_NE(refusal("a + overlong(n, m, 3)", 5).find("numbers of tokens"), std::string::npos);
+  EXPECT_NE(refusal("overlong(n, 9, 10)", 1).find("last 10 of 9 tokens"), std::string::npos);
+  EXPECT_NE(refusal("overlong(n, 9, 0)", 1).find("last 0 of 9 tokens"), std::string::npos);
   EXPECT_NE(refusal("min(a)", 1).find("min takes at least 2 arguments, not 1"), std::string::npos);
   EXPECT_NE(refusal("1 < 2 < 3", 7).find("unexpected '<'"), std::string::npos);
   EXPECT_NE(refusal("a)", 2).find("unexpected ')'"), std::string::npos);

@@ -56,6 +56,14 @@ TEST(Format, a_prompt_that_opens_the_thought_counts_as_its_first_tag) {
   EXPECT_EQ(parse_response(prompt, "a</think><answer>b</answer>").thought, "a");
 }
 
+TEST(Length, counts_tokens_and_finished_says_whether_it_ended_by_itself) {
+  RewardInput x = in(kGood, false);
+  x.tokens = 17;
+  EXPECT_EQ(rule_value("length", x), 17);
+  EXPECT_EQ(rule_value("finished", x), 0);
+  EXPECT_EQ(rule_value("finished", in(kGood)), 1);
+}
+
 TEST(FormatThink, wants_one_closed_thought_and_something_after_it) {
   EXPECT_EQ(format_think_reward(in("<think>a</think>b<|im_end|>")), 1);
   EXPECT_EQ(format_think_reward(in("a</think>b", true, "x<think>\n")), 1);
