@@ -33,6 +33,8 @@ class Device {
 
   // True when bf16 matmuls have hardware dot products here (precision=auto picks bf16 only then).
   virtual bool has_fast_bf16() const = 0;
+  // Whether ops of several contexts may write different parts of one tensor at the same time, on several threads.
+  virtual bool concurrent_parts() const { return false; }
   // What the numeric fingerprint of a run must name: instruction set, library versions.
   virtual std::string fingerprint() const = 0;
 };
@@ -99,6 +101,8 @@ Device& open_device(const std::string& name);
 
 // Limits CPU ops of *all* threads to `threads` (tests of thread-count independence). 0: all cores.
 void set_cpu_threads(int threads);
+// How many threads CPU ops may use now.
+int cpu_threads();
 // Runs f(i) for i in [0,n), perhaps on several threads of the CPU's pool; returns when all are done. Exceptions propagate.
 // The caller guarantees that tasks are independent; which thread runs which task is not defined.
 void parallel_tasks(int64_t n, const std::function<void(int64_t)>& f);

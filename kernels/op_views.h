@@ -66,6 +66,21 @@ R1_VIEWS_OF(KvWrite) {
 R1_VIEWS_OF(AttentionPaged) {
   R1_IN(q), R1_IN(k_pages), R1_IN(v_pages), R1_OUT(o), R1_IN(page_table), R1_IN(row_seq), R1_IN(row_pos);
 }
+R1_VIEWS_OF(MlaKeys) { R1_IN(kv), R1_IN(kr), R1_OUT(k); }
+R1_VIEWS_OF(MlaKeysBackward) { R1_IN(dk), R1_INOUT(dkv), R1_OUT(dkr); }
+R1_VIEWS_OF(MoeRoute) { R1_IN(logits), R1_OPTIONAL_IN(bias), R1_OUT(scores), R1_OUT(experts), R1_OUT(weights); }
+R1_VIEWS_OF(MoeRouteBackward) { R1_IN(scores), R1_IN(experts), R1_IN(dweights), R1_OPTIONAL_IN(dscores), R1_OUT(dlogits); }
+R1_VIEWS_OF(MoeBalanceLoss) { R1_IN(scores), R1_IN(offsets), R1_OUT(dscores), R1_INOUT(loss); }
+R1_VIEWS_OF(MoeSort) { R1_IN(experts), R1_OUT(slots), R1_OUT(places), R1_OUT(offsets); }
+R1_VIEWS_OF(MoeLoad) { R1_IN(offsets), R1_INOUT(load); }
+R1_VIEWS_OF(MoeBiasUpdate) { R1_INOUT(bias), R1_IN(load); }
+R1_VIEWS_OF(GroupedLinear) { R1_IN(x), R1_IN(w), R1_IN(offsets), R1_OPTIONAL_IN(slots), R1_OUT(y); }
+R1_VIEWS_OF(GroupedLinearBackwardInput) { R1_IN(dy), R1_IN(w), R1_IN(offsets), R1_OUT(dx); }
+R1_VIEWS_OF(GroupedLinearBackwardWeight) { R1_IN(dy), R1_IN(x), R1_IN(offsets), R1_OPTIONAL_IN(slots), R1_INOUT(dw); }
+R1_VIEWS_OF(MoeCombine) { R1_IN(z), R1_IN(places), R1_OPTIONAL_IN(weights), R1_OUT_OR_INOUT(y, op.accumulate); }
+R1_VIEWS_OF(MoeCombineBackward) {
+  R1_IN(dy), R1_IN(z), R1_IN(places), R1_OPTIONAL_IN(weights), R1_OUT(dz), R1_OPTIONAL_OUT(dweights);
+}
 R1_VIEWS_OF(LogProb) { R1_IN(logits), R1_IN(targets), R1_OUT(logp), R1_OUT(lse), R1_OPTIONAL_OUT(entropy); }
 R1_VIEWS_OF(LogProbBackward) { R1_IN(logits), R1_IN(targets), R1_IN(lse), R1_IN(dlogp), R1_OUT(dlogits); }
 R1_VIEWS_OF(Sample) {
@@ -73,7 +88,7 @@ R1_VIEWS_OF(Sample) {
 }
 R1_VIEWS_OF(GrpoLoss) {
   R1_IN(logp), R1_IN(behaviour), R1_OPTIONAL_IN(reference), R1_OPTIONAL_IN(proximal), R1_IN(advantage), R1_IN(weight);
-  R1_OUT(dlogp), R1_INOUT(loss), R1_INOUT(stats);
+  R1_OPTIONAL_IN(offsets), R1_OUT(dlogp), R1_INOUT(loss), R1_INOUT(stats);
 }
 R1_VIEWS_OF(NllLoss) { R1_IN(logp), R1_IN(weight), R1_OUT(dlogp), R1_INOUT(loss); }
 R1_VIEWS_OF(PairLoss) { R1_IN(scores), R1_OUT(dscores), R1_INOUT(loss), R1_INOUT(stats); }

@@ -8,11 +8,12 @@ namespace r1 {
 
 namespace {
 
-// Ops over rows do nothing without rows; so no kernel meets an empty launch. The three below have work left even then.
+// Ops over rows do nothing without rows; so no kernel meets an empty launch. The four below have work left even then.
 template <class Op>
 bool nothing_to_do(const Op& op) {
   if constexpr (std::same_as<Op, SumSquares>) return false;       // out = 0
   if constexpr (std::same_as<Op, Gemm>) return op.c.size() == 0;  // c = beta c when K = 0
+  if constexpr (std::same_as<Op, MoeSort>) return false;          // offsets = 0
   if constexpr (std::same_as<Op, GatherRows>) return op.y.size() == 0;
   bool first = true, empty = false;
   for_each_view(op, [&](const View& v, ViewInfo) {

@@ -123,6 +123,86 @@ struct AttentionPaged {
   float scale = 1;
 };  // q: [R,Hq,D], o: [R,Hq,Dv]
 
+// Keys of all heads from the expanded latent and the one rotary key:  k[t,h,:] = [ kv[t,h,0:P] | kr[t,:] ].
+// kv: [T,H,P+V] (P = no-position part, V = value part, left alone), kr: [T,R], k: [T,H,P+R]; all f; rows of all may be strided.
+// Source: DeepSeek-V2 (2405.04434) eq. 9-19; facts C2.
+struct MlaKeys {
+  View kv, kr, k;
+};
+// dkv[t,h,0:P] = dk[t,h,0:P];  dkr[t] = sum over h, in order, in f32, of dk[t,h,P:].  Columns P.. of dkv are left alone.
+struct MlaKeysBackward {
+  View dk, dkv, dkr;
+};
+
+// ---- mixture of experts (DeepSeekMoE, facts C4/C5) -----------------------------------------------------------------------
+// scores = sigmoid(logits) (softmax: over the row). z = scores + bias. Selection: groups of E/groups neighbours, a group's
+// score is the sum of its two largest z (softmax without bias: the largest); the `top_groups` best groups stay (ties: lower
+// index), of their experts the k with the largest z (ties: lower index), in that order. weights[t,j] = scale * s_j / (sum_j s_j
+// + 1e-20) when normalize, else scale * s_j. logits: [T,E] f32; bias: [E] f32, optional; scores: [T,E] f32; experts: [T,k] i32;
+// weights: [T,k] f32.
+struct MoeRoute {
+  View logits, bias, scores, experts, weights;
+  int groups = 1, top_groups = 1;
+  bool softmax = false, normalize = true;
+  float scale = 1;
+};
+// dlogits from dweights [T,k] through normalisation and sigmoid / softmax, plus dscores [T,E] f32 (optional: further gradient
+// of the scores). Selection has no gradient. dlogits: [T,E] f32, overwritten.
+struct MoeRouteBackward {
+  View scores, experts, dweights, dscores, dlogits;
+  bool softmax = false, normalize = true;
+  float scale = 1;
+};
+// Sequence-wise balance loss, V3 eq. 17-20: per sequence s of T_s rows  L_s = weight * sum_i f_i P_i,
+// f_i = E/(k T_s) * #{t : s_it among the k largest scores of t, no bias; ties: lower index},  P_i = mean_t s_it / sum_j s_jt.
+// loss: [1] f32 += sum_s L_s;  dscores: [T,E] f32 overwritten (f_i is a constant).  scores: [T,E]; offsets: [S+1] i32.
+struct MoeBalanceLoss {
+  View scores, offsets, dscores, loss;
+  int k = 1;
+  float weight = 0;
+};
+// Deterministic counting sort of the assignments a = t*k + j by (expert, a):
+// slots: [M] i32: slots[n] = assignment at place n;  places: [T,k] i32: its inverse;  offsets: [E+1] i32: expert e has places
+// [offsets[e], offsets[e+1]).
+struct MoeSort {
+  View experts, slots, places, offsets;
+};
+// load[e] += offsets[e+1] - offsets[e].  load: [E] f32 (whole numbers, exact below 2^24).
+struct MoeLoad {
+  View offsets, load;
+};
+// bias[e] += rate * sign(mean(load) - load[e]);  sign(0) = 0.  bias, load: [E] f32. Source: V3 2.1.2; facts C5.
+struct MoeBiasUpdate {
+  View bias, load;
+  float rate = 0;
+};
+// y[n] = x[row(n)] w[e]^T for the places n of expert e.  row(n) = slots[n] / copies, or n without slots.
+// x: [T,K] (slots) or [M,K], f, rows may be strided; w: [E,N,K] f contiguous; offsets: [E+1] i32; slots: [M] i32, optional; y:
+// [M,N] f. Every row has the bits that Linear gives it with that expert's weights, whatever its neighbours.
+struct GroupedLinear {
+  View x, w, offsets, slots, y;
+  int copies = 1;
+};
+// dx[n] = dy[n] w[e].  dy: [M,N]; dx: [M,K] f, overwritten.
+struct GroupedLinearBackwardInput {
+  View dy, w, offsets, dx;
+};
+// dw[e] += sum over places n of e, on a fixed grid, dy[n]^T x[row(n)].  dw: [E,N,K] f32.
+struct GroupedLinearBackwardWeight {
+  View dy, x, offsets, slots, dw;
+  int copies = 1;
+};
+// y[t] (accumulate: += ) sum_j weights[t,j] z[places[t,j]], in order of j, in f32, rounded once.  z: [Z,D] f; places: [T,k];
+// weights: [T,k] f32, optional (1); y: [T,D] f.
+struct MoeCombine {
+  View z, places, weights, y;
+  bool accumulate = false;
+};
+// dz[places[t,j]] = weights[t,j] dy[t];  dweights[t,j] = dy[t] . z[places[t,j]] (f32, fixed order).
+struct MoeCombineBackward {
+  View dy, z, places, weights, dz, dweights;
+};
+
 // ---- vocabulary: sampler and loss share one log-sum-exp, in fixed vocabulary blocks from column 0 ----------------------
 
 // z = logits / temperature; lse[t] = log sum_v exp z[t,v]; logp[t] = z[t,targets[t]] - lse[t]; entropy[t] = lse - sum p z.
@@ -154,15 +234,21 @@ struct Sample {
 
 // Clipped policy gradient with k3 KL per token (facts B).  All [T] f32; reference, proximal optional.
 //   anchor = proximal if present else behaviour;  rho = exp(logp - anchor);
-//   off = proximal present ? min(exp(proximal - behaviour), behave_cap) : 1   (decoupled form: importance weight, no gradient)
-//   L_t = weight * ( -off * min(rho A, clip(rho, 1-clip_low, 1+clip_high) A) + kl * (exp(r - logp) - (r - logp) - 1) )
-// weight holds mask and normaliser (0 for tokens that do not count: dlogp = 0 there, whatever the other inputs hold).
+//   w = exp(proximal - behaviour);  off = 1 without proximal, else w <= behave_cap ? w : behave_mask ? 0 : behave_cap
+//   (decoupled form: an importance weight, no gradient; capped it is TIS, masked MIS: Yao et al. 2025, Liu et al. 2025)
+//   P_t = -off * min(rho A, clip(rho) A),  clip(rho) = clamp(rho, 1-clip_low, 1+clip_high)
+//   cispo: P_t = -off * sg(clip(rho)) * A * logp, sg = no gradient through it   (MiniMax-M1, arXiv 2506.13585, eqs. 4, 5)
+//   L_t = weight * ( P_t + kl * (exp(r - logp) - (r - logp) - 1) )
+// offsets: [S+1] i32, optional, from 0 to T: the rows are S sequences, and the exponents of rho and w are their means over the
+// tokens with weight != 0 of the token's sequence (GSPO, arXiv 2507.18071, eqs. 5-7): dlogp then crosses tokens. Not with
+// cispo. weight holds mask and normaliser (0 for tokens that do not count: dlogp = 0 there, whatever the other inputs hold).
 // loss: [1] f32 += sum L_t;  dlogp = dL/dlogp.
-// stats: [6] f32 += over tokens with weight != 0: count, clipped count, sum k3 KL (0 without reference), sum |logp -
-// behaviour|, max of |logp - behaviour| (max, not sum), sum rho.
+// stats: [6] f32 += over tokens with weight != 0: count, clipped count (without gradient; cispo: rho outside the clip), sum k3
+// KL (0 without reference), sum |logp - behaviour|, max of |logp - behaviour| (max, not sum), sum rho.
 struct GrpoLoss {
-  View logp, behaviour, reference, proximal, advantage, weight, dlogp, loss, stats;
+  View logp, behaviour, reference, proximal, advantage, weight, offsets, dlogp, loss, stats;
   float clip_low = 0.2f, clip_high = 0.2f, kl = 0, behave_cap = 5;
+  bool behave_mask = false, cispo = false;
 };
 // L = -sum_t weight[t] logp[t] over weight != 0; dlogp = -weight.  loss: [1] f32 +=.
 struct NllLoss {
@@ -211,16 +297,23 @@ struct AdamW {
 
 // ---- the list -------------------------------------------------------------------------------------------------------------
 
-#define R1_OPS(X)                                                                                                              \
-  X(Embedding, embedding)                                                                                                      \
-  X(EmbeddingBackward, embedding_backward) X(Linear, linear) X(LinearBackwardInput, linear_backward_input)                     \
-      X(LinearBackwardWeight, linear_backward_weight) X(RmsNorm, rms_norm) X(RmsNormBackward, rms_norm_backward) X(Rope, rope) \
-          X(SwiGlu, swiglu) X(SwiGluBackward, swiglu_backward) X(Add, add) X(GatherRows, gather_rows)                          \
-              X(GatherRowsBackward, gather_rows_backward) X(AttentionPacked, attention_packed)                                 \
-                  X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write)                                   \
-                      X(AttentionPaged, attention_paged) X(LogProb, log_prob) X(LogProbBackward, log_prob_backward)            \
-                          X(Sample, sample) X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill)   \
-                              X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm) X(AdamW, adam_w)
+#define R1_OPS(X)                                                                                                             \
+  X(Embedding, embedding)                                                                                                     \
+  X(EmbeddingBackward, embedding_backward)                                                                                    \
+  X(Linear, linear) X(LinearBackwardInput, linear_backward_input) X(LinearBackwardWeight, linear_backward_weight)             \
+      X(RmsNorm, rms_norm) X(RmsNormBackward, rms_norm_backward) X(Rope, rope) X(SwiGlu, swiglu) X(                           \
+          SwiGluBackward, swiglu_backward) X(Add, add) X(GatherRows, gather_rows) X(GatherRowsBackward, gather_rows_backward) \
+          X(AttentionPacked, attention_packed) X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write)     \
+              X(MlaKeys, mla_keys) X(MlaKeysBackward, mla_keys_backward) X(MoeRoute, moe_route)                               \
+                  X(MoeRouteBackward, moe_route_backward) X(MoeBalanceLoss, moe_balance_loss) X(MoeSort, moe_sort)            \
+                      X(MoeLoad, moe_load) X(MoeBiasUpdate, moe_bias_update) X(GroupedLinear, grouped_linear)                 \
+                          X(GroupedLinearBackwardInput, grouped_linear_backward_input)                                        \
+                              X(GroupedLinearBackwardWeight, grouped_linear_backward_weight) X(MoeCombine, moe_combine)       \
+                                  X(MoeCombineBackward, moe_combine_backward) X(AttentionPaged, attention_paged)              \
+                                      X(LogProb, log_prob) X(LogProbBackward, log_prob_backward) X(Sample, sample)            \
+                                          X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill)    \
+                                              X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm)          \
+                                                  X(AdamW, adam_w)
 
 #define R1_DECLARE_RUN(Struct, field) void run(Context&, const Struct&);
 R1_OPS(R1_DECLARE_RUN)

@@ -2,6 +2,8 @@
 // Thread rule: as ops: one Context belongs to one thread.
 #pragma once
 
+#include <span>
+
 #include "kernels/ops.h"
 
 namespace r1::cpu {
@@ -9,6 +11,11 @@ namespace r1::cpu {
 #define R1_DECLARE_KERNEL(Struct, field) void field(Context&, const Struct&);
 R1_OPS(R1_DECLARE_KERNEL)
 #undef R1_DECLARE_KERNEL
+
+// Several layers, all their tiles on one grid; each gets the bits that it gets alone. All views (but dw, db) have one type.
+void linear(Context&, std::span<const Linear>);
+void linear_backward_input(Context&, std::span<const LinearBackwardInput>);
+void linear_backward_weight(Context&, std::span<const LinearBackwardWeight>);
 
 // db[n] += sum_t dy[t,n], in order of t.  dy: [T,N] f32 or bf16, rows may be strided; db: [N] f32.
 void add_column_sums(Context&, const View& dy, const View& db);

@@ -7,6 +7,9 @@
 // columns go the f32 way.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <span>
+#include <vector>
 
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/matmul.h"
@@ -24,6 +27,7 @@ constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
 // Tiles of dw: rows, and tokens summed by one call.
 constexpr int64_t kWeightRowTile = 256;
 constexpr int64_t kTokenTile = 256;
+constexpr int64_t kTokenUnit = 32;
 
 struct Matrix {
   std::byte* data = nullptr;
@@ -64,6 +68,24 @@ double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : 0.003; }
 // Tiles of at most kColumnTile columns, the last up to kMinColumns - 1 wider, so that none is narrower than that (if N is not).
 int64_t count_column_tiles(int64_t N) { return std::max<int64_t>(N - kMinColumns, 0) / kColumnTile + 1; }
 
+// All tiles of some jobs on one grid: f(job, tile of the job). t: the type that is multiplied.
+template <class Job, class F>
+void run_jobs(Context& context, std::span<Job> jobs, DType t, F&& f) {
+  int64_t tiles = 0;
+  double madds = 0;
+  for (Job& job : jobs) {
+    job.first_tile = tiles;
+    tiles += job.tiles();
+    madds += job.madds();
+  }
+  const double ns = tiles == 0 ? 0 : ns_per_madd(t) * madds / static_cast<double>(tiles);
+  for_tiles(context, tiles, static_cast<int64_t>(ns), [&](int64_t tile) {
+    const auto next =
+        std::upper_bound(jobs.begin(), jobs.end(), tile, [](int64_t n, const Job& job) { return n < job.first_tile; });
+    f(*std::prev(next), tile - std::prev(next)->first_tile);
+  });
+}
+
 // A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or
 // f32.
 struct Product {
@@ -72,6 +94,11 @@ struct Product {
   const std::byte* bias;  // [N] or null
   Matrix c;
   bool accumulate;
+  int64_t first_tile = 0;
+
+  int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
+  int64_t tiles() const { return row_tiles() * count_column_tiles(c.cols); }
+  double madds() const { return static_cast<double>(c.rows * c.cols) * static_cast<double>(a.cols); }
 };
 
 void f32_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
@@ -132,13 +159,12 @@ void bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   copy_matrix(c, to, rest);
 }
 
-void run_product(Context& context, const Product& x) {
-  const int64_t M = x.c.rows, N = x.c.cols, K = x.a.cols;
-  const int64_t row_tiles = (M + kRowTile - 1) / kRowTile, column_tiles = count_column_tiles(N);
-  const double tile_madds = static_cast<double>(std::min(kRowTile, M) * (N / column_tiles) * K);
-  for_tiles(context, row_tiles * column_tiles, static_cast<int64_t>(ns_per_madd(x.a.dtype) * tile_madds), [&](int64_t tile) {
-    const int64_t m0 = tile % row_tiles * kRowTile, n0 = tile / row_tiles * kColumnTile;
-    const int64_t m = std::min(kRowTile, M - m0), n = tile / row_tiles + 1 == column_tiles ? N - n0 : kColumnTile;
+// Products whose a, b and c have the same types.
+void run_products(Context& context, std::span<Product> products) {
+  if (products.empty()) return;
+  run_jobs(context, products, products[0].a.dtype, [](const Product& x, int64_t tile) {
+    const int64_t row_tiles = x.row_tiles(), m0 = tile % row_tiles * kRowTile, n0 = tile / row_tiles * kColumnTile;
+    const int64_t m = std::min(kRowTile, x.c.rows - m0), n = tile + row_tiles >= x.tiles() ? x.c.cols - n0 : kColumnTile;
     x.a.dtype == DType::f32 ? f32_tile(x, m0, m, n0, n) : bf16_tile(x, m0, m, n0, n);
   });
 }
@@ -174,9 +200,50 @@ void convert_and_run(Context& context, const Matrix& a, const Matrix& b, bool tr
             matmul_output(context, c, in, accumulate),
             accumulate};
   if (bias) x.bias = as_type(context, {bias.data, bias.dtype, 1, bias.shape[0], bias.shape[0]}, in).data;
-  run_product(context, x);
+  run_products(context, {&x, 1});
   finish_output(context, x.c, c);
   context.arena.release(mark);
+}
+
+// dw[N,K] += dy[T,N]^T x[T,K].  dy and x have one type, dw is f32.
+struct WeightProduct {
+  Matrix dy, x, dw;
+  int64_t first_tile = 0;
+
+  int64_t row_tiles() const { return (dw.rows + kWeightRowTile - 1) / kWeightRowTile; }
+  int64_t tiles() const { return row_tiles() * ((dw.cols + kColumnTile - 1) / kColumnTile); }
+  double madds() const { return static_cast<double>(dw.rows * dw.cols) * static_cast<double>(dy.rows); }
+};
+
+void weight_tile(const WeightProduct& p, int64_t tile) {
+  const DType in = p.x.dtype;
+  const int64_t n0 = tile % p.row_tiles() * kWeightRowTile, n = std::min(kWeightRowTile, p.dw.rows - n0);
+  const int64_t k0 = tile / p.row_tiles() * kColumnTile, k = std::min(kColumnTile, p.dw.cols - k0);
+  for (int64_t t0 = 0; t0 < p.dy.rows; t0 += kTokenTile) {
+    const int64_t t = std::min(kTokenTile, p.dy.rows - t0);
+    Matrix a{p.dy.at(t0, n0), in, t, n, p.dy.ld}, b{p.x.at(t0, k0), in, t, k, p.x.ld};
+    if (t < kTokenTile) {
+      // Padding with zeros adds zeros: few primitives serve every T.
+      const int64_t bucket = (t + kTokenUnit - 1) / kTokenUnit * kTokenUnit;
+      const Matrix pa = padded(scratch<std::byte>(ScratchSlot::a, bucket * n * 4), in, bucket, n, t);
+      const Matrix pb = padded(scratch<std::byte>(ScratchSlot::b, bucket * k * 4), in, bucket, k, t);
+      copy_matrix(a, pa, t);
+      copy_matrix(b, pb, t);
+      a = pa;
+      b = pb;
+    }
+    const MatmulShape shape{.m = static_cast<int32_t>(n),
+                            .n = static_cast<int32_t>(k),
+                            .k = static_cast<int32_t>(a.rows),
+                            .lda = static_cast<int32_t>(a.ld),
+                            .ldb = static_cast<int32_t>(b.ld),
+                            .ldc = static_cast<int32_t>(p.dw.ld),
+                            .in = in,
+                            .out = DType::f32,
+                            .trans_a = true,
+                            .accumulate = true};
+    matmul(shape, a.data, b.data, nullptr, p.dw.at(n0, k0));
+  }
 }
 
 }  // namespace
@@ -185,49 +252,48 @@ void linear(Context& context, const Linear& op) {
   convert_and_run(context, matrix(op.x), matrix(op.w), true, op.bias, matrix(op.y), false);
 }
 
+void linear(Context& context, std::span<const Linear> ops) {
+  std::vector<Product> products;
+  for (const Linear& op : ops) {
+    const Product x{matrix(op.x), matrix(op.w), true, op.bias ? op.bias.data : nullptr, matrix(op.y), false};
+    // Converted copies of all weights at once would need much memory.
+    if (product_type(x.b.dtype, x.a.cols, x.c.cols) != x.b.dtype)
+      linear(context, op);
+    else
+      products.push_back(x);
+  }
+  run_products(context, products);
+}
+
 void linear_backward_input(Context& context, const LinearBackwardInput& op) {
   convert_and_run(context, matrix(op.dy), matrix(op.w), false, {}, matrix(op.dx), op.accumulate);
 }
 
+void linear_backward_input(Context& context, std::span<const LinearBackwardInput> ops) {
+  std::vector<Product> products;
+  for (const LinearBackwardInput& op : ops) {
+    const Product x{matrix(op.dy), matrix(op.w), false, nullptr, matrix(op.dx), op.accumulate};
+    if (product_type(x.b.dtype, x.a.cols, x.c.cols) != x.b.dtype)
+      linear_backward_input(context, op);
+    else
+      products.push_back(x);
+  }
+  run_products(context, products);
+}
+
 void linear_backward_weight(Context& context, const LinearBackwardWeight& op) {
+  linear_backward_weight(context, std::span(&op, 1));
+}
+
+void linear_backward_weight(Context& context, std::span<const LinearBackwardWeight> ops) {
   const auto mark = context.arena.mark();
-  const DType in = op.x.dtype == DType::bf16 && has_bf16_matmul() ? DType::bf16 : DType::f32;
-  if (op.db) add_column_sums(context, op.dy, op.db);
-  const Matrix dy = as_type(context, matrix(op.dy), in), x = as_type(context, matrix(op.x), in), dw = matrix(op.dw);
-  const int64_t T = dy.rows, N = dw.rows, K = dw.cols;
-  const int64_t row_tiles = (N + kWeightRowTile - 1) / kWeightRowTile, column_tiles = (K + kColumnTile - 1) / kColumnTile;
-  const int64_t tile_madds = std::min(kWeightRowTile, N) * std::min(kColumnTile, K) * T;
-  for_tiles(context, row_tiles * column_tiles, static_cast<int64_t>(ns_per_madd(in) * static_cast<double>(tile_madds)),
-            [&](int64_t tile) {
-              const int64_t n0 = tile % row_tiles * kWeightRowTile, n = std::min(kWeightRowTile, N - n0);
-              const int64_t k0 = tile / row_tiles * kColumnTile, k = std::min(kColumnTile, K - k0);
-              for (int64_t t0 = 0; t0 < T; t0 += kTokenTile) {
-                const int64_t t = std::min(kTokenTile, T - t0);
-                Matrix a{dy.at(t0, n0), in, t, n, dy.ld}, b{x.at(t0, k0), in, t, k, x.ld};
-                if (t < kTokenTile) {
-                  // Padding with zeros adds zeros: few primitives serve every T.
-                  int64_t bucket = 32;
-                  while (bucket < t) bucket *= 2;
-                  const Matrix pa = padded(scratch<std::byte>(ScratchSlot::a, bucket * n * 4), in, bucket, n, t);
-                  const Matrix pb = padded(scratch<std::byte>(ScratchSlot::b, bucket * k * 4), in, bucket, k, t);
-                  copy_matrix(a, pa, t);
-                  copy_matrix(b, pb, t);
-                  a = pa;
-                  b = pb;
-                }
-                const MatmulShape shape{.m = static_cast<int32_t>(n),
-                                        .n = static_cast<int32_t>(k),
-                                        .k = static_cast<int32_t>(a.rows),
-                                        .lda = static_cast<int32_t>(a.ld),
-                                        .ldb = static_cast<int32_t>(b.ld),
-                                        .ldc = static_cast<int32_t>(dw.ld),
-                                        .in = in,
-                                        .out = DType::f32,
-                                        .trans_a = true,
-                                        .accumulate = true};
-                matmul(shape, a.data, b.data, nullptr, dw.at(n0, k0));
-              }
-            });
+  std::vector<WeightProduct> products;
+  for (const LinearBackwardWeight& op : ops) {
+    if (op.db) add_column_sums(context, op.dy, op.db);
+    const DType in = op.x.dtype == DType::bf16 && has_bf16_matmul() ? DType::bf16 : DType::f32;
+    products.push_back({as_type(context, matrix(op.dy), in), as_type(context, matrix(op.x), in), matrix(op.dw)});
+  }
+  if (!products.empty()) run_jobs(context, std::span(products), products[0].x.dtype, weight_tile);
   context.arena.release(mark);
 }
 

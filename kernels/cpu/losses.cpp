@@ -11,6 +11,24 @@ float* f32(const View& v) { return reinterpret_cast<float*>(v.data); }
 
 void add_to(float& x, double value) { x = static_cast<float>(static_cast<double>(x) + value); }
 
+double importance_weight(const GrpoLoss& op, double w) {
+  const double cap = op.behave_cap;
+  return w <= cap ? w : op.behave_mask ? 0.0 : cap;
+}
+
+// P_t and what it has of d/d(log rho): for cispo, of d/d(logp).
+struct PolicyTerm {
+  double value, slope;
+  bool clipped;
+};
+
+PolicyTerm policy_term(const GrpoLoss& op, double rho, double off, double a, double lp) {
+  const double inside = std::clamp(rho, 1.0 - op.clip_low, 1.0 + op.clip_high);
+  if (op.cispo) return {-off * inside * a * lp, -off * inside * a, inside != rho};
+  const bool clipped = inside * a < rho * a;
+  return {-off * (clipped ? inside * a : rho * a), clipped ? 0.0 : -off * rho * a, clipped};
+}
+
 }  // namespace
 
 void grpo_loss(Context&, const GrpoLoss& op) {
@@ -20,35 +38,55 @@ void grpo_loss(Context&, const GrpoLoss& op) {
   const float* const proximal = op.proximal ? f32(op.proximal) : nullptr;
   const float* const advantage = f32(op.advantage);
   const float* const weight = f32(op.weight);
+  const auto* const offsets = op.offsets ? reinterpret_cast<const int32_t*>(op.offsets.data) : nullptr;
   float* const dlogp = f32(op.dlogp);
   double loss = 0, count = 0, clipped = 0, kl_sum = 0, gap_sum = 0, gap_max = 0, rho_sum = 0;
-  for (int64_t t = 0; t < op.logp.size(); ++t) {
-    if (weight[t] == 0) {
-      dlogp[t] = 0;
+  // Rows that share a ratio: a sequence, or one token.
+  const int64_t spans = offsets ? op.offsets.size() - 1 : op.logp.size();
+  for (int64_t s = 0; s < spans; ++s) {
+    const int64_t begin = offsets ? offsets[s] : s, end = offsets ? offsets[s + 1] : s + 1;
+    double tokens = 0, log_rho = 0, log_off = 0;
+    for (int64_t t = begin; t < end; ++t) {
+      if (weight[t] == 0) continue;
+      const double anchor = proximal ? proximal[t] : behaviour[t];
+      tokens += 1;
+      log_rho += logp[t] - anchor;
+      log_off += anchor - behaviour[t];
+    }
+    if (tokens == 0) {
+      std::fill(dlogp + begin, dlogp + end, 0.0f);
       continue;
     }
-    const double lp = logp[t], b = behaviour[t], a = advantage[t], w = weight[t];
-    const double anchor = proximal ? proximal[t] : b;
-    const double rho = std::exp(lp - anchor);
-    const double off = proximal ? std::min(std::exp(anchor - b), static_cast<double>(op.behave_cap)) : 1.0;
-    const double inside = std::clamp(rho, 1.0 - op.clip_low, 1.0 + op.clip_high);
-    const bool is_clipped = inside * a < rho * a;
-    double value = -off * (is_clipped ? inside * a : rho * a);
-    double slope = is_clipped ? 0.0 : -off * rho * a;
-    if (reference) {
-      const double d = reference[t] - lp;
-      const double k3 = std::expm1(d) - d;
-      value += op.kl * k3;
-      slope -= op.kl * std::expm1(d);
-      kl_sum += k3;
+    const double rho = std::exp(log_rho / tokens);
+    const double off = proximal ? importance_weight(op, std::exp(log_off / tokens)) : 1.0;
+    double pull = 0;  // d(policy terms of the span) / d(log rho)
+    if (offsets)
+      for (int64_t t = begin; t < end; ++t)
+        if (weight[t] != 0) pull += weight[t] * policy_term(op, rho, off, advantage[t], logp[t]).slope;
+    for (int64_t t = begin; t < end; ++t) {
+      if (weight[t] == 0) {
+        dlogp[t] = 0;
+        continue;
+      }
+      const double lp = logp[t], w = weight[t];
+      const PolicyTerm term = policy_term(op, rho, off, advantage[t], lp);
+      double value = term.value, slope = offsets ? 0.0 : term.slope;
+      if (reference) {
+        const double d = reference[t] - lp;
+        const double k3 = std::expm1(d) - d;
+        value += op.kl * k3;
+        slope -= op.kl * std::expm1(d);
+        kl_sum += k3;
+      }
+      loss += w * value;
+      dlogp[t] = static_cast<float>(offsets ? w * slope + pull / tokens : w * slope);
+      const double gap = std::abs(lp - behaviour[t]);
+      count += 1;
+      clipped += term.clipped ? 1 : 0;
+      gap_sum += gap;
+      gap_max = std::max(gap_max, gap);
+      rho_sum += rho;
     }
-    loss += w * value;
-    dlogp[t] = static_cast<float>(w * slope);
-    count += 1;
-    clipped += is_clipped ? 1 : 0;
-    gap_sum += std::abs(lp - b);
-    gap_max = std::max(gap_max, std::abs(lp - b));
-    rho_sum += rho;
   }
   add_to(*f32(op.loss), loss);
   float* const stats = f32(op.stats);

@@ -144,6 +144,8 @@ void set_cpu_threads(int threads) {
   l.threads.store(n);
 }
 
+int cpu_threads() { return cpu::thread_limit(); }
+
 void parallel_tasks(int64_t n, const std::function<void(int64_t)>& f) {
   if (n < 2 || cpu::thread_limit() < 2) {
     for (int64_t i = 0; i < n; ++i) {

@@ -27,6 +27,7 @@ class FakeDevice final : public Device {
   void copy_from_host(std::byte* dst, const void* src, size_t bytes) override;
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
   bool has_fast_bf16() const override { return inner_.has_fast_bf16(); }
+  bool concurrent_parts() const override { return inner_.concurrent_parts(); }
   std::string fingerprint() const override { return "fake over " + inner_.fingerprint(); }
   Device& inner() const { return inner_; }
 

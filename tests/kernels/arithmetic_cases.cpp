@@ -1,6 +1,7 @@
 // Cases of the losses, Fill, Copy, Axpby, SumSquares, Gemm and AdamW.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/kernels/op_cases.h"
@@ -27,6 +28,14 @@ std::vector<double> masked_weights(Buffers& b, int64_t t) {
   return w;
 }
 
+// Rows cut into sequences of 0 to 9 rows.
+View sequence_offsets(Buffers& b, int64_t rows) {
+  std::vector<int64_t> offsets = {0};
+  while (offsets.back() < rows)
+    offsets.push_back(std::min<int64_t>(rows, offsets.back() + static_cast<int64_t>(b.rng().below(10))));
+  return b.ints({static_cast<int64_t>(offsets.size())}, offsets);
+}
+
 void add_loss_cases(std::vector<OpCase>& cases) {
   for (int64_t t : {0, 1, 7, 33, 257, 1000}) {
     for (int form = 0; form < 4; ++form)
@@ -47,6 +56,33 @@ void add_loss_cases(std::vector<OpCase>& cases) {
                          op.clip_high = 0.28f;
                          op.kl = form & 1 ? 0.05f : 0;
                          op.behave_cap = 1.2f;
+                         return op;
+                       }});
+    // The variants: a ratio per sequence, masked importance weights, CISPO.
+    for (int form = 0; form < 5; ++form)
+      cases.push_back({fmt::format("GrpoLoss T={} {}{}", t, form < 3 ? "by sequence" : "cispo",
+                                   form % 3 == 0 ? ""
+                                   : form == 1   ? " masked"
+                                                 : " capped"),
+                       {.reduction = t + 1, .noise = 16, .magnitude = 1},
+                       [=](Buffers& b) -> AnyOp {
+                         GrpoLoss op;
+                         const auto logp = log_probabilities(b, t);
+                         op.logp = b.values(f32, {t}, logp, {.offset = 1});
+                         op.behaviour = b.values(f32, {t}, near(b, logp, 0.3));
+                         op.reference = b.values(f32, {t}, near(b, logp, 0.5));
+                         if (form % 3 != 0) op.proximal = b.values(f32, {t}, near(b, logp, 0.2));
+                         op.advantage = b.in(f32, {t});
+                         op.weight = b.values(f32, {t}, masked_weights(b, t));
+                         if (form < 3) op.offsets = sequence_offsets(b, t);
+                         op.dlogp = b.out(f32, {t}, {.offset = 1});
+                         op.loss = b.inout(f32, {1});
+                         op.stats = b.inout_values(f32, {6}, {3, 1, 0.5, 0.25, 0.125, 4});
+                         op.clip_low = op.clip_high = 0.05f;
+                         op.kl = 0.05f;
+                         op.behave_cap = 1.02f;
+                         op.behave_mask = form == 1;
+                         op.cispo = form >= 3;
                          return op;
                        }});
     cases.push_back({fmt::format("NllLoss T={}", t), {.reduction = t + 1, .magnitude = 1}, [=](Buffers& b) -> AnyOp {

@@ -1,6 +1,4 @@
 // The reference's backward ops against finite differences of its forward ops, for every input and parameter.
-//
-// Fourth-order central differences of loss = sum(probe * output), in f32 storage and f64 arithmetic.
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
@@ -9,67 +7,11 @@
 #include <functional>
 #include <set>
 
+#include "tests/kernels/gradient_fixture.h"
 #include "tests/kernels/gradient_list.h"
-#include "tests/kernels/op_cases.h"
 
 namespace r1::test {
 namespace {
-
-constexpr DType f32 = DType::f32;
-
-class Gradient : public testing::Test {
- protected:
-  Device& device_ = open_device("reference");
-  Context ctx_{device_};
-  Buffers b_{device_, 11};
-
-  template <class Op>
-  void run_op(const Op& op) {
-    run(ctx_, op);
-  }
-
-  std::vector<double> probe(const View& like) {
-    std::vector<double> p(static_cast<size_t>(like.size()));
-    for (double& e : p) e = static_cast<float>(b_.rng().normal());
-    return p;
-  }
-  static double dot(const std::vector<double>& a, const std::vector<double>& b) {
-    double sum = 0;
-    for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
-    return sum;
-  }
-  View given(const View& like, const std::vector<double>& values) {
-    return b_.values(f32, Shape(like.shape.begin(), like.shape.begin() + like.rank), values);
-  }
-  View zeros(const Shape& shape) {
-    int64_t n = 1;
-    for (int64_t s : shape) n *= s;
-    return b_.inout_values(f32, shape, std::vector<double>(static_cast<size_t>(n), 0.0));
-  }
-
-  // `claimed` is the gradient of loss() with respect to the elements of `variable`.
-  void expect_gradient(const char* what, const View& variable, const std::vector<double>& claimed,
-                       const std::function<double()>& loss) {
-    const auto x = read_values(variable);
-    ASSERT_EQ(x.size(), claimed.size());
-    double scale = 1e-3;
-    for (double g : claimed) scale = std::max(scale, std::abs(g));
-    const double h = 1.0 / 32;
-    for (size_t i = 0; i < x.size(); ++i) {
-      const auto at = [&](double shift) {
-        auto moved = x;
-        moved[i] += shift;
-        write_bytes(variable, to_bytes(f32, moved));
-        return loss();
-      };
-      // The step as it is after rounding to f32 differs from h by 2^-24 |x|: below the tolerance.
-      const double slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h);
-      EXPECT_NEAR(claimed[i], slope, 2e-4 * scale) << what << " element " << i;
-      if (std::abs(claimed[i] - slope) > 2e-4 * scale) break;
-    }
-    write_bytes(variable, to_bytes(f32, x));
-  }
-};
 
 TEST_F(Gradient, the_check_itself_sees_a_wrong_gradient) {
   const View x = b_.inout(f32, {3});
@@ -231,6 +173,76 @@ TEST_F(Gradient, of_grpo_loss) {
     const auto stats = read_values(op.stats);
     EXPECT_EQ(stats[0], 7);  // tokens of weight != 0
     EXPECT_EQ(stats[1], 3);  // 0: A>0 and above; 3: A<0 and below; 7: A>0 and above
+    expect_gradient("logp", op.logp, read_values(op.dlogp), evaluate);
+  }
+}
+
+// One ratio per sequence: a token's gradient comes from all tokens of its sequence, whatever their weights and advantages.
+TEST_F(Gradient, of_grpo_loss_by_sequence) {
+  const std::vector<double> logp = {-1, -2, -1.5, -1, -1, -0.7, -2, -3, -1};
+  const std::vector<double> ratio = {0.3, -0.1, 9, 0.5, 0.6, -0.5, -0.6, -0.2, 0.1};  // logp - anchor; the third does not count
+  for (int form = 0; form < 4; ++form) {
+    std::vector<double> anchor, other, reference;
+    for (size_t i = 0; i < logp.size(); ++i) {
+      anchor.push_back(logp[i] - ratio[i]);
+      other.push_back(anchor.back() + (i % 2 ? 0.3 : -0.5));
+      reference.push_back(logp[i] + (i % 3 ? 0.4 : -0.6));
+    }
+    GrpoLoss op;
+    op.logp = b_.inout_values(f32, {9}, logp);
+    op.behaviour = b_.values(f32, {9}, form & 2 ? other : anchor);
+    if (form & 1) op.reference = b_.values(f32, {9}, reference);
+    if (form & 2) op.proximal = b_.values(f32, {9}, anchor);
+    // Sequences 0-2 (inside), 3-4 (above: clipped), none, 5-7 (below: only the negative advantage is clipped), 8.
+    op.offsets = b_.ints({6}, {0, 3, 5, 5, 8, 9});
+    op.advantage = b_.values(f32, {9}, {1, 1, 1, 2, 2, 1, -1, 1, -0.5});
+    op.weight = b_.values(f32, {9}, {0.5, 0.25, 0, 1, 0.7, 0.2, 0.3, 0.4, 0.6});
+    op.dlogp = b_.out(f32, {9});
+    op.kl = 0.3f;
+    op.behave_cap = 1.02f;
+    op.behave_mask = form == 3;
+    const auto evaluate = [&] {
+      op.loss = zeros({1});
+      op.stats = zeros({6});
+      run_op(op);
+      return read_values(op.loss)[0];
+    };
+    evaluate();
+    const auto stats = read_values(op.stats);
+    EXPECT_EQ(stats[0], 8);
+    EXPECT_EQ(stats[1], 3);  // both of the second sequence, one of the fourth
+    expect_gradient("logp", op.logp, read_values(op.dlogp), evaluate);
+  }
+}
+
+// No gradient flows through cispo's ratio: where it is held at a bound it is a constant, and differences agree.
+TEST_F(Gradient, of_grpo_loss_cispo) {
+  const std::vector<double> logp = {-1, -1, -2, -0.5}, ratio = {0.5, 0.5, -0.6, -0.6};
+  std::vector<double> anchor, behaviour;
+  for (size_t i = 0; i < logp.size(); ++i) {
+    anchor.push_back(logp[i] - ratio[i]);
+    behaviour.push_back(anchor.back() - 0.4 + 0.2 * static_cast<double>(i));
+  }
+  for (const bool decoupled : {false, true}) {
+    GrpoLoss op;
+    op.logp = b_.inout_values(f32, {4}, logp);
+    op.behaviour = b_.values(f32, {4}, decoupled ? behaviour : anchor);
+    op.reference = b_.values(f32, {4}, {-1.5, -0.6, -2, -1});
+    if (decoupled) op.proximal = b_.values(f32, {4}, anchor);
+    op.advantage = b_.values(f32, {4}, {1, -1, 1, -1});
+    op.weight = b_.values(f32, {4}, {0.5, 0.25, 1, 0.7});
+    op.dlogp = b_.out(f32, {4});
+    op.kl = 0.1f;
+    op.behave_cap = 1.1f;
+    op.cispo = true;
+    const auto evaluate = [&] {
+      op.loss = zeros({1});
+      op.stats = zeros({6});
+      run_op(op);
+      return read_values(op.loss)[0];
+    };
+    evaluate();
+    EXPECT_EQ(read_values(op.stats)[1], 4) << "all are outside";
     expect_gradient("logp", op.logp, read_values(op.dlogp), evaluate);
   }
 }

@@ -10,6 +10,7 @@ std::vector<OpCase> op_cases() {
   add_attention_cases(cases);
   add_vocabulary_cases(cases);
   add_arithmetic_cases(cases);
+  add_moe_cases(cases);
   return cases;
 }
 

@@ -24,6 +24,7 @@ void add_layer_cases(std::vector<OpCase>&);
 void add_attention_cases(std::vector<OpCase>&);
 void add_vocabulary_cases(std::vector<OpCase>&);
 void add_arithmetic_cases(std::vector<OpCase>&);
+void add_moe_cases(std::vector<OpCase>&);
 
 std::vector<OpCase> op_cases();
 

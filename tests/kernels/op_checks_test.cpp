@@ -71,6 +71,21 @@ TEST_F(OpChecks, the_reference_checks_indices_inside_tensors) {
   EXPECT_DEATH(run(ctx_, op), "offsets run from 0 to 2 of 3 rows");
 }
 
+TEST_F(OpChecks, sequences_of_a_policy_loss_cover_its_rows_and_exclude_cispo) {
+  GrpoLoss op;
+  for (View* v : {&op.logp, &op.behaviour, &op.advantage, &op.weight}) *v = b_.in(f32, {3});
+  op.dlogp = b_.out(f32, {3});
+  op.loss = b_.inout(f32, {1});
+  op.stats = b_.inout(f32, {6});
+  op.offsets = b_.ints({3}, {0, 2, 3});
+  run(ctx_, op);
+  op.cispo = true;
+  EXPECT_DEATH(run(ctx_, op), "!op.cispo");
+  op.cispo = false;
+  op.offsets = b_.ints({3}, {0, 1, 2});
+  EXPECT_DEATH(run(ctx_, op), "offsets run from 0 to 2 of 3 rows");
+}
+
 TEST_F(OpChecks, no_rows_do_nothing) {
   const View dw = b_.inout(f32, {5, 6});
   const auto before = read_values(dw);

@@ -20,6 +20,9 @@ const std::map<std::string, std::set<std::string>> kRowViews = {
     {"Add", {"a", "b", "y"}},
     {"GatherRows", {"rows", "y"}},
     {"AttentionPaged", {"q", "o", "row_seq", "row_pos"}},
+    {"MlaKeys", {"kv", "kr", "k"}},
+    {"MoeRoute", {"logits", "scores", "experts", "weights"}},
+    {"MoeCombine", {"places", "weights", "y"}},
     {"LogProb", {"logits", "targets", "logp", "lse", "entropy"}},
     {"Sample", {"logits", "keys", "positions", "temperature", "token", "logp", "entropy"}},
 };

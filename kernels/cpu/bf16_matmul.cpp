@@ -1,0 +1,236 @@
+#include "kernels/cpu/bf16_matmul.h"
+
+#include <cpuid.h>
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/threads.h"
+
+// Highway 1.0 has no target between AVX-512 and AVX-512 with fp16, so these functions name their instruction set themselves.
+#define R1_BF16_TARGET __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
+#define R1_BF16_INLINE R1_BF16_TARGET inline __attribute__((always_inline))
+
+namespace r1::cpu {
+namespace {
+
+// 8 rows x 3 registers are 24 sums; 3 of b, and a comes by broadcast.
+constexpr int kMicroRows = 8;
+constexpr int kMicroParts = 3;
+constexpr int64_t kPanel = kMicroParts * 16;
+// 128 pairs x 48 columns are 24 KiB: three quarters of a first-level cache of 32 KiB.
+constexpr int64_t kDepthBlock = 256;
+constexpr int64_t kRowBlock = 256;
+
+// bf16 pairs as the 32-bit elements of a register.
+using Pairs = __m512i;
+
+R1_BF16_INLINE __mmask16 first(int64_t n) {
+  return n >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << std::max<int64_t>(n, 0)) - 1);
+}
+R1_BF16_INLINE __m512 widen(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
+R1_BF16_INLINE __m512 dot(__m512 sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+
+// A 16 x 16 transpose of 32-bit elements in registers.
+R1_BF16_INLINE void transpose(Pairs (&r)[16]) {
+  Pairs t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+    r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+// Columns [n0, n0 + n) and depths [k0, k0 + k) of b as pairs [k/2][parts * 16], what is missing zero.
+R1_BF16_TARGET void pack_transposed(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts,
+                                    uint32_t* panel) {
+  const int64_t pairs = (k + 1) / 2;
+  for (int64_t part = 0; part < parts; ++part) {
+    const uint16_t* const b = x.b + (n0 + part * 16) * x.ldb + k0;
+    const int64_t columns = std::min<int64_t>(n - part * 16, 16);
+    for (int64_t i = 0; i < pairs; i += 16) {
+      const int64_t left = k - 2 * i;
+      const __mmask32 depth = left >= 32 ? __mmask32{0xffffffff} : static_cast<__mmask32>((1u << left) - 1);
+      Pairs r[16];
+#pragma GCC unroll 16
+      for (int c = 0; c < 16; ++c)
+        r[c] = c < columns ? _mm512_maskz_loadu_epi16(depth, b + c * x.ldb + 2 * i) : _mm512_setzero_si512();
+      transpose(r);
+      uint32_t* const out = panel + (i * parts + part) * 16;
+      const int64_t rows = std::min<int64_t>(pairs - i, 16);
+      if (rows == 16) {
+#pragma GCC unroll 16
+        for (int c = 0; c < 16; ++c) _mm512_store_si512(out + c * parts * 16, r[c]);
+      } else {
+        for (int64_t c = 0; c < rows; ++c) _mm512_store_si512(out + c * parts * 16, r[c]);
+      }
+    }
+  }
+}
+
+R1_BF16_TARGET void pack_plain(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts, uint32_t* panel) {
+  for (int64_t i = 0; i < (k + 1) / 2; ++i) {
+    const uint16_t* const even = x.b + (k0 + 2 * i) * x.ldb + n0;
+    const bool whole = 2 * i + 1 < k;
+    for (int64_t part = 0; part < parts; ++part) {
+      const __mmask16 columns = first(n - part * 16);
+      const __m256i low = _mm256_maskz_loadu_epi16(columns, even + part * 16);
+      const __m256i high = whole ? _mm256_maskz_loadu_epi16(columns, even + x.ldb + part * 16) : _mm256_setzero_si256();
+      const Pairs both = _mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+      _mm512_store_si512(panel + (i * parts + part) * 16, both);
+    }
+  }
+}
+
+// One block of depth for M rows and one panel.
+struct Block {
+  const uint16_t* a;
+  const uint32_t* panel;
+  int64_t k;
+  float* sums;  // [M][P * 16]: the sums so far (in, unless first; out, unless last)
+  bool first, last;
+  int64_t row, n0, n;  // of the output
+};
+
+template <int M, int P>
+R1_BF16_INLINE void finish(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+    const __mmask16 columns = first(block.n - p * 16);
+    const int64_t column = block.n0 + p * 16;
+    const __m512 bias = x.bias ? widen(_mm256_maskz_loadu_epi16(columns, x.bias + column)) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const int64_t at = (block.row + m) * x.ldc + column;
+      __m512 r = x.bias ? _mm512_add_ps(s[m][p], bias) : s[m][p];
+      if (x.c_type == DType::f32) {
+        float* const c = static_cast<float*>(x.c) + at;
+        if (x.accumulate) r = _mm512_add_ps(_mm512_maskz_loadu_ps(columns, c), r);
+        _mm512_mask_storeu_ps(c, columns, r);
+      } else {
+        uint16_t* const c = static_cast<uint16_t*>(x.c) + at;
+        if (x.accumulate) r = _mm512_add_ps(widen(_mm256_maskz_loadu_epi16(columns, c)), r);
+        _mm256_mask_storeu_epi16(c, columns, (__m256i)_mm512_cvtneps_pbh(r));
+      }
+    }
+  }
+}
+
+template <int M, int P>
+R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
+  __m512 s[M][P];
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) s[m][p] = block.first ? _mm512_setzero_ps() : _mm512_load_ps(block.sums + (m * P + p) * 16);
+  const int64_t lda = x.lda, pairs = block.k / 2;
+  const uint16_t* a = block.a;
+  const uint32_t* panel = block.panel;
+  for (int64_t i = 0; i < pairs; ++i, a += 2, panel += P * 16) {
+    Pairs b[P];
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(panel + p * 16);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      int32_t pair;
+      std::memcpy(&pair, a + m * lda, sizeof pair);
+      const Pairs am = _mm512_set1_epi32(pair);
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) s[m][p] = dot(s[m][p], am, b[p]);
+    }
+  }
+  if (block.k % 2 != 0) {  // the second of the last pair is zero
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p)
+        s[m][p] = dot(s[m][p], _mm512_set1_epi32(a[m * lda]), _mm512_load_si512(panel + p * 16));
+  }
+  if (block.last) return finish(x, block, s);
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) _mm512_store_ps(block.sums + (m * P + p) * 16, s[m][p]);
+}
+
+template <int P, int M = kMicroRows>
+void micro_rows(int64_t rows, const Bf16Matmul& x, const Block& block) {
+  if constexpr (M > 1) {
+    if (rows < M) return micro_rows<P, M - 1>(rows, x, block);
+  }
+  micro<M, P>(x, block);
+}
+
+bool has_avx512_bf16_alone() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  const bool amx_bf16 = (d >> 22) & 1;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
+  return ((a >> 5) & 1) && !amx_bf16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq");
+}
+
+}  // namespace
+
+bool has_own_bf16_matmul() {
+  static const bool has = has_avx512_bf16_alone();
+  return has;
+}
+
+void bf16_matmul(const Bf16Matmul& x) {
+  uint32_t* const panel = scratch<uint32_t>(ScratchSlot::matmul, (kDepthBlock / 2 + kRowBlock) * kPanel);
+  float* const sums = reinterpret_cast<float*>(panel + kDepthBlock / 2 * kPanel);
+  for (int64_t m0 = 0; m0 < x.m; m0 += kRowBlock) {
+    const int64_t m1 = std::min(m0 + kRowBlock, x.m);
+    for (int64_t n0 = 0; n0 < x.n; n0 += kPanel) {
+      const int64_t n = std::min(kPanel, x.n - n0), parts = (n + 15) / 16;
+      for (int64_t k0 = 0; k0 < x.k; k0 += kDepthBlock) {
+        const int64_t k = std::min(kDepthBlock, x.k - k0);
+        (x.trans_b ? pack_transposed : pack_plain)(x, n0, n, k0, k, parts, panel);
+        for (int64_t m = m0; m < m1; m += kMicroRows) {
+          const int64_t rows = std::min<int64_t>(kMicroRows, m1 - m);
+          const Block block{.a = x.a + m * x.lda + k0,
+                            .panel = panel,
+                            .k = k,
+                            .sums = sums + (m - m0) * parts * 16,
+                            .first = k0 == 0,
+                            .last = k0 + k == x.k,
+                            .row = m,
+                            .n0 = n0,
+                            .n = n};
+          if (parts == 3) {
+            micro_rows<3>(rows, x, block);
+          } else if (parts == 2) {
+            micro_rows<2>(rows, x, block);
+          } else {
+            micro_rows<1>(rows, x, block);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace r1::cpu

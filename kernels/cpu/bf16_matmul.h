@@ -1,0 +1,36 @@
+// bf16 matmul of our own, for CPUs with AVX512_BF16 and without AMX: the same bits for any number of rows, and fast for few.
+//
+// An element is one chain of vdpbf16ps over pairs of k in order, so its bits depend on its row of a and its column of b alone:
+// no slices of k, no padding of rows, no narrowest output. Weights are brought into register order panel by panel on the way
+// from memory, which costs less than waiting for them; so nothing is kept packed between calls. With AMX oneDNN is four times
+// faster than this instruction, and stays (kernels/cpu/linear.cpp).
+// Thread rule: pure functions on the calling thread.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/tensor.h"
+
+namespace r1::cpu {
+
+// Whether this CPU is one of those.
+bool has_own_bf16_matmul();
+
+// c[m,n] (+)= sum_k a[m,k] b[k,n] + bias[n];  b is stored [k,n], or [n,k] if trans_b. Leading dimensions count elements.
+// Sums in f32, rounded once. Source of the instruction: Intel SDM, VDPBF16PS (denormal numbers are zero).
+struct Bf16Matmul {
+  const uint16_t* a;
+  int64_t lda;
+  const uint16_t* b;
+  int64_t ldb;
+  bool trans_b;
+  const uint16_t* bias;  // [n] or null
+  void* c;
+  DType c_type;  // f32 or bf16
+  int64_t ldc;
+  int64_t m, n, k;
+  bool accumulate;
+};
+void bf16_matmul(const Bf16Matmul&);
+
+}  // namespace r1::cpu
