@@ -282,6 +282,7 @@ class DatasetFilterRole final : public FilterRole {
     in.response = scored.responses[i];
     in.facts = &scored.group->prompt->facts;
     in.finished = scored.group->finished[i] != 0;
+    in.tokens = static_cast<int64_t>(scored.group->samples[i].tokens.size() - scored.group->prompt->tokens.size());
     return keep_->evaluate([&](const std::string& name) {
       if (name == "reward") return scored.scores[i].reward;
       if (const auto rule = rule_value(name, in)) return *rule;

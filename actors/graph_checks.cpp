@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "actors/run_env.h"
@@ -48,7 +49,8 @@ std::vector<std::string> known_flags(const GraphView& graph, int stage) {
   return {names.begin(), names.end()};
 }
 
-void check_expression(const GraphView& graph, const NodePlan& node, const std::string& attr, std::vector<std::string> known) {
+RewardExpression check_expression(const GraphView& graph, const NodePlan& node, const std::string& attr,
+                                  std::vector<std::string> known) {
   const Where where = attr_place(node, attr);
   const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
   const auto& rules = rule_names();
@@ -56,6 +58,19 @@ void check_expression(const GraphView& graph, const NodePlan& node, const std::s
   const auto flags = known_flags(graph, node.stage);
   known.insert(known.end(), flags.begin(), flags.end());
   check_variables(expression, known, where);
+  return expression;
+}
+
+// A punishment that begins behind the longest completion is a slip.
+void check_overlong(const GraphView& graph, const NodePlan& judge, const RewardExpression& rewards) {
+  const NodePlan* generator = stage_node(graph, judge.stage, "generator");
+  if (generator == nullptr) return;
+  const auto longest = static_cast<double>(generator->attrs.integer("max_tokens"));
+  for (const OverlongUse& use : rewards.overlongs())
+    if (use.max - use.cache >= longest)
+      throw bad_input(fmt::format("overlong punishes completions of more than {} tokens, but '{}' stops at max_tokens={}",
+                                  use.max - use.cache, generator->id, longest),
+                      use.where, fmt::format("overlong(length, {0}, {1})", longest, std::ceil(longest / 4)));
 }
 
 std::vector<std::string> model_names(const GraphView& graph, const NodePlan& judge) {
@@ -109,7 +124,7 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
 }
 
 void check_judge(const GraphView& graph, const NodePlan& node) {
-  check_expression(graph, node, "rewards", model_names(graph, node));
+  check_overlong(graph, node, check_expression(graph, node, "rewards", model_names(graph, node)));
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -162,6 +177,26 @@ void check_filter(const GraphView& graph, const NodePlan& node) {
                     prompter != nullptr ? prompter->where : node.where, "add count=1000 to the prompter");
 }
 
+// Combinations of grpo's attributes without a meaning (docs/grpo.md).
+void check_grpo_attrs(const NodePlan& node) {
+  const Attrs& a = node.attrs;
+  const auto refuse = [&](const std::string& what, const char* attr, const std::string& hint) {
+    throw bad_input(what, attr_place(node, attr), hint);
+  };
+  const bool sequence = a.text("ratio") == "sequence", cispo = a.text("clip") == "cispo", decoupled = a.flag("decoupled");
+  if (sequence && cispo)
+    refuse("clip=cispo weighs every token by its own ratio, ratio=sequence has none", "clip", "ratio=token, or clip=ppo");
+  if (sequence && a.text("loss_mean") != "sequence")
+    refuse(fmt::format("ratio=sequence treats a sequence as one, loss_mean={} does not", a.text("loss_mean")), "loss_mean",
+           "loss_mean=sequence");
+  if (!decoupled && a.text("behave_above") == "mask")
+    refuse("behave_above=mask is about the importance weights of decoupled=true", "behave_above", "add decoupled=true");
+  if (!decoupled && a.text("behave_cap") != a.fallback.at("behave_cap"))
+    refuse("behave_cap bounds the importance weights of decoupled=true", "behave_cap", "add decoupled=true");
+  if (decoupled && a.number("behave_cap") <= 0)
+    refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
+}
+
 void check_trainer(const GraphView& graph, const NodePlan& node) {
   const std::set<std::string> in = carried_in(graph, node);
   const std::string objective = node.attrs.text("objective");
@@ -192,6 +227,7 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
   if (!finite && live > 1)
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
+  if (objective == "grpo") check_grpo_attrs(node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),
                     "put a node [role=reference] between filter and trainer");
@@ -205,6 +241,21 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
   for (int n : graph.stages[node.stage].nodes)
     trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
   if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");
+}
+
+void check_mtp(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  if (!node.attrs.flag("mtp")) return;
+  if (node.attrs.text("objective") != "pretrain")
+    throw bad_input("mtp trains the multi-token prediction module in pre-training only", node.attrs.where("mtp"),
+                    "remove mtp=true, or objective=pretrain");
+  if (node.attrs.number("mtp_weight") <= 0)
+    throw bad_input("mtp=true needs a positive mtp_weight", attr_place(node, "mtp_weight"), "mtp_weight=\"0.3\"");
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  const NodePlan& model = model_root(graph, node);
+  if (!placed(model, model.attrs.has("path") ? "path" : "config", [&] { return origin_config(env, model); }).has_mtp())
+    throw bad_input(fmt::format("model '{}' has no multi-token prediction module", model.id), node.attrs.where("mtp"),
+                    "its config.json needs \"model_type\": \"deepseek_v3\" and \"num_nextn_predict_layers\": 1");
 }
 
 void check_evaluator(const GraphView& graph, const NodePlan& node) {

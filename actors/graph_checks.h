@@ -18,6 +18,7 @@ void check_generator(const GraphView&, const NodePlan&);
 void check_judge(const GraphView&, const NodePlan&);
 void check_filter(const GraphView&, const NodePlan&);
 void check_trainer(const GraphView&, const NodePlan&);
+void check_mtp(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
 void check_evaluator(const GraphView&, const NodePlan&);
 void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);

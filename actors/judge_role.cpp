@@ -65,26 +65,21 @@ class JudgeRole final : public Role {
     context.submit(
         fmt::format("score {} groups", groups->size()), "judge",
         [this, groups, scored] {
-          for (const auto& g : *groups) scored->push_back(score(g));
+          const auto scores = scorer_->score(*groups, *tokenizer_);
+          for (size_t g = 0; g < groups->size(); ++g) {
+            auto m = std::make_shared<ScoredMessage>();
+            m->group = (*groups)[g];
+            m->responses = scores[g].responses;
+            m->error = scores[g].error;  // the draw ends as dropped(reward_error); the run goes on
+            if (m->error.empty()) m->scores = scores[g].scores;
+            scored->push_back(std::move(m));
+          }
         },
         [this, &context, scored] {
           busy_ = false;
           outbox_.insert(outbox_.end(), scored->begin(), scored->end());
           pump(context);
         });
-  }
-
-  PayloadPtr score(const std::shared_ptr<const TrajectoriesMessage>& group) {
-    auto m = std::make_shared<ScoredMessage>();
-    m->group = group;
-    try {
-      m->scores = scorer_->score(*group, *tokenizer_, m->responses);
-    } catch (const Error& e) {
-      if (e.code() == ExitCode::bad_input) throw;
-      m->error = e.what();  // the draw ends as dropped(reward_error); the run goes on
-      m->scores.clear();
-    }
-    return m;
   }
 
   RunEnv env_;

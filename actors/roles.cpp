@@ -96,7 +96,8 @@ RoleSpec judge() {
   r.name = "judge";
   r.doc = "scores completions with rules and reward models";
   r.attrs = {required_text("rewards",
-                           "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME)")};
+                           "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME); "
+                           "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO)")};
   r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.check = check_judge;
@@ -149,16 +150,30 @@ std::vector<AttrSpec> training_attrs() {
           integer("warmup", "0", 0, "optimizer steps of linear warm-up"),
           integer("mini_batches", "1", 1, "optimizer steps a batch"),
           integer("micro_batch_tokens", "1024", 16, "packed tokens of one forward and backward pass"),
+          number("bias_update_rate", "0.001", 0, "experts: step of the selection bias after each optimizer step; 0: off"),
+          number("balance_loss", "1e-4", 0, "experts: coefficient of the sequence-wise balance loss; 0: off"),
+          flag("mtp", "false", "pretrain: train the model's multi-token prediction module too"),
+          number("mtp_weight", "0.3", 0, "mtp: factor on its loss"),
           number("snapshot_s", "10", 0, "seconds of training between snapshots of the trainer's state")};
 }
 
+// docs/grpo.md says which of them make which published variant.
 std::vector<AttrSpec> grpo_attrs() {
-  return {number("clip_low", "0.2", 0, "grpo: ratios are clipped at 1 - clip_low"),
-          number("clip_high", "0.2", 0, "grpo: ratios are clipped at 1 + clip_high"),
-          number("kl", "0", 0, "grpo: coefficient of the k3 KL term to the reference"),
-          choice("loss_mean", "sequence", {"sequence", "token"}, "grpo: mean per sequence first, or over all tokens"),
-          flag("decoupled", "false", "grpo: proximal log-probabilities at the start of a batch (for stale data)"),
-          number("behave_cap", "5", 0, "grpo, decoupled: largest importance weight")};
+  return {
+      choice("advantage", "std", {"std", "mean"},
+             "grpo: (reward - mean of the group) / its deviation, or not divided (mean: Dr.GRPO)"),
+      choice("ratio", "token", {"token", "sequence"}, "grpo: importance ratio of each token, or of the sequence (GSPO)"),
+      choice("clip", "ppo", {"ppo", "cispo"},
+             "grpo: beyond the bounds a token teaches nothing (ppo), or with the clipped weight (cispo)"),
+      number("clip_low", "0.2", 0, "grpo: ratios are clipped at 1 - clip_low"),
+      number("clip_high", "0.2", 0, "grpo: ratios are clipped at 1 + clip_high"),
+      number("kl", "0", 0, "grpo: coefficient of the k3 KL term to the reference"),
+      choice("loss_mean", "sequence", {"sequence", "token", "constant"},
+             "grpo: mean per sequence first, or over all tokens (DAPO), or sum / (sequences x max_tokens) (Dr.GRPO)"),
+      flag("mask_truncated", "false", "grpo: completions that ran into max_tokens are left out of the loss (DAPO)"),
+      flag("decoupled", "false", "grpo: proximal log-probabilities at the start of a batch (for stale data)"),
+      number("behave_cap", "5", 0, "grpo, decoupled: largest importance weight"),
+      choice("behave_above", "cap", {"cap", "mask"}, "grpo, decoupled: larger weights become behave_cap (TIS), or 0 (MIS)")};
 }
 
 RoleSpec trainer() {
@@ -238,6 +253,12 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   RoleRegistry registry;
   registry.roles = {prompter(), generator(), judge(), filter(), reference(), trainer(), distiller(), evaluator()};
   registry.artifacts = {model_artifact(), dataset_artifact()};
+  for (RoleSpec& role : registry.roles)
+    if (role.name == "trainer" || role.name == "distiller")
+      role.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+        check_trainer(graph, node);
+        check_mtp(graph_dir, graph, node);
+      };
   registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
   registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {
     check_dataset_artifact(graph_dir, node);

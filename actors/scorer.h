@@ -2,15 +2,20 @@
 // Thread rule: one thread at a time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <set>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "actors/messages.h"
 #include "actors/run_env.h"
 #include "models/training/trainer_engine.h"
 #include "rewards/expression.h"
+#include "rewards/reward_input.h"
 
 namespace r1 {
 
@@ -24,12 +29,25 @@ struct RewardModel {
 class Scorer {
  public:
   Scorer(RewardExpression expression, std::map<std::string, RewardModel> models);
-  // One score per sample of the group; `responses` receives the decoded completions. Throws failure when a reward is not
-  // finite.
-  std::vector<SampleScore> score(const TrajectoriesMessage& group, const Tokenizer& tokenizer,
-                                 std::vector<std::string>& responses);
+  // What became of one group: a score per sample and the decoded completions; or why it could not be scored (a reward that is
+  // not finite).
+  struct GroupScores {
+    std::vector<SampleScore> scores;
+    std::vector<std::string> responses;
+    std::string error;
+  };
+  // Reward models see the samples of all groups together. Throws bad_input alone.
+  std::vector<GroupScores> score(std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
+                                 const Tokenizer& tokenizer);
 
  private:
+  // A model's scores by (group, sample); those asked for and not there yet.
+  struct ModelScores {
+    std::map<std::pair<size_t, size_t>, double> known;
+    std::set<std::pair<size_t, size_t>> wanted;
+  };
+  SampleScore score_sample(const RewardInput& in, const std::function<double(const std::string&)>& ask_model) const;
+
   RewardExpression expression_;
   std::map<std::string, RewardModel> models_;
 };

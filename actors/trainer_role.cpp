@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -34,6 +35,8 @@ class TrainerRole final : public Role {
     batch_size_ = node.attrs.integer("batch");
     epochs_ = node.attrs.integer("epochs");
     stride_ = node.attrs.text("objective") == "reward_model" ? 2 : 1;
+    by_deviation_ = advantages_by_deviation(node);
+    mask_truncated_ = node.attrs.flag("mask_truncated");
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
@@ -262,7 +265,7 @@ class TrainerRole final : public Role {
       resolutions.push_back({draw, group.dropped.empty() ? version_ : -1, group.dropped});
       std::vector<double> rewards;
       for (const SampleScore& s : group.scored->scores) rewards.push_back(s.reward);
-      const std::vector<float> advantages = group_advantages(rewards);
+      const std::vector<float> advantages = group_advantages(rewards, by_deviation_);
       kept += group.dropped.empty();
       for (size_t i = 0; i < t.samples.size(); ++i) {
         const Sequence& s = t.samples[i];
@@ -279,7 +282,7 @@ class TrainerRole final : public Role {
         for (size_t k = 0; k < s.tokens.size(); ++k)
           if (s.trainable[k]) oldest = std::min(oldest, s.version[k]), ++new_tokens;
         length += static_cast<double>(new_tokens);
-        if (group.dropped.empty()) {
+        if (group.dropped.empty() && (t.finished[i] || !mask_truncated_)) {
           ages += static_cast<double>(version_ - oldest);
           age_max = std::max(age_max, static_cast<double>(version_ - oldest));
           trained += 1;
@@ -327,7 +330,30 @@ class TrainerRole final : public Role {
     stats["optimizer_steps"] = r.optimizer_steps;
     stats["logprob_gap_max"] = r.logprob_gap_max;
     stats["logprob_gap_tokens"] = r.logprob_gap_tokens;
+    if (!r.expert_load.empty()) note_experts(r, stats);
+    if (r.mtp_loss != 0) {
+      stats["mtp_loss"] = r.mtp_loss;
+      stats["mtp_accuracy"] = r.mtp_accuracy;
+    }
     return stats;
+  }
+
+  // Shares of the experts by layer, the most loaded one's share times their number, the spread of the selection bias.
+  static void note_experts(const TrainStats& r, json& stats) {
+    json layers = json::array();
+    double most = 0;
+    for (const std::vector<double>& layer : r.expert_load) {
+      json shares = json::array();
+      for (double share : layer) {
+        shares.push_back(std::round(share * 1e4) / 1e4);
+        most = std::max(most, share * static_cast<double>(layer.size()));
+      }
+      layers.push_back(std::move(shares));
+    }
+    stats["expert_load"] = std::move(layers);
+    stats["expert_load_max"] = most;
+    stats["expert_bias_spread"] = r.expert_bias_spread;
+    stats["balance_loss"] = r.balance_loss;
   }
 
   void note_stats(const std::string& text) {
@@ -484,7 +510,7 @@ class TrainerRole final : public Role {
           sent_version_ = -1, first_version_ = 0, longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false;
+       done_before_ = false, by_deviation_ = true, mask_truncated_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
   std::map<int, int> open_inputs_;  // example edges that have not said `last`

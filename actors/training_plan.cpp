@@ -49,16 +49,26 @@ TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const No
   if (batches == 0) batches = parse_until(graph, node).batch_limit();
   c.total_steps = batches * c.mini_batches;
   c.micro_batch_tokens = a.integer("micro_batch_tokens");
+  c.bias_update_rate = a.number("bias_update_rate");
+  c.balance_loss = a.number("balance_loss");
+  c.mtp = a.flag("mtp");
+  c.mtp_weight = a.number("mtp_weight");
   c.clip_low = a.number("clip_low");
   c.clip_high = a.number("clip_high");
   c.kl = a.number("kl");
-  c.loss_mean = a.text("loss_mean") == "token" ? LossMean::token : LossMean::sequence;
+  const std::string mean = a.text("loss_mean");
+  c.loss_mean = mean == "token" ? LossMean::token : mean == "constant" ? LossMean::constant : LossMean::sequence;
+  c.ratio = a.text("ratio") == "sequence" ? Ratio::sequence : Ratio::token;
+  c.clip = a.text("clip") == "cispo" ? Clip::cispo : Clip::ppo;
   c.decoupled = a.flag("decoupled");
   c.behave_cap = a.number("behave_cap");
+  c.behave_mask = a.text("behave_above") == "mask";
   c.score_l2 = a.number("score_l2");
   c.precision = env.precision;
-  if (const NodePlan* generator = stage_node(graph, node.stage, "generator"))
+  if (const NodePlan* generator = stage_node(graph, node.stage, "generator")) {
     c.temperature = generator->attrs.number("temperature");
+    c.longest_completion = generator->attrs.integer("max_tokens");
+  }
   return c;
 }
 
@@ -96,15 +106,17 @@ TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version) {
   });
 }
 
-std::vector<float> group_advantages(const std::vector<double>& rewards) {
+bool advantages_by_deviation(const NodePlan& trainer) { return trainer.attrs.text("advantage") == "std"; }
+
+std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation) {
   const auto n = static_cast<double>(rewards.size());
   double mean = 0, squares = 0;
   for (double r : rewards) mean += r / n;
   for (double r : rewards) squares += (r - mean) * (r - mean);
   std::vector<float> a(rewards.size(), 0.f);
   if (rewards.size() < 2 || squares == 0) return a;
-  const double deviation = std::sqrt(squares / (n - 1));
-  for (size_t i = 0; i < rewards.size(); ++i) a[i] = static_cast<float>((rewards[i] - mean) / (deviation + 1e-4));
+  const double unit = by_deviation ? std::sqrt(squares / (n - 1)) + 1e-4 : 1;
+  for (size_t i = 0; i < rewards.size(); ++i) a[i] = static_cast<float>((rewards[i] - mean) / unit);
   return a;
 }
 

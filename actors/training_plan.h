@@ -30,8 +30,11 @@ TrainBatch assemble_batch(const BatchContent& content,
 // The same from the run store.
 TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version);
 
-// Group-normalised advantages (r - mean) / (sample std + 1e-4); facts B. Zeros when all rewards are equal.
-std::vector<float> group_advantages(const std::vector<double>& rewards);
+// Advantages within a group: (r - mean) / (sample std + 1e-4) (facts B), or r - mean without `by_deviation` (Dr.GRPO,
+// arXiv 2503.20783, section 3.2). Zeros when all rewards are equal.
+std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation = true);
+// The trainer's advantage=std or mean.
+bool advantages_by_deviation(const NodePlan& trainer);
 
 // How many batches a stage of examples will have, kept in the run store so that a replay has the same schedule.
 void remember_batches(RunStore& store, const std::string& stage, int64_t batches);

@@ -38,6 +38,10 @@ struct Pass {
   const AttentionContext& attention;
   Tape* tape = nullptr;        // null: nothing is saved and blocks work in place (sampling, scoring)
   Gradients* grads = nullptr;  // where backward adds gradients of parameters; may be null when tape is
+  // Models with experts: factor on every sequence's balance loss (facts C5), whose gradient backward adds; 0: none. Its value
+  // is added to balance_loss, [1] f32.
+  float balance_weight = 0;
+  View balance_loss;
 
   // The one place where a block takes hold of a parameter (the seam for sharding hooks).
   const View& weight(int param) const { return weights.param(static_cast<size_t>(param)); }
@@ -60,6 +64,9 @@ Value residual_add(Pass&, const Value& a, const Value& b);
 // y[n] = x[rows[n]].  rows: [N] i32, all different when on a tape.
 Value gather_rows(Pass&, const Value& x, const View& rows);
 
+// [a | b], rows side by side.  a: [T, A], b: [T, B]; result [T, A+B]. Both are read once when on a tape.
+Value concat_columns(Pass&, const Value& a, const Value& b);
+
 struct AttentionShape {
   int64_t heads, kv_heads, head_dim;
   float rms_eps;
@@ -68,6 +75,16 @@ struct AttentionShape {
 // qkv: [T, (Hq+2Hk)*d], consumed (rotated in place); positions: [T] i32; rope_table: [P, d] f32; result [T, Hq*d].
 // A pass with a tape needs PackedAttention.  Scale d^-1/2; GQA: query head h uses key head h / (Hq/Hk).
 Value attention(Pass&, const Value& qkv, const View& positions, const View& rope_table, const AttentionShape&, int64_t layer);
+
+// projected: [T, Q+C+R] (LayerParams::qa_kva), consumed (rotated in place); positions: [T] i32; rope_table: [P, R] f32; result
+// [T, H*V]. A pass with a tape needs PackedAttention.
+Value latent_attention(Pass&, const Value& projected, const View& positions, const View& rope_table, const LatentShape&,
+                       int64_t layer);
+
+// Routed experts' output added to that of the shared ones.  x: [T, D]; shared: [T, D], consumed (the result lives in its
+// memory), or a Value without a view; result [T, D]. Backward also adds how many tokens went to each expert to the gradient
+// slot of the selection bias.
+Value experts(Pass&, const Value& x, const Value& shared, const ExpertsShape&);
 
 // Backward of all nodes on the pass's tape, from the last to the first. Seed the results' gradients first (Tape::contribute).
 void run_backward(Pass&);
@@ -79,5 +96,8 @@ void backward(Pass&, const AttentionNode&);
 void backward(Pass&, const SwiGluNode&);
 void backward(Pass&, const AddNode&);
 void backward(Pass&, const GatherRowsNode&);
+void backward(Pass&, const LatentNode&);
+void backward(Pass&, const ExpertsNode&);
+void backward(Pass&, const ConcatNode&);
 
 }  // namespace r1

@@ -81,6 +81,26 @@ void backward(Pass& p, const GatherRowsNode& n) {
   run(p.ctx, GatherRowsBackward{n.rows, p.tape->gradient(n.y), dx});
 }
 
+Value concat_columns(Pass& p, const Value& a, const Value& b) {
+  const int64_t left = a.view.shape[1], columns = left + b.view.shape[1];
+  const View y = p.ctx.arena.alloc(a.view.dtype, {a.view.rows(), columns});
+  run(p.ctx, Copy{a.view, y.columns(0, left)});
+  run(p.ctx, Copy{b.view, y.columns(left, columns)});
+  if (!p.tape) return {y};
+  return p.tape->record(y, ConcatNode{a.id, b.id, -1});
+}
+
+void backward(Pass& p, const ConcatNode& n) {
+  const View dy = p.tape->gradient(n.y);
+  int64_t begin = 0;
+  for (int32_t id : {n.a, n.b}) {
+    const auto [dx, accumulate] = p.tape->contribute(p.ctx, id);
+    R1_CHECK(!accumulate, "a concatenated value has one reader");
+    run(p.ctx, Copy{dy.columns(begin, begin + dx.shape[1]), dx});
+    begin += dx.shape[1];
+  }
+}
+
 void run_backward(Pass& p) {
   R1_CHECK(p.tape && p.grads, "backward needs a tape and gradients");
   p.tape->walk_back([&p](const auto& node) { backward(p, node); });

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -9,47 +10,97 @@
 
 namespace r1 {
 
-std::vector<float> rope_table(const ModelConfig& c) {
-  const int64_t half = c.head_dim / 2;
-  std::vector<double> frequency(static_cast<size_t>(half));
-  for (int64_t i = 0; i < half; ++i) {
-    double f = std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.head_dim));
-    if (c.rope_factor > 0) {
-      const double wavelength = 2 * std::numbers::pi / f, context = c.rope_original_context;
-      if (wavelength > context / c.rope_low) {
-        f /= c.rope_factor;
-      } else if (wavelength >= context / c.rope_high) {
-        const double s = (context / wavelength - c.rope_low) / (c.rope_high - c.rope_low);
-        f = (1 - s) * f / c.rope_factor + s * f;
-      }
-    }
-    frequency[static_cast<size_t>(i)] = f;
+namespace {
+
+// Llama 3: long wavelengths divided by the factor, short ones kept, a blend between.
+double llama3_frequency(const ModelConfig& c, double f) {
+  const double wavelength = 2 * std::numbers::pi / f, context = c.rope_original_context;
+  if (wavelength > context / c.rope_low) return f / c.rope_factor;
+  if (wavelength < context / c.rope_high) return f;
+  const double s = (context / wavelength - c.rope_low) / (c.rope_high - c.rope_low);
+  return (1 - s) * f / c.rope_factor + s * f;
+}
+
+// YaRN: pairs that turn more than beta_fast times over the original context keep their frequency, those that turn less than
+// beta_slow times have it divided by the factor, a linear ramp over pair indices between.
+class YarnRamp {
+ public:
+  explicit YarnRamp(const ModelConfig& c) : factor_(c.yarn.factor) {
+    const auto d = static_cast<double>(c.rotary_dim());
+    const auto pair_of_turns = [&](double turns) {
+      return d * std::log(c.yarn.original_context / (turns * 2 * std::numbers::pi)) / (2 * std::log(c.rope_theta));
+    };
+    low_ = std::max(std::floor(pair_of_turns(c.yarn.beta_fast)), 0.0);
+    high_ = std::min(std::ceil(pair_of_turns(c.yarn.beta_slow)), d - 1);
+    if (low_ == high_) high_ += 0.001;  // as Hugging Face: no division by zero
   }
-  std::vector<float> table(static_cast<size_t>(c.max_positions * c.head_dim));
+  double frequency(int64_t pair, double f) const {
+    const double ramp = std::clamp((static_cast<double>(pair) - low_) / (high_ - low_), 0.0, 1.0);
+    return f / factor_ * ramp + f * (1 - ramp);
+  }
+
+ private:
+  double factor_, low_, high_;
+};
+
+std::vector<double> rope_frequencies(const ModelConfig& c) {
+  const YarnRamp yarn(c);
+  std::vector<double> out(static_cast<size_t>(c.rotary_dim() / 2));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const double f = std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(c.rotary_dim()));
+    out[i] = c.rope_factor > 0 ? llama3_frequency(c, f) : c.yarn.factor > 0 ? yarn.frequency(static_cast<int64_t>(i), f) : f;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<float> rope_table(const ModelConfig& c) {
+  const std::vector<double> frequency = rope_frequencies(c);
+  const int64_t d = c.rotary_dim(), half = d / 2;
+  const double scale = c.yarn.table_scale();
+  std::vector<float> table(static_cast<size_t>(c.max_positions * d));
   parallel_tasks(c.max_positions, [&](int64_t p) {
-    float* row = table.data() + p * c.head_dim;
+    float* row = table.data() + p * d;
     for (int64_t i = 0; i < half; ++i) {
       const double angle = static_cast<double>(p) * frequency[static_cast<size_t>(i)];
-      row[i] = static_cast<float>(std::cos(angle));
-      row[half + i] = static_cast<float>(std::sin(angle));
+      row[i] = static_cast<float>(scale * std::cos(angle));
+      row[half + i] = static_cast<float>(scale * std::sin(angle));
     }
   });
   return table;
 }
 
 Model::Model(Device& device, const ModelConfig& config)
-    : config_(config), params_(param_layout(config)), rope_table_(device, DType::f32, {config.max_positions, config.head_dim}) {
+    : config_(config),
+      params_(param_layout(config)),
+      rope_table_(device, DType::f32, {config.max_positions, config.rotary_dim()}) {
   upload(rope_table_, rope_table(config));
+}
+
+Value Model::mixer(Pass& p, const Value& normed, const View& positions, int64_t index) const {
+  const LayerParams& w = params_.layers[static_cast<size_t>(index)];
+  if (config_.is_mla()) {
+    const LatentShape shape{config_.heads, config_.mla, static_cast<float>(config_.attention_scale()), w.q_a_norm, w.q_b,
+                            w.kv_a_norm,   w.kv_b};
+    return latent_attention(p, linear(p, normed, w.qa_kva), positions, rope_table_, shape, index);
+  }
+  const AttentionShape shape{config_.heads, config_.kv_heads, config_.head_dim, config_.rms_eps, w.q_norm, w.k_norm};
+  return attention(p, linear(p, normed, w.qkv, w.qkv_bias), positions, rope_table_, shape, index);
+}
+
+Value Model::feed_forward(Pass& p, const Value& normed, const LayerParams& w) const {
+  Value dense;
+  if (w.gate_up >= 0) dense = linear(p, swiglu(p, linear(p, normed, w.gate_up, w.gate_up_bias)), w.down, w.down_bias);
+  if (w.router < 0) return dense;
+  return experts(p, normed, dense, {config_.moe, w.router, w.expert_gate_up, w.expert_down, w.selection_bias});
 }
 
 Value Model::layer(Pass& p, const Value& x, const View& positions, int64_t index) const {
   const LayerParams& w = params_.layers[static_cast<size_t>(index)];
-  const AttentionShape shape{config_.heads, config_.kv_heads, config_.head_dim, config_.rms_eps, w.q_norm, w.k_norm};
-  const Value qkv = linear(p, rms_norm(p, x, w.input_norm, config_.rms_eps), w.qkv, w.qkv_bias);
-  const Value mixed = attention(p, qkv, positions, rope_table_, shape, index);
+  const Value mixed = mixer(p, rms_norm(p, x, w.input_norm, config_.rms_eps), positions, index);
   const Value middle = residual_add(p, x, linear(p, mixed, w.o, w.o_bias));
-  const Value gate_up = linear(p, rms_norm(p, middle, w.post_norm, config_.rms_eps), w.gate_up, w.gate_up_bias);
-  return residual_add(p, middle, linear(p, swiglu(p, gate_up), w.down, w.down_bias));
+  return residual_add(p, middle, feed_forward(p, rms_norm(p, middle, w.post_norm, config_.rms_eps), w));
 }
 
 Value Model::trunk(Pass& p, const View& ids, const View& positions) const {
@@ -64,6 +115,16 @@ Value Model::trunk(Pass& p, const View& ids, const View& positions) const {
 
 Value Model::final_rows(Pass& p, const Value& x, const View& rows) const {
   return rms_norm(p, rows ? gather_rows(p, x, rows) : x, params_.final_norm, config_.rms_eps);
+}
+
+Value Model::mtp_rows(Pass& p, const Value& h, const View& next_ids, const View& positions) const {
+  const MtpParams& w = params_.mtp;
+  R1_CHECK(config_.has_mtp(), "the model has no MTP module");
+  const float eps = config_.rms_eps;
+  const Value next = rms_norm(p, embedding(p, next_ids, params_.embedding), w.embedding_norm, eps);
+  const Value joined = concat_columns(p, next, rms_norm(p, h, w.hidden_norm, eps));
+  const Value y = layer(p, linear(p, joined, w.project), positions, config_.layers);
+  return rms_norm(p, y, w.final_norm, eps);
 }
 
 View Model::logits(Pass& p, const View& final_rows) const {

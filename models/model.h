@@ -1,5 +1,6 @@
-// The one definition of each architecture (Llama 3, Qwen2/2.5, Qwen3), used by training, scoring and generation alike: what
-// differs is the Pass (tape or none, packed or paged attention). Holds no weights and no state: they come with the Pass.
+// The one definition of each architecture (Llama 3, Qwen2/2.5, Qwen3, DeepSeek-V3), used by training, scoring and generation
+// alike: what differs is the Pass (tape or none, packed or paged attention). Holds no weights and no state: they come with the
+// Pass.
 //
 // Use, generation:  x = trunk(pass, ids, positions); h = final_rows(pass, x, last_rows); logits(pass, h.view) -> Sample.
 // Use, training:    the same with a tape, then loss on the logits, head backward, run_backward(pass).
@@ -24,6 +25,14 @@ class Model {
   Value trunk(Pass&, const View& ids, const View& positions) const;
   // Final norm of the rows that need logits.  x: trunk's result; rows: [N] i32, absent: all rows in order; result [N, D].
   Value final_rows(Pass&, const Value& x, const View& rows) const;
+  // What the multi-token prediction module (ModelConfig::has_mtp) makes of every row: row i sees h_i and the token after it,
+  // and its logits() predict the token after that one. The module's block is layer config().layers of the attention context
+  // (paged: that layer's pages must be there, and the rows before in it).
+  //   rows = norm(block(P [norm(embedding(next)) | norm(h)]))
+  // h: final_rows of all rows, [T, D]; next_ids: [T] i32; positions: as for trunk; result [T, D].
+  // Source: V3 2.2. The order (embedding first) and h behind the final norm are those under which vLLM and Hugging Face run the
+  // published weights; the report does not say.
+  Value mtp_rows(Pass&, const Value& h, const View& next_ids, const View& positions) const;
   // Head on final rows, f32 always: [N, V] (V = 1 with a scalar head). Not on the tape: see training/objective.h for its
   // backward.
   View logits(Pass&, const View& final_rows) const;
@@ -33,13 +42,15 @@ class Model {
  private:
   // x += attention(norm(x)); x += feed-forward(norm(x)). The unit that recomputation may run again instead of saving.
   Value layer(Pass&, const Value& x, const View& positions, int64_t index) const;
+  Value mixer(Pass&, const Value& normed, const View& positions, int64_t index) const;
+  Value feed_forward(Pass&, const Value& normed, const LayerParams&) const;
 
   ModelConfig config_;
   ParamLayout params_;
-  Tensor rope_table_;  // [max_positions, head_dim] f32
+  Tensor rope_table_;  // [max_positions, rotary_dim] f32
 };
 
-// cos and sin of position * frequency, frequencies scaled for llama3 (facts C3); computed in f64, stored [P, head_dim] f32.
+// cos and sin of position * frequency, scaled for llama3 or YaRN (facts C3); computed in f64, stored [P, rotary_dim] f32.
 std::vector<float> rope_table(const ModelConfig&);
 
 }  // namespace r1

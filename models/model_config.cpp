@@ -1,60 +1,16 @@
 #include "models/model_config.h"
 
-#include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
-
+#include <cmath>
 #include <vector>
 
-#include "base/error.h"
 #include "base/files.h"
+#include "models/config_reader.h"
 
 namespace r1 {
 namespace {
 
 using Json = nlohmann::json;
-
-struct Reader {
-  const Json& json;
-  std::string file;
-
-  [[noreturn]] void fail(const std::string& what, const std::string& hint = "") const { throw bad_input(what, {file}, hint); }
-
-  bool has(const char* key) const { return json.contains(key) && !json.at(key).is_null(); }
-
-  double number(const char* key) const {
-    if (!json.at(key).is_number()) fail(fmt::format("\"{}\" must be a number, not {}", key, json.at(key).type_name()));
-    return json.at(key).get<double>();
-  }
-  double number(const char* key, double otherwise) const { return has(key) ? number(key) : otherwise; }
-  int64_t size(const char* key) const {
-    if (!has(key)) fail(fmt::format("\"{}\" is missing", key));
-    if (!json.at(key).is_number_integer()) fail(fmt::format("\"{}\" must be an integer, not {}", key, json.at(key).dump()));
-    const int64_t v = json.at(key).get<int64_t>();
-    if (v < 1 || v > (int64_t{1} << 31) - 1) fail(fmt::format("\"{}\" is {}, expected 1 to 2147483647", key, v));
-    return v;
-  }
-  int64_t size(const char* key, int64_t otherwise) const { return has(key) ? size(key) : otherwise; }
-  bool flag(const char* key, bool otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json.at(key).is_boolean()) fail(fmt::format("\"{}\" must be true or false, not {}", key, json.at(key).dump()));
-    return json.at(key).get<bool>();
-  }
-  std::string text(const char* key, const std::string& otherwise) const {
-    if (!has(key)) return otherwise;
-    if (!json.at(key).is_string()) fail(fmt::format("\"{}\" must be a string, not {}", key, json.at(key).dump()));
-    return json.at(key).get<std::string>();
-  }
-  // An id, or the first of a list of ids (Llama 3.1 lists its end tokens).
-  int32_t id(const char* key) const {
-    if (!has(key)) return -1;
-    const Json* j = &json.at(key);
-    if (j->is_array() && !j->empty()) j = &j->front();
-    if (!j->is_number_integer() || j->get<int64_t>() < -1 || j->get<int64_t>() > (int64_t{1} << 31) - 1)
-      fail(fmt::format("\"{}\" must be a token id, not {}", key, json.at(key).dump()));
-    return j->get<int32_t>();
-  }
-};
+using Reader = ConfigReader;
 
 Json parse_json(const std::string& text, const std::string& file) {
   try {
@@ -69,8 +25,8 @@ Json parse_json(const std::string& text, const std::string& file) {
   }
 }
 
-const std::vector<std::string> kModelTypes = {"llama", "qwen2", "qwen3"};
-const char* const kClassNames[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"};
+const std::vector<std::string> kModelTypes = {"llama", "qwen2", "qwen3", "deepseek_v3"};
+const char* const kClassNames[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "DeepseekV3ForCausalLM"};
 
 Architecture read_architecture(const Reader& r) {
   const std::string type = r.text("model_type", "");
@@ -78,7 +34,22 @@ Architecture read_architecture(const Reader& r) {
     if (type == kModelTypes[i]) return static_cast<Architecture>(i);
   const std::string near = nearest(type, kModelTypes);
   r.fail(type.empty() ? "\"model_type\" is missing" : fmt::format("unknown model_type \"{}\"", type),
-         near.empty() ? "known: llama, qwen2, qwen3" : fmt::format("did you mean \"{}\"?", near));
+         near.empty() ? "known: llama, qwen2, qwen3, deepseek_v3" : fmt::format("did you mean \"{}\"?", near));
+}
+
+void read_yarn(const Reader& s, const char* key, ModelConfig& c) {
+  YarnConfig& y = c.yarn;
+  if (s.has("attention_factor") || !s.flag("truncate", true))
+    s.fail(fmt::format("\"{}\": attention_factor and truncate=false are not supported", key), "give mscale and mscale_all_dim");
+  if (!s.has("factor")) s.fail(fmt::format("\"{}\" has no \"factor\"", key));
+  y.factor = s.number("factor");
+  y.beta_fast = s.number("beta_fast", 32);
+  y.beta_slow = s.number("beta_slow", 1);
+  y.mscale = s.number("mscale", 0);
+  y.mscale_all_dim = s.number("mscale_all_dim", 0);
+  y.original_context = s.number("original_max_position_embeddings", static_cast<double>(c.max_positions));
+  if (!(y.factor > 0 && y.beta_slow > 0 && y.beta_fast >= y.beta_slow && y.original_context > 0))
+    s.fail(fmt::format("\"{}\": expected factor > 0, 0 < beta_slow <= beta_fast and a positive original context", key));
 }
 
 void read_rope(const Reader& r, ModelConfig& c) {
@@ -91,7 +62,8 @@ void read_rope(const Reader& r, ModelConfig& c) {
   c.rope_theta = s.number("rope_theta", c.rope_theta);
   const std::string type = s.text("rope_type", s.text("type", "default"));
   if (type == "default") return;
-  if (type != "llama3") r.fail(fmt::format("\"{}\" has type \"{}\"", key, type), "supported: default, llama3");
+  if (type == "yarn") return read_yarn(s, key, c);
+  if (type != "llama3") r.fail(fmt::format("\"{}\" has type \"{}\"", key, type), "supported: default, llama3, yarn");
   c.rope_factor = s.number("factor", 8);
   c.rope_low = s.number("low_freq_factor", 1);
   c.rope_high = s.number("high_freq_factor", 4);
@@ -115,20 +87,29 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   c.heads = r.size("num_attention_heads");
   c.kv_heads = r.size("num_key_value_heads", c.heads);
   c.ffn = r.size("intermediate_size");
-  if (!r.has("head_dim") && c.hidden % c.heads != 0)
-    r.fail(fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", c.hidden, c.heads), "or give head_dim");
-  c.head_dim = r.size("head_dim", c.hidden / c.heads);
-  if (c.heads % c.kv_heads != 0)
-    r.fail(fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", c.heads, c.kv_heads));
-  if (c.head_dim % 2 != 0) r.fail(fmt::format("head_dim {} is odd: rotary embedding needs pairs", c.head_dim));
+  if (c.is_mla()) {
+    read_deepseek(r, c);
+  } else {
+    if (!r.has("head_dim") && c.hidden % c.heads != 0)
+      r.fail(fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", c.hidden, c.heads), "or give head_dim");
+    c.head_dim = r.size("head_dim", c.hidden / c.heads);
+    if (c.heads % c.kv_heads != 0)
+      r.fail(fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", c.heads, c.kv_heads));
+    if (c.head_dim % 2 != 0) r.fail(fmt::format("head_dim {} is odd: rotary embedding needs pairs", c.head_dim));
+  }
+  if (r.has("quantization_config"))
+    r.fail("\"quantization_config\": quantized weights are not supported yet", "convert the checkpoint to BF16 first");
   c.rms_eps = static_cast<float>(r.number("rms_norm_eps", c.architecture == Architecture::llama ? 1e-5 : 1e-6));
   if (!(c.rms_eps > 0)) r.fail(fmt::format("rms_norm_eps is {}, expected a positive number", c.rms_eps));
+  c.max_positions = r.size("max_position_embeddings", 4096);
   read_rope(r, c);
   if (!(c.rope_theta > 0)) r.fail(fmt::format("rope_theta is {}, expected a positive number", c.rope_theta));
-  c.max_positions = r.size("max_position_embeddings", 4096);
+  if (c.yarn.factor > 0 && !(c.rope_theta > 1)) r.fail(fmt::format("rope_theta is {}, YaRN needs more than 1", c.rope_theta));
   c.tied_head = r.flag("tie_word_embeddings", false);
   c.attention_bias = r.flag("attention_bias", false);
   c.mlp_bias = r.flag("mlp_bias", false);
+  if (c.is_mla() && (c.attention_bias || c.mlp_bias))
+    r.fail("attention_bias and mlp_bias are not supported for deepseek_v3", "the published models have none");
   if (r.text("hidden_act", "silu") != "silu")
     r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
   if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
@@ -173,6 +154,15 @@ std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
                          {"low_freq_factor", c.rope_low},
                          {"high_freq_factor", c.rope_high},
                          {"original_max_position_embeddings", static_cast<int64_t>(c.rope_original_context)}};
+  if (c.yarn.factor > 0) {
+    auto& y = j["rope_scaling"];
+    y = {{"rope_type", "yarn"},           {"type", "yarn"},
+         {"factor", c.yarn.factor},       {"beta_fast", c.yarn.beta_fast},
+         {"beta_slow", c.yarn.beta_slow}, {"original_max_position_embeddings", static_cast<int64_t>(c.yarn.original_context)}};
+    if (c.yarn.mscale != 0) y["mscale"] = c.yarn.mscale;
+    if (c.yarn.mscale_all_dim != 0) y["mscale_all_dim"] = c.yarn.mscale_all_dim;
+  }
+  if (c.is_mla()) write_deepseek(c, j);
   j["tie_word_embeddings"] = c.tied_head;
   if (c.architecture != Architecture::qwen2) j["attention_bias"] = c.attention_bias;
   if (c.architecture == Architecture::llama) j["mlp_bias"] = c.mlp_bias;

@@ -8,7 +8,36 @@
 
 namespace r1 {
 
-enum class Architecture { llama, qwen2, qwen3 };  // deepseek_v3 follows
+enum class Architecture { llama, qwen2, qwen3, deepseek_v3 };
+
+// YaRN frequency scaling (Peng et al. 2023; facts C3). factor 0: none.
+struct YarnConfig {
+  double factor = 0, beta_fast = 32, beta_slow = 1, original_context = 4096;
+  double mscale = 0, mscale_all_dim = 0;  // 0: not given
+  // What cos and sin are multiplied by.
+  double table_scale() const;
+};
+
+// Multi-head latent attention (DeepSeek-V2, 2405.04434; facts C2).
+struct MlaConfig {
+  int64_t q_rank = 0;                             // of the compressed query; 0: queries are projected directly
+  int64_t kv_rank = 0;                            // of the latent that keys and values are expanded from
+  int64_t nope_dim = 0, rope_dim = 0, v_dim = 0;  // of a head: key part without position, rotated part, value
+  bool rope_interleaved = true;                   // pairs (2i, 2i+1), else (i, i + rope_dim/2)
+};
+
+// Mixture of experts (DeepSeekMoE; facts C4). experts 0: all layers are dense.
+struct MoeConfig {
+  int64_t experts = 0, shared = 0;          // routed experts; experts that every token passes through
+  int64_t per_token = 0, ffn = 0;           // routed experts a token goes to; feed-forward size of one expert
+  int64_t groups = 1, top_groups = 1;       // experts stand in groups, of which the best top_groups stay
+  int64_t first_dense = 0, layer_freq = 1;  // layers before first_dense are dense, then every layer_freq-th has experts
+  double scale = 1;                         // of the routed experts' weights
+  bool normalize = true;                    // weights of a token's experts sum to scale
+  bool softmax = false;                     // scores by softmax (V2), else sigmoid (V3)
+  bool selection_bias = true;               // noaux_tc: a learned bias takes part in the selection alone
+  double aux_loss_alpha = 1e-4;             // kept from and for the file; a trainer's balance_loss is what counts
+};
 
 struct ModelConfig {
   Architecture architecture = Architecture::llama;
@@ -21,13 +50,32 @@ struct ModelConfig {
   bool tied_head = false;
   bool attention_bias = false;  // q, k, v (and o for llama); qwen2 always has q, k, v biases
   bool mlp_bias = false;
+  YarnConfig yarn;
+  MlaConfig mla;           // deepseek_v3 only; head_dim is mla.rope_dim there, kv_heads = heads
+  MoeConfig moe;           // deepseek_v3 only
+  int64_t mtp_layers = 0;  // multi-token prediction modules (deepseek_v3: 0 or 1)
   int32_t bos_id = -1, eos_id = -1, pad_id = -1;
   // Reward models: a scalar head on the last token replaces the vocabulary head ("r1_head": "scalar"),
   // and "r1_sees": "answer" or "response" says what its judge shows it.
   bool scalar_head = false;
   std::string sees;
 
+  bool is_mla() const { return architecture == Architecture::deepseek_v3; }
+  // Whether layer l (the MTP module is layer `layers`) has experts.
+  bool is_moe_layer(int64_t l) const { return moe.experts > 0 && l >= moe.first_dense && l % moe.layer_freq == 0; }
+  // A reward model has nothing to predict tokens with.
+  bool has_mtp() const { return mtp_layers > 0 && !scalar_head; }
+  int64_t qk_head_dim() const { return is_mla() ? mla.nope_dim + mla.rope_dim : head_dim; }
+  int64_t v_head_dim() const { return is_mla() ? mla.v_dim : head_dim; }
+  int64_t rotary_dim() const { return is_mla() ? mla.rope_dim : head_dim; }
+  // Factor on query-key products: qk_head_dim^-1/2, times YaRN's m^2 for deepseek_v3 (facts C2; as Hugging Face, whatever the
+  // context length).
+  double attention_scale() const;
+
   int64_t parameter_count() const;
+  // Parameters that a token passes through with arithmetic, so that a forward pass takes about 2 * this FLOP a token: all but
+  // the input embedding (a look-up; counted when it is the head too), the experts a token does not go to, and the MTP module.
+  int64_t active_parameter_count() const;
 };
 
 // Throws bad_input with file and key: not JSON, unknown architecture, missing or inconsistent numbers (hidden % heads, ...).

@@ -23,12 +23,15 @@ struct Value {
   int32_t id = -1;
 };
 
-// f32 gradients of all parameters in one allocation, laid out like WeightSet::flat().
+// f32 gradients of all parameters in one allocation, laid out like WeightSet::flat(). The slot of a selection bias has no
+// gradient: backward adds to it how many tokens went to each expert (whole numbers).
 class Gradients {
  public:
   explicit Gradients(const WeightSet& like) : set_(like.device(), like.config(), DType::f32) {}
   const View& param(int i) const { return set_.param(static_cast<size_t>(i)); }
   const View& flat() const { return set_.flat(); }
+  // Without the slots of the selection biases, which hold loads: what has a norm.
+  const View& body() const { return set_.body(); }
   void zero(Context& ctx) { run(ctx, Fill{set_.flat(), 0}); }
 
  private:
@@ -73,7 +76,43 @@ struct GatherRowsNode {
   View rows;
   int32_t x_id, y;
 };
-using Node = std::variant<EmbeddingNode, LinearNode, RmsNormNode, AttentionNode, SwiGluNode, AddNode, GatherRowsNode>;
+// What multi-head latent attention is made of; parameters q_a_norm, q_b: -1 without query compression.
+struct LatentShape {
+  int64_t heads = 0;
+  MlaConfig mla;
+  float scale = 1;  // on query-key products
+  int q_a_norm = -1, q_b = -1, kv_a_norm = -1, kv_b = -1;
+};
+// H heads, P no-position, R rotated, V value features of a head, C latent, Q columns of the query part.
+struct LatentNode {
+  View projected;            // [T, Q+C+R]; rotated in place: the key's R columns, and without compression the queries'
+  View q_normed, q_rstd;     // [T, Q], [T] f32; absent without compression
+  View latent, latent_rstd;  // [T, C], [T] f32
+  View q, kv, k;             // [T, H*(P+R)] rotated, [T, H*(P+V)], [T, H*(P+R)]
+  View o, lse;               // [T, H*V], [T, H] f32
+  View offsets, positions, rope_table;
+  int32_t projected_id, y;
+  LatentShape shape;
+};
+// What a layer of routed experts is made of. gate_up, down: the stacked matrices of all experts; selection_bias: or -1.
+struct ExpertsShape {
+  MoeConfig moe;
+  int router = -1, gate_up = -1, down = -1, selection_bias = -1;
+};
+// E experts, k of them per token, M = T*k places sorted by expert, F feed-forward size of an expert.
+struct ExpertsNode {
+  View x;                         // [T, D]
+  View scores, experts, weights;  // [T, E] f32, [T, k] i32, [T, k] f32
+  View slots, places, offsets;    // [M], [T, k], [E+1] i32
+  View gate_up, h, z;             // [M, 2F], [M, F], [M, D]
+  int32_t x_id, shared_id, y;     // shared_id -1: there are no shared experts
+  ExpertsShape shape;
+};
+struct ConcatNode {
+  int32_t a, b, y;
+};
+using Node = std::variant<EmbeddingNode, LinearNode, RmsNormNode, AttentionNode, SwiGluNode, AddNode, GatherRowsNode,
+                          LatentNode, ExpertsNode, ConcatNode>;
 
 class Tape {
  public:

@@ -16,7 +16,7 @@
 //   raw     the values                                               nearly all changed, or no previous version
 // A gap is the number of unchanged values since the last changed one; a diff is the zigzag difference of the bit patterns as
 // integers of the value's width (mod 2^16 or 2^32), so small steps take one byte and any step fits. Integers are little-endian,
-// varints LEB128.
+// varints LEB128. Selection biases (f32, at the end of every flat buffer) travel as the elements that they take there.
 //   file := "R1D1" u8 value_bytes u64 values u32 chunks  chunks x (u8 mode, u32 bytes)  payloads
 namespace r1 {
 
@@ -201,7 +201,7 @@ void check_gaps_are_zero(const WeightSet& w, const std::vector<std::byte>& host)
   for (size_t i = 0; i < w.specs().size(); ++i) {
     const size_t begin = static_cast<size_t>(w.param(i).data - w.flat().data);
     check(end, begin);
-    end = begin + static_cast<size_t>(w.param(i).size()) * dtype_size(w.dtype());
+    end = begin + static_cast<size_t>(w.param(i).size()) * dtype_size(w.param(i).dtype);
   }
   check(end, host.size());
 }

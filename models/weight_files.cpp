@@ -107,6 +107,15 @@ std::vector<int64_t> part_shape(const ParamSpec& spec, const ParamPart& part) {
   return shape;
 }
 
+// The MTP module of a published checkpoint repeats the embedding and the head of the model, under names of its layer. Pairs of
+// (name of the copy, name of the original).
+std::vector<std::pair<std::string, std::string>> mtp_copies(const ModelConfig& config) {
+  if (!config.has_mtp()) return {};
+  const std::string p = fmt::format("model.layers.{}.", config.layers);
+  return {{p + "embed_tokens.weight", kEmbeddingName},
+          {p + "shared_head.head.weight", config.tied_head ? kEmbeddingName : kHeadName}};
+}
+
 // Buffers that older checkpoints carry and no architecture here reads.
 bool ignorable(const std::string& name) {
   const std::string_view suffix = ".rotary_emb.inv_freq";
@@ -123,6 +132,7 @@ void check_tensors(const ModelFiles& model, const ModelConfig& config, const std
       if (it == model.tensors.end())
         throw bad_input(fmt::format("tensor '{}' is missing", part.name), {model.main_file},
                         part.name == kHeadName ? "if the head is the embedding, config.json needs \"tie_word_embeddings\": true"
+                        : spec.mtp             ? "a checkpoint without the MTP module needs \"num_nextn_predict_layers\": 0"
                                                : "config.json says that the model has it");
       const SafetensorsEntry& e = it->second.entry;
       const auto expected = part_shape(spec, part);
@@ -135,7 +145,17 @@ void check_tensors(const ModelFiles& model, const ModelConfig& config, const std
                         "convert the checkpoint to BF16 first");
     }
   }
-  const std::set<std::string> names(known.begin(), known.end());
+  std::set<std::string> names(known.begin(), known.end());
+  for (const auto& [copy, original] : mtp_copies(config)) {
+    const auto found = model.tensors.find(copy);
+    if (found == model.tensors.end()) continue;
+    const auto& expected = model.tensors.at(original).entry.shape;
+    if (found->second.entry.shape != expected)
+      throw bad_input(fmt::format("tensor '{}' has shape {}, '{}' has {}", copy, shape_text(found->second.entry.shape),
+                                  original, shape_text(expected)),
+                      {found->second.file}, "the MTP module shares the model's embedding and head");
+    names.insert(copy);
+  }
   for (const auto& [name, found] : model.tensors) {
     if (names.count(name) != 0 || ignorable(name)) continue;
     if (name == kHeadName && config.tied_head && !config.scalar_head) continue;  // compared with the embedding when loading
@@ -256,9 +276,15 @@ void save_model_dir(const fs::path& given, const WeightSet& weights, const std::
   for (size_t i = 0; i < weights.specs().size(); ++i) {
     const ParamSpec& spec = weights.specs()[i];
     for (const ParamPart& part : spec.parts) {
-      entries.push_back({.name = part.name, .dtype = f32 ? "F32" : "BF16", .shape = part_shape(spec, part)});
+      const char* dtype = weights.param(i).dtype == DType::f32 ? "F32" : "BF16";
+      entries.push_back({.name = part.name, .dtype = dtype, .shape = part_shape(spec, part)});
       part_of[part.name] = weights.param(i).slice(part.row_begin, part.row_begin + part.rows);
     }
+  }
+  for (const auto& [copy, original] : mtp_copies(weights.config())) {
+    const View& v = part_of.at(original);
+    entries.push_back({.name = copy, .dtype = f32 ? "F32" : "BF16", .shape = {v.shape[0], v.shape[1]}});
+    part_of[copy] = v;
   }
   SafetensorsWriter writer(temporary / kSingleFile, std::move(entries), {{"format", "pt"}});
   std::vector<std::byte> host;

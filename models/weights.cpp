@@ -22,25 +22,36 @@ int64_t element_count(const ParamSpec& s) {
   return n;
 }
 
+DType param_dtype(const ParamSpec& s, DType set) { return s.role == ParamRole::selection_bias ? DType::f32 : set; }
+
 }  // namespace
 
 WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
     : config_(config), specs_(param_specs(config)), device_(&device), dtype_(dtype) {
   R1_CHECK(dtype == DType::f32 || dtype == DType::bf16, dtype_name(dtype));
-  std::vector<int64_t> begin;
-  int64_t total = 0;
+  std::vector<int64_t> begin, end;  // in elements of dtype
+  int64_t total = 0, body = 0;
   for (const ParamSpec& s : specs_) {
+    R1_CHECK(s.role == ParamRole::selection_bias || body == total, s.name + " stands behind a selection bias");
+    const auto elements = static_cast<int64_t>(dtype_size(param_dtype(s, dtype)) / dtype_size(dtype));  // of one value
     begin.push_back(total);
-    total += (element_count(s) + kAlignElements - 1) / kAlignElements * kAlignElements;
+    end.push_back(total + element_count(s) * elements);
+    total += (element_count(s) + kAlignElements - 1) / kAlignElements * kAlignElements * elements;
+    if (s.role != ParamRole::selection_bias) body = total;
   }
   flat_ = Tensor(device, dtype, {total});
+  body_ = flat_.view().slice(0, body);
+  if (body < total) {
+    const int64_t values = (total - body) * static_cast<int64_t>(dtype_size(dtype)) / static_cast<int64_t>(sizeof(float));
+    biases_ = contiguous_view(device, flat_.view().slice(body, total).data, DType::f32, &values, 1);
+  }
   Context ctx(device);
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
-    std::byte* data = flat_.view().data + static_cast<size_t>(begin[i]) * dtype_size(dtype);
-    views_.push_back(contiguous_view(device, data, dtype, s.shape.data(), static_cast<int>(s.shape.size())));
-    const int64_t end = begin[i] + element_count(s), next = i + 1 < specs_.size() ? begin[i + 1] : total;
-    if (next > end) run(ctx, Fill{flat_.view().slice(end, next), 0});
+    views_.push_back(contiguous_view(device, flat_.view().slice(begin[i], end[i]).data, param_dtype(s, dtype), s.shape.data(),
+                                     static_cast<int>(s.shape.size())));
+    const int64_t next = i + 1 < specs_.size() ? begin[i + 1] : total;
+    if (next > end[i]) run(ctx, Fill{flat_.view().slice(end[i], next), 0});
   }
 }
 
@@ -51,15 +62,16 @@ Hash128 WeightSet::hash() const {
     const ParamSpec& s = specs_[i];
     const View flat = views_[i].reshape({views_[i].size()});
     const int64_t row_size = element_count(s) / s.shape[0];
-    const int64_t chunk_elements = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype_));
+    const DType dtype = views_[i].dtype;
+    const int64_t chunk_elements = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype));
     for (const ParamPart& p : s.parts) {
-      std::string header = fmt::format("{} {} {}", p.name, dtype_name(dtype_), p.rows);
+      std::string header = fmt::format("{} {} {}", p.name, dtype_name(dtype), p.rows);
       if (s.shape.size() == 2) header += fmt::format("x{}", s.shape[1]);
       std::vector<Hash128> hashes{hash_string(header)};
       const int64_t end = (p.row_begin + p.rows) * row_size;
       for (int64_t at = p.row_begin * row_size; at < end; at += chunk_elements) {
         const int64_t n = std::min(chunk_elements, end - at);
-        const size_t bytes = static_cast<size_t>(n) * dtype_size(dtype_);
+        const size_t bytes = static_cast<size_t>(n) * dtype_size(dtype);
         download(flat.slice(at, at + n), chunk.data(), bytes);
         hashes.push_back(hash_bytes(chunk.data(), bytes));
       }
@@ -67,6 +79,11 @@ Hash128 WeightSet::hash() const {
     }
   }
   return hash_list(parts);
+}
+
+void copy_weights(Context& ctx, const WeightSet& from, const WeightSet& to) {
+  run(ctx, Copy{from.body(), to.body()});
+  if (from.selection_biases()) run(ctx, Copy{from.selection_biases(), to.selection_biases()});
 }
 
 void initialize(WeightSet& target, uint64_t seed) {

@@ -16,7 +16,10 @@
 
 namespace r1 {
 
-enum class ParamRole : uint8_t { embedding, head, norm, bias, matrix };
+// router: the matrix that scores experts; under Muon it stays with AdamW, because its rows are one small vector per expert
+// whose relative lengths carry meaning. selection_bias: f32 in every set, no gradient; its gradient slot holds the experts'
+// load.
+enum class ParamRole : uint8_t { embedding, head, norm, bias, matrix, router, selection_bias };
 
 // A published tensor inside a parameter: rows [row_begin, row_begin + rows) of it.
 struct ParamPart {
@@ -29,18 +32,28 @@ struct ParamSpec {
   ParamRole role = ParamRole::matrix;
   double init_std = 0;           // normal(0, std); norms start at 1, biases at 0
   std::vector<ParamPart> parts;  // at least one, covering all rows in order
+  int64_t experts = 0;           // > 0: the stacked matrices of this many routed experts
+  bool mtp = false;              // of the multi-token prediction module
 };
-// The parameters of an architecture in a fixed order (execution order). Tied heads have no entry of their own.
+// The parameters of an architecture in a fixed order: execution order, then all selection biases. Tied heads have no entry of
+// their own.
 std::vector<ParamSpec> param_specs(const ModelConfig&);
 
 // All parameters on a device in one dtype, in one contiguous allocation (so that a version is one buffer to copy and to hash).
+// Selection biases stand behind the others and are f32 in a set of any dtype (in a bf16 set each value takes two elements).
 class WeightSet {
  public:
   WeightSet(Device&, const ModelConfig&, DType);  // uninitialised
   const ModelConfig& config() const { return config_; }
   const std::vector<ParamSpec>& specs() const { return specs_; }
   const View& param(size_t i) const { return views_[i]; }  // in the order of specs()
-  const View& flat() const { return flat_.view(); }  // everything, [n]; parameters are 64-byte aligned inside (gaps are zero)
+  // Everything as raw elements of dtype(), [n]; parameters are 64-byte aligned inside (gaps are zero).
+  const View& flat() const { return flat_.view(); }
+  // The part whose values are of dtype(): all but the selection biases. The same element offsets in every dtype, so that sets
+  // of different dtypes match element by element.
+  const View& body() const { return body_; }
+  // The selection biases, [m] f32 with zero gaps; absent when the model has none.
+  const View& selection_biases() const { return biases_; }
   DType dtype() const { return dtype_; }
   Device& device() const { return *device_; }
   // Merkle hash over fixed 1 MiB chunks of (name, dtype, shape, bytes), per published name order of specs().
@@ -52,11 +65,15 @@ class WeightSet {
   Device* device_;
   DType dtype_;
   Tensor flat_;
+  View body_, biases_;
   std::vector<View> views_;
 };
 
+// to = from, value by value; sets of the same model, any dtypes.
+void copy_weights(Context&, const WeightSet& from, const WeightSet& to);
+
 // Random initialisation (Philox by seed and parameter name): embedding N(0, .1), head N(0, .02), matrices N(0, 1/fan_in), o and
-// down projections additionally divided by sqrt(2 * layers) (tiny_world.md, section 4). `target` is f32.
+// down projections additionally divided by sqrt(2 * layers) (tiny_world.md, section 4), selection biases 0. `target` is f32.
 void initialize(WeightSet& target, uint64_t seed);
 
 // `from` as another model or dtype: parameters of the same name are copied (CHECK: same shape), those that `from` lacks are

@@ -44,87 +44,155 @@ class Staging {
 
 // At most this much memory for the logits of one call of the head.
 constexpr int64_t kMaxLogitBytes = int64_t{256} << 20;
+// Models up to this size are computed in shards; a shard below so many rows costs more in ops than it saves.
+constexpr int64_t kShardedParameters = 16'000'000;
+constexpr int64_t kMinShardRows = 24;
+
+// A range of rows of a batch and who waits for their logits.
+struct ShardPlan {
+  int64_t begin = 0, end = 0;
+  std::vector<int32_t> emits;  // indices into batch.emits
+};
+
+// What one shard computes with. Reused from step to step.
+struct Shard {
+  explicit Shard(Device& device) : ctx(device) {}
+  Context ctx;
+  Staging staging;
+  std::vector<int32_t> order, rows, positions, sampled;
+  std::vector<int64_t> keys;
+  std::vector<float> temperatures;
+};
+
+// Cuts a batch into at most `n` ranges of about equal length, between sequences: rows of one sequence read what the others
+// write.
+std::vector<ShardPlan> cut_batch(const StepPlan::Batch& batch, int64_t n) {
+  const auto rows = static_cast<int64_t>(batch.slots.size());
+  std::vector<ShardPlan> plans;
+  for (int64_t begin = 0; begin < rows;) {
+    const int64_t left = n - static_cast<int64_t>(plans.size());
+    int64_t end = left <= 1 ? rows : begin + (rows - begin + left - 1) / left;
+    while (end < rows && batch.slots[static_cast<size_t>(end)] == batch.slots[static_cast<size_t>(end - 1)]) ++end;
+    plans.push_back({begin, end, {}});
+    begin = end;
+  }
+  for (size_t i = 0; i < batch.emits.size(); ++i) {
+    const auto plan = std::find_if(plans.begin(), plans.end(), [&](const ShardPlan& p) { return batch.logit_rows[i] < p.end; });
+    plan->emits.push_back(static_cast<int32_t>(i));
+  }
+  return plans;
+}
 
 }  // namespace
 
 struct GeneratorEngine::Impl {
-  Impl(Device& device, const GeneratorConfig& config, std::shared_ptr<const WeightSet> w, int64_t version)
-      : ctx(device),
-        model(device, w->config()),
-        cache(device, w->config(), w->dtype()),
-        scheduler(config, w->config().max_positions, version),
+  Impl(Device& d, const GeneratorConfig& c, std::shared_ptr<const WeightSet> w, int64_t version)
+      : device(d),
+        config(c),
+        ctx(d),
+        model(d, w->config()),
+        cache(d, w->config(), w->dtype()),
+        scheduler(c, w->config().max_positions, version),
         version(version) {
     R1_CHECK(!w->config().scalar_head, "a model with a scalar head does not generate");
+    small = w->config().parameter_count() <= kShardedParameters;
     weights[scheduler.epoch()] = std::move(w);
   }
 
   void drop_unused_weights() {
     if (weights.size() > 1) std::erase_if(weights, [&](const auto& w) { return !scheduler.epoch_in_use(w.first); });
   }
+  int64_t shard_count(int64_t rows) const {
+    if (!device.concurrent_parts()) return 1;
+    if (config.shards > 0) return config.shards;
+    return small ? std::clamp<int64_t>(rows / kMinShardRows, 1, cpu_threads()) : 1;
+  }
   void run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out);
-  void sample_rows(Pass& pass, const Value& x, const StepPlan::Batch& batch, std::vector<SampledToken>& out);
+  void run_shard(Shard&, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
+                 std::vector<SampledToken>& out);
+  void sample_rows(Shard&, Pass& pass, const Value& x, const StepPlan::Batch& batch, const ShardPlan& plan,
+                   std::vector<SampledToken>& out);
 
-  Context ctx;
+  Device& device;
+  GeneratorConfig config;
+  Context ctx;  // of what is not in a shard
   Model model;
   KvCache cache;
   Scheduler scheduler;
+  bool small = false;
   std::map<int64_t, std::shared_ptr<const WeightSet>> weights;  // by epoch
   int64_t version;
-  // Reused from step to step.
-  Staging staging;
-  std::vector<std::vector<SampledToken>> tokens;
-  std::vector<int32_t> order, rows, positions, sampled;
-  std::vector<int64_t> keys;
-  std::vector<float> temperatures;
+  std::vector<std::unique_ptr<Shard>> shards;
+  std::vector<std::vector<SampledToken>> tokens;  // reused from step to step
 };
 
 void GeneratorEngine::Impl::run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out) {
-  ctx.arena.reset();
-  staging.clear();
-  const size_t n = batch.ids.size();
-  const size_t ids_at = staging.add(batch.ids.data(), n), positions_at = staging.add(batch.positions.data(), n),
-               slots_at = staging.add(batch.slots.data(), n);
-  staging.send(ctx.arena);
-  const int64_t r = static_cast<int64_t>(n);
-  const View ids = staging.view(ids_at, DType::i32, r), row_pos = staging.view(positions_at, DType::i32, r);
-  const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at, DType::i32, r), row_pos};
-  Pass pass{ctx, *weights.at(batch.epoch), attention};
-  const Value x = model.trunk(pass, ids, row_pos);
-  sample_rows(pass, x, batch, out);
+  out.resize(batch.emits.size());
+  const std::vector<ShardPlan> plans = cut_batch(batch, shard_count(static_cast<int64_t>(batch.slots.size())));
+  while (shards.size() < plans.size()) shards.push_back(std::make_unique<Shard>(device));
+  const auto one = [&](int64_t i) {
+    Shard& shard = *shards[static_cast<size_t>(i)];
+    shard.ctx.parallel = plans.size() == 1;
+    run_shard(shard, batch, plans[static_cast<size_t>(i)], page_table, out);
+  };
+  if (plans.size() == 1)
+    one(0);
+  else
+    parallel_tasks(static_cast<int64_t>(plans.size()), one);
 }
 
-void GeneratorEngine::Impl::sample_rows(Pass& pass, const Value& x, const StepPlan::Batch& batch,
-                                        std::vector<SampledToken>& out) {
-  const size_t n = batch.emits.size();
-  out.resize(n);
+void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
+                                      std::vector<SampledToken>& out) {
+  Context& context = shard.ctx;
+  context.arena.reset();
+  Staging& staging = shard.staging;
+  staging.clear();
+  const int64_t r = plan.end - plan.begin;
+  const auto add = [&](const std::vector<int32_t>& all) {
+    return staging.add(all.data() + plan.begin, static_cast<size_t>(r));
+  };
+  const size_t ids_at = add(batch.ids), positions_at = add(batch.positions), slots_at = add(batch.slots);
+  staging.send(context.arena);
+  const View ids = staging.view(ids_at, DType::i32, r), row_pos = staging.view(positions_at, DType::i32, r);
+  const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at, DType::i32, r), row_pos};
+  Pass pass{context, *weights.at(batch.epoch), attention};
+  const Value x = model.trunk(pass, ids, row_pos);
+  sample_rows(shard, pass, x, batch, plan, out);
+}
+
+void GeneratorEngine::Impl::sample_rows(Shard& shard, Pass& pass, const Value& x, const StepPlan::Batch& batch,
+                                        const ShardPlan& plan, std::vector<SampledToken>& out) {
+  const size_t n = plan.emits.size();
   if (n == 0) return;
+  Context& context = shard.ctx;
+  Staging& staging = shard.staging;
   // Rows that share truncation stand together: top_k and top_p are arguments of the whole op.
-  order.resize(n);
-  for (size_t i = 0; i < n; ++i) order[i] = static_cast<int32_t>(i);
+  std::vector<int32_t>& order = shard.order;
+  order = plan.emits;
   const auto truncation = [&](int32_t i) {
     const GenRequest& request = batch.emits[static_cast<size_t>(i)]->group->request;
     return std::tuple(request.top_k, request.top_p);
   };
   std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return truncation(a) < truncation(b); });
 
-  rows.resize(n), positions.resize(n), keys.resize(n), temperatures.resize(n);
+  shard.rows.resize(n), shard.positions.resize(n), shard.keys.resize(n), shard.temperatures.resize(n);
   for (size_t i = 0; i < n; ++i) {
     const GenSample& s = *batch.emits[static_cast<size_t>(order[i])];
-    rows[i] = batch.logit_rows[static_cast<size_t>(order[i])];
-    positions[i] = static_cast<int32_t>(s.length());  // of the token to be sampled
-    keys[i] = s.key;
-    temperatures[i] = s.group->request.temperature;
+    shard.rows[i] = batch.logit_rows[static_cast<size_t>(order[i])] - static_cast<int32_t>(plan.begin);
+    shard.positions[i] = static_cast<int32_t>(s.length());  // of the token to be sampled
+    shard.keys[i] = s.key;
+    shard.temperatures[i] = s.group->request.temperature;
   }
   staging.clear();
-  const size_t rows_at = staging.add(rows.data(), n), positions_at = staging.add(positions.data(), n),
-               keys_at = staging.add(keys.data(), n), temperatures_at = staging.add(temperatures.data(), n);
-  staging.send(ctx.arena);
+  const size_t rows_at = staging.add(shard.rows.data(), n), positions_at = staging.add(shard.positions.data(), n),
+               keys_at = staging.add(shard.keys.data(), n), temperatures_at = staging.add(shard.temperatures.data(), n);
+  staging.send(context.arena);
   const int64_t count = static_cast<int64_t>(n);
   const View row_view = staging.view(rows_at, DType::i32, count), position_view = staging.view(positions_at, DType::i32, count),
              key_view = staging.view(keys_at, DType::i64, count),
              temperature_view = staging.view(temperatures_at, DType::f32, count);
   // Tokens and the bits of their log-probabilities come back in one copy.
-  const View result = ctx.arena.alloc(DType::i32, {2 * count});
+  const View result = context.arena.alloc(DType::i32, {2 * count});
   const View logp = contiguous_view(*result.device, result.slice(count, 2 * count).data, DType::f32, &count, 1);
 
   const int64_t most_rows = std::max<int64_t>(1, kMaxLogitBytes / (model.head_rows() * static_cast<int64_t>(sizeof(float))));
@@ -133,21 +201,21 @@ void GeneratorEngine::Impl::sample_rows(Pass& pass, const Value& x, const StepPl
     while (end < count && end - begin < most_rows &&
            truncation(order[static_cast<size_t>(end)]) == truncation(order[static_cast<size_t>(begin)]))
       ++end;
-    const Arena::Mark mark = ctx.arena.mark();
+    const Arena::Mark mark = context.arena.mark();
     const Value h = model.final_rows(pass, x, row_view.slice(begin, end));
     const View logits = model.logits(pass, h.view);
     const auto [top_k, top_p] = truncation(order[static_cast<size_t>(begin)]);
-    run(ctx, Sample{logits, key_view.slice(begin, end), position_view.slice(begin, end), temperature_view.slice(begin, end),
-                    result.slice(begin, end), logp.slice(begin, end), View{}, top_k, top_p});
-    ctx.arena.release(mark);
+    run(context, Sample{logits, key_view.slice(begin, end), position_view.slice(begin, end), temperature_view.slice(begin, end),
+                        result.slice(begin, end), logp.slice(begin, end), View{}, top_k, top_p});
+    context.arena.release(mark);
     begin = end;
   }
-  sampled.resize(2 * n);
-  download(result, sampled.data(), sampled.size() * sizeof(int32_t));
+  shard.sampled.resize(2 * n);
+  download(result, shard.sampled.data(), shard.sampled.size() * sizeof(int32_t));
   for (size_t i = 0; i < n; ++i) {
     SampledToken& t = out[static_cast<size_t>(order[i])];
-    t.token = sampled[i];
-    std::memcpy(&t.logp, &sampled[n + i], sizeof t.logp);
+    t.token = shard.sampled[i];
+    std::memcpy(&t.logp, &shard.sampled[n + i], sizeof t.logp);
   }
 }
 

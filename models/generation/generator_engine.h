@@ -19,6 +19,9 @@ struct GeneratorConfig {
   int64_t max_rows = 256;     // rows (tokens) of one step: decode rows plus prompt rows being prefilled
   int64_t max_running = 256;  // sequences decoding at once
   int64_t kv_pages = 0;       // 0: enough for max_running sequences of the longest request
+  // Parts of a step's rows that run side by side, each on one thread (whole sequences; no result depends on it). 0: for small
+  // models one per thread while the parts are worth it, for large ones 1 - there the ops themselves spread over the threads.
+  int64_t shards = 0;
   OnFlip on_flip = OnFlip::recompute;
   uint64_t page_shuffle_seed = 0;  // tests: not 0 hands KV pages out in a shuffled order (no result depends on it)
 };

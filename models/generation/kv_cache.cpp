@@ -9,7 +9,7 @@ namespace r1 {
 void KvCache::reserve(Context& ctx, int64_t pages, int64_t limit) {
   if (pages <= pages_) return;
   const int64_t size = std::min(limit, std::max<int64_t>({pages, 2 * pages_, 64}));
-  const int64_t heads = config_.kv_heads, d = config_.head_dim;
+  const int64_t heads = config_.kv_heads;
   const auto grow = [&](Tensor& old, std::initializer_list<int64_t> shape) {
     Tensor fresh(*device_, dtype_, shape);
     if (pages_ > 0) run(ctx, Copy{old, fresh.view().slice(0, pages_)});
@@ -17,12 +17,12 @@ void KvCache::reserve(Context& ctx, int64_t pages, int64_t limit) {
     run(ctx, Fill{fresh.view().slice(pages_, size), 0});
     old = fresh;
   };
-  k_.resize(static_cast<size_t>(config_.layers));
+  k_.resize(static_cast<size_t>(layers_));
   v_.resize(k_.size());
   views_.clear();
   for (size_t l = 0; l < k_.size(); ++l) {
-    grow(k_[l], {size, heads, d, kKeyBlock});
-    grow(v_[l], {size, heads, kKeyBlock, d});
+    grow(k_[l], {size, heads, config_.qk_head_dim(), kKeyBlock});
+    grow(v_[l], {size, heads, kKeyBlock, config_.v_head_dim()});
     views_.push_back({k_[l], v_[l]});
   }
   pages_ = size;

@@ -19,7 +19,10 @@ struct PageCopy {
 
 class KvCache {
  public:
-  KvCache(Device& device, const ModelConfig& config, DType dtype) : device_(&device), config_(config), dtype_(dtype) {}
+  // `layers`: of the model, and one more where its MTP module drafts (the module's block is layer config.layers).
+  KvCache(Device& device, const ModelConfig& config, DType dtype, int64_t layers)
+      : device_(&device), config_(config), dtype_(dtype), layers_(layers) {}
+  KvCache(Device& device, const ModelConfig& config, DType dtype) : KvCache(device, config, dtype, config.layers) {}
 
   // Makes memory for page ids [0, pages), keeping what is there; `limit`: never more than this.
   void reserve(Context& ctx, int64_t pages, int64_t limit);
@@ -34,8 +37,8 @@ class KvCache {
   Device* device_;
   ModelConfig config_;
   DType dtype_;
-  int64_t pages_ = 0;
-  std::vector<Tensor> k_, v_;  // per layer: [P, Hk, d, kKeyBlock], [P, Hk, kKeyBlock, d]
+  int64_t layers_, pages_ = 0;
+  std::vector<Tensor> k_, v_;  // per layer: [P, Hk, qk_head_dim, kKeyBlock], [P, Hk, kKeyBlock, v_head_dim]
   std::vector<KvLayer> views_;
   Tensor table_;  // [rows, width] i32
 };

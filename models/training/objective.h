@@ -19,14 +19,18 @@ struct LossPlan {
   std::span<const Sequence> sequences;
   std::vector<float> sequence_weight;            // [sequences] factor of every counted token (normaliser)
   std::span<const std::vector<float>> proximal;  // per sequence, per token; empty unless decoupled
+  float mtp_weight = 0;                          // of every token that the MTP module predicts; 0: it is not trained
+  float balance_weight = 0;                      // of every sequence's balance loss (models with experts); 0: off
   int64_t compare_version = -1;                  // P2: compare tokens of this version that are exact; -1: none
 };
 
 // Sums of one or several micro-batches, in doubles; added in a fixed order.
 struct LossTotals {
   double loss = 0, entropy = 0, tokens = 0;
-  double clipped = 0, kl = 0, ratio = 0;  // grpo, sums over tokens
-  double pairs = 0, pairs_right = 0;      // reward_model
+  double clipped = 0, kl = 0, ratio = 0;               // grpo, sums over tokens
+  double pairs = 0, pairs_right = 0;                   // reward_model
+  double mtp_loss = 0, mtp_right = 0, mtp_tokens = 0;  // weighted loss of the MTP module, tokens guessed right, tokens
+  double balance = 0;                                  // balance loss, weighted
   double gap_max = 0;
   int64_t gap_tokens = 0;
   void add(const LossTotals& other);

@@ -38,19 +38,24 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
   run(ctx, Fill{first_.flat(), 0});
   run(ctx, Fill{second_.flat(), 0});
 
-  const int64_t total = masters.flat().size();
+  const int64_t total = masters.body().size();
   const auto& specs = masters.specs();
   for (size_t i = 0; i < specs.size(); ++i)
     param_begin_.push_back((masters.param(i).data - masters.flat().data) / static_cast<int64_t>(sizeof(float)));
   for (size_t i = 0; i < specs.size(); ++i) {
     const ParamSpec& s = specs[i];
+    if (s.mtp && !config.mtp) continue;
+    if (s.role == ParamRole::selection_bias) {
+      biases_.push_back(static_cast<int>(i));
+      continue;
+    }
     if (s.role == ParamRole::matrix && config.optimizer == "muon") {
       for (const ParamPart& p : s.parts) matrices_.push_back({static_cast<int>(i), p.row_begin, p.rows, s.shape[1]});
       continue;
     }
-    const bool decay = s.role == ParamRole::matrix || s.role == ParamRole::embedding || s.role == ParamRole::head;
+    const bool decay = s.role != ParamRole::norm && s.role != ParamRole::bias;
     // Gaps between parameters hold zeros and stay zero under AdamW.
-    const int64_t end = i + 1 < specs.size() ? param_begin_[i + 1] : total;
+    const int64_t end = i + 1 < specs.size() ? std::min(total, param_begin_[i + 1]) : total;
     for (int64_t b = param_begin_[i]; b < end;) {
       const bool extend = !chunks_.empty() && chunks_.back().end == b && chunks_.back().decay == decay &&
                           chunks_.back().end - chunks_.back().begin < kChunk;
@@ -82,8 +87,8 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
     Context ctx(device);
     ctx.parallel = false;
     const auto cut = [&](const View& flat) { return flat.slice(c.begin, c.end); };
-    run(ctx, AdamW{cut(masters.flat()), cut(grads), cut(first_.flat()), cut(second_.flat()),
-                   separate ? cut(weights.flat()) : View{}, static_cast<float>(config_.lr * factor),
+    run(ctx, AdamW{cut(masters.body()), cut(grads), cut(first_.body()), cut(second_.body()),
+                   separate ? cut(weights.body()) : View{}, static_cast<float>(config_.lr * factor),
                    static_cast<float>(config_.beta1), static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
                    static_cast<float>(c.decay ? config_.weight_decay : 0), static_cast<float>(grad_scale), steps_});
   });
@@ -96,6 +101,19 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
     parallel_tasks(n, one);
   else
     for (int64_t i = 0; i < n; ++i) one(i);
+  update_biases(masters, grads, weights);
+}
+
+void Optimizer::update_biases(const WeightSet& masters, const View& grads, const WeightSet& weights) {
+  if (biases_.empty() || config_.bias_update_rate == 0) return;
+  Context ctx(masters.device());
+  for (int b : biases_) {
+    const View& bias = masters.param(static_cast<size_t>(b));
+    const int64_t begin = param_begin_[static_cast<size_t>(b)];
+    run(ctx, MoeBiasUpdate{bias, grads.slice(begin, begin + bias.size()), static_cast<float>(config_.bias_update_rate)});
+    const View& weight = weights.param(static_cast<size_t>(b));
+    if (weight.data != bias.data) run(ctx, Copy{bias, weight});
+  }
 }
 
 void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m,

@@ -6,8 +6,9 @@
 //   buffer = momentum * buffer + g;  u = g + momentum * buffer;  X = u / |u|_F
 //   5 times:  A = X X^T,  X = a X + (b A + c A A) X    with (a, b, c) = (3.4445, -4.7750, 2.0315)   (on the shorter side)
 //   master = master * (1 - lr * decay) - lr * sqrt(max(1, rows / cols)) * X
-// Work is cut on a fixed grid, so bits do not depend on the number of threads.
-// Thread rule: one thread at a time.
+// Selection biases of experts move by their load (MoeBiasUpdate, V3 2.1.2), not by a gradient. An MTP module that is not
+// trained is left alone: no decay, no momentum. Routers are AdamW's also under Muon. Work is cut on a fixed grid, so bits do
+// not depend on the number of threads. Thread rule: one thread at a time.
 #pragma once
 
 #include <memory>
@@ -27,10 +28,10 @@ class Optimizer {
   // `side_by_side`: matrices of Muon run in parallel, one thread each (small models), else one by one with all threads inside.
   Optimizer(const WeightSet& masters, const TrainerConfig&, bool side_by_side);
 
-  // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale`. `weights`: receives the masters
-  // rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
+  // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale` (loads are not). `weights`: receives
+  // the masters rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
   void step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale);
-  // Root of the sum of squares of a flat gradient.
+  // Root of the sum of squares of a gradient (Gradients::body).
   double norm(const View& grads);
 
   int64_t steps() const { return steps_; }
@@ -52,12 +53,14 @@ class Optimizer {
   };
   void muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m, double factor,
             double grad_scale);
+  void update_biases(const WeightSet& masters, const View& grads, const WeightSet& weights);
 
   TrainerConfig config_;
   WeightSet first_, second_;
   std::vector<int64_t> param_begin_;  // element offset of each parameter in the flat arrays
   std::vector<Chunk> chunks_;
   std::vector<Matrix> matrices_;
+  std::vector<int> biases_;                         // parameters of role selection_bias
   std::vector<std::unique_ptr<Context>> contexts_;  // one per matrix (side by side), or a single one
   bool side_by_side_;
   int64_t steps_ = 0;

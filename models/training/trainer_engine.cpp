@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "kernels/ops.h"
+#include "models/training/expert_load.h"
+#include "models/training/mtp_loss.h"
 #include "models/training/objective.h"
 #include "models/training/optimizer.h"
 #include "models/training/trainer_state.h"
@@ -51,14 +53,19 @@ struct TrainerEngine::Impl {
         version(first_version) {
     R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
     R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
+    R1_CHECK(!c.mtp || (c.objective == Objective::pretrain && c.mtp_weight > 0 && masters.config().has_mtp()),
+             "the MTP module is trained in pre-training, with a weight, where the model has one");
     R1_CHECK(c.temperature > 0, fmt::format("temperature={}", c.temperature));
+    R1_CHECK(c.loss_mean != LossMean::constant || c.longest_completion >= 1, "a constant mean needs the longest completion");
+    R1_CHECK(c.ratio == Ratio::token || (c.clip == Clip::ppo && c.loss_mean == LossMean::sequence),
+             "a ratio per sequence goes with the clipped form and the mean per sequence");
     refresh_weights();
   }
 
   void refresh_weights() {
     if (config.precision == DType::f32) return;
     Context ctx(device);
-    run(ctx, Copy{masters.flat(), weights.flat()});
+    copy_weights(ctx, masters, weights);
   }
 
   void check(const TrainBatch& batch) const {
@@ -79,13 +86,25 @@ struct TrainerEngine::Impl {
     }
   }
 
-  // Weights of the tokens of a step: mask and normaliser (facts B).
+  // What the sum over tokens is divided by (facts B), for a sequence of `own` counted tokens among n with `total`.
+  double divisor(double n, double own, double total) const {
+    if (config.objective != Objective::grpo || config.loss_mean == LossMean::token) return total;
+    return n * (config.loss_mean == LossMean::sequence ? own : static_cast<double>(config.longest_completion));
+  }
+
+  // Weights of the tokens of a step: mask and normaliser.
   LossPlan make_plan(std::span<const Sequence> sequences) const {
     LossPlan plan;
     plan.config = &config;
     plan.sequences = sequences;
     plan.sequence_weight.resize(sequences.size(), 0);
     const auto n = static_cast<double>(sequences.size());
+    plan.balance_weight = static_cast<float>(config.balance_loss / n);
+    if (config.mtp) {
+      int64_t predicted = 0;
+      for (const Sequence& s : sequences) predicted += mtp_tokens(s);
+      if (predicted > 0) plan.mtp_weight = static_cast<float>(config.mtp_weight / static_cast<double>(predicted));
+    }
     if (config.objective == Objective::reward_model) {
       std::fill(plan.sequence_weight.begin(), plan.sequence_weight.end(), static_cast<float>(2 / n));
       return plan;
@@ -94,8 +113,7 @@ struct TrainerEngine::Impl {
     for (const Sequence& s : sequences) total += static_cast<double>(counted_tokens(s, config.objective));
     for (size_t i = 0; i < sequences.size(); ++i) {
       const auto own = static_cast<double>(counted_tokens(sequences[i], config.objective));
-      const bool by_sequence = config.objective == Objective::grpo && config.loss_mean == LossMean::sequence;
-      if (own > 0) plan.sequence_weight[i] = static_cast<float>(by_sequence ? 1 / (n * own) : 1 / total);
+      if (own > 0) plan.sequence_weight[i] = static_cast<float>(1 / divisor(n, own, total));
     }
     return plan;
   }
@@ -134,12 +152,12 @@ struct TrainerEngine::Impl {
   }
 
   // One optimizer step on `sequences`. Returns its gradient norm, or nothing when no token counts.
-  void optimizer_step(const LossPlan& plan, LossTotals& totals, TrainStats& stats) {
+  void optimizer_step(const LossPlan& plan, LossTotals& totals, ExpertLoad& load, TrainStats& stats) {
     const LossTotals now = run_step(plan, true);
     Gradients* grads = lanes.sum_gradients();
     totals.add(now);
     if (!grads) return;
-    const double norm = optimizer.norm(grads->flat());
+    const double norm = optimizer.norm(grads->body());
     if (!std::isfinite(norm))
       throw failure(
           fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
@@ -147,6 +165,7 @@ struct TrainerEngine::Impl {
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
     optimizer.step(masters, grads->flat(), weights, factor, scale);
+    load.add(*grads);
     stats.grad_norm += norm;
     stats.lr = config.lr * factor;
     ++stats.optimizer_steps;
@@ -155,7 +174,11 @@ struct TrainerEngine::Impl {
   void finish(const TrainBatch& batch, const LossTotals& t, int64_t losses, TrainStats& stats) const {
     for (const Sequence& s : batch.sequences) stats.tokens += static_cast<int64_t>(s.tokens.size());
     stats.trained_tokens = static_cast<int64_t>(t.tokens);
-    stats.loss = losses > 0 ? t.loss / static_cast<double>(losses) : 0;
+    if (losses > 0) {
+      stats.loss = t.loss / static_cast<double>(losses);
+      stats.balance_loss = t.balance / static_cast<double>(losses);
+      stats.mtp_loss = t.mtp_loss / config.mtp_weight / static_cast<double>(losses);
+    }
     if (stats.optimizer_steps > 0) stats.grad_norm /= static_cast<double>(stats.optimizer_steps);
     const double n = std::max(t.tokens, 1.0);
     if (config.objective == Objective::grpo) {
@@ -166,6 +189,7 @@ struct TrainerEngine::Impl {
     }
     stats.logprob_gap_max = t.gap_max;
     stats.logprob_gap_tokens = t.gap_tokens;
+    if (t.mtp_tokens > 0) stats.mtp_accuracy = t.mtp_right / t.mtp_tokens;
     if (t.pairs > 0) stats.pair_accuracy = t.pairs_right / t.pairs;
   }
 };
@@ -181,6 +205,7 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
   e.check(batch);
   TrainStats stats;
   LossTotals totals;
+  ExpertLoad load(e.model.params(), e.config.mtp);
   const bool grpo = e.config.objective == Objective::grpo;
   std::vector<std::vector<float>> proximal;
   if (grpo && e.config.decoupled) proximal = e.proximal_logprobs(batch.sequences, totals);
@@ -200,11 +225,12 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
     else if (grpo && stats.optimizer_steps == 0)
       plan.compare_version = e.version;
     const int64_t before = stats.optimizer_steps;
-    e.optimizer_step(plan, totals, stats);
+    e.optimizer_step(plan, totals, load, stats);
     losses += stats.optimizer_steps - before;
   }
   ++e.version;
   e.finish(batch, totals, losses, stats);
+  load.finish(e.masters, stats);
   return stats;
 }
 
@@ -219,7 +245,7 @@ TrainStats TrainerEngine::evaluate(const TrainBatch& batch) {
 std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
   auto copy = std::make_shared<WeightSet>(impl_->device, impl_->masters.config(), impl_->config.precision);
   Context ctx(impl_->device);
-  run(ctx, Copy{impl_->weights.flat(), copy->flat()});
+  copy_weights(ctx, impl_->weights, *copy);
   return copy;
 }
 

@@ -15,8 +15,14 @@
 namespace r1 {
 
 enum class Objective { pretrain, sft, grpo, reward_model };
-enum class LossMean { token, sequence };           // grpo: per token over the mini-batch, or per sequence (1/|o_i|) then mean
+// grpo: per token over the mini-batch; per sequence (1/|o_i|), then mean; sum / (sequences * longest completion) (Dr.GRPO)
+enum class LossMean { token, sequence, constant };
+enum class Ratio { token, sequence };  // grpo: of a token's probabilities, or their geometric mean over its sequence (GSPO)
+enum class Clip { ppo, cispo };  // grpo: min of plain and clipped term, or clipped importance weight times log-probability
 enum class Schedule { constant, cosine, linear };  // after warm-up, down to lr_end * lr at total_steps
+
+// Logits held at once: 64 MiB of f32. The head runs in chunks of rows.
+inline constexpr int64_t kLogitElements = int64_t{1} << 24;
 
 struct TrainerConfig {
   Objective objective = Objective::sft;
@@ -30,14 +36,25 @@ struct TrainerConfig {
   // batches
   int64_t mini_batches = 1;  // optimizer steps a batch (grpo)
   int64_t micro_batch_tokens = 1024;
+  int64_t logit_elements = kLogitElements;
   double temperature = 1;  // of the sampler whose log-probabilities are compared
   // grpo
   double clip_low = 0.2, clip_high = 0.2, kl = 0;
   LossMean loss_mean = LossMean::sequence;
-  bool decoupled = false;  // proximal log-probabilities computed at the start of the batch (stale data)
-  double behave_cap = 5;
+  int64_t longest_completion = 0;  // tokens; LossMean::constant needs it
+  Ratio ratio = Ratio::token;      // sequence: with Clip::ppo and LossMean::sequence only
+  Clip clip = Clip::ppo;
+  bool decoupled = false;    // proximal log-probabilities computed at the start of the batch (stale data)
+  double behave_cap = 5;     // decoupled: the largest importance weight exp(proximal - behaviour)
+  bool behave_mask = false;  // decoupled: larger weights become 0 instead of behave_cap
   // reward_model
   double score_l2 = 0;
+  // models with experts (facts C5)
+  double bias_update_rate = 0.001;  // step of the selection bias towards balance after each optimizer step; 0: off
+  double balance_loss = 1e-4;       // coefficient alpha of the sequence-wise balance loss; 0: off
+  // pretrain: the multi-token prediction module is trained too, its loss times mtp_weight (facts C6)
+  bool mtp = false;
+  double mtp_weight = 0.3;
   DType precision = DType::f32;  // of weights and activations in forward and backward
 };
 
@@ -52,6 +69,13 @@ struct TrainStats {
   int64_t logprob_gap_tokens = 0;
   // reward_model
   double pair_accuracy = 0;
+  // Models with experts and a selection bias: per layer with experts the share of its assignments that each expert got, over
+  // the optimizer steps of the batch (empty without a step; the MTP module's layer is last and only there when it is trained);
+  // max - min of the selection bias, maximum over layers; the balance loss, mean over the steps (not part of `loss`).
+  std::vector<std::vector<double>> expert_load;
+  double expert_bias_spread = 0, balance_loss = 0;
+  // mtp: mean loss (without mtp_weight; not part of `loss`) and how often the module's best guess is the token after the next.
+  double mtp_loss = 0, mtp_accuracy = 0;
 };
 
 class TrainerEngine {

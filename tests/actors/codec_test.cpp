@@ -76,5 +76,13 @@ TEST(Advantages, are_normalised_in_the_group_and_zero_when_all_rewards_are_equal
   EXPECT_EQ(group_advantages({0.7, 0.7}), (std::vector<float>{0.f, 0.f}));
 }
 
+// Rewards 1, 0, 0, 0: mean 1/4. Without the division (Dr.GRPO) an easy and a hard question weigh alike: 3/4, -1/4. With it:
+// sample deviation sqrt((9/16 + 3/16) / 3) = 1/2.
+TEST(Advantages, are_only_centred_when_the_deviation_is_left_out) {
+  EXPECT_EQ(group_advantages({1, 0, 0, 0}, false), (std::vector<float>{0.75f, -0.25f, -0.25f, -0.25f}));
+  EXPECT_NEAR(group_advantages({1, 0, 0, 0}, true)[0], 0.75 / (0.5 + 1e-4), 1e-6);
+  EXPECT_EQ(group_advantages({0.7, 0.7}, false), (std::vector<float>{0.f, 0.f}));
+}
+
 }  // namespace
 }  // namespace r1

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "actors/roles.h"
@@ -25,10 +26,61 @@ TEST(GraphChecks, every_shipped_graph_passes) {
   EXPECT_GE(graphs, 3);
 }
 
+// The combinations that docs/grpo.md names.
+TEST(GraphChecks, the_published_variants_of_grpo_pass) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const std::vector<std::vector<std::string>> variants = {
+      {"trainer.advantage=mean", "trainer.loss_mean=constant"},
+      {"trainer.clip_high=0.28", "trainer.loss_mean=token", "judge.rewards=format + overlong(length, 24, 8)"},
+      {"trainer.loss_mean=token", "trainer.mask_truncated=true"},
+      {"trainer.ratio=sequence", "trainer.clip_low=3e-4", "trainer.clip_high=4e-4"},
+      {"trainer.clip=cispo", "trainer.clip_low=1", "trainer.clip_high=4", "trainer.loss_mean=token"},
+      {"trainer.decoupled=true", "trainer.behave_cap=2"},
+      {"trainer.decoupled=true", "trainer.behave_cap=2", "trainer.behave_above=mask"},
+      {"trainer.ratio=sequence", "trainer.decoupled=true", "trainer.behave_cap=2"}};
+  for (const auto& settings : variants) {
+    std::vector<Override> overrides;
+    for (std::string s : settings) {
+      if (s.starts_with("trainer")) s = "rl_" + s;
+      overrides.push_back(parse_override(s));
+    }
+    EXPECT_NO_THROW(load_graph(dir / "nano.graph", role_registry(dir), overrides)) << settings[0];
+  }
+}
+
+// The place of a bad combination is the attribute's own, in the graph file.
+TEST(GraphChecks, a_bad_combination_of_attributes_is_placed_at_the_attribute) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  std::string text = read_file(dir / "nano.graph");
+  const std::string from = "objective=grpo, lr=\"1e-3\", mini_batches=2";
+  const size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, from.size(), "objective=grpo, ratio=sequence,\n      loss_mean=token");
+  const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<int64_t>(text.find("loss_mean=token")), '\n');
+  try {
+    load_graph_text(text, "my.graph", role_registry(dir));
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.where().file, "my.graph");
+    EXPECT_EQ(e.where().line, line);
+    EXPECT_EQ(e.where().column, 17);
+    EXPECT_EQ(e.hint(), "loss_mean=sequence");
+  }
+}
+
 struct BadCase {
   const char* setting;  // applied to nano.graph
   const char* message;  // expected inside the error
 };
+
+TEST(GraphChecks, cispo_has_no_ratio_per_sequence_and_gspo_no_constant_mean) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  for (const char* other : {"rl_trainer.clip=cispo", "rl_trainer.loss_mean=constant"})
+    EXPECT_THROW(load_graph(dir / "nano.graph", role_registry(dir),
+                            {parse_override("rl_trainer.ratio=sequence"), parse_override(other)}),
+                 Error)
+        << other;
+}
 
 class BadSettings : public ::testing::TestWithParam<BadCase> {};
 
@@ -58,7 +110,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"nano_model.config=nano.graph", "nano.graph"}, BadCase{"nano_model.tokenizer=nano.json", "nano.json"},
         BadCase{"nano_model.path=.", "both"}, BadCase{"base_eval.source=tiny:pretrain", "prompts or pairs"},
         BadCase{"rs_filter.keep=format *", "rs_filter"}, BadCase{"policy.sampels=3", "samples"},
-        BadCase{"polcy.samples=3", "policy"}, BadCase{"rl_trainer.lr=fast", "lr"}, BadCase{"student.epochs=0", "epochs"}));
+        BadCase{"polcy.samples=3", "policy"}, BadCase{"rl_trainer.lr=fast", "lr"}, BadCase{"student.epochs=0", "epochs"},
+        BadCase{"judge.rewards=overlong(lenght, 24, 8)", "length"},
+        BadCase{"judge.rewards=overlong(length, 24)", "3 arguments"},
+        BadCase{"judge.rewards=overlong(length, 24, 30)", "last 30 of 24"},
+        BadCase{"judge.rewards=overlong(length, 24, format)", "numbers of tokens"},
+        BadCase{"judge.rewards=format + overlong(length, 64, 32)", "stops at max_tokens=24"},
+        BadCase{"rl_trainer.advantage=rank", "std or mean"}, BadCase{"rl_trainer.clip=cipso", "cispo"},
+        BadCase{"rl_trainer.behave_cap=2", "decoupled"}, BadCase{"rl_trainer.behave_above=mask", "decoupled"},
+        BadCase{"rl2_trainer.behave_cap=0", "no importance weight"},
+        BadCase{"rl2_trainer.ratio=sequence", "loss_mean=token does not"}));
 
 }  // namespace
 }  // namespace r1

@@ -3,6 +3,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <set>
 
 #include "actors/codec.h"
@@ -192,6 +193,33 @@ TEST_F(StageTest, dynamic_sampling_keeps_the_staleness_bound) {
     EXPECT_LE(oldest, 2);
     EXPECT_GT(oldest, 0);
   }
+}
+
+// DAPO's overlong filtering: what ran into max_tokens counts in its group's advantages and not in the loss. A replay and a
+// ledger that know nothing of it agree all the same.
+TEST_F(StageTest, truncated_completions_are_left_out_of_batches_when_asked) {
+  std::map<bool, int64_t> trained, truncated;
+  for (const bool mask : {false, true}) {
+    LocalRun run(top / (mask ? "masked" : "all"),
+                 {std::string("rl_trainer.mask_truncated=") + (mask ? "true" : "false"), "policy.samples=8",
+                  "judge.rewards=length + overlong(length, 24, 8)", "rl_trainer.kl=0", "rl_trainer.until=batches(3)"});
+    for (const char* stage : {"base", "sft", "rl"}) ASSERT_TRUE(run.run_stage(stage, 1));
+    run.expect_exact_ledgers();
+    const int64_t id = run.id("rl");
+    for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+      for (const Sequence& s : stored_batch(*run.store, id, v).sequences) {
+        ++trained[mask];
+        const auto completion = std::count(s.trainable.begin(), s.trainable.end(), uint8_t{1});
+        const int32_t end = start_config(run.env, run.graph, *run.graph.node("rl_trainer")).eos_id;
+        truncated[mask] += completion == 24 && s.tokens.back() != end;
+      }
+    for (const ReplayedStage& r : replay_run(run.env, run.graph, *run.store, [](const ReplayedStage&) {}))
+      EXPECT_TRUE(r.equal) << r.stage << ": " << r.note;
+  }
+  EXPECT_GT(truncated[false], 0) << "the test is vacuous: nothing was truncated";
+  EXPECT_LT(truncated[false], trained[false]) << "the test is vacuous: everything was truncated";
+  EXPECT_EQ(truncated[true], 0);
+  EXPECT_GT(trained[true], 0);
 }
 
 TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) {

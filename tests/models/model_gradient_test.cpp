@@ -37,9 +37,11 @@ std::vector<double> unit(std::vector<double> u) {
   return u;
 }
 
-void expect_gradients(const std::string& name, const WeightSet& w, const Gradients& g, const Loss& f) {
+void expect_gradients(const std::string& name, const WeightSet& w, const Gradients& g, bool mtp, const Loss& f) {
   Rng rng(7, name);
   for (size_t i = 0; i < w.specs().size(); ++i) {
+    if (w.specs()[i].role == ParamRole::selection_bias) continue;  // its slot holds a load
+    if (w.specs()[i].mtp && !mtp) continue;
     SCOPED_TRACE(name + ": " + w.specs()[i].name);
     const std::vector<float> base = download_as<float>(w.param(i)), grad = download_as<float>(g.param(static_cast<int>(i)));
     std::vector<double> along(grad.begin(), grad.end()), random(grad.size());
@@ -57,15 +59,32 @@ void expect_gradients(const std::string& name, const WeightSet& w, const Gradien
   }
 }
 
-void check_objective(Device& device, const std::string& name, const ModelConfig& config, const TrainerConfig& trainer,
+// The loss jumps where a token changes its experts, so finite differences need a choice that stays: by biases far apart, or of
+// all experts.
+void fix_routing(ModelConfig& config) {
+  if (!config.moe.selection_bias) config.moe.per_token = config.moe.experts;
+}
+void fix_routing(const WeightSet& w) {
+  for (size_t i = 0; i < w.specs().size(); ++i) {
+    if (w.specs()[i].role != ParamRole::selection_bias) continue;
+    std::vector<float> bias(static_cast<size_t>(w.param(i).size()));
+    for (size_t e = 0; e < bias.size(); ++e) bias[e] = static_cast<float>(2 * (5 * e % bias.size()));
+    upload(w.param(i), bias);
+  }
+}
+
+void check_objective(Device& device, const std::string& name, ModelConfig config, const TrainerConfig& trainer,
                      TrainBatch batch, double head_std) {
+  fix_routing(config);
   const auto w = random_weights(device, config, 3, head_std);
+  fix_routing(*w);
   const Model model(device, config);
   Lane lane(device);
   LossPlan plan;
   plan.config = &trainer;
   plan.sequences = batch.sequences;
   plan.sequence_weight.assign(batch.sequences.size(), 0.05f);
+  if (trainer.mtp) plan.mtp_weight = 0.04f;
   const std::vector<MicroBatch> packs = pack(batch.sequences, pack_rules(trainer, 1));
   ASSERT_EQ(packs.size(), 1u);
   const auto run_once = [&](bool learn) {
@@ -73,16 +92,17 @@ void check_objective(Device& device, const std::string& name, const ModelConfig&
     lane.ctx.arena.reset();
     LossTotals t;
     run_loss(lane, model, *w, packs[0], plan, learn, t);
-    return t.loss;
+    return t.loss + t.mtp_loss;
   };
   run_once(true);
-  expect_gradients(name, *w, *lane.grads, [&](const WeightSet&) { return run_once(false); });
+  expect_gradients(name, *w, *lane.grads, trainer.mtp, [&](const WeightSet&) { return run_once(false); });
 }
 
 TEST(ModelGradient, OfEveryParameterOfEveryArchitectureAgreesWithFiniteDifferences) {
   for (const auto& [name, config] : tiny_configs()) {
     TrainerConfig t;
     t.objective = Objective::pretrain;
+    t.mtp = config.has_mtp();
     check_objective(open_device("reference"), name, config, t, random_batch(11, 4, config.vocab_size), 0.3);
   }
 }
@@ -111,6 +131,10 @@ TEST(ModelGradient, OfGrpoWithKlAndTemperatureAgreesWithFiniteDifferences) {
     }
   }
   check_objective(open_device("reference"), "grpo", c, t, batch, 0.3);
+  // One ratio per sequence, with fewer rows in a chunk of the head than there are: every chunk needs what the others give.
+  t.ratio = Ratio::sequence;
+  t.logit_elements = 1;
+  check_objective(open_device("reference"), "grpo by sequence", c, t, batch, 0.3);
 }
 
 TEST(ModelGradient, OfPreferencePairsAgreesWithFiniteDifferences) {

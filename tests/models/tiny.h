@@ -26,6 +26,29 @@ inline ModelConfig tiny_config(Architecture a) {
   c.rope_theta = 100;
   c.max_positions = 64;
   if (a == Architecture::qwen2) c.tied_head = true;
+  if (a == Architecture::deepseek_v3) {
+    // A dense layer, then one with experts.
+    c.kv_heads = 4;
+    c.head_dim = 4;
+    c.mla = {.q_rank = 10, .kv_rank = 8, .nope_dim = 3, .rope_dim = 4, .v_dim = 5, .rope_interleaved = true};
+    c.moe = {.experts = 8, .shared = 2, .per_token = 3, .ffn = 6, .groups = 4, .top_groups = 2, .first_dense = 1, .scale = 1.5};
+  }
+  return c;
+}
+
+// What the first deepseek configuration is not: no query compression, rotated halves, YaRN, softmax without bias, no groups, no
+// shared experts, every layer with experts, tied head.
+inline ModelConfig tiny_deepseek_plain() {
+  ModelConfig c = tiny_config(Architecture::deepseek_v3);
+  c.tied_head = true;
+  c.mla.q_rank = 0;
+  c.mla.rope_interleaved = false;
+  c.yarn = {.factor = 4, .beta_fast = 4, .beta_slow = 0.5, .original_context = 16, .mscale = 1, .mscale_all_dim = 0.7};
+  c.moe.shared = c.moe.first_dense = 0;
+  c.moe.per_token = 2;
+  c.moe.groups = c.moe.top_groups = 1;
+  c.moe.softmax = true;
+  c.moe.normalize = c.moe.selection_bias = false;
   return c;
 }
 
@@ -39,6 +62,10 @@ inline std::vector<std::pair<std::string, ModelConfig>> tiny_configs() {
   biased.rope_factor = 8;
   biased.rope_original_context = 16;
   out.emplace_back("llama with biases and scaled rope", biased);
+  out.emplace_back("deepseek_v3", tiny_config(Architecture::deepseek_v3));
+  out.emplace_back("deepseek_v3 plain", tiny_deepseek_plain());
+  out.emplace_back("deepseek_v3 mtp", tiny_config(Architecture::deepseek_v3));
+  out.back().second.mtp_layers = 1;
   return out;
 }
 
@@ -50,12 +77,12 @@ inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConf
   Rng rng(seed, "test weights");
   for (size_t i = 0; i < w->specs().size(); ++i) {
     const ParamSpec& s = w->specs()[i];
-    if (s.role == ParamRole::matrix) continue;
+    if (s.role == ParamRole::matrix || s.role == ParamRole::router) continue;
     std::vector<float> host(static_cast<size_t>(w->param(i).size()));
     for (float& x : host) {
       if (s.role == ParamRole::norm)
         x = static_cast<float>(1 + 0.2 * rng.normal());
-      else if (s.role == ParamRole::bias)
+      else if (s.role == ParamRole::bias || s.role == ParamRole::selection_bias)
         x = static_cast<float>(0.2 * rng.normal());
       else if (s.role == ParamRole::head)
         x = static_cast<float>(head_std * rng.normal());

@@ -5,54 +5,14 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "tests/models/tiny.h"
+#include "tests/models/grpo_case.h"
 
 namespace r1::test {
 namespace {
 
-constexpr double kTemperature = 0.8;
-
-struct Case {
-  Device& device = open_device("reference");
-  ModelConfig model = tiny_config(Architecture::llama);
-  std::shared_ptr<WeightSet> weights = random_weights(device, model, 3);
-  TrainerConfig config;
-  TrainBatch batch;
-  std::vector<std::vector<float>> logp;  // under `weights`
-
-  // Two sequences of 2 and 3 trainable tokens. `ratios`: what exp(logp - behaviour) shall be for the five tokens.
-  explicit Case(std::vector<double> ratios, double advantage0, double advantage1) {
-    config.objective = Objective::grpo;
-    config.temperature = kTemperature;
-    config.clip_low = 0.2;
-    config.clip_high = 0.28;
-    Rng rng(9, "grpo case");
-    batch.sequences = {random_sequence(rng, 5, model.vocab_size, 3), random_sequence(rng, 7, model.vocab_size, 4)};
-    batch.sequences[0].advantage = static_cast<float>(advantage0);
-    batch.sequences[1].advantage = static_cast<float>(advantage1);
-    logp = ScoringEngine(device, weights).logprobs(batch.sequences, kTemperature);
-    size_t next = 0;
-    for (size_t i = 0; i < 2; ++i) {
-      Sequence& s = batch.sequences[i];
-      s.behaviour_logp.assign(s.tokens.size(), 0);
-      s.version.assign(s.tokens.size(), -1);
-      s.exact.assign(s.tokens.size(), 0);
-      for (size_t t = 0; t < s.tokens.size(); ++t)
-        if (s.trainable[t]) s.behaviour_logp[t] = logp[i][t] - static_cast<float>(std::log(ratios.at(next++)));
-    }
-  }
-  TrainStats evaluate() { return TrainerEngine(device, config, *weights).evaluate(batch); }
-  TrainStats train_once(Hash128* after = nullptr) {
-    TrainerEngine e(device, config, *weights);
-    const TrainStats s = e.train(batch);
-    if (after) *after = e.masters_hash();
-    return s;
-  }
-};
-
 TEST(Grpo, TakesTheSmallerOfPlainAndClippedTermPerToken) {
   // A = +1: 1.1 inside, 1.5 clipped to 1.28.  A = -2: 0.5 clipped to 0.8, 1.5 not clipped (it is the smaller one), 1.0 inside.
-  Case c({1.1, 1.5, 0.5, 1.5, 1.0}, 1, -2);
+  GrpoCase c({1.1, 1.5, 0.5, 1.5, 1.0}, 1, -2);
   c.config.loss_mean = LossMean::token;
   TrainStats s = c.evaluate();
   EXPECT_NEAR(s.loss, -(1.1 + 1.28 - 2 * (0.8 + 1.5 + 1.0)) / 5, 1e-5);
@@ -66,7 +26,7 @@ TEST(Grpo, TakesTheSmallerOfPlainAndClippedTermPerToken) {
 }
 
 TEST(Grpo, AddsTheUnbiasedKlEstimatorTimesItsCoefficient) {
-  Case c({1, 1, 1, 1, 1}, 1, 1);
+  GrpoCase c({1, 1, 1, 1, 1}, 1, 1);
   c.config.kl = 0.25;
   c.config.loss_mean = LossMean::token;
   const double delta[5] = {0.5, -0.3, 0, 1, -1};  // logp_ref - logp
@@ -89,19 +49,19 @@ TEST(Grpo, AddsTheUnbiasedKlEstimatorTimesItsCoefficient) {
 
 TEST(Grpo, TokensBeyondTheClipTeachNothing) {
   Hash128 after;
-  Case clipped({1.5, 1.6, 0.5, 0.6, 0.7}, 1, -1);
+  GrpoCase clipped({1.5, 1.6, 0.5, 0.6, 0.7}, 1, -1);
   const TrainStats s = clipped.train_once(&after);
   EXPECT_EQ(s.grad_norm, 0);
   EXPECT_EQ(s.clip_fraction, 1);
   EXPECT_EQ(after, clipped.weights->hash());
-  Case inside({1.1, 1.2, 0.9, 0.85, 1}, 1, -1);
+  GrpoCase inside({1.1, 1.2, 0.9, 0.85, 1}, 1, -1);
   EXPECT_GT(inside.train_once(&after).grad_norm, 1e-3);
   EXPECT_NE(after, inside.weights->hash());
 }
 
 TEST(Grpo, DecoupledFormAnchorsTheRatioAtTheStartOfTheBatch) {
   // At the first step the ratio to the proximal policy is 1, nothing is clipped, and exp(proximal - behaviour), capped, weighs.
-  Case c({1.5, 0.5, 3, 20, 1}, 1, -2);
+  GrpoCase c({1.5, 0.5, 3, 20, 1}, 1, -2);
   c.config.loss_mean = LossMean::token;
   c.config.decoupled = true;
   c.config.behave_cap = 5;
@@ -112,7 +72,7 @@ TEST(Grpo, DecoupledFormAnchorsTheRatioAtTheStartOfTheBatch) {
 }
 
 TEST(Grpo, EntropyIsThatOfTheTemperedDistribution) {
-  Case c({1, 1, 1, 1, 1}, 1, 1);
+  GrpoCase c({1, 1, 1, 1, 1}, 1, 1);
   // A head of zeros makes every distribution uniform.
   const size_t head = c.weights->specs().size() - 1;
   upload(c.weights->param(head), std::vector<float>(static_cast<size_t>(c.weights->param(head).size()), 0.0f));
@@ -120,7 +80,7 @@ TEST(Grpo, EntropyIsThatOfTheTemperedDistribution) {
 }
 
 TEST(Grpo, LogprobGapIsZeroForExactTokensOfThisVersionAndShowsATamperedBit) {
-  Case c({1, 1, 1, 1, 1}, 1, -1);
+  GrpoCase c({1, 1, 1, 1, 1}, 1, -1);
   for (size_t i = 0; i < 2; ++i) {
     Sequence& s = c.batch.sequences[i];
     s.behaviour_logp = c.logp[i];
@@ -144,7 +104,7 @@ TEST(Grpo, LogprobGapIsZeroForExactTokensOfThisVersionAndShowsATamperedBit) {
 }
 
 TEST(Grpo, MiniBatchesAreOptimizerStepsOfOneVersion) {
-  Case c({1.1, 1, 1, 1, 1}, 1, -2);
+  GrpoCase c({1.1, 1, 1, 1, 1}, 1, -2);
   c.config.mini_batches = 2;
   c.config.loss_mean = LossMean::sequence;
   TrainerEngine whole(c.device, c.config, *c.weights, 5);

@@ -53,6 +53,7 @@ TEST_P(OnPolicy, a_token_depends_on_neither_its_batch_nor_pages_nor_order_and_eq
     // The longest request takes 5 pages; a handful more means constant preemption.
     c.kv_pages = trial % 2 == 0 ? 0 : 5 + static_cast<int64_t>(rng.below(12));
     c.page_shuffle_seed = trial;
+    c.shards = static_cast<int64_t>(trial) % 5;
     auto shuffled = requests;
     if (trial > 0) rng.shuffle(shuffled);
     set_cpu_threads(trial % 3 == 1 ? 1 : 0);
@@ -78,6 +79,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Setting{"cpu", Architecture::llama, DType::f32}, Setting{"cpu", Architecture::llama, DType::bf16},
                       Setting{"cpu", Architecture::qwen2, DType::f32}, Setting{"cpu", Architecture::qwen2, DType::bf16},
                       Setting{"cpu", Architecture::qwen3, DType::f32}, Setting{"cpu", Architecture::qwen3, DType::bf16},
+                      Setting{"cpu", Architecture::deepseek_v3, DType::f32},
+                      Setting{"cpu", Architecture::deepseek_v3, DType::bf16},
+                      Setting{"fake", Architecture::deepseek_v3, DType::bf16},
                       Setting{"reference", Architecture::qwen2, DType::bf16},
                       Setting{"reference", Architecture::qwen3, DType::f32}, Setting{"fake", Architecture::llama, DType::bf16},
                       Setting{"fake", Architecture::qwen3, DType::f32}),

@@ -12,14 +12,15 @@ using testing::random_model_config;
 using testing::random_requests;
 using testing::random_weights;
 
-class OnPolicyLoop : public ::testing::TestWithParam<DType> {};
+class OnPolicyLoop : public ::testing::TestWithParam<std::tuple<Architecture, DType>> {};
 
 TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_published_delta) {
   Device& device = open_device("cpu");
-  const ModelConfig config = random_model_config(Architecture::qwen2);
+  const auto [architecture, dtype] = GetParam();
+  const ModelConfig config = random_model_config(architecture);
   TrainerConfig c;
   c.objective = Objective::grpo;
-  c.precision = GetParam();
+  c.precision = dtype;
   c.lr = 1e-3;
   c.micro_batch_tokens = 150;
   TrainerEngine trainer(device, c, *random_weights(device, config, DType::f32, 40));
@@ -50,7 +51,7 @@ TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_p
 
     const auto next = trainer.weights();
     const VersionDelta delta = encode_delta(held.get(), version, *next, version + 1);
-    const auto applied = apply_delta(held.get(), delta, config, device, GetParam());
+    const auto applied = apply_delta(held.get(), delta, config, device, dtype);
     EXPECT_EQ(applied->hash(), next->hash());
     EXPECT_NE(applied->hash(), held->hash()) << "training changed nothing";
     held = applied;
@@ -58,8 +59,13 @@ TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_p
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, OnPolicyLoop, ::testing::Values(DType::f32, DType::bf16),
-                         [](const auto& info) { return std::string(dtype_name(info.param)); });
+INSTANTIATE_TEST_SUITE_P(All, OnPolicyLoop,
+                         ::testing::Combine(::testing::Values(Architecture::qwen2, Architecture::deepseek_v3),
+                                            ::testing::Values(DType::f32, DType::bf16)),
+                         [](const auto& info) {
+                           return std::string(testing::architecture_name(std::get<0>(info.param))) + "_" +
+                                  dtype_name(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace r1

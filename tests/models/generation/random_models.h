@@ -24,6 +24,12 @@ inline ModelConfig random_model_config(Architecture architecture) {
   c.max_positions = 160;
   c.tied_head = architecture == Architecture::qwen3;
   c.eos_id = 0;
+  if (architecture == Architecture::deepseek_v3) {
+    c.kv_heads = 4;
+    c.mla = {.q_rank = 24, .kv_rank = 16, .nope_dim = 10, .rope_dim = 6, .v_dim = 12, .rope_interleaved = true};
+    c.head_dim = c.mla.rope_dim;
+    c.moe = {.experts = 8, .shared = 1, .per_token = 2, .ffn = 24, .groups = 2, .top_groups = 1, .first_dense = 1, .scale = 2};
+  }
   return c;
 }
 
@@ -35,7 +41,7 @@ inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConf
     std::vector<float> host = download_as<float>(f32.param(i));
     Rng rng(seed, "perturb " + spec.name);
     for (float& w : host) {
-      if (spec.role == ParamRole::bias) w = static_cast<float>(0.3 * rng.normal());
+      if (spec.role == ParamRole::bias || spec.role == ParamRole::selection_bias) w = static_cast<float>(0.3 * rng.normal());
       if (spec.role == ParamRole::norm) w = static_cast<float>(1 + 0.2 * rng.normal());
       if (spec.role == ParamRole::head) w *= 15;
     }
@@ -43,12 +49,15 @@ inline std::shared_ptr<WeightSet> random_weights(Device& device, const ModelConf
   }
   auto result = std::make_shared<WeightSet>(device, config, dtype);
   Context ctx(device);
-  run(ctx, Copy{f32.flat(), result->flat()});
+  copy_weights(ctx, f32, *result);
   return result;
 }
 
 inline const char* architecture_name(Architecture a) {
-  return a == Architecture::llama ? "llama" : a == Architecture::qwen2 ? "qwen2" : "qwen3";
+  return a == Architecture::llama   ? "llama"
+         : a == Architecture::qwen2 ? "qwen2"
+         : a == Architecture::qwen3 ? "qwen3"
+                                    : "deepseek_v3";
 }
 
 }  // namespace r1::testing

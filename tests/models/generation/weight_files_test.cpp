@@ -85,7 +85,7 @@ class WeightFiles : public ::testing::Test {
 };
 
 TEST_F(WeightFiles, every_architecture_and_type_is_read_back_bit_by_bit) {
-  for (const Architecture a : {Architecture::llama, Architecture::qwen2, Architecture::qwen3}) {
+  for (const Architecture a : {Architecture::llama, Architecture::qwen2, Architecture::qwen3, Architecture::deepseek_v3}) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const auto original = random_weights(device, random_model_config(a), dtype, 8);
       save_model_dir(dir, *original, "{\"t\":1}");
