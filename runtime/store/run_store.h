@@ -56,6 +56,13 @@ struct SnapshotRow {
   std::string file;  // relative to the run directory
 };
 
+struct VersionRow {
+  int64_t version = 0;
+  std::string hash;
+  int64_t bytes = 0;  // published
+  bool full = false;  // a snapshot, not a delta
+};
+
 struct LedgerCounts {
   int64_t draws = 0, trained = 0, open = 0;
   std::map<std::string, int64_t> dropped;  // by reason
@@ -99,6 +106,7 @@ class RunStore {
   std::vector<int64_t> open_draws(int64_t stage) const;
   int64_t next_draw(int64_t stage) const;  // max issued + 1
   std::optional<Resolution> resolution(int64_t stage, int64_t draw) const;
+  std::vector<Resolution> resolutions(int64_t stage) const;  // all of them, by draw
   // "" when every draw of the stage has exactly one resolution (open ones allowed while `running`), else what is wrong.
   std::string check_ledger(int64_t stage, bool running) const;
 
@@ -111,7 +119,8 @@ class RunStore {
   void set_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);  // buffered
   int64_t batch_count(int64_t stage) const;                                             // = next version
   BatchRow batch(int64_t stage, int64_t version) const;  // throws failure when the payload does not match its hash
-  std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage) const;  // (version, json) in order
+  // (version, json) in order, of the batches from `first` on.
+  std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage, int64_t first = 0) const;
   std::vector<TrajectoryRow> trajectories(int64_t stage, int64_t draw) const;
 
   // ---- snapshots: the file must be durable before its row
@@ -123,6 +132,7 @@ class RunStore {
   // ---- versions published, artifacts, metrics, events
   void add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full);  // buffered
   std::optional<std::string> version_hash(int64_t stage, int64_t version) const;
+  std::vector<VersionRow> versions(int64_t stage) const;  // in order
   void set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash);  // durable
   std::optional<std::pair<std::string, std::string>> artifact(int64_t stage, const std::string& name) const;
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);

@@ -100,6 +100,15 @@ std::optional<Resolution> RunStore::resolution(int64_t stage, int64_t draw) cons
   return Resolution{draw, s.null(0) ? -1 : s.integer(0), s.text(1)};
 }
 
+std::vector<Resolution> RunStore::resolutions(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT draw, batch, reason FROM resolutions WHERE stage = ? ORDER BY draw");
+  s.bind(stage);
+  std::vector<Resolution> rows;
+  while (s.step()) rows.push_back({s.integer(0), s.null(1) ? -1 : s.integer(1), s.text(2)});
+  return rows;
+}
+
 std::string RunStore::check_ledger(int64_t stage, bool running) const {
   struct Rule {
     const char* sql;  // one row per offender: (id)
@@ -215,12 +224,12 @@ BatchRow RunStore::batch(int64_t stage, int64_t version) const {
   return row;
 }
 
-std::vector<std::pair<int64_t, std::string>> RunStore::batch_stats(int64_t stage) const {
+std::vector<std::pair<int64_t, std::string>> RunStore::batch_stats(int64_t stage, int64_t first) const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare(
-      "SELECT version, coalesce(stats, '') FROM batches LEFT JOIN batch_stats USING (stage, version) WHERE stage = ? ORDER BY "
-      "version");
-  s.bind(stage);
+      "SELECT version, coalesce(stats, '') FROM batches LEFT JOIN batch_stats USING (stage, version) WHERE stage = ? AND "
+      "version >= ? ORDER BY version");
+  s.bind(stage).bind(first);
   std::vector<std::pair<int64_t, std::string>> rows;
   while (s.step()) rows.emplace_back(s.integer(0), s.text(1));
   return rows;

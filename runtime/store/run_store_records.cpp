@@ -56,6 +56,15 @@ std::optional<std::string> RunStore::version_hash(int64_t stage, int64_t version
   return s.text(0);
 }
 
+std::vector<VersionRow> RunStore::versions(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT version, hash, bytes, whole FROM versions WHERE stage = ? ORDER BY version");
+  s.bind(stage);
+  std::vector<VersionRow> rows;
+  while (s.step()) rows.push_back({s.integer(0), s.text(1), s.integer(2), s.integer(3) != 0});
+  return rows;
+}
+
 void RunStore::set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash) {
   impl_->durable([&](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO artifacts (stage, name, path, hash) VALUES (?, ?, ?, ?)")

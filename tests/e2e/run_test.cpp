@@ -4,10 +4,14 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 #include <thread>
 
 #include "base/files.h"
+#include "runtime/metrics/event_file.h"
 #include "tests/e2e/program.h"
 
 namespace r1 {
@@ -114,6 +118,35 @@ TEST_F(ProgramTest, a_finished_run_shows_its_result_again_and_starts_over_only_w
   EXPECT_TRUE(fs::exists(top / "run.1/summary.json"));
   EXPECT_EQ(json::parse(fresh.out)["stages"].size(), 7u);
   EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "run.1"));
+}
+
+TEST_F(ProgramTest, a_run_leaves_a_report_that_needs_no_network_and_event_files) {
+  const fs::path dir = top / "run";
+  ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q"}).code, 0);
+  const auto expect_a_report = [&] {
+    std::string page = read_file(dir / "report.html");
+    for (const char* stage : {"base", "rl", "rejection", "reward", "distill", "rl2"})
+      EXPECT_NE(page.find(std::string("id=\"stage-") + stage + "\""), std::string::npos) << stage;
+    EXPECT_NE(page.find("compared tokens"), std::string::npos);
+    EXPECT_NE(page.find("Samples, early and late"), std::string::npos);
+    page = std::regex_replace(page, std::regex(" xmlns(:xlink)?=\"[^\"]*\""), "");
+    EXPECT_FALSE(std::regex_search(page, std::regex("https?:|<link|<img| src=|url\\((?!#)")));
+  };
+  expect_a_report();
+  fs::remove(dir / "report.html");
+  const ProgramResult again = run_program({"--report", dir.string()});
+  EXPECT_EQ(again.code, 0) << again.err;
+  expect_a_report();
+  EXPECT_EQ(run_program({"--report", (top / "nothing").string()}).code, 2);
+  EXPECT_EQ(run_program({nano(), "--report", dir.string()}).code, 2);
+
+  std::map<std::string, std::set<int64_t>> steps;
+  for (const fs::path& file : event_files(dir))
+    for (const ScalarEvent& event : read_event_file(file))
+      for (const Scalar& scalar : event.scalars) steps[scalar.tag].insert(event.step);
+  EXPECT_EQ(steps["rl/reward"], (std::set<int64_t>{0, 1, 2, 3, 4, 5}));
+  EXPECT_EQ(steps["base/loss"].size(), 12u);
+  EXPECT_EQ(steps["base/held_out/accuracy"], (std::set<int64_t>{0, 12}));
 }
 
 TEST_F(ProgramTest, control_c_stops_cleanly_and_the_same_command_continues) {

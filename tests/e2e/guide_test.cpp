@@ -1,0 +1,50 @@
+// The worked example of docs/guide.md, taken from its text and run: what a newcomer is told works.
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "tests/e2e/program.h"
+
+namespace r1 {
+namespace {
+
+using Guide = ProgramTest;
+
+// The text of the first ```LANGUAGE block that holds `marker`; "" when there is none.
+std::string code_block(const std::string& page, const std::string& language, const std::string& marker) {
+  const std::string fence = "```" + language + "\n";
+  for (size_t at = page.find(fence); at != std::string::npos; at = page.find(fence, at + 1)) {
+    const size_t begin = at + fence.size(), end = page.find("\n```", begin);
+    const std::string block = page.substr(begin, end - begin + 1);
+    if (block.find(marker) != std::string::npos) return block;
+  }
+  return "";
+}
+
+TEST_F(Guide, own_task_is_learned_from_a_rule_alone) {
+  const char* main_job = std::getenv("R1_MAIN_JOB");
+  if (main_job == nullptr) GTEST_SKIP() << "set R1_MAIN_JOB to the directory of a finished run of graphs/r1_full.graph";
+  const std::string page = read_file(source_dir() / "docs/guide.md");
+  const std::string data = code_block(page, "sh", "awk"), expression = code_block(page, "", "rewards=\"format");
+  std::string graph = code_block(page, "dot", "digraph letters");
+  ASSERT_FALSE(data.empty() || graph.empty() || expression.empty());
+  const std::string start = "runs/r1_full";
+  ASSERT_NE(graph.find(start), std::string::npos);
+  graph.replace(graph.find(start), start.size(), main_job);
+  write_file_atomically(top / "letters.graph", graph);
+  write_file_atomically(top / "data.sh", data);
+  ASSERT_EQ(std::system(("cd " + top.string() + " && sh data.sh").c_str()), 0);
+
+  const std::string file = (top / "letters.graph").string();
+  std::string rewards = expression.substr(0, expression.find('\n'));
+  std::erase(rewards, '"');
+  const ProgramResult check = run_program({file, "--check", "--set", "judge." + rewards});
+  EXPECT_EQ(check.code, 0) << check.err;
+  const ProgramResult run = run_program({file, "--run", (top / "run").string(), "--json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto metrics = nlohmann::json::parse(run.out)["stages"][0]["metrics"];
+  EXPECT_GE(metrics["after"]["accuracy"].get<double>(), metrics["before"]["accuracy"].get<double>() + 0.4);
+}
+
+}  // namespace
+}  // namespace r1
