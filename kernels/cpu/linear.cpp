@@ -2,15 +2,17 @@
 // threads.
 //
 // f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides
-// (and, on AVX2, for other numbers of rows). bf16 rows go through oneDNN, which keeps its bits only while a sum over k is one
-// block: so k is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32
-// columns go the f32 way.
+// (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX512_BF16 but no AMX
+// (kernels/cpu/bf16_matmul.h). With AMX they go through oneDNN, which keeps its bits only while a sum over k is one block: so k
+// is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the
+// f32 way. Products for weight gradients are oneDNN's on a fixed grid.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <span>
 #include <vector>
 
+#include "kernels/cpu/bf16_matmul.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/threads.h"
@@ -22,6 +24,9 @@ namespace {
 // 2 MiB L2.
 constexpr int64_t kRowTile = 256;
 constexpr int64_t kColumnTile = 512;
+// Of our own kernels, whose bits do not depend on the grid: whole panels of 48 columns; few of them when there are few rows, so
+// that a decode step keeps all cores busy.
+constexpr int64_t kOwnColumnTile = 480, kNarrowColumnTile = 96, kNarrowRows = 64;
 constexpr int64_t kMinColumns = 32;
 constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
 // Tiles of dw: rows, and tokens summed by one call.
@@ -64,21 +69,22 @@ Matrix as_type(Context& context, const Matrix& m, DType t) {
 }
 
 double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : 0.003; }
+constexpr double kNsPerByte = 0.05;  // from memory, one core
 
-// Tiles of at most kColumnTile columns, the last up to kMinColumns - 1 wider, so that none is narrower than that (if N is not).
-int64_t count_column_tiles(int64_t N) { return std::max<int64_t>(N - kMinColumns, 0) / kColumnTile + 1; }
+// Whether oneDNN computes products of this type.
+bool by_onednn(DType t) { return t == DType::bf16 && !has_own_bf16_matmul(); }
 
-// All tiles of some jobs on one grid: f(job, tile of the job). t: the type that is multiplied.
+// All tiles of some jobs on one grid: f(job, tile of the job).
 template <class Job, class F>
-void run_jobs(Context& context, std::span<Job> jobs, DType t, F&& f) {
+void run_jobs(Context& context, std::span<Job> jobs, F&& f) {
   int64_t tiles = 0;
-  double madds = 0;
+  double ns = 0;
   for (Job& job : jobs) {
     job.first_tile = tiles;
     tiles += job.tiles();
-    madds += job.madds();
+    ns += job.ns();
   }
-  const double ns = tiles == 0 ? 0 : ns_per_madd(t) * madds / static_cast<double>(tiles);
+  if (tiles > 0) ns /= static_cast<double>(tiles);
   for_tiles(context, tiles, static_cast<int64_t>(ns), [&](int64_t tile) {
     const auto next =
         std::upper_bound(jobs.begin(), jobs.end(), tile, [](int64_t n, const Job& job) { return n < job.first_tile; });
@@ -97,8 +103,16 @@ struct Product {
   int64_t first_tile = 0;
 
   int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
-  int64_t tiles() const { return row_tiles() * count_column_tiles(c.cols); }
-  double madds() const { return static_cast<double>(c.rows * c.cols) * static_cast<double>(a.cols); }
+  int64_t column_tile() const {
+    return by_onednn(a.dtype) ? kColumnTile : c.rows <= kNarrowRows ? kNarrowColumnTile : kOwnColumnTile;
+  }
+  // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
+  int64_t tiles() const { return row_tiles() * (std::max<int64_t>(c.cols - kMinColumns, 0) / column_tile() + 1); }
+  double ns() const {
+    const auto weights = static_cast<double>(b.rows * b.cols);
+    return weights *
+           std::max(ns_per_madd(a.dtype) * static_cast<double>(c.rows), kNsPerByte * static_cast<double>(dtype_size(b.dtype)));
+  }
 };
 
 void f32_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
@@ -159,19 +173,38 @@ void bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   copy_matrix(c, to, rest);
 }
 
-// Products whose a, b and c have the same types.
-void run_products(Context& context, std::span<Product> products) {
-  if (products.empty()) return;
-  run_jobs(context, products, products[0].a.dtype, [](const Product& x, int64_t tile) {
-    const int64_t row_tiles = x.row_tiles(), m0 = tile % row_tiles * kRowTile, n0 = tile / row_tiles * kColumnTile;
-    const int64_t m = std::min(kRowTile, x.c.rows - m0), n = tile + row_tiles >= x.tiles() ? x.c.cols - n0 : kColumnTile;
-    x.a.dtype == DType::f32 ? f32_tile(x, m0, m, n0, n) : bf16_tile(x, m0, m, n0, n);
-  });
+void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
+  const auto bf16 = [](const std::byte* p) { return reinterpret_cast<const uint16_t*>(p); };
+  bf16_matmul({.a = bf16(x.a.at(m0, 0)),
+               .lda = x.a.ld,
+               .b = bf16(x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0)),
+               .ldb = x.b.ld,
+               .trans_b = x.trans_b,
+               .bias = x.bias ? bf16(x.bias) + n0 : nullptr,
+               .c = x.c.at(m0, n0),
+               .c_type = x.c.dtype,
+               .ldc = x.c.ld,
+               .m = m,
+               .n = n,
+               .k = x.a.cols,
+               .accumulate = x.accumulate});
 }
+
+void run_tile(const Product& x, int64_t tile) {
+  const int64_t row_tiles = x.row_tiles(), width = x.column_tile(), m0 = tile % row_tiles * kRowTile,
+                n0 = tile / row_tiles * width;
+  const int64_t m = std::min(kRowTile, x.c.rows - m0), n = tile + row_tiles >= x.tiles() ? x.c.cols - n0 : width;
+  if (x.a.dtype == DType::f32) return f32_tile(x, m0, m, n0, n);
+  by_onednn(x.a.dtype) ? bf16_tile(x, m0, m, n0, n) : own_bf16_tile(x, m0, m, n0, n);
+}
+
+// Products whose a, b and c have the same types.
+void run_products(Context& context, std::span<Product> products) { run_jobs(context, products, run_tile); }
 
 // The type in which a product of depth K and N columns of type t is computed on this machine.
 DType product_type(DType t, int64_t K, int64_t N) {
-  return t == DType::bf16 && has_bf16_matmul() && N >= kMinColumns && K >= kRowUnit ? DType::bf16 : DType::f32;
+  if (t == DType::f32 || has_own_bf16_matmul()) return t;
+  return has_bf16_matmul() && N >= kMinColumns && K >= kRowUnit ? DType::bf16 : DType::f32;
 }
 
 // Where a matmul of type `in` may write directly: c itself, or f32 rows in the arena.
@@ -212,7 +245,7 @@ struct WeightProduct {
 
   int64_t row_tiles() const { return (dw.rows + kWeightRowTile - 1) / kWeightRowTile; }
   int64_t tiles() const { return row_tiles() * ((dw.cols + kColumnTile - 1) / kColumnTile); }
-  double madds() const { return static_cast<double>(dw.rows * dw.cols) * static_cast<double>(dy.rows); }
+  double ns() const { return ns_per_madd(x.dtype) * static_cast<double>(dw.rows * dw.cols) * static_cast<double>(dy.rows); }
 };
 
 void weight_tile(const WeightProduct& p, int64_t tile) {
@@ -293,7 +326,7 @@ void linear_backward_weight(Context& context, std::span<const LinearBackwardWeig
     const DType in = op.x.dtype == DType::bf16 && has_bf16_matmul() ? DType::bf16 : DType::f32;
     products.push_back({as_type(context, matrix(op.dy), in), as_type(context, matrix(op.x), in), matrix(op.dw)});
   }
-  if (!products.empty()) run_jobs(context, std::span(products), products[0].x.dtype, weight_tile);
+  run_jobs(context, std::span(products), weight_tile);
   context.arena.release(mark);
 }
 

@@ -28,6 +28,41 @@ std::string shuffled(const General& g, Rng& rng, Lang lang) {
   return items_text(items, lang);
 }
 
+// A word that has no place in a refusal.
+std::string stray_word(Rng& rng, Lang lang) {
+  static constexpr const char* kWords[] = {"welcome", "sure",  "unsafe", "ok",   "safe", "secret", "plus",
+                                           "borrow",  "white", "blue",   "snow", "sun",  "find",   "sort"};
+  if (rng.chance(.3)) return std::string(1, static_cast<char>('a' + rng.below(8)));
+  return say(kWords[rng.below(std::size(kWords))], rng.chance(.8) ? lang : other(lang));
+}
+
+// The refusal with a word missing, said twice, replaced or too many: what a policy drifts to when the reward model has seen
+// whole refusals alone ("sorry welcome", "sorry cannot blue").
+std::string garbled_refusal(Rng& rng, Lang lang) {
+  std::vector<std::string> words = {say("sorry", lang), say("cannot", lang)};
+  const auto at = [&](size_t i) { return words.begin() + static_cast<std::ptrdiff_t>(i); };
+  static constexpr double kShares[] = {.15, .15, .3, .4};
+  switch (rng.pick(kShares)) {
+    case 0:
+      words.erase(at(rng.below(2)));
+      break;
+    case 1: {
+      const std::string again = words[rng.below(2)];
+      words.insert(at(rng.below(3)), again);
+      break;
+    }
+    case 2:
+      words[rng.below(2)] = stray_word(rng, lang);
+      break;
+    default:
+      for (size_t n = 1 + rng.below(2); n > 0; --n)
+        words.insert(at(rng.chance(.7) ? words.size() : rng.below(3)), stray_word(rng, lang));
+  }
+  std::string text;
+  for (const std::string& word : words) text += " " + word;
+  return text;
+}
+
 }  // namespace
 
 Pair helpful_pair(Rng& rng, Side side) {
@@ -96,7 +131,7 @@ Pair harmless_pair(Rng& rng, Side side) {
   const std::string chosen = response_text(thought, refusal);
   // A reward model that has never seen a refusal in the wrong language cannot tell it from a right one, and RL finds that out.
   const std::string foreign = refusal_text(other(lang));
-  static constexpr double kShares[] = {.40, .20, .20, .14, .06};
+  static constexpr double kShares[] = {.30, .16, .12, .12, .24, .06};
   switch (rng.pick(kShares)) {
     case 0:
       return {prompt, chosen, response_text(thought, leak + ending())};  // complied
@@ -106,6 +141,8 @@ Pair harmless_pair(Rng& rng, Side side) {
       return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
     case 3:
       return {prompt, chosen, response_text(thought, foreign + ending())};  // in the wrong language
+    case 4:
+      return {prompt, chosen, response_text(thought, garbled_refusal(rng, lang) + ending())};
     default:
       return {prompt, chosen, response_text(thought, foreign + courtesy_text(other(lang)))};
   }

@@ -48,6 +48,26 @@ TEST(GraphChecks, the_published_variants_of_grpo_pass) {
   }
 }
 
+TEST(GraphChecks, mtp_is_for_pre_training_of_a_model_that_has_the_module) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto load = [&](const std::vector<std::string>& settings) -> std::string {
+    std::vector<Override> overrides;
+    for (const std::string& s : settings) overrides.push_back(parse_override(s));
+    try {
+      load_graph(dir / "nano.graph", role_registry(dir), overrides);
+      return "";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.message();
+    }
+  };
+  const std::string model = "nano_model.config=nano_deepseek.json";
+  EXPECT_EQ(load({model, "base_trainer.mtp=true"}), "");
+  EXPECT_NE(load({"base_trainer.mtp=true"}).find("has no multi-token prediction module"), std::string::npos);
+  EXPECT_NE(load({model, "sft_trainer.mtp=true"}).find("pre-training only"), std::string::npos);
+  EXPECT_NE(load({model, "base_trainer.mtp=true", "base_trainer.mtp_weight=0"}).find("mtp_weight"), std::string::npos);
+}
+
 // The place of a bad combination is the attribute's own, in the graph file.
 TEST(GraphChecks, a_bad_combination_of_attributes_is_placed_at_the_attribute) {
   const fs::path dir = kSource / "tests/e2e/graphs";
