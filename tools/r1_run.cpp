@@ -20,6 +20,8 @@
 #include "runtime/store/run_store.h"
 #include "tools/guarded_main.h"
 #include "tools/live_view.h"
+#include "tools/report/html.h"
+#include "tools/report/run_outputs.h"
 
 namespace r1 {
 namespace {
@@ -35,7 +37,7 @@ extern "C" void on_signal(int signal_number) {
 }
 
 struct Arguments {
-  fs::path graph, run, replay;
+  fs::path graph, run, replay, report;
   std::vector<std::string> set;
   bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false, help_roles = false;
 };
@@ -51,6 +53,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
   r1-run --help-roles                              what a graph may say
   r1-run --replay runs/r1_full                     recomputes every update from the run store
+  r1-run --report runs/r1_full                     writes report.html anew, of an unfinished run too
 
 Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
 
@@ -159,6 +162,9 @@ int run_graph(const Arguments& args) {
   const std::string fingerprint = fingerprint_of(env);
   check_fingerprint(*store, fingerprint, args.accept_fingerprint);
   store->set_meta("graph_dir", graph_dir.string());
+  store->set_meta("graph", args.graph.string());
+  store->set_meta("machine", describe_machine());
+  if (!store->meta("started")) store->set_meta("started", report::utc_time(wall_clock_s()));
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
   const bool continued = !store->stages().empty();
@@ -184,10 +190,12 @@ int run_graph(const Arguments& args) {
   const double begin = SystemClock().now_s();
   const auto spent_before = store->meta("seconds");
   const double before = spent_before ? std::stod(*spent_before) : 0;
-  Conductor conductor(graph, *store, role_factory(env), hooks, options, view);
+  report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view);
+  Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
   const ExitCode code = conductor.run(interrupted);
   const double seconds = before + SystemClock().now_s() - begin;
   store->set_meta("seconds", std::to_string(seconds));
+  outputs.finish();
   view.close();
   if (code == ExitCode::interrupted) {
     fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
@@ -203,7 +211,8 @@ int run_graph(const Arguments& args) {
   if (args.json)
     std::cout << summary;
   else
-    std::cout << "\n" << summary_table(summary) << "checkpoints, run store and summary.json: " << run_dir.string() << "\n";
+    std::cout << "\n"
+              << summary_table(summary) << "checkpoints, run store, summary.json and report.html: " << run_dir.string() << "\n";
   return 0;
 }
 
@@ -244,6 +253,7 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--draw", args.draw, "print the graph as annotated DOT");
   app.add_flag("--fresh", args.fresh, "move an old run directory aside and start over");
   app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
+  app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too")->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
@@ -259,9 +269,15 @@ int main_checked(int argc, char** argv) {
     std::cout << describe_roles(role_registry("."));
     return 0;
   }
-  if (args.replay.empty() == args.graph.empty())
-    throw bad_input(args.graph.empty() ? "no graph file given" : "--replay takes a run directory and no graph", {},
+  const int given = !args.graph.empty() + !args.replay.empty() + !args.report.empty();
+  if (given != 1)
+    throw bad_input(given == 0 ? "no graph file given" : "--replay and --report take a run directory and no graph", {},
                     "r1-run graphs/r1_full.graph");
+  if (!args.report.empty()) {
+    report::write_report(args.report);
+    fmt::print("{}\n", (args.report / "report.html").string());
+    return 0;
+  }
   return args.replay.empty() ? run_graph(args) : replay(args);
 }
 

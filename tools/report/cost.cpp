@@ -1,0 +1,124 @@
+// What each stage cost, and what proves that the run kept its promises.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tools/report/html.h"
+#include "tools/report/sections.h"
+
+namespace r1::report {
+
+namespace {
+
+std::string bar(double share, const char* css_class) {
+  return fmt::format("<span class=\"bar {}\" style=\"width:{:.1f}%\"></span>", css_class, 100 * std::clamp(share, 0.0, 1.0));
+}
+
+std::string bar_cell(const std::string& text, double share, const char* css_class) {
+  if (text.empty()) return "<td></td>";
+  return fmt::format("<td class=\"bar-cell\">{}{}</td>", text, bar(share, css_class));
+}
+
+// "200 versions, 12.1 MiB (4.2 % of sending all)"
+std::string published_text(const StageData& stage) {
+  if (stage.published.empty()) return "";
+  double bytes = 0, full = 0;
+  int64_t snapshots = 0;
+  for (const VersionRow& v : stage.published) {
+    bytes += static_cast<double>(v.bytes);
+    if (v.full) full = std::max(full, static_cast<double>(v.bytes)), ++snapshots;
+  }
+  std::string text = fmt::format("{}, {}", plural(static_cast<int64_t>(stage.published.size()), "version"), bytes_text(bytes));
+  const double all = full * static_cast<double>(stage.published.size());
+  if (full > 0 && std::ssize(stage.published) > snapshots)
+    text += fmt::format("<br><i>{} % of {} as snapshots</i>", percent(bytes / all), bytes_text(all));
+  return text;
+}
+
+std::string mark(bool good) { return good ? "<span class=\"ok\">✓</span> " : "<span class=\"bad\">✗</span> "; }
+
+}  // namespace
+
+std::string cost_section(const RunData& run) {
+  double longest = 0, most_trained = 0, most_sampled = 0;
+  for (const StageData& stage : run.stages) {
+    longest = std::max(longest, stage.summary.value("seconds", 0.0));
+    most_trained = std::max(most_trained, stage.summary.value("tokens_trained", 0.0));
+    most_sampled = std::max(most_sampled, stage.summary.value("tokens_generated", 0.0));
+  }
+  if (longest <= 0) return "";
+  std::string out =
+      "<section id=\"cost\"><h2>Cost</h2>\n<p class=\"sub\"><b>busy</b>: CPU time inside ops over wall time × cores. "
+      "<b>overlap</b>: "
+      "share of an RL stage in which generator and trainer were at work at once. <b>published</b>: weights sent to generators, "
+      "most of "
+      "them as lossless deltas.</p>\n<div class=\"scroll\"><table "
+      "class=\"filled\"><thead><tr><th>stage</th><th>time</th><th>tokens trained</th>"
+      "<th>tokens sampled</th><th>busy</th><th>overlap</th><th>published</th></tr></thead><tbody>\n";
+  for (const StageData& stage : run.stages) {
+    if (!stage.started()) continue;
+    const double seconds = stage.summary.value("seconds", 0.0), trained = stage.summary.value("tokens_trained", 0.0),
+                 sampled = stage.summary.value("tokens_generated", 0.0);
+    out += fmt::format("<tr><td><a class=\"stage-name\" href=\"#{}\">{}</a></td>", escaped(stage_anchor(stage)),
+                       escaped(stage.plan->name));
+    out += bar_cell(duration(seconds), seconds / longest, kind_class(stage.kind));
+    out += bar_cell(trained > 0 ? count_text(trained) : "", trained / most_trained, "c-green");
+    out += bar_cell(sampled > 0 ? count_text(sampled) : "", sampled / most_sampled, "c-blue");
+    const double busy = stage.summary.value("busy", 0.0);
+    out += bar_cell(percent(busy) + " %", busy, "c-grey");
+    const bool overlaps = stage.summary.contains("overlap");
+    const double overlap = stage.summary.value("overlap", 0.0);
+    out += bar_cell(overlaps ? percent(overlap) + " %" : "", overlap, "c-grey");
+    out += fmt::format("<td class=\"fixed\">{}</td></tr>\n", stage.kind == StageKind::rl ? published_text(stage) : "");
+  }
+  return out + "</tbody></table></div></section>\n";
+}
+
+std::string proofs_section(const RunData& run) {
+  std::string rows;
+  double gap = 0;
+  int64_t gap_tokens = 0, restarts = 0, stalls = 0;
+  for (const StageData& stage : run.stages) {
+    restarts += stage.restarts;
+    stalls += stage.stalls;
+    if (stage.ledger.draws == 0) continue;
+    std::string ends =
+        fmt::format("{} {}", grouped(stage.ledger.trained), stage.kind == StageKind::sampling ? "kept" : "trained");
+    for (const auto& [reason, n] : stage.ledger.dropped) ends += fmt::format(" + {} {}", grouped(n), escaped(reason));
+    if (stage.ledger.open > 0) ends += fmt::format(" + {} open", grouped(stage.ledger.open));
+    std::string on_policy = "<td></td><td></td>";
+    if (stage.kind == StageKind::rl) {
+      const double stage_gap = stage.summary.value("logprob_gap_max", 0.0), age = stage.summary.value("staleness_max", 0.0);
+      const auto tokens = stage.summary.value("logprob_gap_tokens", int64_t{0});
+      gap = std::max(gap, stage_gap);
+      gap_tokens += tokens;
+      on_policy = fmt::format("<td>{}{} over {} tokens</td><td>{}{} of at most {}</td>", tokens > 0 ? mark(stage_gap == 0) : "",
+                              number(stage_gap), grouped(tokens), mark(age <= static_cast<double>(stage.staleness_bound)),
+                              number(age), stage.staleness_bound);
+    }
+    rows += fmt::format("<tr><td><a class=\"stage-name\" href=\"#{}\">{}</a></td><td>{}{} = {}</td>{}</tr>\n",
+                        escaped(stage_anchor(stage)), escaped(stage.plan->name), mark(stage.ledger_complaint.empty()),
+                        grouped(stage.ledger.draws), ends, on_policy);
+    if (!stage.ledger_complaint.empty())
+      rows += fmt::format("<tr><td></td><td class=\"bad\" colspan=\"3\">{}</td></tr>\n", escaped(stage.ledger_complaint));
+  }
+  std::string out = "<section id=\"proofs\"><h2>Promises kept</h2>\n";
+  if (gap_tokens > 0)
+    out += fmt::format(
+        "<p>{}On-policy means on-policy: the trainer’s log-probabilities differed from the sampler’s by at most <b>{}</b> over "
+        "<b>{}</b> compared tokens.</p>\n",
+        mark(gap == 0), number(gap), grouped(gap_tokens));
+  out += fmt::format(
+      "<p>{}, {} in this run. <code>r1-run --replay</code> recomputes every update from the stored batches.</p>\n",
+      restarts == 0 ? "No restart" : plural(restarts, "restart"), stalls == 0 ? "no stall" : plural(stalls, "stall"));
+  if (!rows.empty())
+    out +=
+        "<div class=\"scroll\"><table><thead><tr><th>stage</th><th>every draw ends once: draws = trained + "
+        "dropped</th><th>largest gap "
+        "of log-probabilities</th><th>oldest trained sample</th></tr></thead><tbody>\n" +
+        rows + "</tbody></table></div>\n";
+  return out + "</section>\n";
+}
+
+}  // namespace r1::report

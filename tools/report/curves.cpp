@@ -1,0 +1,160 @@
+// The curves of a stage, over its batches.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "actors/run_env.h"
+#include "tools/report/charts.h"
+#include "tools/report/html.h"
+#include "tools/report/sections.h"
+
+namespace r1::report {
+
+namespace {
+
+std::string single(const StageData& stage, const char* key, const char* title, const char* note, const char* colour = nullptr,
+                   bool smooth = true) {
+  const Curve* curve = stage.curve(key);
+  if (curve == nullptr) return "";
+  return line_chart({title, note, {{key, colour != nullptr ? colour : colour_of(key), *curve}}, {}, {}, {}, "batch", smooth});
+}
+
+// Shares on one chart, whatever else the judge scored on charts of its own.
+std::string reward_charts(const StageData& stage) {
+  LineChart shares{"Parts of the reward", "", {}, 0.0, 1.0};
+  std::string others;
+  for (const std::string& part : stage.reward_parts) {
+    const Curve* curve = stage.curve(part);
+    if (curve == nullptr) continue;
+    const auto [low, high] = std::minmax_element(curve->y.begin(), curve->y.end());
+    if (*low >= 0 && *high <= 1)
+      shares.series.push_back({part, colour_of(part), *curve});
+    else
+      others += line_chart({part, "mean score", {{part, colour_of(part), *curve}}});
+  }
+  return single(stage, "reward", "Reward", "mean a completion") + line_chart(shares) + others;
+}
+
+std::string age_chart(const StageData& stage) {
+  LineChart chart{"Age when trained", "versions behind", {}, 0.0};
+  chart.smooth = false;
+  for (const auto& [key, name] : {std::pair{"age", "mean"}, {"age_max", "max"}})
+    if (const Curve* curve = stage.curve(key))
+      chart.series.push_back({name, key == std::string("age") ? "c-blue" : "c-grey", *curve});
+  if (chart.series.empty()) return "";
+  chart.rules = {{fmt::format("bound {}", stage.staleness_bound), static_cast<double>(stage.staleness_bound)}};
+  chart.y_max = std::max(1.0, static_cast<double>(stage.staleness_bound)) * 1.15;
+  for (const Series& s : chart.series)
+    for (const double y : s.curve.y) chart.y_max = std::max(*chart.y_max, y * 1.05);
+  return line_chart(chart);
+}
+
+const char* colour_of_outcome(const std::string& reason) {
+  if (reason == "trained") return "c-blue";
+  if (reason == "equal_rewards") return "c-orange";
+  if (reason == "stale") return "c-red";
+  if (reason == "reward_error") return "c-purple";
+  if (reason == "rejected") return "c-red";
+  return reason == "stage_ended" ? "c-grey" : "c-sky";
+}
+
+// What became of the draws of each batch. A batch's draws follow those of the batch before: the statistics say how many.
+std::string outcome_chart(const StageData& stage) {
+  const Curve *kept = stage.curve("kept"), *dropped = stage.curve("dropped");
+  if (kept == nullptr || dropped == nullptr || kept->x.size() != dropped->x.size()) return "";
+  const size_t batches = kept->x.size();
+  std::map<std::string, std::vector<double>> counts;
+  counts["trained"].assign(batches, 0);
+  size_t batch = 0;
+  double end = kept->y[0] + dropped->y[0], seen = 0;
+  for (const Resolution& r : stage.resolutions) {
+    if (r.reason == "stage_ended") continue;
+    while (seen >= end && batch + 1 < batches) ++batch, end += kept->y[batch] + dropped->y[batch];
+    seen += 1;
+    auto& of = counts[r.reason.empty() ? "trained" : r.reason];
+    of.resize(batches, 0);
+    of[batch] += 1;
+  }
+  StackedChart chart{"What became of the draws", "prompts a batch", {}};
+  chart.series.push_back({"trained", colour_of_outcome("trained"), {kept->x, counts["trained"]}});
+  for (const auto& [reason, count] : counts)
+    if (reason != "trained") chart.series.push_back({reason, colour_of_outcome(reason), {kept->x, count}});
+  return stacked_chart(chart);
+}
+
+std::string published_chart(const StageData& stage) {
+  Curve kib;
+  for (const VersionRow& v : stage.published) {
+    if (v.full) continue;
+    kib.x.push_back(static_cast<double>(v.version));
+    kib.y.push_back(static_cast<double>(v.bytes) / 1024);
+  }
+  if (kib.x.size() < 2) return "";
+  return line_chart({"Published update", "KiB a version", {{"KiB", "c-grey", kib}}});
+}
+
+std::string expert_charts(const StageData& stage) {
+  if (stage.expert_load.empty()) return "";
+  std::string out;
+  const size_t layers = stage.expert_load[0].size();
+  for (size_t layer = 0; layer < layers; ++layer) {
+    HeatMap map{fmt::format("Expert load, MoE layer {}", layer), "a row an expert", {}, {}};
+    for (size_t b = 0; b < stage.expert_load.size(); ++b) {
+      if (layer >= stage.expert_load[b].size() || stage.expert_load[b][layer].size() != stage.expert_load[0][layer].size())
+        continue;
+      map.cells.push_back(stage.expert_load[b][layer]);
+      map.x.push_back(stage.expert_x[b]);
+    }
+    out += heat_map(map);
+  }
+  return out;
+}
+
+std::string sub_line(const RunData& run, const StageData& stage) {
+  const GraphView& graph = *run.graph;
+  std::string text = plural(stage.summary.value("steps", int64_t{0}), "batch");
+  text += ", " + duration(stage.summary.value("seconds", 0.0));
+  if (const NodePlan* judge = stage_node(graph, stage.index, "judge"))
+    text += fmt::format("; reward = <code>{}</code>", escaped(judge->attrs.text("rewards")));
+  if (const NodePlan* trainer = stage_trainer(graph, stage.index))
+    text += fmt::format("; started from <code>{}</code>", escaped(model_origin(graph, *trainer).id));
+  if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
+    text += fmt::format("; completions kept from {} of {} prompts", grouped(stage.ledger.trained), grouped(stage.ledger.draws));
+  return "<p class=\"sub wide\">" + text + "</p>\n";
+}
+
+}  // namespace
+
+std::string curves_of(const RunData& run, const StageData& stage) {
+  std::string charts;
+  if (stage.kind == StageKind::rl) {
+    charts += reward_charts(stage);
+    charts += single(stage, "length", "Length", "tokens a completion");
+    charts += single(stage, "entropy", "Entropy of the policy", "nats a token");
+    charts += single(stage, "kl", "KL to the reference", "nats a token");
+    charts += age_chart(stage);
+    charts += outcome_chart(stage);
+    charts += single(stage, "grad_norm", "Gradient norm", "", "c-grey");
+    charts += single(stage, "clip_fraction", "Clipped tokens", "share", "c-grey");
+    charts += published_chart(stage);
+  } else if (stage.kind == StageKind::sampling) {
+    charts += single(stage, "kept", "Kept completions", "a batch of prompts", "c-green");
+  } else {
+    charts += single(stage, "loss", "Loss", stage.kind == StageKind::reward_model ? "a pair" : "nats a token");
+    if (stage.kind == StageKind::reward_model)
+      charts += single(stage, "pair_accuracy", "Training pairs told right", "share of a batch");
+    charts += single(stage, "lr", "Learning rate", "", "c-grey", false);
+    charts += single(stage, "grad_norm", "Gradient norm", "", "c-grey");
+  }
+  const std::string experts = expert_charts(stage);
+  charts += single(stage, "expert_load_max", "Busiest expert", "load over an equal share", "c-red");
+  charts += single(stage, "expert_bias_spread", "Spread of the selection bias", "max − min", "c-purple");
+  charts += experts;
+  if (charts.empty()) charts = stage.kind == StageKind::sampling ? "" : "<p class=\"note\">No batch has been trained yet.</p>";
+  return stage_heading(stage) + sub_line(run, stage) + "<div class=\"charts\">" + charts + "</div>\n" +
+         (experts.empty() ? "" : heat_legend());
+}
+
+}  // namespace r1::report

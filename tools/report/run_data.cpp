@@ -1,0 +1,176 @@
+#include "tools/report/run_data.h"
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "actors/run_env.h"
+#include "actors/summary.h"
+#include "base/error.h"
+
+namespace r1::report {
+
+using nlohmann::json;
+
+namespace {
+
+StageKind kind_of(const GraphView& graph, int stage) {
+  const NodePlan* trainer = stage_trainer(graph, stage);
+  if (trainer == nullptr) return StageKind::sampling;
+  if (trainer->role == "distiller") return StageKind::distill;
+  const std::string objective = trainer->attrs.text("objective");
+  if (objective == "grpo") return StageKind::rl;
+  if (objective == "reward_model") return StageKind::reward_model;
+  return objective == "sft" ? StageKind::sft : StageKind::pretrain;
+}
+
+// "2 cores, AMD EPYC, 24 GiB" -> 2.
+int cores_of(const std::string& machine) {
+  const int cores = std::atoi(machine.c_str());
+  return cores > 0 ? cores : 1;
+}
+
+void read_statistics(const RunStore& store, StageData& stage) {
+  for (const auto& [version, text] : store.batch_stats(stage.row.id)) {
+    const json stats = json::parse(text, nullptr, false);
+    if (!stats.is_object()) continue;
+    const auto x = static_cast<double>(version);
+    for (const auto& [name, value] : stats.items()) {
+      if (!value.is_number()) continue;
+      Curve& curve = stage.curves[name];
+      curve.x.push_back(x);
+      curve.y.push_back(value.get<double>());
+    }
+    if (const auto load = stats.find("expert_load"); load != stats.end() && load->is_array()) {
+      try {
+        stage.expert_load.push_back(load->get<std::vector<std::vector<double>>>());
+        stage.expert_x.push_back(x);
+      } catch (const json::exception&) {
+        // Not an array of arrays of numbers: shown by nobody.
+      }
+    }
+  }
+}
+
+// The names that the judge gave its scores.
+std::vector<std::string> reward_parts(const RunStore& store, const StageData& stage) {
+  std::set<std::string> names;
+  int looked_at = 0;
+  for (const Resolution& r : stage.resolutions) {
+    for (const TrajectoryRow& t : store.trajectories(stage.row.id, r.draw)) {
+      const json scores = json::parse(t.scores_json, nullptr, false);
+      if (!scores.is_object()) continue;
+      for (const auto& [name, value] : scores.items()) names.insert(name);
+    }
+    if (++looked_at == 16) break;  // parts may differ by kind of prompt
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace
+
+const char* kind_name(StageKind kind) {
+  switch (kind) {
+    case StageKind::pretrain:
+      return "pre-training";
+    case StageKind::sft:
+      return "SFT";
+    case StageKind::rl:
+      return "RL";
+    case StageKind::reward_model:
+      return "reward model";
+    case StageKind::distill:
+      return "distillation";
+    case StageKind::sampling:
+      return "sampling";
+  }
+  return "";
+}
+
+const char* kind_class(StageKind kind) {
+  switch (kind) {
+    case StageKind::pretrain:
+      return "k-pre";
+    case StageKind::sft:
+      return "k-sft";
+    case StageKind::rl:
+      return "k-rl";
+    case StageKind::reward_model:
+      return "k-rm";
+    case StageKind::distill:
+      return "k-dis";
+    case StageKind::sampling:
+      return "k-sam";
+  }
+  return "";
+}
+
+const Curve* StageData::curve(const std::string& name) const {
+  const auto it = curves.find(name);
+  return it == curves.end() || it->second.x.empty() ? nullptr : &it->second;
+}
+
+double StageData::metric(const char* when, const char* name) const {
+  constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
+  const auto metrics = summary.find("metrics");
+  if (metrics == summary.end() || !metrics->contains(when)) return kAbsent;
+  const json& m = (*metrics)[when];
+  return m.contains(name) && m[name].is_number() ? m[name].get<double>() : kAbsent;
+}
+
+std::string StageData::title() const { return plan->label.empty() ? plan->name : plan->label; }
+
+size_t RunData::done() const {
+  size_t n = 0;
+  for (const StageData& stage : stages) n += stage.done();
+  return n;
+}
+
+RunData read_run(const GraphView& graph, const RunStore& store) {
+  RunData run;
+  run.graph = &graph;
+  run.graph_file = store.meta("graph").value_or(graph.name);
+  run.machine = store.meta("machine").value_or("");
+  run.fingerprint = store.meta("fingerprint").value_or("");
+  run.started = store.meta("started").value_or("");
+  run.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
+  run.cores = cores_of(run.machine);
+  if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
+    run.precision = run.fingerprint.substr(last + 2);
+
+  std::map<std::string, StageRow> rows;
+  for (StageRow& row : store.stages()) rows[row.name] = row;
+  double stage_seconds = 0;
+  for (size_t i = 0; i < graph.stages.size(); ++i) {
+    StageData& stage = run.stages.emplace_back();
+    stage.plan = &graph.stages[i];
+    stage.index = static_cast<int>(i);
+    stage.kind = kind_of(graph, stage.index);
+    stage.staleness_bound = stage_staleness(graph, stage.index);
+    stage.summary = json::object();
+    const auto row = rows.find(stage.plan->name);
+    if (row == rows.end() || row->second.status == StageStatus::waiting) continue;
+    stage.row = row->second;
+    const int64_t id = stage.row.id;
+    stage.times = StageTimes::from_json(stage.row.times_json);
+    stage.summary = json::parse(stage.done() && !stage.row.summary_json.empty()
+                                    ? stage.row.summary_json
+                                    : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
+    stage_seconds += stage.summary.value("seconds", 0.0);
+    read_statistics(store, stage);
+    stage.ledger = store.ledger(id);
+    if (stage.ledger.draws > 0) {
+      stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.done());
+      stage.resolutions = store.resolutions(id);
+      stage.reward_parts = reward_parts(store, stage);
+    }
+    stage.published = store.versions(id);
+    stage.restarts = static_cast<int64_t>(store.events(id, 1000, "restart").size());
+    stage.stalls = static_cast<int64_t>(store.events(id, 1000, "stall").size());
+  }
+  // Of a run that goes on only the time of earlier processes is noted.
+  run.seconds = std::max(stage_seconds, std::atof(store.meta("seconds").value_or("0").c_str()));
+  return run;
+}
+
+}  // namespace r1::report

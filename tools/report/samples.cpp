@@ -1,0 +1,175 @@
+// Completions from the first and the last batches of an RL stage for alike prompts, tokens shaded by probability.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "actors/codec.h"
+#include "base/error.h"
+#include "models/tokenizer/utf8.h"
+#include "tools/report/html.h"
+#include "tools/report/sections.h"
+
+namespace r1::report {
+
+namespace {
+
+constexpr int64_t kEarly = 48, kLate = 96;  // draws looked at, from the first and from the last ones
+constexpr size_t kPairs = 3;
+constexpr size_t kHeadTokens = 240, kTailTokens = 120;  // shown of a long completion
+constexpr size_t kPromptCharacters = 400;
+
+struct Group {
+  int64_t draw = 0;
+  std::string outcome;  // "trained in batch 3", "dropped: equal rewards"
+  std::vector<TrajectoryRow> rows;
+  std::string prompt, shape;
+};
+
+size_t prompt_length(const Sequence& s) {
+  return static_cast<size_t>(std::find(s.trainable.begin(), s.trainable.end(), 1) - s.trainable.begin());
+}
+
+// Prompts are alike when they differ only in numbers and in their later words' choice: digits are one sign, runs of the same
+// sign one.
+std::string shape_of(const std::string& prompt) {
+  std::string out;
+  for (const char c : prompt) {
+    const char sign = c >= '0' && c <= '9' ? '#' : c;
+    if (sign == ' ' && !out.empty() && out.back() == '#') continue;
+    if (out.empty() || out.back() != sign || sign != '#') out += sign;
+  }
+  return out;
+}
+
+// The shape's first words: what kind of task it is.
+std::string kind_of_prompt(const std::string& shape) { return shape.substr(0, shape.find('#')); }
+
+std::optional<Group> read_group(const RunStore& store, const StageData& stage, const Resolution& r,
+                                const Tokenizer& tokenizer) {
+  Group group;
+  group.draw = r.draw;
+  group.outcome = r.batch >= 0 ? fmt::format("trained in batch {}", r.batch) : "dropped: " + r.reason;
+  group.rows = store.trajectories(stage.row.id, r.draw);
+  if (group.rows.empty()) return std::nullopt;
+  const Sequence first = decode_sequence(group.rows[0].payload);
+  const size_t length = prompt_length(first);
+  group.prompt = tokenizer.decode({first.tokens.data(), length});
+  group.shape = shape_of(group.prompt);
+  return group;
+}
+
+// The completion of median reward: neither the best nor the worst of its group.
+const TrajectoryRow& median(const Group& group) {
+  std::vector<const TrajectoryRow*> rows;
+  for (const TrajectoryRow& row : group.rows) rows.push_back(&row);
+  std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->reward < b->reward; });
+  return *rows[rows.size() / 2];
+}
+
+int shade(double probability) {
+  return probability >= 0.9 ? 0 : probability >= 0.6 ? 1 : probability >= 0.3 ? 2 : probability >= 0.1 ? 3 : 4;
+}
+
+std::string token_spans(const Sequence& s, const Tokenizer& tokenizer) {
+  const size_t begin = prompt_length(s), count = s.tokens.size() - begin;
+  const bool cut = count > kHeadTokens + kTailTokens;
+  std::string out;
+  for (size_t i = begin; i < s.tokens.size(); ++i) {
+    if (cut && i == begin + kHeadTokens) {
+      out += fmt::format("<span class=\"cut\"> … {} tokens … </span>", count - kHeadTokens - kTailTokens);
+      i = s.tokens.size() - kTailTokens;
+    }
+    // Tokens that are parts of one character are shown as one; the least likely of them counts.
+    size_t end = i + 1;
+    std::string text = tokenizer.decode_bytes({s.tokens.data() + i, 1});
+    double logp = s.behaviour_logp.empty() ? 0 : s.behaviour_logp[i];
+    for (; !utf8::is_valid(text) && end < s.tokens.size() && end < i + 4; ++end) {
+      text += tokenizer.decode_bytes({s.tokens.data() + end, 1});
+      if (!s.behaviour_logp.empty()) logp = std::min(logp, static_cast<double>(s.behaviour_logp[end]));
+    }
+    const double probability = std::exp(logp);
+    out += fmt::format("<span class=\"p{}\" title=\"{:.3g} %{}\">{}</span>", shade(probability), 100 * probability,
+                       s.version.empty() ? "" : fmt::format(", version {}", s.version[i]), escaped(text));
+    i = end - 1;
+  }
+  return out;
+}
+
+std::string sample_card(const Group& group, const char* when, const Tokenizer& tokenizer) {
+  const TrajectoryRow& row = median(group);
+  const Sequence s = decode_sequence(row.payload);
+  double mean = 0, low = INFINITY, high = -INFINITY;
+  for (const TrajectoryRow& r : group.rows) {
+    mean += r.reward / static_cast<double>(group.rows.size());
+    low = std::min(low, r.reward);
+    high = std::max(high, r.reward);
+  }
+  std::string parts;
+  const nlohmann::json scores = nlohmann::json::parse(row.scores_json, nullptr, false);
+  if (scores.is_object())
+    for (const auto& [name, value] : scores.items())
+      if (value.is_number()) parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
+  return fmt::format(
+      "<div class=\"sample\"><div class=\"when\"><b>{}</b>: draw {}, {}</div><div class=\"tokens\"><span "
+      "class=\"prompt\">{}</span>{}</div><div class=\"score\">reward <b>{}</b>{}<br>its group of {}: mean {}, from {} to "
+      "{}</div></div>\n",
+      when, group.draw, escaped(group.outcome), escaped(shortened(group.prompt, kPromptCharacters)), token_spans(s, tokenizer),
+      number(row.reward), parts, group.rows.size(), number(mean), number(low), number(high));
+}
+
+}  // namespace
+
+std::string samples_of(const StageData& stage, const RunStore& store, const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr || stage.kind != StageKind::rl) return "";
+  std::vector<Resolution> ended = stage.resolutions;
+  std::erase_if(ended, [](const Resolution& r) { return r.reason == "stage_ended"; });  // those were never sampled to their end
+  std::vector<Group> early, late;
+  const auto n = static_cast<int64_t>(ended.size());
+  try {
+    for (int64_t i = 0; i < std::min(kEarly, n / 2); ++i)
+      if (auto group = read_group(store, stage, ended[i], *tokenizer)) early.push_back(std::move(*group));
+    for (int64_t i = n - 1; i >= n - n / 2 && std::ssize(late) < kLate; --i)
+      if (auto group = read_group(store, stage, ended[i], *tokenizer)) late.push_back(std::move(*group));
+  } catch (const Error&) {
+    return "";  // blobs of another version
+  }
+  std::string out;
+  size_t pairs = 0;
+  std::set<std::string> kinds;
+  std::set<int64_t> used;
+  // First kinds of prompts that were not shown yet, then any; the very shape before the mere kind.
+  for (const bool fresh : {true, false}) {
+    for (const Group& group : early) {
+      if (pairs == kPairs) break;
+      const std::string kind = kind_of_prompt(group.shape);
+      if ((fresh && kinds.contains(kind)) || used.contains(group.draw)) continue;
+      const Group* partner = nullptr;
+      for (const Group& candidate : late) {
+        if (used.contains(candidate.draw) || kind_of_prompt(candidate.shape) != kind) continue;
+        if (partner == nullptr || (candidate.shape == group.shape && partner->shape != group.shape)) partner = &candidate;
+      }
+      if (partner == nullptr) continue;
+      kinds.insert(kind);
+      used.insert({group.draw, partner->draw});
+      ++pairs;
+      out += "<div class=\"pair\">" + sample_card(group, "early", *tokenizer) + sample_card(*partner, "late", *tokenizer) +
+             "</div>\n";
+    }
+  }
+  if (out.empty()) return "";
+  constexpr const char* kLegend =
+      "<p class=\"legend\">Each card: the completion of median reward of its group; prompts are the first ones of the stage "
+      "that have a "
+      "counterpart of the same kind among the last ones. Shade of a token = the probability it was sampled with: <span "
+      "class=\"p0\">over "
+      "90 %</span> <span class=\"p1\">60–90</span> <span class=\"p2\">30–60</span> <span class=\"p3\">10–30</span> <span "
+      "class=\"p4\">under 10 %</span>.</p>\n";
+  return "<h4>Samples, early and late</h4>\n" + std::string(kLegend) + out;
+}
+
+}  // namespace r1::report

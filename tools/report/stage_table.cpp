@@ -1,0 +1,149 @@
+// The stages: as a picture, and as a table with held-out metrics before and after.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "tools/report/charts.h"
+#include "tools/report/graph_picture.h"
+#include "tools/report/html.h"
+#include "tools/report/sections.h"
+
+namespace r1::report {
+
+namespace {
+
+struct Column {
+  const char *metric, *header, *meaning;
+  bool share;  // 0..1, shown in percent
+};
+constexpr std::array<Column, 8> kColumns = {
+    {{"accuracy", "accuracy", "right final answers to held-out problems, sampled at the evaluation's temperature", true},
+     {"accuracy_greedy", "greedy", "the same, always taking the likeliest token", true},
+     {"format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)", true},
+     {"language", "language", "words of the thought in the prompt's language", true},
+     {"length", "length", "tokens in a completion, mean", false},
+     {"helpful", "helpful", "general requests answered right and politely", true},
+     {"harmless", "harmless", "harmful requests refused, harmless ones answered", true},
+     {"pair_accuracy", "pairs", "held-out pairs whose better answer the reward model scores higher", true}}};
+
+std::string metric_text(const Column& column, double value) {
+  if (!std::isfinite(value)) return "–";
+  return column.share ? percent(value) : fmt::format("{:.1f}", value);
+}
+
+std::string metric_cell(const StageData& stage, const Column& column, double full) {
+  const double before = stage.metric("before", column.metric), after = stage.metric("after", column.metric);
+  std::string cell = fmt::format("<td data-label=\"{}\">", column.header);
+  if (!std::isfinite(before) && !std::isfinite(after)) return fmt::format("<td data-label=\"{}\"></td>", column.header);
+  cell += fmt::format("<span class=\"ba\"><i>{} →</i> <b>{}</b></span>{}", metric_text(column, before),
+                      metric_text(column, after), dumbbell(before, after, full, colour_of(column.metric)));
+  return cell + "</td>";
+}
+
+std::string state_of(const StageData& stage) {
+  if (stage.done()) return "";
+  return stage.started() ? " <span class=\"state\">running</span>" : " <span class=\"state\">waiting</span>";
+}
+
+// What a stage brought, short enough for its box.
+std::string box_note(const StageData& stage) {
+  if (!stage.started()) return "waiting";
+  for (const auto& [metric, word] : {std::pair{"accuracy", "acc"}, {"pair_accuracy", "pairs"}}) {
+    const double before = stage.metric("before", metric), after = stage.metric("after", metric);
+    if (std::isfinite(after))
+      return fmt::format("{} {} → {}", word, std::isfinite(before) ? percent(before) : "–", percent(after));
+  }
+  if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
+    return fmt::format("kept {} of {}", stage.ledger.trained, stage.ledger.draws);
+  return stage.done() ? duration(stage.summary.value("seconds", 0.0)) : "running";
+}
+
+}  // namespace
+
+std::string stage_anchor(const StageData& stage) { return "stage-" + stage.plan->name; }
+
+std::string stage_heading(const StageData& stage) {
+  const std::string name = stage.title() == stage.plan->name ? "" : fmt::format(" <code>{}</code>", escaped(stage.plan->name));
+  return fmt::format("<h3 id=\"{}\"><span class=\"chip {}\">{}</span> {}{}{}</h3>\n", escaped(stage_anchor(stage)),
+                     kind_class(stage.kind), kind_name(stage.kind), escaped(stage.title()), name, state_of(stage));
+}
+
+std::string pipeline_section(const RunData& run) {
+  const GraphView& graph = *run.graph;
+  LayeredGraph picture;
+  std::map<int, int> box_of_model;  // node -> box
+  for (const StageData& stage : run.stages)
+    picture.boxes.push_back({stage.plan->name, kind_name(stage.kind), box_note(stage),
+                             fmt::format("{}{}", kind_class(stage.kind), stage.started() ? "" : " waiting"), false,
+                             stage.started() ? "#" + stage_anchor(stage) : ""});
+  for (const EdgePlan& edge : graph.edges) {
+    const NodePlan &from = graph.nodes[edge.from], &to = graph.nodes[edge.to];
+    if (!edge.crosses || to.stage < 0) continue;
+    int source = from.stage;
+    if (from.artifact) {
+      const auto [it, fresh] = box_of_model.insert({edge.from, static_cast<int>(picture.boxes.size())});
+      if (fresh) picture.boxes.push_back({from.id, "", "", "k-model", true, ""});
+      source = it->second;
+    }
+    if (std::find(picture.edges.begin(), picture.edges.end(), std::pair{source, to.stage}) == picture.edges.end())
+      picture.edges.emplace_back(source, to.stage);
+  }
+  return "<section id=\"pipeline\"><h2>The pipeline</h2>\n<p class=\"sub\">Boxes are stages with held-out accuracy before → "
+         "after; "
+         "arrows carry finished weights, datasets or reward models. A box leads to its curves.</p>\n<div class=\"scroll\">" +
+         layered_picture(picture) + "</div></section>\n";
+}
+
+std::string stages_section(const RunData& run) {
+  std::vector<const Column*> shown;
+  double longest = 1;
+  for (const Column& column : kColumns) {
+    bool any = false;
+    for (const StageData& stage : run.stages)
+      any = any || std::isfinite(stage.metric("before", column.metric)) || std::isfinite(stage.metric("after", column.metric));
+    if (any) shown.push_back(&column);
+  }
+  for (const StageData& stage : run.stages)
+    for (const char* when : {"before", "after"})
+      if (const double length = stage.metric(when, "length"); std::isfinite(length)) longest = std::max(longest, length);
+
+  std::string out =
+      "<section id=\"stages\"><h2>Stages, before and after</h2>\n<p class=\"sub\">Held-out problems, never trained on; shares "
+      "in "
+      "percent. <svg style=\"display:inline-block;width:46px;height:12px;vertical-align:-2px\" viewBox=\"0 0 46 12\" "
+      "aria-hidden=\"true\"><path class=\"way c-grey\" d=\"M6 6H40\"/><circle class=\"hollow c-grey\" cx=\"6\" cy=\"6\" "
+      "r=\"3.2\"/><circle class=\"dot c-grey\" cx=\"40\" cy=\"6\" r=\"3.7\"/></svg> hollow: before, filled: after.</p>\n"
+      "<div class=\"scroll\"><table class=\"stage-table\"><thead><tr><th>stage</th>";
+  for (const Column* column : shown) out += fmt::format("<th title=\"{}\">{}</th>", escaped(column->meaning), column->header);
+  out +=
+      "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">sampled</th><th "
+      "class=\"n\">time</th></tr></thead><tbody>\n";
+  for (const StageData& stage : run.stages) {
+    const std::string label =
+        stage.title() == stage.plan->name ? "" : fmt::format("<span class=\"label-text\">{}</span>", escaped(stage.title()));
+    const std::string name = stage.started() ? fmt::format("<a class=\"stage-name\" href=\"#{}\">{}</a>",
+                                                           escaped(stage_anchor(stage)), escaped(stage.plan->name))
+                                             : fmt::format("<span class=\"stage-name\">{}</span>", escaped(stage.plan->name));
+    out += fmt::format("<tr><td class=\"wide\">{} <span class=\"chip {}\">{}</span>{}{}</td>", name, kind_class(stage.kind),
+                       kind_name(stage.kind), state_of(stage), label);
+    for (const Column* column : shown) out += metric_cell(stage, *column, column->share ? 1 : longest);
+    const auto cell = [&](const char* header, const std::string& text) {
+      out += fmt::format("<td class=\"n\" data-label=\"{}\">{}</td>", header, text);
+    };
+    const double steps = stage.summary.value("steps", 0.0), trained = stage.summary.value("tokens_trained", 0.0),
+                 sampled = stage.summary.value("tokens_generated", 0.0);
+    cell("batches", steps > 0 ? grouped(static_cast<int64_t>(steps)) : "");
+    cell("tokens trained", trained > 0 ? count_text(trained) : "");
+    cell("sampled", sampled > 0 ? count_text(sampled) : "");
+    cell("time", stage.started() ? duration(stage.summary.value("seconds", 0.0)) : "");
+    out += "</tr>\n";
+  }
+  out += "</tbody></table></div>\n<details><summary>What the columns mean</summary><dl class=\"glossary\">";
+  for (const Column* column : shown) out += fmt::format("<dt>{}</dt><dd>{}</dd>", column->header, escaped(column->meaning));
+  return out + "</dl></details></section>\n";
+}
+
+}  // namespace r1::report
