@@ -82,46 +82,6 @@ std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stag
   return s.dump(2) + "\n";
 }
 
-namespace {
-
-std::string cell(const json& stage, const char* when, const char* name) {
-  if (!stage.contains("metrics") || !stage["metrics"].contains(when)) return "";
-  const json& m = stage["metrics"][when];
-  return m.contains(name) ? fmt::format("{:.3f}", m[name].get<double>()) : "";
-}
-
-std::string before_after(const json& stage, const char* name) {
-  const std::string before = cell(stage, "before", name), after = cell(stage, "after", name);
-  if (after.empty()) return "";
-  return fmt::format("{:>5} > {}", before, after);
-}
-
-}  // namespace
-
-std::string summary_table(const std::string& summary_json) {
-  const json s = json::parse(summary_json);
-  std::string out = fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5}\n", "stage", "accuracy",
-                                "greedy", "format", "lang", "len", "helpful", "harmless", "pairs", "batches", "sec");
-  for (const json& stage : s["stages"]) {
-    std::string length = cell(stage, "after", "length");
-    if (!length.empty()) length = length.substr(0, length.size() - 2);
-    out += fmt::format("{:<14} {:>13} {:>6} {:>13} {:>6} {:>5} {:>7} {:>8} {:>6} {:>7} {:>5.0f}\n",
-                       stage["name"].get<std::string>(), before_after(stage, "accuracy"),
-                       cell(stage, "after", "accuracy_greedy"), before_after(stage, "format"), cell(stage, "after", "language"),
-                       length, cell(stage, "after", "helpful"), cell(stage, "after", "harmless"),
-                       cell(stage, "after", "pair_accuracy"), stage.value("steps", int64_t{0}), stage.value("seconds", 0.0));
-  }
-  int64_t gap_tokens = 0;
-  double gap = 0;
-  for (const json& stage : s["stages"]) {
-    gap_tokens += stage.value("logprob_gap_tokens", int64_t{0});
-    gap = std::max(gap, stage.value("logprob_gap_max", 0.0));
-  }
-  out += fmt::format("total {:.0f} s on {}", s["seconds"].get<double>(), s["machine"].get<std::string>());
-  if (gap_tokens > 0) out += fmt::format("; train/inference gap {:g} over {} tokens", gap, gap_tokens);
-  return out + "\n";
-}
-
 std::string describe_machine() {
   std::string cpu = "unknown CPU";
   std::ifstream in("/proc/cpuinfo");

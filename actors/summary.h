@@ -1,4 +1,4 @@
-// summary.json and the final table: what a run's store says about its stages (DESIGN section 9).
+// summary.json: what a run's store says about its stages (DESIGN section 9).
 // Thread rule: pure functions but for reading the run store.
 #pragma once
 
@@ -22,8 +22,6 @@ struct RunFacts {
 };
 std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages);
 
-// The table that a run ends with: one line a stage, held-out metrics before -> after. At most 100 columns wide.
-std::string summary_table(const std::string& summary_json);
 std::string describe_machine();  // "2 cores, Intel(R) Xeon(R) Processor, 23 GiB"
 
 }  // namespace r1

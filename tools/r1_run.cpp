@@ -19,9 +19,10 @@
 #include "runtime/conductor/conductor.h"
 #include "runtime/store/run_store.h"
 #include "tools/guarded_main.h"
-#include "tools/live_view.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
+#include "tools/terminal/live_view.h"
+#include "tools/terminal/summary_table.h"
 
 namespace r1 {
 namespace {
@@ -121,7 +122,7 @@ int show_finished(const fs::path& run_dir, const Arguments& args) {
   if (args.json)
     std::cout << summary;
   else
-    std::cout << summary_table(summary) << "This run is complete: " << run_dir.string()
+    std::cout << terminal::summary_table(summary) << "This run is complete: " << run_dir.string()
               << "/summary.json (--fresh starts over)\n";
   return 0;
 }
@@ -168,8 +169,9 @@ int run_graph(const Arguments& args) {
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
   const bool continued = !store->stages().empty();
-  LiveView view(graph, *store, !args.quiet && !args.json, ::isatty(STDOUT_FILENO) != 0);
-  view.message(fmt::format("{} {} -> {}   seed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
+  terminal::LiveView view(graph, *store, !args.quiet && !args.json,
+                          fmt::format("{}  seed {}, {}", args.graph.stem().string(), env.seed, dtype_name(env.precision)));
+  view.message(fmt::format("{} {} -> {}\nseed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
                            run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
@@ -212,7 +214,8 @@ int run_graph(const Arguments& args) {
     std::cout << summary;
   else
     std::cout << "\n"
-              << summary_table(summary) << "checkpoints, run store, summary.json and report.html: " << run_dir.string() << "\n";
+              << terminal::summary_table(summary)
+              << "checkpoints, run store, summary.json and report.html: " << run_dir.string() << "\n";
   return 0;
 }
 

@@ -1,0 +1,118 @@
+#include "tools/terminal/live_view.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "tools/terminal/text.h"
+
+namespace r1::terminal {
+
+namespace {
+
+constexpr double kPlainInterval_s = 5;
+constexpr double kTerminalInterval_s = 0.3;
+constexpr size_t kPlainWidth = 100;
+
+bool can_redraw() {
+  const char* term = std::getenv("TERM");
+  return ::isatty(STDOUT_FILENO) != 0 && term != nullptr && std::string_view(term) != "dumb";
+}
+
+struct Size {
+  size_t width = 80, height = 24;
+};
+Size terminal_size() {
+  winsize size{};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col < 20 || size.ws_row < 5) return {};
+  return {size.ws_col, size.ws_row};
+}
+
+}  // namespace
+
+LiveView::LiveView(const GraphView& graph, const RunStore& store, bool show, std::string title)
+    : graph_(graph),
+      watch_(graph, store),
+      show_(show),
+      terminal_(can_redraw()),
+      color_(std::getenv("NO_COLOR") == nullptr),
+      title_(std::move(title)),
+      begin_s_(clock_.now_s()) {
+  for (const StageRow& row : store.stages()) done_ += row.status == StageStatus::done;
+}
+
+std::string LiveView::elapsed() const { return clock_text(clock_.now_s() - begin_s_); }
+
+void LiveView::erase() {
+  if (drawn_ > 0) fmt::print("\033[{}A\033[J", drawn_);
+  drawn_ = 0;
+}
+
+void LiveView::draw() {
+  if (!terminal_ || !show_) return;
+  const Size size = terminal_size();
+  // The last column and the last row stay free: nothing wraps, nothing scrolls.
+  const auto lines = draw_screen(watch_.state(title_), size.width - 1, size.height - 1, color_);
+  std::string text = drawn_ > 0 ? fmt::format("\033[{}A", drawn_) : "";
+  for (const std::string& line : lines) text += line + "\033[K\n";
+  if (drawn_ > lines.size()) text += "\033[J";
+  drawn_ = lines.size();
+  fmt::print("{}", text);
+  std::fflush(stdout);
+}
+
+void LiveView::plain(const std::string& text) {
+  if (!show_ || terminal_) return;
+  fmt::print("{}\n", fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth));
+  std::fflush(stdout);
+}
+
+void LiveView::stage_started(const std::string& stage, bool continued) {
+  watch_.started(stage);
+  const StagePlan* plan = graph_.stage(stage);
+  plain(fmt::format("{} {}: {}", padded(stage, 14), continued ? "continues" : "starts", plan ? plan->label : stage));
+  draw();
+}
+
+void LiveView::stage_progress(const std::string& stage, const std::vector<std::pair<std::string, std::string>>& lines) {
+  for (const auto& [node, text] : lines)
+    if (!text.empty()) watch_.note(stage, text);
+  if (!show_ || clock_.now_s() - last_s_ < (terminal_ ? kTerminalInterval_s : kPlainInterval_s)) return;
+  last_s_ = clock_.now_s();
+  if (terminal_) return draw();
+  plain(progress_line(watch_.stage_state(stage), kPlainWidth - 8));
+}
+
+void LiveView::stage_done(const std::string& stage, const std::string& summary_json) {
+  ++done_;
+  watch_.done(stage, summary_json);
+  // Pieces go on a second line where they do not fit.
+  std::string line = fmt::format("{} done {:>2}/{}", padded(stage, 14), done_, graph_.stages.size());
+  for (const std::string& piece : result_pieces(summary_json)) {
+    if (width_of(line) + 2 + width_of(piece) > kPlainWidth - 8) {
+      plain(line);
+      line = std::string(25, ' ');
+    }
+    line += "  " + piece;
+  }
+  plain(line);
+  draw();
+}
+
+void LiveView::message(const std::string& text) {
+  erase();
+  std::fflush(stdout);
+  fmt::print(stderr, "{}\n", text);
+  draw();
+}
+
+void LiveView::close() {
+  draw();
+  show_ = false;
+}
+
+}  // namespace r1::terminal
