@@ -14,7 +14,9 @@ namespace {
 using graph::quoted_id;
 using graph::quoted_string;
 
-constexpr size_t kLabelValueLimit = 36;  // characters of a value in a drawing; the tooltip holds all
+// What a drawing shows of a node; its tooltip holds all.
+constexpr size_t kLabelValueLimit = 26;  // characters of a value
+constexpr size_t kLabelAttrs = 2;        // the first ones as the role declares them
 
 std::string shortened(const std::string& text) {
   if (text.size() <= kLabelValueLimit) return text;
@@ -42,9 +44,10 @@ class Printer {
     out_ = "digraph " + quoted_id(view_.name) + " {\n";
     if (annotate_)
       out_ +=
-          "  graph [fontname=Helvetica, compound=true, nodesep=\"0.35\", ranksep=\"0.45\"];\n"
-          "  node [fontname=Helvetica, fontsize=11, shape=box, style=\"rounded,filled\", color=\"#555555\"];\n"
-          "  edge [fontname=Helvetica, fontsize=9, color=\"#555555\"];\n";
+          "  graph [fontname=Helvetica, compound=true, nodesep=\"0.2\", ranksep=\"0.35\"];\n"
+          "  node [fontname=Helvetica, fontsize=13, margin=\"0.1,0.04\", shape=box, style=\"rounded,filled\", "
+          "color=\"#555555\"];\n"
+          "  edge [fontname=Helvetica, fontsize=12, color=\"#555555\"];\n";
     print_graph_attrs(false);
     for (const NodePlan& node : view_.nodes)
       if (node.stage < 0) print_node(node, 2);
@@ -86,7 +89,7 @@ class Printer {
     const StagePlan& stage = view_.stages[index];
     out_ += "  subgraph " + quoted_id("cluster_" + stage.name) + " {\n";
     if (annotate_ || stage.label != stage.name) line(4, "label=" + quoted_string(stage.label));
-    if (annotate_) line(4, "style=rounded; color=\"#999999\"; bgcolor=\"#fafafa\"; fontsize=13; labeljust=l");
+    if (annotate_) line(4, "style=rounded; color=\"#999999\"; bgcolor=\"#fafafa\"; fontsize=16; labeljust=l");
     for (const auto& [name, value] : given(registry_.stage_attrs, stage.attrs))
       if (name != "label") line(4, quoted_id(name) + "=" + quoted_id(value));
     for (const int node : stage.nodes) print_node(view_.nodes[node], 4);
@@ -102,8 +105,9 @@ class Printer {
     std::string list = attr_list(all);
     if (annotate_) {
       std::string label = node.id + "\n" + node.role, tooltip = node.role;
-      for (const auto& [name, value] : attrs) {
-        label += "\n" + name + " = " + shortened(value);
+      for (size_t i = 0; i < attrs.size(); ++i) {
+        const auto& [name, value] = attrs[i];
+        if (i < kLabelAttrs) label += "\n" + name + " = " + shortened(value);
         tooltip += ", " + name + "=" + value;
       }
       for (const auto& [name, value] : Pairs{{"label", label}, {"tooltip", tooltip}})
@@ -120,9 +124,14 @@ class Printer {
     all.insert(all.end(), attrs.begin(), attrs.end());
     std::string list = attr_list(all);
     if (annotate_) {
-      std::string label = edge.carries;
-      for (const auto& [name, value] : attrs) label += "\n" + name + "=" + shortened(value);
-      list += ", label=" + quoted_string(label);
+      // What follows from the two roles needs no words.
+      std::string label = edge.crosses && edge.carries != "model" ? edge.carries : "", tooltip = edge.carries;
+      for (const auto& [name, value] : attrs) {
+        label += (label.empty() ? "" : "\n") + name + "=" + shortened(value);
+        tooltip += ", " + name + "=" + value;
+      }
+      if (!label.empty()) list += ", label=" + quoted_string(label);
+      list += ", tooltip=" + quoted_string(tooltip);
       const bool weights = edge.carries == "weights";
       if (weights) list += ", color=\"#c0392b\", fontcolor=\"#c0392b\"";
       if (edge.crosses) list += ", style=\"dashed,bold\"";

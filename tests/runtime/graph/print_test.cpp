@@ -169,7 +169,7 @@ TEST(Print, annotation_shows_roles_attributes_and_payloads) {
   const RoleRegistry registry = roles();
   const std::string dot = graph_dot(load_graph_text(test::kExample, "g", registry), registry, true);
   EXPECT_NE(dot.find("label=\"rl1_policy\\ngenerator\\nsamples = 8\\n"), std::string::npos) << dot;
-  EXPECT_NE(dot.find("label=\"weights\\nstaleness=2\""), std::string::npos) << dot;
+  EXPECT_NE(dot.find("label=\"staleness=2\""), std::string::npos) << dot;
   EXPECT_NE(dot.find("fontcolor=\"#c0392b\", constraint=false]"), std::string::npos) << dot;  // weights that flow back
   EXPECT_NE(dot.find("label=\"RL stage 1: reasoning\""), std::string::npos) << dot;
   EXPECT_NE(dot.find("style=\"dashed,bold\""), std::string::npos) << dot;
