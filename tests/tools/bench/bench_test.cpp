@@ -1,0 +1,99 @@
+// What r1-bench counts, verifies and prints; no time is looked at.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "kernels/host_device.h"
+#include "tools/bench/benchmarks.h"
+#include "tools/bench/kernel_cases.h"
+#include "tools/bench/work.h"
+
+namespace r1::bench {
+namespace {
+
+TEST(Bench, every_op_of_the_list_has_a_case) {
+  std::set<std::string> covered;
+  for (const KernelCase& c : kernel_cases()) covered.insert(c.op());
+#define R1_EXPECT_CASE(Struct, field) EXPECT_TRUE(covered.count(#Struct)) << #Struct;
+  R1_OPS(R1_EXPECT_CASE)
+}
+
+// A model small enough to count by hand: V=10, D=4, one layer, 2 heads of 2, 1 key head, F=6, untied.
+ModelConfig by_hand() {
+  ModelConfig c;
+  c.vocab_size = 10;
+  c.hidden = 4;
+  c.layers = 1;
+  c.heads = 2;
+  c.kv_heads = 1;
+  c.head_dim = 2;
+  c.ffn = 6;
+  c.max_positions = 16;
+  return c;
+}
+
+TEST(Bench, the_arithmetic_of_a_training_step_is_6_n_per_token_and_attention) {
+  const ModelConfig c = by_hand();
+  const auto n = static_cast<double>(c.active_parameter_count()), all = static_cast<double>(c.parameter_count());
+  // Two sequences of 3 tokens: 6 causal pairs each, 2 heads, depth 2 for scores and 2 for values, twice that again backward.
+  const double attention = 3 * 2 * (2 * 6) * 2 * (2 + 2);
+  EXPECT_DOUBLE_EQ(train_flops(c, 2, 3), 6 * n * 6 + attention + 14 * all);
+}
+
+TEST(Bench, a_decode_step_reads_the_weights_and_the_cache_once) {
+  const ModelConfig c = by_hand();
+  const auto n = static_cast<double>(c.active_parameter_count());
+  const Work w = decode_work(c, DType::bf16, 3, 5);
+  EXPECT_DOUBLE_EQ(w.bytes, 2 * n + 2.0 * 3 * 5 * (2 + 2));
+  EXPECT_DOUBLE_EQ(w.flops, 2 * n * 3 + 2.0 * 3 * 5 * 2 * (2 + 2));
+}
+
+TEST(Bench, the_floor_is_the_larger_of_arithmetic_and_memory) {
+  Ceilings c;
+  c.bf16_flops = 100e9;
+  c.f32_flops = 50e9;
+  c.read_bytes = 10e9;
+  EXPECT_DOUBLE_EQ(floor_ns({200, 10, DType::bf16}, c), 2);
+  EXPECT_DOUBLE_EQ(floor_ns({200, 10, DType::f32}, c), 4);
+  EXPECT_DOUBLE_EQ(floor_ns({200, 30, DType::bf16}, c), 3);
+  EXPECT_STREQ(floor_kind({200, 10, DType::bf16}, c), "matmul");
+  EXPECT_STREQ(floor_kind({200, 30, DType::bf16}, c), "memory");
+}
+
+TEST(Bench, verification_passes_the_kernels_and_catches_a_broken_one) {
+  CeilingMeter meter(/*quick=*/true);
+  Device& cpu = open_device("cpu");
+  const KernelOptions only_swiglu{.filter = "SwiGlu", .time = false};
+  for (const CaseResult& r : bench_kernels(cpu, meter, only_swiglu))
+    EXPECT_TRUE(r.verification.ok) << r.name << r.verification.how;
+  OpTable broken = cpu.ops();
+  broken.swiglu = [](Context& ctx, const SwiGlu& op) {
+    open_device("cpu").ops().swiglu(ctx, op);
+    *reinterpret_cast<uint16_t*>(op.y.data) ^= 0x0100;  // one bit of one number's exponent
+  };
+  HostDevice wrong("cpu", broken, true, true, "broken");
+  const auto results = bench_kernels(wrong, meter, only_swiglu);
+  ASSERT_FALSE(results.empty());
+  EXPECT_FALSE(results[0].verification.ok);
+  EXPECT_NE(results[0].verification.how.find("the reference says"), std::string::npos) << results[0].verification.how;
+  EXPECT_FALSE(Report({"kernels", "", "", results}).ok());
+}
+
+TEST(Bench, json_has_the_fraction_the_ceilings_and_the_verdict_of_every_case) {
+  CaseResult r;
+  r.name = "train llama";
+  r.floor = "matmul";
+  r.floor_ns = 40;
+  r.measured_ns = 80;
+  r.ceilings.bf16_flops = 1e12;
+  r.verification = {true, "as the reference"};
+  const nlohmann::json j = report_json({"train", "a machine", "a fingerprint", {r}});
+  EXPECT_EQ(j["machine"], "a machine");
+  ASSERT_EQ(j["cases"].size(), 1u);
+  EXPECT_DOUBLE_EQ(j["cases"][0]["fraction_of_ceiling"].get<double>(), 0.5);
+  EXPECT_TRUE(j["cases"][0].contains("ceilings")) << j.dump(1);
+}
+
+}  // namespace
+}  // namespace r1::bench

@@ -1,0 +1,38 @@
+// The benchmarks of r1-bench. Each verifies on the device it is given, then times, beside ceilings measured before and after.
+// A result that fails verification is still returned, with the reason, and has no time.
+// Thread rule: one thread at a time.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tools/bench/result.h"
+#include "tools/bench/shapes.h"
+
+namespace r1::bench {
+
+struct KernelOptions {
+  DType type = DType::bf16;
+  std::string filter;  // only cases whose name contains this
+  bool time = true;    // false: verify only
+};
+std::vector<CaseResult> bench_kernels(Device&, CeilingMeter&, const KernelOptions&);
+
+struct TrainOptions {
+  DType type = DType::bf16;
+  int64_t sequences = 8, length = 512;  // of a batch: one optimizer step; `length` predicted tokens a sequence
+  int64_t micro_batch_tokens = 2048;
+  int repetitions = 2;
+};
+CaseResult bench_train(Device&, CeilingMeter&, const BenchModel&, const TrainOptions&);
+
+struct GenerateOptions {
+  DType type = DType::bf16;
+  int64_t batch = 1;
+  int64_t prompt = 64, tokens = 64;
+  int repetitions = 2;
+};
+CaseResult bench_generate(Device&, CeilingMeter&, const BenchModel&, const GenerateOptions&);
+
+}  // namespace r1::bench

@@ -1,0 +1,83 @@
+#include "tools/bench/ceilings.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/device.h"
+
+namespace r1::bench {
+namespace {
+
+constexpr int kRepetitions = 3;
+constexpr size_t kBigBytes = size_t{192} << 20;  // beyond the last-level cache of one socket's share
+constexpr size_t kQuickBytes = size_t{4} << 20;
+
+}  // namespace
+
+int64_t monotonic_ns() { return SystemClock().now_ns(); }
+
+Ceilings best_of(const Ceilings& a, const Ceilings& b) {
+  return {std::max(a.bf16_flops, b.bf16_flops), std::max(a.f32_flops, b.f32_flops), std::max(a.read_bytes, b.read_bytes)};
+}
+
+CeilingMeter::CeilingMeter(bool quick)
+    : threads_(cpu::thread_limit()),
+      sizes_(quick ? std::vector<int32_t>{128} : std::vector<int32_t>{512, 1024, 1536}),
+      big_((quick ? kQuickBytes : kBigBytes) / sizeof(uint64_t), 1),
+      sums_(static_cast<size_t>(threads_)) {
+  const auto n = static_cast<size_t>(sizes_.back()) * static_cast<size_t>(sizes_.back());
+  a_.assign(static_cast<size_t>(threads_), std::vector<float>(n, 0.0f));
+  b_ = c_ = a_;
+}
+
+double CeilingMeter::matmul_flops(DType type) {
+  double best = 0;
+  for (const int32_t n : sizes_)
+    for (const bool transposed : {false, true}) {
+      const cpu::MatmulShape shape{
+          .m = n, .n = n, .k = n, .lda = n, .ldb = n, .ldc = n, .in = type, .out = DType::f32, .trans_b = transposed};
+      const double work = 2.0 * n * n * n * static_cast<double>(threads_);
+      for (int r = 0; r <= kRepetitions; ++r) {  // the first one makes the primitive
+        const double ns = time_ns([&] {
+          parallel_tasks(threads_, [&](int64_t t) {
+            const auto i = static_cast<size_t>(t);
+            cpu::matmul(shape, a_[i].data(), b_[i].data(), nullptr, c_[i].data());
+          });
+        });
+        best = std::max(best, work / ns * 1e9);
+      }
+    }
+  return best;
+}
+
+double CeilingMeter::read_bytes() {
+  double best = 0;
+  for (int r = 0; r < kRepetitions; ++r)
+    best = std::max(best, static_cast<double>(big_.size() * sizeof(uint64_t)) / time_ns([&] { flush_caches(); }) * 1e9);
+  return best;
+}
+
+void CeilingMeter::flush_caches() {
+  constexpr size_t kSums = 8;
+  parallel_tasks(threads_, [&](int64_t t) {
+    const size_t each = big_.size() / static_cast<size_t>(threads_) / kSums * kSums;
+    const uint64_t* const p = big_.data() + static_cast<size_t>(t) * each;
+    uint64_t s[kSums] = {};
+    for (size_t i = 0; i < each; i += kSums)
+      for (size_t j = 0; j < kSums; ++j) s[j] += p[i + j];
+    for (size_t j = 1; j < kSums; ++j) s[0] += s[j];
+    sums_[static_cast<size_t>(t)] = s[0];
+  });
+}
+
+Ceilings CeilingMeter::measure() {
+  Ceilings c;
+  c.f32_flops = matmul_flops(DType::f32);
+  c.bf16_flops = cpu::has_bf16_matmul() ? matmul_flops(DType::bf16) : c.f32_flops;
+  c.read_bytes = read_bytes();
+  return c;
+}
+
+}  // namespace r1::bench

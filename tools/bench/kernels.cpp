@@ -1,0 +1,139 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/hash.h"
+#include "kernels/cpu/threads.h"
+#include "tools/bench/benchmarks.h"
+#include "tools/bench/kernel_cases.h"
+
+namespace r1::bench {
+namespace {
+
+constexpr double kTimedNs = 100e6;  // a case is repeated for this long, at least kLeast times
+constexpr int kLeast = 3, kMost = 30;
+
+struct Outputs {
+  std::vector<std::string> names;
+  std::vector<DType> types;
+  std::vector<std::vector<std::byte>> bytes;
+};
+
+Outputs outputs_of(const AnyOp& any) {
+  Outputs out;
+  std::visit(
+      [&](const auto& op) {
+        for_each_view(op, [&](const View& v, ViewInfo info) {
+          if (!v || info.use == Use::in) return;
+          out.names.emplace_back(info.name);
+          out.types.push_back(v.dtype);
+          out.bytes.emplace_back(static_cast<size_t>(v.size()) * dtype_size(v.dtype));
+          download(v, out.bytes.back().data(), out.bytes.back().size());
+        });
+      },
+      any);
+  return out;
+}
+
+double element(DType t, const std::vector<std::byte>& bytes, size_t i) {
+  const std::byte* const p = bytes.data() + i * dtype_size(t);
+  if (t == DType::bf16) {
+    uint16_t h;
+    std::memcpy(&h, p, sizeof h);
+    return f32_from_bf16(h);
+  }
+  if (t == DType::i32) {
+    int32_t n;
+    std::memcpy(&n, p, sizeof n);
+    return n;
+  }
+  float f;
+  std::memcpy(&f, p, sizeof f);
+  return f;
+}
+
+// How far results may be apart, relative to the value and to the root mean square of its tensor. bf16 keeps 8 bits, and an op
+// may round on its way; sums of some thousand f32 terms keep four digits.
+double tolerance(DType data) { return data == DType::bf16 ? 0.03 : 2e-4; }
+
+std::string difference(const Outputs& got, const Outputs& want, DType data) {
+  for (size_t o = 0; o < want.names.size(); ++o) {
+    const DType t = want.types[o];
+    const size_t n = want.bytes[o].size() / dtype_size(t);
+    double squares = 0;
+    for (size_t i = 0; i < n; ++i) squares += std::pow(element(t, want.bytes[o], i), 2);
+    const double rms = std::sqrt(squares / static_cast<double>(std::max<size_t>(n, 1)));
+    const bool exact = t == DType::i32;
+    for (size_t i = 0; i < n; ++i) {
+      const double g = element(t, got.bytes[o], i), w = element(t, want.bytes[o], i);
+      if (exact ? g == w : std::abs(g - w) <= tolerance(data) * (std::abs(w) + rms)) continue;
+      return fmt::format("{}[{}] is {:.6g}, the reference says {:.6g}", want.names[o], i, g, w);
+    }
+  }
+  return "";
+}
+
+Outputs run_once(const KernelCase& c, Device& device, DType type, const CaseSizes& sizes, bool parallel) {
+  CaseBuffers buffers(device, type, hash_string(c.name).lo);
+  const AnyOp op = c.make(buffers, sizes);
+  Context ctx(device);
+  ctx.parallel = parallel;
+  run(ctx, op);
+  return outputs_of(op);
+}
+
+Verification verify(const KernelCase& c, Device& device, DType type) {
+  Device& reference = open_device("reference");
+  const std::string wrong =
+      difference(run_once(c, device, type, verified_sizes(), true), run_once(c, reference, type, verified_sizes(), true), type);
+  if (!wrong.empty()) return {false, wrong};
+  if (run_once(c, device, type, timed_sizes(), true).bytes != run_once(c, device, type, timed_sizes(), false).bytes)
+    return {false, "other bits on one thread than on all"};
+  return {true, "agrees with the reference; the same bits on one thread and on all"};
+}
+
+}  // namespace
+
+std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const KernelOptions& options) {
+  std::vector<CaseResult> results;
+  std::vector<Work> works;  // of the results that were timed
+  Ceilings ceilings = options.time ? meter.measure() : Ceilings{};
+  for (const KernelCase& c : kernel_cases()) {
+    if (c.name.find(options.filter) == std::string::npos) continue;
+    CaseResult r;
+    r.name = c.name;
+    r.threads = cpu::thread_limit();
+    r.verification = verify(c, device, options.type);
+    if (r.verification.ok && options.time) {
+      CaseBuffers buffers(device, options.type, 1);
+      const AnyOp op = c.make(buffers, timed_sizes());
+      Context ctx(device);
+      double best = 0, total = 0;
+      for (int i = 0; i < kMost && (i < kLeast || total < kTimedNs); ++i) {
+        meter.flush_caches();
+        const double ns = time_ns([&] { run(ctx, op); });
+        best = i == 0 ? ns : std::min(best, ns);
+        total += ns;
+      }
+      r.measured_ns = best;
+      works.push_back(op_work(op));
+    }
+    results.push_back(std::move(r));
+  }
+  if (!options.time) return results;
+  ceilings = best_of(ceilings, meter.measure());
+  size_t timed = 0;
+  for (CaseResult& r : results) {
+    r.ceilings = ceilings;
+    if (r.measured_ns == 0) continue;
+    const Work& work = works[timed++];
+    r.floor_ns = floor_ns(work, ceilings);
+    r.floor = floor_kind(work, ceilings);
+    r.numbers = {{"gflops", work.flops / r.measured_ns}, {"gb_per_s", work.bytes / r.measured_ns}};
+  }
+  return results;
+}
+
+}  // namespace r1::bench

@@ -1,0 +1,57 @@
+#include "tools/bench/profiling_device.h"
+
+#include <algorithm>
+
+#include "kernels/cpu/threads.h"
+
+namespace r1::bench {
+namespace {
+
+template <size_t... I>
+std::array<const char*, sizeof...(I)> op_names(std::index_sequence<I...>) {
+  return {kOpName<std::variant_alternative_t<I, AnyOp>>...};
+}
+
+}  // namespace
+
+template <class Op, void (*OpTable::*kEntry)(Context&, const Op&)>
+void ProfilingDevice::timed(Context& ctx, const Op& op) {
+  auto& self = static_cast<ProfilingDevice&>(*ctx.device);
+  const AnyOp any = op;
+  const Work work = op_work(any);
+  Slot& slot = self.slots_[any.index()];
+  const int64_t begin = monotonic_ns();
+  (self.inner_.ops().*kEntry)(ctx, op);
+  const int64_t ns = monotonic_ns() - begin;
+  slot.calls += 1;
+  slot.core_ns += ctx.parallel ? ns * self.threads_ : ns;
+  slot.flops += static_cast<int64_t>(work.flops);
+  slot.bytes += static_cast<int64_t>(work.bytes);
+  slot.type = work.type;
+}
+
+ProfilingDevice::ProfilingDevice(Device& inner) : inner_(inner), threads_(cpu::thread_limit()) {
+#define R1_SET_ENTRY(Struct, field) \
+  if (inner.ops().field != nullptr) ops_.field = &ProfilingDevice::timed<Struct, &OpTable::field>;
+  R1_OPS(R1_SET_ENTRY)
+#undef R1_SET_ENTRY
+}
+
+void ProfilingDevice::reset() {
+  for (Slot& s : slots_) s.calls = s.core_ns = s.flops = s.bytes = 0;
+}
+
+std::vector<OpTime> ProfilingDevice::times() const {
+  const auto names = op_names(std::make_index_sequence<kOps>());
+  std::vector<OpTime> out;
+  for (size_t i = 0; i < kOps; ++i) {
+    const Slot& s = slots_[i];
+    if (s.calls == 0) continue;
+    const Work work{static_cast<double>(s.flops), static_cast<double>(s.bytes), s.type};
+    out.push_back({names[i], s.calls, static_cast<double>(s.core_ns), work});
+  }
+  std::sort(out.begin(), out.end(), [](const OpTime& a, const OpTime& b) { return a.core_ns > b.core_ns; });
+  return out;
+}
+
+}  // namespace r1::bench

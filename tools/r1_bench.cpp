@@ -1,0 +1,159 @@
+// r1-bench: verifies, then times, beside the ceilings that the same run measures.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "actors/summary.h"
+#include "base/error.h"
+#include "tools/bench/benchmarks.h"
+#include "tools/guarded_main.h"
+
+namespace r1 {
+namespace {
+
+using namespace bench;
+
+constexpr const char* kExamples = R"(Examples:
+  r1-bench kernels                                 every op, one by one
+  r1-bench kernels --filter Attention
+  r1-bench train --arch llama,qwen3                one optimizer step, sequences of 512 tokens, bf16
+  r1-bench train --shape tiny --arch llama         the built-in world's model
+  r1-bench generate --batch 1,16,64 --json
+
+A fraction is floor time / measured time. The floor is the least work (see tools/bench/work.h) at the matmul and
+memory rates that this run measures. Nothing is timed before its result was verified.
+
+Exit codes: 0 done, 1 a result was wrong, 2 bad input.)";
+
+struct Arguments {
+  std::string dtype = "bf16", shape = "base", filter;
+  std::vector<std::string> arch;
+  std::vector<int64_t> batch = {1, 16, 64};
+  int threads = 0;
+  bool json = false, verify_only = false;
+  TrainOptions train;
+  GenerateOptions generate;
+};
+
+// The models asked for; all by default.
+std::vector<BenchModel> chosen_models(const Arguments& a) {
+  const std::vector<BenchModel> all = bench_models(a.shape);
+  if (a.arch.empty()) return all;
+  std::vector<BenchModel> chosen;
+  for (const std::string& name : a.arch) {
+    const auto it = std::find_if(all.begin(), all.end(), [&](const BenchModel& m) { return m.name == name; });
+    if (it == all.end()) {
+      std::string known;
+      for (const BenchModel& m : all) known += (known.empty() ? "" : ", ") + m.name;
+      throw bad_input(fmt::format("--arch {}: no such model of shape {}", name, a.shape), {}, "known: " + known);
+    }
+    chosen.push_back(*it);
+  }
+  return chosen;
+}
+
+DType chosen_type(const Arguments& a, Device& device) {
+  if (a.dtype == "bf16" && !device.has_fast_bf16()) fmt::print(stderr, "r1-bench: this CPU has no bf16 dot products\n");
+  return a.dtype == "bf16" ? DType::bf16 : DType::f32;
+}
+
+Report run_benchmark(const std::string& what, Arguments a) {
+  Device& device = open_device("cpu");
+  set_cpu_threads(a.threads);
+  const DType type = chosen_type(a, device);
+  CeilingMeter meter;
+  Report report{what, describe_machine(), device.fingerprint(), {}};
+  if (what == "kernels") {
+    report.cases = bench_kernels(device, meter, {type, a.filter, !a.verify_only});
+    if (report.cases.empty()) throw bad_input(fmt::format("--filter {}: no case has this in its name", a.filter));
+    return report;
+  }
+  for (const BenchModel& model : chosen_models(a)) {
+    if (what == "train") {
+      a.train.type = type;
+      report.cases.push_back(bench_train(device, meter, model, a.train));
+      continue;
+    }
+    for (const int64_t batch : a.batch) {
+      a.generate.type = type;
+      a.generate.batch = batch;
+      report.cases.push_back(bench_generate(device, meter, model, a.generate));
+    }
+  }
+  return report;
+}
+
+void add_common(CLI::App& c, Arguments& a) {
+  c.add_flag("--json", a.json, "print one JSON object instead of a table");
+  c.add_option("--dtype", a.dtype, "type of weights and activations")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+  c.add_option("--threads", a.threads, "at most this many threads (0: all cores)")->check(CLI::Range(0, 4096));
+}
+
+void add_models(CLI::App& c, Arguments& a) {
+  c.add_option("--arch", a.arch, "models, separated by commas (default: all of the shape)")->delimiter(',');
+  c.add_option("--shape", a.shape, "base: 25 to 60 million parameters; tiny: the built-in world's")
+      ->check(CLI::IsMember({"base", "tiny"}))
+      ->capture_default_str();
+}
+
+int main_checked(int argc, char** argv) {
+  Arguments a;
+  CLI::App app("Measures kernels, training and generation beside what the machine can do.", "r1-bench");
+  app.footer(kExamples);
+  app.require_subcommand(1);
+  const CLI::Range counts(int64_t{1}, int64_t{1} << 20);
+
+  CLI::App* const kernels = app.add_subcommand("kernels", "every op of kernels/ops.h against reference and ceilings");
+  add_common(*kernels, a);
+  kernels->add_option("--filter", a.filter, "only cases whose name contains this");
+  kernels->add_flag("--verify-only", a.verify_only, "compare with the reference, time nothing");
+
+  CLI::App* const train = app.add_subcommand("train", "optimizer steps of whole models");
+  add_common(*train, a);
+  add_models(*train, a);
+  train->add_option("--sequences", a.train.sequences, "sequences of a batch")->check(counts)->capture_default_str();
+  train->add_option("--length", a.train.length, "predicted tokens of a sequence")
+      ->check(CLI::Range(1, 1023))
+      ->capture_default_str();
+  train->add_option("--micro-batch", a.train.micro_batch_tokens, "tokens of a micro-batch")
+      ->check(counts)
+      ->capture_default_str();
+  train->add_option("--repeat", a.train.repetitions, "timed steps; the best counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+
+  CLI::App* const generate = app.add_subcommand("generate", "decode steps of whole models");
+  add_common(*generate, a);
+  add_models(*generate, a);
+  generate->add_option("--batch", a.batch, "sequences that decode side by side")->delimiter(',')->check(CLI::Range(1, 4096));
+  generate->add_option("--prompt", a.generate.prompt, "tokens of a prompt")->check(CLI::Range(1, 512))->capture_default_str();
+  generate->add_option("--tokens", a.generate.tokens, "new tokens of a sequence")
+      ->check(CLI::Range(4, 511))
+      ->capture_default_str();
+  generate->add_option("--repeat", a.generate.repetitions, "timed runs; the best counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    fmt::print(stderr, "r1-bench: {}\nRun with --help for more information.\n", e.what());
+    return static_cast<int>(ExitCode::bad_input);
+  }
+  const Report report = run_benchmark(app.get_subcommands().front()->get_name(), a);
+  if (a.json)
+    std::cout << report_json(report).dump(2) << "\n";
+  else
+    std::cout << report_table(report);
+  return static_cast<int>(report.ok() ? ExitCode::done : ExitCode::failed);
+}
+
+}  // namespace
+}  // namespace r1
+
+int main(int argc, char** argv) { return r1::guarded_main("r1-bench", argc, argv, r1::main_checked); }
