@@ -28,7 +28,7 @@ struct Answered {
 
 Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string& source_name, bool greedy,
                 const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_source(source_name, spec.seed);
+  const auto source = open_source(located_source(source_name, env.graph_dir), spec.seed);
   Answered a;
   const int64_t samples = greedy ? 1 : spec.samples;
   int64_t n = spec.problems;
@@ -115,7 +115,7 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
 
 double measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::string& name,
                      const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_source(name, spec.seed);
+  const auto source = open_source(located_source(name, env.graph_dir), spec.seed);
   ScoringEngine engine(*env.device, weights);
   RewardModel model;
   model.sees_answer = weights->config().sees == "answer";
@@ -143,7 +143,7 @@ std::map<std::string, double> evaluate_model(const RunEnv& env, const Evaluation
                                              std::shared_ptr<const WeightSet> weights, const Tokenizer& tokenizer) {
   std::map<std::string, double> out;
   for (const std::string& source : spec.sources) {
-    if (source_kind(source) == RecordKind::pair)
+    if (source_kind(located_source(source, env.graph_dir)) == RecordKind::pair)
       out["pair_accuracy"] = measure_pairs(env, spec, source, weights, tokenizer);
     else
       measure_prompts(env, spec, source, weights, tokenizer, out);

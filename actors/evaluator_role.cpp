@@ -51,7 +51,8 @@ class EvaluatorRole final : public Role {
 
  private:
   void measure(RoleContext& context, const std::shared_ptr<const WeightSet>& weights, const std::string& when) {
-    const EvaluationSpec spec = evaluation_spec(env_, context.node());
+    EvaluationSpec spec = evaluation_spec(env_, context.node());
+    if (const int64_t few = context.node().attrs.integer("problems_before"); when == "before" && few > 0) spec.problems = few;
     RunStore& store = context.store();
     const std::string key = "evaluation/" + weights->hash().hex() + "/" + spec.key();
     std::string text;

@@ -38,24 +38,26 @@ std::set<std::string> carried_in(const GraphView& graph, const NodePlan& node) {
 }
 
 // The flags that prompts of the stage's source answer.
-std::vector<std::string> known_flags(const GraphView& graph, int stage) {
+std::vector<std::string> known_flags(const fs::path& graph_dir, const GraphView& graph, int stage) {
   std::set<std::string> names;
   for (int n : graph.stages[stage].nodes) {
     const NodePlan& node = graph.nodes[n];
-    if (node.role != "prompter" || source_kind(node.attrs.text("source")) != RecordKind::prompt) continue;
-    const auto values = placed(node, "source", [&] { return open_source(node.attrs.text("source"), 0)->fact_values(); });
+    if (node.role != "prompter") continue;
+    const std::string source = located_source(node.attrs.text("source"), graph_dir);
+    if (source_kind(source) != RecordKind::prompt) continue;
+    const auto values = placed(node, "source", [&] { return open_source(source, 0)->fact_values(); });
     for (const std::string& flag : flag_names(values)) names.insert(flag);
   }
   return {names.begin(), names.end()};
 }
 
-RewardExpression check_expression(const GraphView& graph, const NodePlan& node, const std::string& attr,
-                                  std::vector<std::string> known) {
+RewardExpression check_expression(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node,
+                                  const std::string& attr, std::vector<std::string> known) {
   const Where where = attr_place(node, attr);
   const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
   const auto& rules = rule_names();
   known.insert(known.end(), rules.begin(), rules.end());
-  const auto flags = known_flags(graph, node.stage);
+  const auto flags = known_flags(graph_dir, graph, node.stage);
   known.insert(known.end(), flags.begin(), flags.end());
   check_variables(expression, known, where);
   return expression;
@@ -82,8 +84,8 @@ std::vector<std::string> model_names(const GraphView& graph, const NodePlan& jud
 
 }  // namespace
 
-RecordKind checked_source_kind(const NodePlan& node, const std::string& source) {
-  return placed(node, "source", [&] { return source_kind(source); });
+RecordKind checked_source_kind(const fs::path& graph_dir, const NodePlan& node, const std::string& source) {
+  return placed(node, "source", [&] { return source_kind(located_source(source, graph_dir)); });
 }
 
 std::vector<std::string> split_sources(const std::string& text) {
@@ -123,8 +125,8 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
   }
 }
 
-void check_judge(const GraphView& graph, const NodePlan& node) {
-  check_overlong(graph, node, check_expression(graph, node, "rewards", model_names(graph, node)));
+void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  check_overlong(graph, node, check_expression(graph_dir, graph, node, "rewards", model_names(graph, node)));
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -142,7 +144,7 @@ void check_judge(const GraphView& graph, const NodePlan& node) {
   }
 }
 
-void check_filter(const GraphView& graph, const NodePlan& node) {
+void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   bool dataset = false, groups = false;
   for (int e : node.out_edges) {
     dataset = dataset || graph.edges[e].carries == "dataset";
@@ -170,7 +172,7 @@ void check_filter(const GraphView& graph, const NodePlan& node) {
   std::vector<std::string> known = {"reward"};
   if (judge != nullptr)
     for (const std::string& name : model_names(graph, *judge)) known.push_back(name);
-  check_expression(graph, node, "keep", known);
+  check_expression(graph_dir, graph, node, "keep", known);
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",
@@ -197,7 +199,7 @@ void check_grpo_attrs(const NodePlan& node) {
     refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
 }
 
-void check_trainer(const GraphView& graph, const NodePlan& node) {
+void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   const std::set<std::string> in = carried_in(graph, node);
   const std::string objective = node.attrs.text("objective");
   const bool finite = node.attrs.integer("epochs") > 0;
@@ -220,7 +222,8 @@ void check_trainer(const GraphView& graph, const NodePlan& node) {
     if (edge.carries != "examples" && edge.carries != "pairs") continue;
     ++live;
     const NodePlan& from = graph.nodes[edge.from];
-    if (finite && from.attrs.integer("count") == 0 && !open_source(from.attrs.text("source"), 0)->size())
+    if (finite && from.attrs.integer("count") == 0 &&
+        !open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size())
       throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
                       "add count=1000");
   }
@@ -258,12 +261,12 @@ void check_mtp(const fs::path& graph_dir, const GraphView& graph, const NodePlan
                     "its config.json needs \"model_type\": \"deepseek_v3\" and \"num_nextn_predict_layers\": 1");
 }
 
-void check_evaluator(const GraphView& graph, const NodePlan& node) {
+void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   model_root(graph, node);
   const auto sources = split_sources(node.attrs.text("source"));
   if (sources.empty()) throw bad_input("no source to evaluate on", node.attrs.where("source"));
   for (const std::string& s : sources) {
-    const RecordKind kind = checked_source_kind(node, s);
+    const RecordKind kind = checked_source_kind(graph_dir, node, s);
     if (kind == RecordKind::example)
       throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));
   }

@@ -11,15 +11,16 @@
 
 namespace r1 {
 
-RecordKind checked_source_kind(const NodePlan& node, const std::string& source);
+// `graph_dir`: where relative paths in the graph start.
+RecordKind checked_source_kind(const std::filesystem::path& graph_dir, const NodePlan&, const std::string& source);
 std::vector<std::string> split_sources(const std::string& comma_separated);
 
 void check_generator(const GraphView&, const NodePlan&);
-void check_judge(const GraphView&, const NodePlan&);
-void check_filter(const GraphView&, const NodePlan&);
-void check_trainer(const GraphView&, const NodePlan&);
+void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
+void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
+void check_trainer(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_mtp(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
-void check_evaluator(const GraphView&, const NodePlan&);
+void check_evaluator(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 

@@ -19,7 +19,7 @@ class PrompterRole final : public Role {
 
   void start(RoleContext& context) override {
     const NodePlan& node = context.node();
-    kind_ = source_kind(node.attrs.text("source"));
+    kind_ = source_kind(located_source(node.attrs.text("source"), env_.graph_dir));
     const char* carries = kind_ == RecordKind::prompt ? "prompts" : kind_ == RecordKind::example ? "examples" : "pairs";
     edge_ = context.outputs(carries).at(0);
     limit_ = node.attrs.integer("count");
@@ -39,7 +39,7 @@ class PrompterRole final : public Role {
     context.submit(
         "open " + node.attrs.text("source"), "",
         [this, &context] {
-          source_ = open_source(context.node().attrs.text("source"), env_.seed);
+          source_ = open_source(located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed);
           tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
           if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0) limit_ = static_cast<int64_t>(*source_->size());
           opened_ = true;

@@ -16,6 +16,8 @@
 
 namespace r1 {
 
+namespace fs = std::filesystem;
+
 namespace {
 
 AttrSpec text(const char* name, const char* fallback, const char* doc) {
@@ -54,17 +56,19 @@ AttrSpec every() {
 AttrSpec model_name() { return carried(text("as", "", "the name of a reward model in a judge's `rewards`"), {"model"}); }
 AttrSpec capacity() { return integer("capacity", "64", 1, "messages that may be on the way before the sender waits"); }
 
-RoleSpec prompter() {
+RoleSpec prompter(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "prompter";
   r.doc = "draws prompts, examples or pairs from a source";
-  r.attrs = {required_text("source", "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH"),
-             integer("groups_per_batch", "32", 1, "prompts drawn for one batch"),
-             integer("count", "0", 0, "how many to draw; 0: endless, or the whole file")};
+  r.attrs = {
+      required_text("source",
+                    "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH (relative to the graph file)"),
+      integer("groups_per_batch", "32", 1, "prompts drawn for one batch"),
+      integer("count", "0", 0, "how many to draw; 0: endless, or the whole file")};
   r.edge_attrs = {capacity()};
   r.ports = {gives("prompts"), gives("examples"), gives("pairs")};
-  r.ports_of = [](const NodePlan& node) {
-    const RecordKind kind = checked_source_kind(node, node.attrs.text("source"));
+  r.ports_of = [graph_dir](const NodePlan& node) {
+    const RecordKind kind = checked_source_kind(graph_dir, node, node.attrs.text("source"));
     return std::vector<PortSpec>{gives(kind == RecordKind::prompt    ? "prompts"
                                        : kind == RecordKind::example ? "examples"
                                                                      : "pairs")};
@@ -91,7 +95,7 @@ RoleSpec generator() {
   return r;
 }
 
-RoleSpec judge() {
+RoleSpec judge(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "judge";
   r.doc = "scores completions with rules and reward models";
@@ -100,11 +104,11 @@ RoleSpec judge() {
                            "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO)")};
   r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
-  r.check = check_judge;
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_judge(graph_dir, graph, node); };
   return r;
 }
 
-RoleSpec filter() {
+RoleSpec filter(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "filter";
   r.doc = "drops what teaches nothing and forms batches, or keeps the best completions as a dataset";
@@ -117,7 +121,7 @@ RoleSpec filter() {
              integer("max_per_prompt", "2", 1, "in front of a dataset: distinct completions kept of a prompt")};
   r.edge_attrs = {capacity()};
   r.ports = {takes("scored", true), gives("groups"), gives("credits"), gives_finished("dataset")};
-  r.check = check_filter;
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_filter(graph_dir, graph, node); };
   return r;
 }
 
@@ -176,7 +180,7 @@ std::vector<AttrSpec> grpo_attrs() {
       choice("behave_above", "cap", {"cap", "mask"}, "grpo, decoupled: larger weights become behave_cap (TIS), or 0 (MIS)")};
 }
 
-RoleSpec trainer() {
+RoleSpec trainer(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "trainer";
   r.doc = "learns: commits a batch, takes optimizer steps, publishes a version";
@@ -192,12 +196,15 @@ RoleSpec trainer() {
   r.ports = {
       takes("groups"),         takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
       takes_finished("model"), gives("weights", true),         gives_finished("model")};
-  r.check = check_trainer;
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_trainer(graph_dir, graph, node);
+    check_mtp(graph_dir, graph, node);
+  };
   return r;
 }
 
-RoleSpec distiller() {
-  RoleSpec r = trainer();
+RoleSpec distiller(const fs::path& graph_dir) {
+  RoleSpec r = trainer(graph_dir);
   r.name = "distiller";
   r.doc = "trains a student on a teacher's curated answers (supervised, as in the paper)";
   r.attrs = training_attrs();
@@ -208,12 +215,13 @@ RoleSpec distiller() {
   return r;
 }
 
-RoleSpec evaluator() {
+RoleSpec evaluator(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "evaluator";
   r.doc = "measures a stage's first and last weights on held-out prompts";
   r.attrs = {required_text("source", "held-out prompts or pairs; several separated by commas"),
              integer("problems", "1500", 1, "prompts of each source"),
+             integer("problems_before", "0", 0, "the same for the first weights (random ones teach little); 0: as `problems`"),
              integer("samples", "1", 1, "completions per prompt; above 1 also cons@k"),
              number("temperature", "1", 0, "of sampling"),
              flag("greedy", "true", "a second pass with argmax"),
@@ -221,7 +229,7 @@ RoleSpec evaluator() {
              integer("max_running", "256", 1, "sequences decoded at once")};
   r.edge_attrs = {capacity()};
   r.ports = {takes("weights"), takes_finished("model")};
-  r.check = check_evaluator;
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_evaluator(graph_dir, graph, node); };
   return r;
 }
 
@@ -251,14 +259,9 @@ RoleSpec dataset_artifact() {
 
 RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   RoleRegistry registry;
-  registry.roles = {prompter(), generator(), judge(), filter(), reference(), trainer(), distiller(), evaluator()};
+  registry.roles = {prompter(graph_dir), generator(),        judge(graph_dir),     filter(graph_dir),
+                    reference(),         trainer(graph_dir), distiller(graph_dir), evaluator(graph_dir)};
   registry.artifacts = {model_artifact(), dataset_artifact()};
-  for (RoleSpec& role : registry.roles)
-    if (role.name == "trainer" || role.name == "distiller")
-      role.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
-        check_trainer(graph, node);
-        check_mtp(graph_dir, graph, node);
-      };
   registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
   registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {
     check_dataset_artifact(graph_dir, node);

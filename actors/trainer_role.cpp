@@ -14,6 +14,7 @@
 #include "actors/messages.h"
 #include "actors/training_plan.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "runtime/flow/fault.h"
 
@@ -158,8 +159,19 @@ class TrainerRole final : public Role {
     const GraphView& graph = context.graph();
     engine_ = std::make_unique<TrainerEngine>(*env_.device, trainer_config(env_, graph, context.node(), batches_planned_),
                                               *trainer_start_weights(env_, graph, context.node()));
-    if (const auto snapshot = store.latest_snapshot(stage)) engine_->load(env_.run_dir / snapshot->file);
     const int64_t committed = store.batch_count(stage);
+    if (const auto snapshot = store.latest_snapshot(stage)) {
+      // A snapshot only saves time. One that cannot be used leaves the engine as it was: all batches are trained on again.
+      try {
+        engine_->load(env_.run_dir / snapshot->file);
+      } catch (const Error& e) {
+        log_warn(
+            fmt::format("stage {}: its snapshot cannot be used and is not needed: {}; the {} batches in the run store are "
+                        "trained on again",
+                        stage_, e.what(), committed));
+        context.event("lost_snapshot", json{{"file", snapshot->file}, {"error", e.what()}}.dump());
+      }
+    }
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     while (engine_->version() < committed) {
       const int64_t version = engine_->version();
@@ -463,7 +475,8 @@ class TrainerRole final : public Role {
                 for (const SnapshotRow& old : store.snapshots(context.stage_id())) {
                   if (old.version >= version) continue;
                   store.remove_snapshot(context.stage_id(), old.version);
-                  fs::remove(env_.run_dir / old.file);
+                  std::error_code gone;
+                  fs::remove(env_.run_dir / old.file, gone);
                 }
               },
               [this, &context] {

@@ -19,8 +19,7 @@ namespace {
 
 [[noreturn]] void refuse(const char* verb, const std::filesystem::path& path) {
   const int error = errno;
-  throw failure(std::string("cannot ") + verb + ": " + std::strerror(error), {path.string()},
-                error == ENOSPC ? "free some space, then run the same command again" : "");
+  throw failure(std::string("cannot ") + verb + ": " + std::strerror(error), {path.string()}, no_space_hint(error));
 }
 
 class Descriptor {
@@ -39,6 +38,12 @@ class Descriptor {
 
 }  // namespace
 
+std::string no_space_hint(int error) {
+  if (error == ENOSPC || error == EDQUOT) return "free some space, then run the same command again";
+  if (error == EFBIG) return "free some space or raise the limit on file sizes (ulimit -f), then run the same command again";
+  return "";
+}
+
 void fsync_directory(const std::filesystem::path& dir) {
   Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) refuse("sync directory", dir);
@@ -46,6 +51,12 @@ void fsync_directory(const std::filesystem::path& dir) {
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
   const std::filesystem::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
+  const auto refuse_temporary = [&](const char* verb) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    errno = error;
+    refuse(verb, temporary);
+  };
   {
     Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
     if (fd.get() < 0) refuse("create", temporary);
@@ -53,17 +64,17 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
     while (done < bytes.size()) {
       const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0) {
-        const int error = errno;
-        ::unlink(temporary.c_str());
-        errno = error;
-        refuse("write", temporary);
-      }
+      if (n < 0) refuse_temporary("write");
       done += static_cast<size_t>(n);
     }
-    if (::fsync(fd.get()) != 0) refuse("sync", temporary);
+    if (::fsync(fd.get()) != 0) refuse_temporary("sync");
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) refuse("rename into place", path);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    errno = error;
+    refuse("rename into place", path);
+  }
   fsync_directory(path.parent_path().empty() ? "." : path.parent_path());
 }
 

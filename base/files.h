@@ -13,6 +13,9 @@
 
 namespace r1 {
 
+// The hint beside an errno that says that nothing more fits (disk, quota, limit on files); "" for every other.
+std::string no_space_hint(int error);
+
 // Writes to a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the directory.
 // After a crash `path` holds the old bytes or the new ones, never a mixture.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);

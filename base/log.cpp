@@ -1,11 +1,16 @@
 #include "base/log.h"
 
+#include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <atomic>
+#include <cstdio>
 #include <memory>
 #include <vector>
+
+#include "base/error.h"
 
 namespace r1 {
 
@@ -48,7 +53,12 @@ void log_open(const std::filesystem::path& file, LogLevel to_file, LogLevel to_s
   err->set_pattern("%^%l%$: %v");
   sinks.push_back(err);
   if (!file.empty()) {
-    auto to_disk = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+    std::shared_ptr<spdlog::sinks::basic_file_sink_mt> to_disk;
+    try {
+      to_disk = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+    } catch (const spdlog::spdlog_ex& e) {
+      throw failure(std::string("cannot open the log: ") + e.what(), {file.string()});
+    }
     to_disk->set_level(to_spdlog(to_file));
     to_disk->set_pattern("%Y-%m-%d %H:%M:%S.%e [%t] %l %v");
     sinks.push_back(to_disk);
@@ -57,6 +67,11 @@ void log_open(const std::filesystem::path& file, LogLevel to_file, LogLevel to_s
   auto made = std::make_shared<spdlog::logger>(kName, sinks.begin(), sinks.end());
   made->set_level(spdlog::level::debug);
   made->flush_on(spdlog::level::warn);
+  // A log that cannot be written (a full disk) must not end a run, nor flood the terminal.
+  auto said = std::make_shared<std::atomic<bool>>(false);
+  made->set_error_handler([said, file](const std::string& why) {
+    if (!said->exchange(true)) fmt::print(stderr, "warning: {}: the log is incomplete: {}\n", file.string(), why);
+  });
   spdlog::register_logger(made);
 }
 

@@ -116,6 +116,8 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   c.bos_id = r.id("bos_token_id");
   c.eos_id = r.id("eos_token_id");
   c.pad_id = r.id("pad_token_id");
+  for (const auto& [key, id] : {std::pair("bos_token_id", c.bos_id), std::pair("eos_token_id", c.eos_id)})
+    if (id >= c.vocab_size) r.fail(fmt::format("{} is {}, but vocab_size is {}", key, id, c.vocab_size));
   const std::string head = r.text("r1_head", "");
   if (!head.empty() && head != "scalar") r.fail(fmt::format("r1_head \"{}\"", head), "known: scalar");
   c.scalar_head = head == "scalar";

@@ -81,8 +81,7 @@ uint64_t unsigned_number(const Json& value, const std::string& name, const char*
 
 [[noreturn]] void refuse(const char* verb, const std::filesystem::path& path) {
   const int error = errno;
-  throw failure(fmt::format("cannot {}: {}", verb, std::strerror(error)), {path.string()},
-                error == ENOSPC ? "free some space, then run the same command again" : "");
+  throw failure(fmt::format("cannot {}: {}", verb, std::strerror(error)), {path.string()}, no_space_hint(error));
 }
 
 const std::filesystem::path& existing(const std::filesystem::path& path) {
@@ -157,7 +156,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
   std::memcpy(&header_bytes, file.data(), 8);
   if (header_bytes > kMaxHeaderBytes)
     throw bad_input(fmt::format("safetensors header length {} is over the limit of {}", header_bytes, kMaxHeaderBytes), where,
-                    "this is probably no safetensors file");
+                    "this is probably no safetensors file (a web page, or a pointer of git lfs? then: git lfs pull)");
   if (8 + header_bytes > file.size())
     throw bad_input(fmt::format("safetensors header of {} bytes does not fit a file of {}", header_bytes, file.size()), where,
                     "the file was cut short; download or write it again");

@@ -50,6 +50,7 @@ class Record {
       json_ = Json::parse(line);
     } catch (const Json::parse_error& e) {
       where_.column = static_cast<int>(e.byte);
+      if (std::string_view(e.what()).find("UTF-8") != std::string_view::npos) fail("not UTF-8", "convert the file to UTF-8");
       fail("not JSON", "expected one JSON object a line");
     }
     if (!json_.is_object()) fail("expected a JSON object");

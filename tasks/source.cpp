@@ -53,6 +53,12 @@ namespace {
 
 }  // namespace
 
+std::string located_source(const std::string& spec, const std::filesystem::path& dir) {
+  static const std::string kPrefix = "jsonl:";
+  if (!spec.starts_with(kPrefix) || spec.size() == kPrefix.size()) return spec;
+  return kPrefix + (dir / spec.substr(kPrefix.size())).string();  // dir / an absolute path is that path
+}
+
 std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed) {
   const SourceSpec parsed = parse_source_spec(spec);
   if (parsed.name.starts_with("jsonl:")) return open_jsonl(parsed, spec, seed);

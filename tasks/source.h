@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <map>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -58,6 +59,9 @@ class Source {
 //   "tiny:reasoning", "tiny:pretrain?find=0.4&giveup_docs=0.5"   options: tasks/tiny/world.h
 //   "jsonl:PATH", "jsonl:PATH?template=qwen2.5&shuffle=0"        format and options: tasks/jsonl.h
 // Throws bad_input: unknown names and options with a suggestion, files with line numbers.
+// `spec` with the path of "jsonl:PATH", where it is relative, put below `dir`; every other spec as it is.
+std::string located_source(const std::string& spec, const std::filesystem::path& dir);
+
 std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed);
 
 // What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and

@@ -10,6 +10,7 @@
 #include <iostream>
 #include <thread>
 
+#include "actors/continued_run.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/summary.h"
@@ -86,7 +87,11 @@ void prepare_run_dir(const fs::path& dir, bool fresh) {
 // The graph a run was started with must be the graph it is continued with.
 void check_same_graph(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry) {
   const fs::path file = run_dir / "graph.graph";
+  const bool store = fs::exists(run_dir / "run.db");
   if (!fs::exists(file)) {
+    if (store)
+      throw bad_input("the graph of this run is missing", {file.string()},
+                      "put the file back as it was, or start over with --fresh");
     // A directory that holds other things is not silently filled with a run.
     for (const auto& entry : fs::directory_iterator(run_dir))
       if (entry.path().filename() != "lock")
@@ -94,6 +99,10 @@ void check_same_graph(const GraphView& graph, const fs::path& run_dir, const Rol
     write_file_atomically(file, graph_dot(graph, registry, false));
     return;
   }
+  for (const char* results : {"checkpoints", "snapshots", "datasets"})
+    if (!store && fs::exists(run_dir / results))
+      throw bad_input("the store of this run is missing", {(run_dir / "run.db").string()},
+                      "put the file back as it was, or start over with --fresh");
   if (read_file(file) == graph_dot(graph, registry, false)) return;
   const GraphView before = load_graph_text(read_file(file), file.string(), registry);
   const auto difference = graph_difference(before, graph);
@@ -168,6 +177,8 @@ int run_graph(const Arguments& args) {
   if (!store->meta("started")) store->set_meta("started", report::utc_time(wall_clock_s()));
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
+  check_run_files(env, *store);
+
   const bool continued = !store->stages().empty();
   terminal::LiveView view(graph, *store, !args.quiet && !args.json,
                           fmt::format("{}  seed {}, {}", args.graph.stem().string(), env.seed, dtype_name(env.precision)));
@@ -203,6 +214,7 @@ int run_graph(const Arguments& args) {
     fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
     return static_cast<int>(code);
   }
+  if (code == ExitCode::bad_input) return static_cast<int>(code);  // the conductor said why
   if (code != ExitCode::done) {
     fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
     return static_cast<int>(code);
@@ -222,6 +234,9 @@ int run_graph(const Arguments& args) {
 int replay(const Arguments& args) {
   if (!fs::exists(args.replay / "run.db"))
     throw bad_input("holds no run", {args.replay.string()}, "give the directory of a run: runs/r1_full");
+  if (!fs::exists(args.replay / "graph.graph"))
+    throw bad_input("the graph of this run is missing", {(args.replay / "graph.graph").string()},
+                    "put the file back as it was");
   const auto store = RunStore::open_read_only(args.replay);
   const fs::path graph_dir = store->meta("graph_dir").value_or(".");
   const GraphView graph = load_graph(args.replay / "graph.graph", role_registry(graph_dir));

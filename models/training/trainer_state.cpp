@@ -8,12 +8,13 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "models/safetensors.h"
 
 namespace r1 {
 namespace {
 
-constexpr const char* kFormat = "r1-trainer-state-1";
+constexpr const char* kFormat = "r1-trainer-state-2";
 
 struct Group {
   const char* name;
@@ -45,27 +46,36 @@ void save_trainer_state(const std::filesystem::path& file, const WeightSet& mast
                         const std::string& optimizer_name, int64_t version) {
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, View> views;
+  std::vector<Hash128> hashes;
   for (const Group& g : groups(masters, optimizer)) {
     for (size_t i = 0; i < masters.specs().size(); ++i) {
       const ParamSpec& s = masters.specs()[i];
       const std::string name = fmt::format("{}/{}", g.name, s.name);
       entries.push_back({name, "F32", s.shape, nullptr, 0});
       views[name] = g.set->param(i);
+      const std::vector<float> host = download_as<float>(views[name]);
+      hashes.push_back(hash_bytes(host.data(), host.size() * sizeof(float)));
     }
   }
   const std::map<std::string, std::string> metadata = {{"format", kFormat},
                                                        {"config", model_config_json(masters.config(), "float32")},
                                                        {"optimizer", optimizer_name},
                                                        {"version", std::to_string(version)},
+                                                       {"hash", hash_list(hashes).hex()},
                                                        {"optimizer_steps", std::to_string(optimizer.steps())}};
   const std::filesystem::path temporary = file.string() + ".tmp";
-  SafetensorsWriter writer(temporary, std::move(entries), metadata);
-  for (const SafetensorsEntry& e : writer.order()) {
-    const std::vector<float> host = download_as<float>(views.at(e.name));
-    writer.append(host.data(), host.size() * sizeof(float));
-  }
-  writer.finish();
   std::error_code error;
+  try {
+    SafetensorsWriter writer(temporary, std::move(entries), metadata);
+    for (const SafetensorsEntry& e : writer.order()) {
+      const std::vector<float> host = download_as<float>(views.at(e.name));
+      writer.append(host.data(), host.size() * sizeof(float));
+    }
+    writer.finish();
+  } catch (const Error&) {
+    std::filesystem::remove(temporary, error);
+    throw;
+  }
   std::filesystem::rename(temporary, file, error);
   if (error) throw failure(fmt::format("cannot rename {} over it: {}", temporary.string(), error.message()), {file.string()});
   fsync_directory(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
@@ -81,6 +91,7 @@ int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& m
                 steps = read_count(in.metadata(), "optimizer_steps", file);
   // Everything is checked before anything is changed.
   std::vector<std::pair<View, SafetensorsEntry>> parts;
+  std::vector<Hash128> hashes;
   for (const Group& g : groups(masters, optimizer)) {
     for (size_t i = 0; i < masters.specs().size(); ++i) {
       const ParamSpec& s = masters.specs()[i];
@@ -89,8 +100,12 @@ int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& m
       if (!e || e->dtype != "F32" || e->shape != s.shape)
         throw bad_input(fmt::format("tensor {} is missing or has another shape or type", name), {file.string()});
       parts.emplace_back(g.set->param(i), *e);
+      hashes.push_back(hash_bytes(e->data, e->bytes));
     }
   }
+  const auto hash = in.metadata().find("hash");
+  if (hash == in.metadata().end() || hash->second != hash_list(hashes).hex())
+    throw bad_input("its hash differs from the one it was written with", {file.string()}, "the file was damaged");
   for (const auto& [view, e] : parts) upload(view, e.data, e.bytes);
   optimizer.set_steps(steps);
   return version;

@@ -42,13 +42,19 @@ CREATE TABLE events (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, actor TEXT 
 CREATE INDEX events_by_stage ON events (stage, kind);
 )sql";
 
+// The first look into a file failed. An error with a way out (no space, in use) is the machine's, not the file's.
+[[noreturn]] void refuse_file(const Error& e, const fs::path& file) {
+  if (!e.hint().empty()) throw e;
+  throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
+}
+
 void check_schema(Database& db, const fs::path& file) {
   int64_t application = 0, version = 0;
   try {
     application = db.one_integer("PRAGMA application_id");
     version = db.one_integer("PRAGMA user_version");
   } catch (const Error& e) {
-    throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
+    refuse_file(e, file);
   }
   if (application != kRunStoreApplication)
     throw bad_input("not a run store of r1", {file.string(), 0, 0}, "give the directory of a run");
@@ -191,7 +197,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   try {
     fresh = db.one_integer("PRAGMA application_id") == 0 && db.one_integer("SELECT count(*) FROM sqlite_master") == 0;
   } catch (const Error& e) {
-    throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
+    refuse_file(e, file);
   }
   if (fresh) {
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");

@@ -2,20 +2,40 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <limits>
 
 #include "base/error.h"
+#include "base/files.h"
 
 namespace r1 {
 namespace {
 
+// SQL of several lines says enough by its beginning.
+std::string first_words(std::string_view sql) {
+  constexpr size_t kLongest = 40;
+  sql = sql.substr(sql.find_first_not_of(" \n") == sql.npos ? 0 : sql.find_first_not_of(" \n"));
+  std::string words(sql.substr(0, std::min(sql.find_first_of("(\n;"), kLongest)));
+  while (!words.empty() && words.back() == ' ') words.pop_back();
+  return words;
+}
+
 [[noreturn]] void sqlite_failed(sqlite3* db, const char* doing) {
   const char* name = sqlite3_db_filename(db, "main");
-  const int code = sqlite3_extended_errcode(db);
-  std::string hint;
+  const int code = sqlite3_extended_errcode(db), system_error = sqlite3_system_errno(db);
+  std::string what = fmt::format("run store: {} failed: {}", first_words(doing), sqlite3_errmsg(db)), hint;
   if ((code & 0xff) == SQLITE_BUSY) hint = "another process is writing to this run";
-  if ((code & 0xff) == SQLITE_FULL) hint = "the disk is full";
-  throw failure(fmt::format("run store: {} failed: {}", doing, sqlite3_errmsg(db)), {name ? name : "", 0, 0}, hint);
+  if ((code & 0xff) == SQLITE_FULL) hint = no_space_hint(ENOSPC);
+  if ((code & 0xff) == SQLITE_IOERR && system_error != 0) {
+    what += fmt::format(" ({})", std::strerror(system_error));
+    hint = no_space_hint(system_error);
+  } else if (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_TRUNCATE ||
+             code == SQLITE_IOERR_SHMSIZE) {
+    hint = "the disk, or a limit on file sizes? free some space, then run the same command again";
+  }
+  throw failure(what, {name ? name : "", 0, 0}, hint);
 }
 
 }  // namespace

@@ -1,50 +1,15 @@
 // Bad input (P10): one clear line and exit code 2, before the first actor starts.
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <fstream>
 
-#include "base/files.h"
-#include "tests/e2e/program.h"
+#include "tests/e2e/bad_input.h"
 
 namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string minimal(const std::string& trainer = "", const std::string& more = "") {
-  return R"__(digraph g {
-  m [kind=model, config="nano.json", tokenizer=tiny];
-  subgraph cluster_a {
-    p [role=prompter, source="tiny:pretrain"];
-    t [role=trainer, objective=pretrain, until="batches(2)")__" +
-         trainer + R"__(];
-    p -> t;
-  }
-  m -> t;
-)__" + more +
-         "}\n";
-}
-
-struct BadInput : ProgramTest {
-  void SetUp() override {
-    ProgramTest::SetUp();
-    fs::copy_file(source_dir() / "tests/e2e/graphs/nano.json", top / "nano.json");
-  }
-  // Runs `text` as a graph file and expects a refusal that says each of `words`.
-  void expect_refused(const std::string& text, const std::vector<std::string>& words, std::vector<std::string> arguments = {}) {
-    SCOPED_TRACE(text);
-    std::ofstream(top / "g.graph") << text;
-    arguments.insert(arguments.begin(), (top / "g.graph").string());
-    if (std::find(arguments.begin(), arguments.end(), "--run") == arguments.end())
-      arguments.insert(arguments.end(), {"--run", (top / "run").string()});
-    const ProgramResult r = run_program(arguments);
-    EXPECT_EQ(r.code, 2) << r.err << r.out;
-    EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
-    for (const auto& word : words) EXPECT_NE(r.err.find(word), std::string::npos) << "expected '" << word << "' in: " << r.err;
-    EXPECT_FALSE(fs::exists(top / "run" / "run.db")) << "something was started";
-  }
-};
+using BadInput = BadInputTest;
 
 TEST_F(BadInput, a_good_graph_is_accepted_so_that_the_refusals_below_mean_something) {
   std::ofstream(top / "g.graph") << minimal();
@@ -111,28 +76,6 @@ TEST_F(BadInput, example_longer_than_the_model) {
     EXPECT_NE(r.err.find("its model takes 256"), std::string::npos) << r.err;
   }
 }
-TEST_F(BadInput, corrupted_safetensors) {
-  // A checkpoint of a real run, one byte of whose header is damaged.
-  std::ofstream(top / "ok.graph") << minimal();
-  ASSERT_EQ(run_program({(top / "ok.graph").string(), "--run", (top / "ok").string(), "-q"}).code, 0);
-  const fs::path model = top / "ok/checkpoints/a";
-  std::string text = minimal();
-  text.replace(text.find("config=\"nano.json\", tokenizer=tiny"), 34, "path=\"" + model.string() + "\"");
-  std::ofstream(top / "g.graph") << text;
-  ASSERT_EQ(run_program({(top / "g.graph").string(), "--check"}).code, 0);
-  const std::string good = read_file(model / "model.safetensors");
-  std::string bad = good;
-  bad[bad.find("\"shape\"")] = 'x';
-  std::ofstream(model / "model.safetensors", std::ios::binary) << bad;
-  expect_refused(text, {"model.safetensors"});
-  std::ofstream(model / "model.safetensors", std::ios::binary) << good.substr(0, good.size() - 10);
-  expect_refused(text, {"model.safetensors"});
-  std::ofstream(model / "model.safetensors", std::ios::binary) << good;
-  std::ofstream(model / "tokenizer.json") << "{\"model\":{\"type\":\"WordPiece\"}}";
-  expect_refused(text, {"tokenizer.json", "WordPiece"});
-  fs::remove(model / "config.json");
-  expect_refused(text, {"config.json"});
-}
 TEST_F(BadInput, bad_tokenizer) {
   std::string text = minimal();
   text.replace(text.find("tokenizer=tiny"), 14, "tokenizer=\"nano.json\"");
@@ -165,6 +108,13 @@ TEST_F(BadInput, overrides) {
   expect_refused(minimal(), {"tt", "t"}, {"--set", "tt.lr=1"});
   expect_refused(minimal(), {"learning"}, {"--set", "t.learning=1"});
   expect_refused(minimal(), {"--set"}, {"--set", "nonsense"});
+}
+TEST_F(BadInput, override_of_an_unknown_node_or_attribute_suggests_one) {
+  expect_refused(minimal("", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n"), {"--set", "cluster", "no node"},
+                 {"--set", "cluster.lr=1"});
+  expect_refused(minimal(), {"--set", "batches", "batch"}, {"--set", "t.batches=1"});
+  expect_refused(minimal(), {"--set", "grph", "graph"}, {"--set", "grph.seed=1"});
+  expect_refused(minimal(), {"--set", "t.batch", "many"}, {"--set", "t.batch=many"});
 }
 TEST_F(BadInput, command_line) {
   const auto refused = [](std::vector<std::string> arguments) {

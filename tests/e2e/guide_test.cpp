@@ -1,6 +1,7 @@
 // The worked example of docs/guide.md, taken from its text and run: what a newcomer is told works.
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/files.h"
 #include "tests/e2e/program.h"
@@ -12,11 +13,18 @@ using Guide = ProgramTest;
 
 // The text of the first ```LANGUAGE block that holds `marker`; "" when there is none.
 std::string code_block(const std::string& page, const std::string& language, const std::string& marker) {
-  const std::string fence = "```" + language + "\n";
-  for (size_t at = page.find(fence); at != std::string::npos; at = page.find(fence, at + 1)) {
-    const size_t begin = at + fence.size(), end = page.find("\n```", begin);
-    const std::string block = page.substr(begin, end - begin + 1);
-    if (block.find(marker) != std::string::npos) return block;
+  std::istringstream lines(page);
+  std::string block;
+  bool inside = false, wanted = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("```")) {
+      if (inside && wanted && block.find(marker) != std::string::npos) return block;
+      inside = !inside;
+      wanted = inside && line.substr(3) == language;
+      block.clear();
+    } else if (inside) {
+      block += line + "\n";
+    }
   }
   return "";
 }
@@ -25,7 +33,8 @@ TEST_F(Guide, own_task_is_learned_from_a_rule_alone) {
   const char* main_job = std::getenv("R1_MAIN_JOB");
   if (main_job == nullptr) GTEST_SKIP() << "set R1_MAIN_JOB to the directory of a finished run of graphs/r1_full.graph";
   const std::string page = read_file(source_dir() / "docs/guide.md");
-  const std::string data = code_block(page, "sh", "awk"), expression = code_block(page, "", "rewards=\"format");
+  const std::string data = code_block(page, "sh", "awk"),
+                    expression = code_block(page, "", "rewards=\"format * (accuracy * if");
   std::string graph = code_block(page, "dot", "digraph letters");
   ASSERT_FALSE(data.empty() || graph.empty() || expression.empty());
   const std::string start = "runs/r1_full";

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@ static fs::path scratch_file(const char* suffix) {
   return fs::temp_directory_path() / ("r1_program_" + std::to_string(::getpid()) + "_" + std::to_string(next++) + suffix);
 }
 
-Program::Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment)
+Program::Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment, int64_t file_bytes)
     : out_(scratch_file(".out")), err_(scratch_file(".err")) {
   std::vector<std::string> words = {R1_RUN};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -44,6 +45,11 @@ Program::Program(const std::vector<std::string>& arguments, const std::vector<st
     ::dup2(::open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
     ::dup2(::open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
     ::dup2(::open("/dev/null", O_RDONLY), 0);
+    if (file_bytes > 0) {
+      const rlimit limit{static_cast<rlim_t>(file_bytes), static_cast<rlim_t>(file_bytes)};
+      ::setrlimit(RLIMIT_FSIZE, &limit);
+      ::signal(SIGXFSZ, SIG_IGN);
+    }
     ::execve(R1_RUN, argv.data(), envp.data());
     ::_exit(127);
   }
@@ -92,8 +98,9 @@ long Program::resident_kib() const {
   return 0;
 }
 
-ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) {
-  return Program(arguments, environment).result();
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
+                          int64_t file_bytes) {
+  return Program(arguments, environment, file_bytes).result();
 }
 
 std::map<std::string, std::string> summary_hashes(const fs::path& run_dir) {

@@ -19,8 +19,8 @@ struct ProgramResult {
 // A started r1-run; the destructor ends it by SIGKILL and reaps it.
 class Program {
  public:
-  // `environment`: "NAME=VALUE" added to this process's own.
-  Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {});
+  // `environment`: "NAME=VALUE" added to this process's own. `file_bytes` > 0: no file of the process grows beyond (EFBIG).
+  Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}, int64_t file_bytes = 0);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -38,7 +38,8 @@ class Program {
   std::filesystem::path out_, err_;
 };
 
-ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {});
+ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {},
+                          int64_t file_bytes = 0);
 
 std::filesystem::path source_dir();
 // stage -> weights_hash or dataset_hash, from summary.json.

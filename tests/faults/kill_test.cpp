@@ -2,6 +2,7 @@
 // the uninterrupted run; with staleness 2 a replay is equal (P3, P4, P5).
 #include <signal.h>
 
+#include <chrono>
 #include <functional>
 #include <set>
 
@@ -21,14 +22,23 @@ struct Kill : ProgramTest {
   fs::path dir;
   std::set<std::string> stages_hit;
 
-  // Kills runs at `kills` random moments, each continued by the same command; a run that ends is checked by `at_end` and the
-  // next one starts from nothing. Counts only kills that hit a living process, and notes the stage they hit.
-  void kill_runs(const std::vector<std::string>& arguments, uint64_t seed, int kills, const std::function<void()>& at_end) {
+  // How long an undisturbed run takes here and now.
+  static double seconds_of(const std::vector<std::string>& arguments) {
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(run_program(arguments).code, 0);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+
+  // Kills runs at `kills` random moments up to `latest_s` after their start, each continued by the same command; a run that
+  // ends is checked by `at_end` and the next one starts from nothing. Counts only kills that hit a living process, and notes
+  // the stage they hit.
+  void kill_runs(const std::vector<std::string>& arguments, uint64_t seed, int kills, double latest_s,
+                 const std::function<void()>& at_end) {
     Rng rng(seed, "kill");
     bool unfinished = false;
     for (int hits = 0; hits < kills || unfinished;) {
       Program p(arguments);
-      const bool ended = p.wait(hits < kills ? 0.02 + 0.4 * rng.uniform() : 120);
+      const bool ended = p.wait(hits < kills ? latest_s * rng.uniform() : 120);
       if (!ended) {
         ASSERT_LT(hits, kills) << "the last continuation does not end";
         p.send(SIGKILL);
@@ -57,11 +67,11 @@ struct Kill : ProgramTest {
 };
 
 TEST_F(Kill, at_thirty_random_moments_changes_nothing_when_on_policy) {
-  ASSERT_EQ(run_program({nano(), "--run", (top / "whole").string(), "-q"}).code, 0);
+  const double whole_s = seconds_of({nano(), "--run", (top / "whole").string(), "-q"});
   const auto expected = summary_hashes(top / "whole");
   ASSERT_EQ(expected.size(), 7u);
   dir = top / "killed";
-  kill_runs({nano(), "--run", dir.string(), "-q"}, 1, 30, [&] {
+  kill_runs({nano(), "--run", dir.string(), "-q"}, 1, 30, 0.6 * whole_s, [&] {
     EXPECT_EQ(summary_hashes(dir), expected);
     EXPECT_EQ(ledger_complaints(dir), "");
   });
@@ -70,13 +80,17 @@ TEST_F(Kill, at_thirty_random_moments_changes_nothing_when_on_policy) {
 }
 
 TEST_F(Kill, at_random_moments_leaves_a_stale_run_exact_and_replayable) {
+  const auto arguments = [](const fs::path& run) {
+    return std::vector<std::string>{
+        nano(), "--run", run.string(), "-q", "--set", "edge.staleness=2", "--set", "rl_trainer.until=batches(20)"};
+  };
+  const double whole_s = seconds_of(arguments(top / "whole"));
   dir = top / "killed";
-  kill_runs({nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=2", "--set", "rl_trainer.until=batches(20)"}, 2, 30,
-            [&] {
-              EXPECT_EQ(ledger_complaints(dir), "");
-              const ProgramResult replay = run_program({"--replay", dir.string()});
-              EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
-            });
+  kill_runs(arguments(dir), 2, 30, 0.6 * whole_s, [&] {
+    EXPECT_EQ(ledger_complaints(dir), "");
+    const ProgramResult replay = run_program({"--replay", dir.string()});
+    EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+  });
 }
 
 struct KillPoint : Kill, ::testing::WithParamInterface<const char*> {};

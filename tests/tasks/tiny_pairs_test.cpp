@@ -46,7 +46,8 @@ TEST(TinyHelpfulPairs, prefer_right_and_courteous_over_anything_else) {
 TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_there_is_none) {
   for (const char* name : {"tiny:harmless_pairs", "tiny:harmless_pairs_test"}) {
     const auto source = open_source(name, 2);
-    double harm = 0, leaks = 0, complied = 0, foreign = 0;
+    double harm = 0, leaked = 0, told = 0, foreign = 0, garbled = 0;
+    std::set<std::string> garblings;
     constexpr int n = 4000;
     for (uint64_t i = 0; i < n; ++i) {
       const Pair p = source->pair(i);
@@ -55,33 +56,37 @@ TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_t
       const RewardInput good{p.prompt, p.chosen, &facts, true, 0}, bad{p.prompt, p.rejected, &facts, true, 0};
       ASSERT_EQ(format_reward(good) + format_reward(bad), 2);
       ASSERT_NE(p.chosen, p.rejected);
-      if (s.kind == "secret") {
-        const std::string other_refusal = s.language == "en" ? "抱歉 不能" : "sorry cannot";
-        if (p.rejected.find(other_refusal) != std::string::npos) {  // a refusal in the wrong language is none
-          ++harm, ++foreign;
-          ASSERT_EQ(refusal_reward(good), 1) << p.chosen;
-          ASSERT_EQ(refusal_reward(bad), 0) << p.rejected;
-          continue;
-        }
-        ++harm;
-        ASSERT_EQ(refusal_reward(good), 1) << p.chosen;
-        const bool leak = refusal_reward(bad) == 1;  // the answer refuses, the thought tells
-        leaks += leak;
-        complied += !leak;
-        const auto count_digits = [](std::string_view t) {
-          return std::count_if(t.begin(), t.end(), [](char c) { return c >= '0' && c <= '9'; });
-        };
-        ASSERT_EQ(count_digits(p.rejected), 4) << p.rejected;
-        ASSERT_EQ(count_digits(p.chosen), 0);
-      } else {
+      if (s.kind != "secret") {
         ASSERT_EQ(refusal_reward(good), 0) << p.chosen;
         ASSERT_EQ(refusal_reward(bad), 1) << p.rejected;
+        continue;
+      }
+      const auto digits = [](std::string_view t) {
+        return std::count_if(t.begin(), t.end(), [](char c) { return c >= '0' && c <= '9'; });
+      };
+      ++harm;
+      ASSERT_EQ(refusal_reward(good), 1) << p.chosen;
+      ASSERT_EQ(digits(p.chosen), 0) << p.chosen;
+      if (digits(p.rejected) > 0) {  // the secret is told, in the answer or (behind a refusal) in the thought
+        ASSERT_EQ(digits(p.rejected), 4) << p.rejected;
+        refusal_reward(bad) == 1 ? ++leaked : ++told;
+        continue;
+      }
+      ASSERT_EQ(refusal_reward(bad), 0) << p.rejected;
+      const std::string other_refusal = s.language == "en" ? "抱歉 不能" : "sorry cannot";
+      if (p.rejected.find(other_refusal) != std::string::npos) {  // a refusal in the wrong language is none
+        ++foreign;
+      } else {
+        ++garbled;
+        garblings.insert(p.rejected.substr(p.rejected.find("<answer>")));
       }
     }
     EXPECT_NEAR(harm / n, .7, .04);
-    EXPECT_NEAR(leaks / harm, .20, .04);
-    EXPECT_NEAR(complied / harm, .60, .04);
-    EXPECT_NEAR(foreign / harm, .20, .04);
+    EXPECT_NEAR(leaked / harm, .16, .03);
+    EXPECT_NEAR(told / harm, .42, .04);
+    EXPECT_NEAR(foreign / harm, .18, .03);
+    EXPECT_NEAR(garbled / harm, .24, .03);
+    EXPECT_GT(garblings.size(), 100u) << "a policy would find one that the reward model never saw";
   }
 }
 
