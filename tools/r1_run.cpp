@@ -1,4 +1,5 @@
 // r1-run: runs a graph file, or continues a run. See DESIGN sections 9 and 10.
+#include <malloc.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -302,4 +303,9 @@ int main_checked(int argc, char** argv) {
 }  // namespace
 }  // namespace r1
 
-int main(int argc, char** argv) { return r1::guarded_main("r1-run", argc, argv, r1::main_checked); }
+int main(int argc, char** argv) {
+  // Messages are allocated by one thread and freed by another. With glibc's eight arenas a core that fragments: resident memory
+  // grew by 10 KiB a batch while the live heap stood still (P9).
+  mallopt(M_ARENA_MAX, 2);
+  return r1::guarded_main("r1-run", argc, argv, r1::main_checked);
+}
