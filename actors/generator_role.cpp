@@ -173,8 +173,14 @@ class GeneratorRole final : public Role {
   // Summed over the stage by the summary; each report is a step of its own, across restarts too.
   void report_tokens(RoleContext& context) {
     const int64_t total = engine_->stats().tokens_generated;
+    const int64_t drafted = engine_->stats().tokens_drafted, accepted = engine_->stats().tokens_accepted;
+    if (drafted > reported_drafted_)
+      context.metric(reports_, "draft_accepted",
+                     static_cast<double>(accepted - reported_accepted_) / static_cast<double>(drafted - reported_drafted_));
     context.metric(reports_++, "tokens_generated", static_cast<double>(total - reported_tokens_));
     reported_tokens_ = total;
+    reported_drafted_ = drafted;
+    reported_accepted_ = accepted;
   }
 
   // ---- on the executor
@@ -182,7 +188,8 @@ class GeneratorRole final : public Role {
   void make_engine(RoleContext& context, std::shared_ptr<const WeightSet> weights, int64_t version) {
     GeneratorConfig config;
     config.max_running = context.node().attrs.integer("max_running");
-    config.max_rows = std::max<int64_t>(config.max_running, 256);
+    config.draft = context.node().attrs.flag("draft");
+    config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
     config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
     engine_ = std::make_unique<GeneratorEngine>(*env_.device, config, weights, version);
     weights_ = std::move(weights);
@@ -262,6 +269,7 @@ class GeneratorRole final : public Role {
   int out_ = -1, prompt_edge_ = -1;
   bool has_trainer_ = false, resamples_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
   int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
+  int64_t reported_drafted_ = 0, reported_accepted_ = 0;
   double temperature_ = 1;
   std::string stage_name_;
   std::deque<std::shared_ptr<const PromptMessage>> waiting_;         // not admitted yet

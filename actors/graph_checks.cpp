@@ -199,6 +199,16 @@ void check_grpo_attrs(const NodePlan& node) {
     refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
 }
 
+// `attr`: what of `node` asks for the module of its model.
+void need_mtp_module(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node, const char* attr) {
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  const NodePlan& model = model_root(graph, node);
+  if (!placed(model, model.attrs.has("path") ? "path" : "config", [&] { return origin_config(env, model); }).has_mtp())
+    throw bad_input(fmt::format("model '{}' has no multi-token prediction module", model.id), node.attrs.where(attr),
+                    "its config.json needs \"model_type\": \"deepseek_v3\" and \"num_nextn_predict_layers\": 1");
+}
+
 void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   const std::set<std::string> in = carried_in(graph, node);
   const std::string objective = node.attrs.text("objective");
@@ -253,12 +263,11 @@ void check_mtp(const fs::path& graph_dir, const GraphView& graph, const NodePlan
                     "remove mtp=true, or objective=pretrain");
   if (node.attrs.number("mtp_weight") <= 0)
     throw bad_input("mtp=true needs a positive mtp_weight", attr_place(node, "mtp_weight"), "mtp_weight=\"0.3\"");
-  RunEnv env;
-  env.graph_dir = graph_dir;
-  const NodePlan& model = model_root(graph, node);
-  if (!placed(model, model.attrs.has("path") ? "path" : "config", [&] { return origin_config(env, model); }).has_mtp())
-    throw bad_input(fmt::format("model '{}' has no multi-token prediction module", model.id), node.attrs.where("mtp"),
-                    "its config.json needs \"model_type\": \"deepseek_v3\" and \"num_nextn_predict_layers\": 1");
+  need_mtp_module(graph_dir, graph, node, "mtp");
+}
+
+void check_draft(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  if (node.attrs.flag("draft")) need_mtp_module(graph_dir, graph, node, "draft");
 }
 
 void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {

@@ -20,6 +20,7 @@ void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const
 void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_trainer(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_mtp(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
+void check_draft(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& generator);
 void check_evaluator(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);

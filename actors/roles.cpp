@@ -76,22 +76,27 @@ RoleSpec prompter(const fs::path& graph_dir) {
   return r;
 }
 
-RoleSpec generator() {
+RoleSpec generator(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "generator";
   r.doc = "samples groups of completions with continuous batching";
-  r.attrs = {integer("samples", "8", 1, "completions per prompt (G)"),
-             number("temperature", "1", 0, "of sampling; 0: greedy"),
-             integer("max_tokens", "96", 1, "longest completion, tokens"),
-             integer("top_k", "0", 0, "0: off"),
-             {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
-             flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
-             choice("on_flip", "recompute", {"recompute", "keep", "finish"},
-                    "what happens to running samples when new weights arrive"),
-             integer("max_running", "256", 1, "sequences decoded at once")};
+  r.attrs = {
+      integer("samples", "8", 1, "completions per prompt (G)"),
+      number("temperature", "1", 0, "of sampling; 0: greedy"),
+      integer("max_tokens", "96", 1, "longest completion, tokens"),
+      integer("top_k", "0", 0, "0: off"),
+      {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
+      flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
+      choice("on_flip", "recompute", {"recompute", "keep", "finish"},
+             "what happens to running samples when new weights arrive"),
+      integer("max_running", "256", 1, "sequences decoded at once"),
+      flag("draft", "false", "the model's multi-token prediction module guesses ahead: the same tokens in fewer decode steps")};
   r.edge_attrs = {capacity(), staleness()};
   r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
-  r.check = check_generator;
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_generator(graph, node);
+    check_draft(graph_dir, graph, node);
+  };
   return r;
 }
 
@@ -259,8 +264,8 @@ RoleSpec dataset_artifact() {
 
 RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   RoleRegistry registry;
-  registry.roles = {prompter(graph_dir), generator(),        judge(graph_dir),     filter(graph_dir),
-                    reference(),         trainer(graph_dir), distiller(graph_dir), evaluator(graph_dir)};
+  registry.roles = {prompter(graph_dir), generator(graph_dir), judge(graph_dir),     filter(graph_dir),
+                    reference(),         trainer(graph_dir),   distiller(graph_dir), evaluator(graph_dir)};
   registry.artifacts = {model_artifact(), dataset_artifact()};
   registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
   registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {

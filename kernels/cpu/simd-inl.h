@@ -93,11 +93,22 @@ HWY_INLINE F16 load16(const E* p, int64_t n) {
     r.v[0] = hn::MaskedLoad(hn::FirstN(DF(), static_cast<size_t>(n)), DF(), p);
     return r;
   }
-#else
+#elif HWY_TARGET == HWY_AVX2
+  if constexpr (sizeof(E) == 4) {
+    F16 r = zero16();
+    R1_PARTS {
+      const int64_t left = n - i * kLanes;
+      if (left >= kLanes)
+        r.v[i] = hn::LoadU(DF(), p + i * kLanes);
+      else if (left > 0)
+        r.v[i] = hn::MaskedLoad(hn::FirstN(DF(), static_cast<size_t>(left)), DF(), p + i * kLanes);
+    }
+    return r;
+  }
+#endif
   E buffer[16] = {};
   std::memcpy(buffer, p, static_cast<size_t>(n) * sizeof(E));
   return load16(buffer);
-#endif
 }
 
 HWY_INLINE void store16(float* p, F16 x) { R1_PARTS hn::StoreU(x.v[i], DF(), p + i * kLanes); }
@@ -120,11 +131,22 @@ HWY_INLINE void store16(E* p, F16 x, int64_t n) {
   } else {
     hn::BlendedStore(x.v[0], hn::FirstN(DF(), static_cast<size_t>(n)), DF(), p);
   }
-#else
+  return;
+#elif HWY_TARGET == HWY_AVX2
+  if constexpr (sizeof(E) == 4) {
+    R1_PARTS {
+      const int64_t left = n - i * kLanes;
+      if (left >= kLanes)
+        hn::StoreU(x.v[i], DF(), p + i * kLanes);
+      else if (left > 0)
+        hn::BlendedStore(x.v[i], hn::FirstN(DF(), static_cast<size_t>(left)), DF(), p + i * kLanes);
+    }
+    return;
+  }
+#endif
   E buffer[16];
   store16(buffer, x);
   std::memcpy(p, buffer, static_cast<size_t>(n) * sizeof(E));
-#endif
 }
 
 // What x becomes when stored as E and read again.
@@ -223,35 +245,42 @@ HWY_INLINE float exp1(float x) { return hn::GetLane(exp16(set16(x)).v[0]); }
 // 1 / (1 + e^-x)
 HWY_INLINE F16 sigmoid16(F16 x) { return set16(1.0f) / (set16(1.0f) + exp16(zero16() - x)); }
 
-#if HWY_TARGET == HWY_AVX3
-// Sixteen rows of b, [16][ldb], columns k..k+4, as four F16. Four 128-bit pieces a register, then a 4x4 transpose of each
-// piece.
-HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_stride) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+// Rows r, r+4, ... of b as the 128-bit pieces of one register; columns [0, 4).
+HWY_INLINE hn::Vec<DF> rows_by_four(const float* b, int64_t ldb) {
   const hn::Full128<float> d4;
   const hn::Full256<float> d8;
-  const hn::Full512<float> d16;
-  const hn::Full512<double> d64;
-  hn::Vec<DF> v[4];
-  for (int i = 0; i < 4; ++i) {
-    const float* const p = b + i * ldb;
-    v[i] = hn::Combine(d16, hn::Combine(d8, hn::LoadU(d4, p + 12 * ldb), hn::LoadU(d4, p + 8 * ldb)),
-                       hn::Combine(d8, hn::LoadU(d4, p + 4 * ldb), hn::LoadU(d4, p)));
+  const auto low = hn::Combine(d8, hn::LoadU(d4, b + 4 * ldb), hn::LoadU(d4, b));
+#if HWY_TARGET == HWY_AVX3
+  return hn::Combine(hn::Full512<float>(), hn::Combine(d8, hn::LoadU(d4, b + 12 * ldb), hn::LoadU(d4, b + 8 * ldb)), low);
+#else
+  return low;
+#endif
+}
+
+// Sixteen rows of b, [16][ldb], columns [0, 4), as four F16. Four rows a piece, then a 4x4 transpose of each piece.
+HWY_INLINE void transpose4(const float* b, int64_t ldb, float* out, int64_t out_stride) {
+  const DF d;
+  const hn::Repartition<double, DF> d64;
+  R1_PARTS {
+    const float* const rows = b + i * kLanes * ldb;
+    const auto v0 = rows_by_four(rows, ldb), v1 = rows_by_four(rows + ldb, ldb), v2 = rows_by_four(rows + 2 * ldb, ldb),
+               v3 = rows_by_four(rows + 3 * ldb, ldb);
+    const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d, v0, v1)), t1 = hn::BitCast(d64, hn::InterleaveUpper(d, v0, v1));
+    const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d, v2, v3)), t3 = hn::BitCast(d64, hn::InterleaveUpper(d, v2, v3));
+    float* const o = out + i * kLanes;
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, t0, t2)), d, o);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, t0, t2)), d, o + out_stride);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveLower(d64, t1, t3)), d, o + 2 * out_stride);
+    hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(d64, t1, t3)), d, o + 3 * out_stride);
   }
-  const auto t0 = hn::BitCast(d64, hn::InterleaveLower(d16, v[0], v[1])),
-             t1 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[0], v[1]));
-  const auto t2 = hn::BitCast(d64, hn::InterleaveLower(d16, v[2], v[3])),
-             t3 = hn::BitCast(d64, hn::InterleaveUpper(d16, v[2], v[3]));
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t0, t2)), d16, out);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t0, t2)), d16, out + out_stride);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, t1, t3)), d16, out + 2 * out_stride);
-  hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, t1, t3)), d16, out + 3 * out_stride);
 }
 #endif
 
 // Up to sixteen rows of b, [rows][ldb], `cols` wide, as [cols][out_stride] of sixteen; rows beyond the last are zero.
 HWY_INLINE void transpose16(const float* b, int64_t ldb, int64_t rows, int64_t cols, float* out, int64_t out_stride) {
   int64_t i = 0;
-#if HWY_TARGET == HWY_AVX3
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
   if (rows == 16)
     for (; i + 4 <= cols; i += 4) transpose4(b + i, ldb, out + i * out_stride, out_stride);
 #endif

@@ -24,8 +24,9 @@ class Staging {
   template <class T>
   size_t add(const T* data, size_t n) {
     const size_t at = bytes_.size();
-    bytes_.resize(at + (n * sizeof(T) + 63) / 64 * 64);
-    if (n > 0) std::memcpy(bytes_.data() + at, data, n * sizeof(T));
+    const auto* begin = reinterpret_cast<const std::byte*>(data);
+    bytes_.insert(bytes_.end(), begin, begin + n * sizeof(T));
+    bytes_.resize((bytes_.size() + 63) / 64 * 64);
     return at;
   }
   void send(Arena& arena) {
@@ -54,12 +55,20 @@ struct ShardPlan {
   std::vector<int32_t> emits;  // indices into batch.emits
 };
 
+// A token to be sampled for batch.emits[emit] from the logits of a row of the shard.
+struct Draw {
+  int32_t emit = 0, row = 0;
+  int32_t position = 0;  // of the token
+};
+
 // What one shard computes with. Reused from step to step.
 struct Shard {
   explicit Shard(Device& device) : ctx(device) {}
   Context ctx;
   Staging staging;
-  std::vector<int32_t> order, rows, positions, sampled;
+  std::vector<Draw> draws;
+  std::vector<SampledToken> drawn;  // of draws
+  std::vector<int32_t> next_ids, rows, positions, sampled;
   std::vector<int64_t> keys;
   std::vector<float> temperatures;
 };
@@ -91,10 +100,11 @@ struct GeneratorEngine::Impl {
         config(c),
         ctx(d),
         model(d, w->config()),
-        cache(d, w->config(), w->dtype()),
+        cache(d, w->config(), w->dtype(), w->config().layers + (c.draft ? 1 : 0)),
         scheduler(c, w->config().max_positions, version),
         version(version) {
     R1_CHECK(!w->config().scalar_head, "a model with a scalar head does not generate");
+    R1_CHECK(!c.draft || w->config().has_mtp(), "a model without a multi-token prediction module has nothing to draft with");
     small = w->config().parameter_count() <= kShardedParameters;
     weights[scheduler.epoch()] = std::move(w);
   }
@@ -110,8 +120,12 @@ struct GeneratorEngine::Impl {
   void run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out);
   void run_shard(Shard&, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
                  std::vector<SampledToken>& out);
-  void sample_rows(Shard&, Pass& pass, const Value& x, const StepPlan::Batch& batch, const ShardPlan& plan,
-                   std::vector<SampledToken>& out);
+  // The next drafts, for the tokens that run_shard has just put into `out`.  x: trunk's result.
+  void draft(Shard&, Pass& pass, const Value& x, const View& row_pos, const StepPlan::Batch& batch, const ShardPlan& plan,
+             std::vector<SampledToken>& out);
+  // shard.draws -> shard.drawn; the draws change their order.  rows_of: the final rows of the rows of a view.
+  template <class RowsOf>
+  void sample(Shard&, Pass& pass, const StepPlan::Batch& batch, const RowsOf& rows_of);
 
   Device& device;
   GeneratorConfig config;
@@ -157,29 +171,73 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
   const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at, DType::i32, r), row_pos};
   Pass pass{context, *weights.at(batch.epoch), attention};
   const Value x = model.trunk(pass, ids, row_pos);
-  sample_rows(shard, pass, x, batch, plan, out);
+  shard.draws.clear();
+  for (const int32_t emit : plan.emits) {
+    const int32_t row = batch.logit_rows[static_cast<size_t>(emit)];
+    shard.draws.push_back({emit, row - static_cast<int32_t>(plan.begin), batch.positions[static_cast<size_t>(row)] + 1});
+  }
+  sample(shard, pass, batch, [&](const View& rows) { return model.final_rows(pass, x, rows); });
+  for (size_t i = 0; i < shard.draws.size(); ++i) out[static_cast<size_t>(shard.draws[i].emit)] = shard.drawn[i];
+  if (config.draft) draft(shard, pass, x, row_pos, batch, plan, out);
 }
 
-void GeneratorEngine::Impl::sample_rows(Shard& shard, Pass& pass, const Value& x, const StepPlan::Batch& batch,
-                                        const ShardPlan& plan, std::vector<SampledToken>& out) {
-  const size_t n = plan.emits.size();
+// Nothing but the number of steps depends on what is guessed here, so the module's keys may be wrong: the last row of a prompt
+// has those of one of its samples, whatever the others sampled, and pages that were computed under other weights are kept.
+void GeneratorEngine::Impl::draft(Shard& shard, Pass& pass, const Value& x, const View& row_pos, const StepPlan::Batch& batch,
+                                  const ShardPlan& plan, std::vector<SampledToken>& out) {
+  const auto row_of = [&](int32_t emit) {
+    return batch.logit_rows[static_cast<size_t>(emit)] - static_cast<int32_t>(plan.begin);
+  };
+  std::vector<int32_t>& next = shard.next_ids;
+  next.assign(batch.next_ids.begin() + plan.begin, batch.next_ids.begin() + plan.end);
+  for (const int32_t emit : plan.emits) {
+    int32_t& id = next[static_cast<size_t>(row_of(emit))];
+    if (id < 0) id = out[static_cast<size_t>(emit)].token;
+  }
+  for (int32_t& id : next) id = std::max(id, 0);  // a prompt's end that nobody samples from now
+  shard.staging.clear();
+  const size_t next_at = shard.staging.add(next.data(), next.size());
+  shard.staging.send(shard.ctx.arena);
+  const Value h = model.final_rows(pass, x, View{});
+  const Value rows = model.mtp_rows(pass, h, shard.staging.view(next_at, DType::i32, plan.end - plan.begin), row_pos);
+
+  shard.draws.clear();
+  for (size_t k = 0; k < plan.emits.size(); ++k) {
+    const int32_t emit = plan.emits[k];
+    const auto i = static_cast<size_t>(emit);
+    const GenSample& s = *batch.emits[i];
+    if (batch.drafts[i] >= 0 && !batch.draft_holds(i, out)) continue;
+    const bool verified = k + 1 < plan.emits.size() && batch.drafts[i + 1] >= 0;
+    if (verified && batch.draft_holds(i + 1, out)) continue;  // the row after it goes on
+    const int32_t row = row_of(emit), position = batch.positions[static_cast<size_t>(batch.logit_rows[i])] + 2;
+    // Two more tokens must fit: the one that is guessed, and the one that its row would give.
+    if (position + 2 > s.longest() || s.stops_at(out[i].token)) continue;
+    // Of the samples that share a row, those that sampled what the row was told.
+    if (next[static_cast<size_t>(row)] == out[i].token) shard.draws.push_back({emit, row, position});
+  }
+  sample(shard, pass, batch, [&](const View& chosen) { return gather_rows(pass, rows, chosen); });
+  for (size_t i = 0; i < shard.draws.size(); ++i) out[static_cast<size_t>(shard.draws[i].emit)].draft = shard.drawn[i].token;
+}
+
+template <class RowsOf>
+void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Batch& batch, const RowsOf& rows_of) {
+  std::vector<Draw>& draws = shard.draws;
+  const size_t n = draws.size();
   if (n == 0) return;
   Context& context = shard.ctx;
   Staging& staging = shard.staging;
   // Rows that share truncation stand together: top_k and top_p are arguments of the whole op.
-  std::vector<int32_t>& order = shard.order;
-  order = plan.emits;
-  const auto truncation = [&](int32_t i) {
-    const GenRequest& request = batch.emits[static_cast<size_t>(i)]->group->request;
+  const auto truncation = [&](const Draw& d) {
+    const GenRequest& request = batch.emits[static_cast<size_t>(d.emit)]->group->request;
     return std::tuple(request.top_k, request.top_p);
   };
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return truncation(a) < truncation(b); });
+  std::stable_sort(draws.begin(), draws.end(), [&](const Draw& a, const Draw& b) { return truncation(a) < truncation(b); });
 
   shard.rows.resize(n), shard.positions.resize(n), shard.keys.resize(n), shard.temperatures.resize(n);
   for (size_t i = 0; i < n; ++i) {
-    const GenSample& s = *batch.emits[static_cast<size_t>(order[i])];
-    shard.rows[i] = batch.logit_rows[static_cast<size_t>(order[i])] - static_cast<int32_t>(plan.begin);
-    shard.positions[i] = static_cast<int32_t>(s.length());  // of the token to be sampled
+    const GenSample& s = *batch.emits[static_cast<size_t>(draws[i].emit)];
+    shard.rows[i] = draws[i].row;
+    shard.positions[i] = draws[i].position;
     shard.keys[i] = s.key;
     shard.temperatures[i] = s.group->request.temperature;
   }
@@ -199,12 +257,12 @@ void GeneratorEngine::Impl::sample_rows(Shard& shard, Pass& pass, const Value& x
   for (int64_t begin = 0; begin < count;) {
     int64_t end = begin + 1;
     while (end < count && end - begin < most_rows &&
-           truncation(order[static_cast<size_t>(end)]) == truncation(order[static_cast<size_t>(begin)]))
+           truncation(draws[static_cast<size_t>(end)]) == truncation(draws[static_cast<size_t>(begin)]))
       ++end;
     const Arena::Mark mark = context.arena.mark();
-    const Value h = model.final_rows(pass, x, row_view.slice(begin, end));
+    const Value h = rows_of(row_view.slice(begin, end));
     const View logits = model.logits(pass, h.view);
-    const auto [top_k, top_p] = truncation(order[static_cast<size_t>(begin)]);
+    const auto [top_k, top_p] = truncation(draws[static_cast<size_t>(begin)]);
     run(context, Sample{logits, key_view.slice(begin, end), position_view.slice(begin, end), temperature_view.slice(begin, end),
                         result.slice(begin, end), logp.slice(begin, end), View{}, top_k, top_p});
     context.arena.release(mark);
@@ -212,10 +270,10 @@ void GeneratorEngine::Impl::sample_rows(Shard& shard, Pass& pass, const Value& x
   }
   shard.sampled.resize(2 * n);
   download(result, shard.sampled.data(), shard.sampled.size() * sizeof(int32_t));
+  shard.drawn.assign(n, {});
   for (size_t i = 0; i < n; ++i) {
-    SampledToken& t = out[static_cast<size_t>(order[i])];
-    t.token = shard.sampled[i];
-    std::memcpy(&t.logp, &shard.sampled[n + i], sizeof t.logp);
+    shard.drawn[i].token = shard.sampled[i];
+    std::memcpy(&shard.drawn[i].logp, &shard.sampled[n + i], sizeof(float));
   }
 }
 

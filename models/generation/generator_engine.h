@@ -1,7 +1,7 @@
 // The generator's engine: paged KV cache, continuous batching, prefix sharing inside a group, counter-based sampling.
 //
 // A sampled token is a pure function of (weights history, prompt, seed key, sample, position): neither batch composition nor
-// admission order nor page layout nor threads change a bit of it. Thread rule: one thread at a time.
+// admission order nor page layout nor threads nor drafting change a bit of it. Thread rule: one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,9 @@ struct GeneratorConfig {
   // models one per thread while the parts are worth it, for large ones 1 - there the ops themselves spread over the threads.
   int64_t shards = 0;
   OnFlip on_flip = OnFlip::recompute;
+  // Speculative decoding: the model's multi-token prediction module (which it must have) guesses the token after the next, and
+  // the following step verifies the guess in a row of its own. The same tokens and log-probabilities in fewer steps.
+  bool draft = false;
   uint64_t page_shuffle_seed = 0;  // tests: not 0 hands KV pages out in a shuffled order (no result depends on it)
 };
 
@@ -48,8 +51,9 @@ struct GenResult {
 
 struct GeneratorStats {
   int64_t tokens_generated = 0;
-  int64_t tokens_prefilled = 0;   // prompt rows, once per group
-  int64_t tokens_recomputed = 0;  // rows computed again after a flip or a preemption
+  int64_t tokens_prefilled = 0;                     // prompt rows, once per group
+  int64_t tokens_recomputed = 0;                    // rows computed again after a flip or a preemption
+  int64_t tokens_drafted = 0, tokens_accepted = 0;  // drafts that got a row; those that were the token sampled
   int64_t steps = 0, flips = 0, peak_pages = 0;
 };
 

@@ -21,6 +21,17 @@ bool older(const GenSample* a, const GenSample* b) {
 
 bool GenSample::has_output() const { return length() > group->prompt_length(); }
 
+int64_t GenSample::longest() const { return group->prompt_length() + group->request.max_new_tokens; }
+
+bool GenSample::stops_at(int32_t token) const {
+  const auto& stops = group->request.stop_ids;
+  return std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
+bool StepPlan::Batch::draft_holds(size_t i, const std::vector<SampledToken>& tokens) const {
+  return tokens[i - 1].token == drafts[i];  // plan_draft() saw to it that the sample does not end there
+}
+
 Scheduler::Scheduler(const GeneratorConfig& config, int64_t max_positions, int64_t version)
     : config_(config), max_positions_(max_positions), versions_{version}, pool_(config.page_shuffle_seed) {
   R1_CHECK(config.max_rows >= 1 && config.max_running >= 1 && config.kv_pages >= 0,
@@ -128,7 +139,14 @@ void Scheduler::drop_prefix(GenGroup& g) { release(g.prefix); }
 StepPlan::Batch& Scheduler::batch(int64_t epoch) {
   for (StepPlan::Batch& b : plan_.batches)
     if (b.epoch == epoch) return b;
-  return plan_.batches.emplace_back(StepPlan::Batch{epoch, {}, {}, {}, {}, {}});
+  plan_.batches.emplace_back().epoch = epoch;
+  return plan_.batches.back();
+}
+
+void Scheduler::emit(StepPlan::Batch& b, GenSample& s, int32_t row, int32_t draft) {
+  b.logit_rows.push_back(row);
+  b.emits.push_back(&s);
+  b.drafts.push_back(draft);
 }
 
 int32_t Scheduler::plan_rows(PagedContext& c, int64_t epoch, const std::vector<int32_t>& tokens, int64_t n, int64_t& high,
@@ -140,6 +158,10 @@ int32_t Scheduler::plan_rows(PagedContext& c, int64_t epoch, const std::vector<i
     b.ids.push_back(tokens[static_cast<size_t>(position)]);
     b.positions.push_back(static_cast<int32_t>(position));
     b.slots.push_back(c.slot);
+    if (config_.draft) {
+      const auto next = static_cast<size_t>(position) + 1;
+      b.next_ids.push_back(next < tokens.size() ? tokens[next] : -1);
+    }
     if (position < high)
       ++stats_.tokens_recomputed;
     else if (position < prompt)
@@ -155,12 +177,27 @@ bool Scheduler::plan_sample(GenSample& s) {
   const int64_t n = affordable(s.context, std::min(s.missing(), budget()));
   if (n <= 0) return false;
   const int32_t row = plan_rows(s.context, s.epoch, s.sequence->tokens, n, s.high, s.group->prompt_length());
-  if (s.missing() == 0) {
-    StepPlan::Batch& b = batch(s.epoch);
-    b.logit_rows.push_back(row);
-    b.emits.push_back(&s);
-  }
+  if (s.missing() == 0) emit(batch(s.epoch), s, row);
   return true;
+}
+
+// `others`: samples that are still to get the one row they miss. The row of a draft may be in vain, so it must leave budget and
+// pages for theirs.
+void Scheduler::plan_draft(GenSample& s, int64_t others) {
+  PagedContext& c = s.context;
+  if (s.draft < 0 || s.stops_at(s.draft) || s.length() + 2 > s.longest()) return;  // nothing may follow the guess
+  if (budget() <= others) return;
+  if (static_cast<int64_t>(c.pages.size()) < blocks(c.computed + 1) && pool_.available() <= others) return;
+  R1_CHECK(grow(c, c.computed + 1), "a page is free");
+  StepPlan::Batch& b = batch(s.epoch);
+  b.ids.push_back(s.draft);
+  b.positions.push_back(static_cast<int32_t>(c.computed));
+  b.slots.push_back(c.slot);
+  b.next_ids.push_back(-1);
+  emit(b, s, static_cast<int32_t>(b.ids.size()) - 1, s.draft);
+  ++c.computed;
+  ++plan_.rows;
+  ++stats_.tokens_drafted;
 }
 
 const StepPlan& Scheduler::plan() {
@@ -175,6 +212,8 @@ const StepPlan& Scheduler::plan() {
     b.slots.clear();
     b.logit_rows.clear();
     b.emits.clear();
+    b.drafts.clear();
+    b.next_ids.clear();
   }
   evicted_ = false;
   decode_running();
@@ -187,12 +226,15 @@ const StepPlan& Scheduler::plan() {
 }
 
 void Scheduler::decode_running() {
+  int64_t others = 0;
+  if (config_.draft) others = std::count_if(running_.begin(), running_.end(), [](auto* s) { return s->missing() == 1; });
   for (GenSample* s : running_) {
     if (budget() <= 0) break;
     if (s->state != GenSample::State::running || s->missing() != 1) continue;
+    --others;
     bool has_page = true;
     while (has_page && !grow(s->context, s->length())) has_page = evict_for(*s);
-    if (has_page) plan_sample(*s);
+    if (has_page && plan_sample(*s)) plan_draft(*s, others);
   }
   remove_stopped();
 }
@@ -240,11 +282,11 @@ bool Scheduler::fork_waiting(GenGroup& g, int32_t prefix_row) {
     if (static_cast<int64_t>(running_.size()) >= config_.max_running) return false;
     if (prefix_row >= 0) {
       if (!fork(g, s, g.prompt_length(), plan_.copies_after, false)) return false;
-      if (!s.has_output()) {
-        StepPlan::Batch& b = batch(epoch());
-        b.logit_rows.push_back(prefix_row);
-        b.emits.push_back(&s);
-      }
+      StepPlan::Batch& b = batch(epoch());
+      if (!s.has_output())
+        emit(b, s, prefix_row);
+      else if (config_.draft && b.next_ids[static_cast<size_t>(prefix_row)] < 0)
+        b.next_ids[static_cast<size_t>(prefix_row)] = s.sequence->tokens[static_cast<size_t>(g.prompt_length())];
     } else {
       // The logits of the prompt's last position are gone: a sample without output computes that row again.
       if (!fork(g, s, g.prompt_length() - (s.has_output() ? 0 : 1), plan_.copies_before, false)) return false;
@@ -331,6 +373,7 @@ void Scheduler::reset(GenSample& s) {
   release(s.context);
   s.state = GenSample::State::waiting;
   s.mixed = false;
+  s.draft = -1;
   ++s.group->waiting;
 }
 
@@ -368,17 +411,25 @@ std::vector<GenResult> Scheduler::commit(const std::vector<std::vector<SampledTo
              fmt::format("{} tokens for {} rows", tokens[b].size(), batch.emits.size()));
     for (size_t i = 0; i < batch.emits.size(); ++i) {
       GenSample& s = *batch.emits[i];
-      const GenRequest& request = s.group->request;
+      const SampledToken& t = tokens[b][i];
+      if (batch.drafts[i] >= 0) {
+        if (!batch.draft_holds(i, tokens[b])) {
+          if (s.state != GenSample::State::done) --s.context.computed;
+          continue;
+        }
+        s.high = std::max(s.high, s.context.computed);
+        ++stats_.tokens_accepted;
+      }
       Sequence& q = *s.sequence;
-      q.tokens.push_back(tokens[b][i].token);
+      q.tokens.push_back(t.token);
       q.trainable.push_back(1);
-      q.behaviour_logp.push_back(tokens[b][i].logp);
+      q.behaviour_logp.push_back(t.logp);
       q.version.push_back(versions_[static_cast<size_t>(s.epoch)]);
       q.exact.push_back(s.mixed ? 0 : 1);
       ++stats_.tokens_generated;
-      const auto& stops = request.stop_ids;
-      const bool stop = std::find(stops.begin(), stops.end(), tokens[b][i].token) != stops.end();
-      if (!stop && s.length() < s.group->prompt_length() + request.max_new_tokens) continue;
+      s.draft = t.draft;
+      const bool stop = s.stops_at(t.token);
+      if (!stop && s.length() < s.longest()) continue;
       s.group->result.finished[static_cast<size_t>(s.index)] = stop ? 1 : 0;
       s.state = GenSample::State::done;
       release(s.context);
@@ -405,6 +456,7 @@ int64_t Scheduler::flip(int64_t version) {
       if (s.state == GenSample::State::done || (finish && s.has_output())) continue;
       if (keep && s.has_output() && s.state == GenSample::State::running) {
         s.mixed = true;
+        s.draft = -1;
         s.epoch = epoch();
         continue;
       }

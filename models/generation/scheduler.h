@@ -6,6 +6,9 @@
 // away - preemption, a flip - leaves a sample waiting with its tokens, and the same admission brings it back. Oldest first
 // everywhere, so the oldest sample always makes progress.
 //
+// Drafting: a sample of n tokens with a guess at the next one gets two rows, that of its last token and that of the guess. What
+// the second row gives counts only if the first gives the guess; otherwise its keys are overwritten by the row that follows.
+//
 // Use: plan() -> run the plan on the device -> commit(). Thread rule: one thread at a time.
 #pragma once
 
@@ -38,11 +41,14 @@ struct GenSample {
   int64_t epoch = -1;  // of its weights; -1: not begun
   bool mixed = false;  // its context was computed under several epochs (OnFlip::keep)
   int64_t high = 0;    // positions [0, high) were computed before: doing them again counts as recomputed
+  int32_t draft = -1;  // a guess at its next token
   PagedContext context;
 
   int64_t length() const { return static_cast<int64_t>(sequence->tokens.size()); }
   int64_t missing() const { return length() - context.computed; }  // rows up to the next token
   bool has_output() const;
+  int64_t longest() const;  // tokens, prompt included
+  bool stops_at(int32_t token) const;
 };
 
 struct GenGroup {
@@ -57,6 +63,12 @@ struct GenGroup {
   int64_t prompt_length() const { return static_cast<int64_t>(request.prompt.size()); }
 };
 
+struct SampledToken {
+  int32_t token = 0;
+  float logp = 0;
+  int32_t draft = -1;  // a guess at the token after it
+};
+
 struct StepPlan {
   // Rows that run under the same weights.
   struct Batch {
@@ -64,15 +76,15 @@ struct StepPlan {
     std::vector<int32_t> ids, positions, slots;  // [R]
     std::vector<int32_t> logit_rows;             // rows whose logits are needed; a row may serve several samples
     std::vector<GenSample*> emits;               // who gets the token sampled from logit_rows[i]
+    std::vector<int32_t> drafts;    // logit_rows[i] is the row of this draft, entry i-1 that of the token before; or -1
+    std::vector<int32_t> next_ids;  // [R], when drafting: the token after each row; -1: not known, or sampled in this step
+
+    // Whether what was sampled from the row of a draft (drafts[i] >= 0) is a token of its sample.
+    bool draft_holds(size_t i, const std::vector<SampledToken>& tokens) const;
   };
   std::vector<PageCopy> copies_before, copies_after;  // of the forward
   std::vector<Batch> batches;                         // those without rows are idle
   int64_t rows = 0;
-};
-
-struct SampledToken {
-  int32_t token = 0;
-  float logp = 0;
 };
 
 class Scheduler {
@@ -110,10 +122,12 @@ class Scheduler {
 
   // Planning. A planned row counts as computed at once: a plan is always carried out.
   StepPlan::Batch& batch(int64_t epoch);
+  static void emit(StepPlan::Batch&, GenSample&, int32_t row, int32_t draft = -1);
   int64_t budget() const { return config_.max_rows - plan_.rows; }
   // The next n rows of a context; returns the index of the last one in its batch.
   int32_t plan_rows(PagedContext&, int64_t epoch, const std::vector<int32_t>& tokens, int64_t n, int64_t& high, int64_t prompt);
   bool plan_sample(GenSample&);  // as many rows as budget and pages allow; false: none
+  void plan_draft(GenSample&, int64_t others);
   void decode_running();
   void fill_running();
   void admit();
