@@ -26,6 +26,8 @@ static_assert(kKeyBlock == 16, "a block of keys is one F16");
 // Rows that go through a block together: enough independent sums to hide the latency of a fused multiply-add, few enough for
 // the registers (AVX2 has 16, and an F16 takes two).
 inline constexpr int kQueryRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 4;
+// F16 of every row that are summed side by side, for the same reason.
+inline constexpr bool kWideSums = kLanes != 8;
 
 // The state of R rows between blocks. acc: [R][acc_stride] f32, zeroed at the start; acc_stride a multiple of 16.
 template <int R>
@@ -76,7 +78,7 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
     state.lane_sum[r] = fma16(state.lane_sum[r], set16(correction[r]), e);
     store16(p[r], e);
   }
-  // Two F16 of every row at a time: 2 R sums in registers.
+  // Two F16 of every row at a time, where there are registers for 2 R sums.
   const auto values = [&](int64_t c, auto wide, auto tail) HWY_ATTR {
     constexpr int kParts2 = wide ? 2 : 1;
     F16 a[R][kParts2];
@@ -105,8 +107,11 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
         store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
   };
   int64_t c = 0;
-  for (; c + 32 <= Dv; c += 32) values(c, std::true_type{}, std::false_type{});
-  if (c + 16 < Dv) {
+  if constexpr (kWideSums)
+    for (; c + 32 <= Dv; c += 32) values(c, std::true_type{}, std::false_type{});
+  else
+    for (; c + 16 <= Dv; c += 16) values(c, std::false_type{}, std::false_type{});
+  if (kWideSums && c + 16 < Dv) {
     values(c, std::true_type{}, std::true_type{});
   } else if (c + 16 == Dv) {
     values(c, std::false_type{}, std::false_type{});

@@ -32,8 +32,9 @@ HWY_INLINE void add_products(float* out, int64_t out_stride, const float* weight
         store16(out + i * out_stride + c + 16 * p, a[i][p]);
   };
   int64_t c = 0;
-  for (; c + 32 <= width; c += 32) columns(c, std::true_type{});
-  if (c < width) columns(c, std::false_type{});
+  if constexpr (kWideSums)
+    for (; c + 32 <= width; c += 32) columns(c, std::true_type{});
+  for (; c < width; c += 16) columns(c, std::false_type{});
 }
 
 // R rows of x [R][x_stride] times a transposed block [D][16].

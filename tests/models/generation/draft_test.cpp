@@ -50,7 +50,6 @@ struct Setting {
 class Draft : public ::testing::TestWithParam<Setting> {
  protected:
   Device& device = open_device(GetParam().device);
-  bool slow_device = std::string(GetParam().device) != "cpu";
 };
 INSTANTIATE_TEST_SUITE_P(All, Draft,
                          ::testing::Values(Setting{"cpu", DType::f32}, Setting{"cpu", DType::bf16}, Setting{"fake", DType::f32},
@@ -61,12 +60,12 @@ TEST_P(Draft, changes_no_bit_whatever_the_batch_the_pages_and_how_good_the_guess
   int64_t recomputed = 0;
   for (const double noise : {0.0, 0.1, 1.0}) {
     const auto weights = draft_weights(device, GetParam().dtype, 5, noise);
-    const auto requests = requests_of_every_kind(6, slow_device ? 6 : 16);
+    const auto requests = requests_of_every_kind(6, 16);
     GeneratorStats plain_stats;
     const Results plain = generate(device, weights, {}, requests, &plain_stats);
     EXPECT_EQ(plain_stats.tokens_drafted, 0);
     int64_t drafted = 0, accepted = 0;
-    for (uint64_t trial = 0; trial < (slow_device ? 2u : 7u); ++trial) {
+    for (uint64_t trial = 0; trial < 7; ++trial) {
       Rng rng(trial, "trial");
       GeneratorConfig c{.draft = true};
       c.max_rows = trial == 0 ? 256 : 1 + static_cast<int64_t>(rng.below(60));
@@ -93,8 +92,8 @@ TEST_P(Draft, changes_no_bit_whatever_the_batch_the_pages_and_how_good_the_guess
       accepted += stats.tokens_accepted;
     }
     const double share = static_cast<double>(accepted) / static_cast<double>(drafted);
-    RecordProperty("accepted_at_noise_" + std::to_string(noise), std::to_string(share));
-    EXPECT_GT(drafted, slow_device ? 50 : 500);
+    SCOPED_TRACE("noise " + std::to_string(noise));
+    EXPECT_GT(drafted, 500);
     if (noise == 0) {
       EXPECT_GT(share, 0.9);
     } else if (noise < 1) {
@@ -153,7 +152,7 @@ TEST_P(Draft, the_guesses_are_those_of_the_module_on_the_finished_sequence) {
   Expected sum;
   for (const double noise : {0.0, 0.1, 0.3}) {
     const auto weights = draft_weights(device, GetParam().dtype, 7, noise);
-    for (GenRequest r : requests_of_every_kind(8, slow_device ? 5 : 20)) {
+    for (GenRequest r : requests_of_every_kind(8, 20)) {
       r.samples = 1;
       GeneratorEngine engine(device, {.draft = true}, weights, 0);
       engine.submit(r);
@@ -166,8 +165,8 @@ TEST_P(Draft, the_guesses_are_those_of_the_module_on_the_finished_sequence) {
       sum.drafted += e.drafted, sum.accepted += e.accepted;
     }
   }
-  EXPECT_GT(sum.accepted, slow_device ? 20 : 100);
-  EXPECT_GT(sum.drafted - sum.accepted, slow_device ? 20 : 100);
+  EXPECT_GT(sum.accepted, 100);
+  EXPECT_GT(sum.drafted - sum.accepted, 100);
 }
 
 TEST_P(Draft, of_good_guesses_saves_steps) {
@@ -217,10 +216,10 @@ Sequence replayed(Device& device, const std::map<int64_t, std::shared_ptr<const 
 TEST_P(Draft, samples_across_flips_are_those_without_drafts) {
   std::map<int64_t, std::shared_ptr<const WeightSet>> versions;
   for (int64_t v = 10; v < 14; ++v) versions[v] = draft_weights(device, GetParam().dtype, static_cast<uint64_t>(v), 0.1);
-  const auto requests = requests_of_every_kind(12, slow_device ? 4 : 10);
+  const auto requests = requests_of_every_kind(12, 10);
   for (const OnFlip policy : {OnFlip::recompute, OnFlip::keep, OnFlip::finish}) {
     int64_t drafted = 0, accepted = 0, mixed = 0, inexact = 0;
-    for (uint64_t trial = 0; trial < (slow_device ? 1u : 4u); ++trial) {
+    for (uint64_t trial = 0; trial < 4; ++trial) {
       Rng rng(trial, "flips");
       GeneratorEngine engine(
           device, {.max_rows = 20 + static_cast<int64_t>(rng.below(60)), .max_running = 16, .on_flip = policy, .draft = true},
@@ -262,9 +261,9 @@ TEST_P(Draft, samples_across_flips_are_those_without_drafts) {
 TEST_P(Draft, flips_with_few_pages_leave_exact_tokens_exact) {
   std::map<int64_t, std::shared_ptr<const WeightSet>> versions;
   for (int64_t v = 10; v < 14; ++v) versions[v] = draft_weights(device, GetParam().dtype, static_cast<uint64_t>(v), 0.1);
-  const auto requests = requests_of_every_kind(13, slow_device ? 4 : 10);
+  const auto requests = requests_of_every_kind(13, 10);
   int64_t recomputed = 0;
-  for (uint64_t trial = 0; trial < (slow_device ? 3u : 9u); ++trial) {
+  for (uint64_t trial = 0; trial < 9; ++trial) {
     Rng rng(trial, "flips");
     GeneratorConfig c{.draft = true};
     c.on_flip = trial % 3 == 0 ? OnFlip::recompute : trial % 3 == 1 ? OnFlip::keep : OnFlip::finish;
@@ -281,7 +280,7 @@ TEST_P(Draft, flips_with_few_pages_leave_exact_tokens_exact) {
     }
     run_to_end(engine, results);
     EXPECT_EQ(results.size(), requests.size());
-    EXPECT_GT(expect_equal_to_packed(device, versions, requests, results), slow_device ? 10 : 30) << "trial " << trial;
+    EXPECT_GT(expect_equal_to_packed(device, versions, requests, results), 30) << "trial " << trial;
     recomputed += engine.stats().tokens_recomputed;
   }
   EXPECT_GT(recomputed, 0);
