@@ -1,6 +1,7 @@
 // Head of the page: what ran, and the summary in words.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -37,6 +38,13 @@ const StageData* best_of(const RunData& run, StageKind kind, const char* metric)
   return best;
 }
 
+// The first in the order of the recipe: what comes later stands on its shoulders.
+const StageData* first_of(const RunData& run, StageKind kind, const char* metric) {
+  const auto it = std::find_if(run.stages.begin(), run.stages.end(),
+                               [&](const StageData& s) { return s.kind == kind && gain(s, metric) > 0; });
+  return it != run.stages.end() ? &*it : nullptr;
+}
+
 std::string from_to(const StageData& stage, const char* metric) {
   return fmt::format("from {} % to {} %", percent(stage.metric("before", metric)), percent(stage.metric("after", metric)));
 }
@@ -62,7 +70,7 @@ std::string summary_sentences(const RunData& run) {
   text += ".";
 
   std::vector<std::string> facts;
-  if (const StageData* rl = best_of(run, StageKind::rl, "accuracy"))
+  if (const StageData* rl = first_of(run, StageKind::rl, "accuracy"))
     facts.push_back(
         fmt::format("“{}” took held-out accuracy {} by reinforcement learning", rl->title(), from_to(*rl, "accuracy")));
   if (const StageData* rl = best_of(run, StageKind::rl, "harmless"); rl != nullptr && gain(*rl, "harmless") > 0.1)
