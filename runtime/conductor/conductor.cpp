@@ -31,6 +31,7 @@ struct CafConfig : caf::actor_system_config {
     load<caf::io::middleman>();
     // Roles only route messages; the computing threads are the executors'.
     set("scheduler.max-threads", 2);
+    set("scheduler.policy", caf::atom("sharing"));  // work stealing polls: 4% of two cores, and a context switch for every look
   }
 };
 
