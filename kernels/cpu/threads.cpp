@@ -9,9 +9,12 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include "base/clock.h"
 
@@ -105,6 +108,44 @@ class Scratch {
 };
 thread_local std::array<Scratch, static_cast<size_t>(ScratchSlot::count)> t_scratch;
 
+#if defined(__SANITIZE_THREAD__)
+// Debian's oneTBB is not instrumented: the sanitizer does not see what orders its tasks, and every tile would look like a race.
+// Plain threads it does see.
+template <class Tile>
+void for_each_tile(int64_t n, const Tile& tile) {
+  std::atomic<int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto work = [&] {
+    for (int64_t i; (i = next.fetch_add(1)) < n;) try {
+        tile(i);
+      } catch (...) {
+        std::lock_guard lock(mutex);
+        if (!error) error = std::current_exception();
+        next = n;
+      }
+  };
+  std::vector<std::thread> threads;
+  for (int64_t i = 1; i < std::min<int64_t>(thread_limit(), n); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& t : threads) t.join();
+  if (error) std::rethrow_exception(error);
+}
+#else
+template <class Tile>
+void for_each_tile(int64_t n, const Tile& tile) {
+  // Isolated: while this thread waits it must not pick up somebody else's long task (nor one that uses this thread's scratch).
+  tbb::this_task_arena::isolate([&] {
+    tbb::parallel_for(
+        tbb::blocked_range<int64_t>(0, n, 1),
+        [&](const tbb::blocked_range<int64_t>& r) {
+          for (int64_t i = r.begin(); i < r.end(); ++i) tile(i);
+        },
+        tbb::simple_partitioner());
+  });
+}
+#endif
+
 }  // namespace
 
 int thread_limit() { return limit().threads.load(std::memory_order_relaxed); }
@@ -120,15 +161,9 @@ std::byte* scratch_bytes(ScratchSlot slot, size_t bytes) { return t_scratch[stat
 
 void run_tiles(int64_t n, TileFunction call, void* body) {
   MeterPause pause;
-  // Isolated: while this thread waits it must not pick up somebody else's long task (nor one that uses this thread's scratch).
-  tbb::this_task_arena::isolate([&] {
-    tbb::parallel_for(
-        tbb::blocked_range<int64_t>(0, n, 1),
-        [&](const tbb::blocked_range<int64_t>& r) {
-          MeterScope meter;
-          for (int64_t i = r.begin(); i < r.end(); ++i) call(body, i);
-        },
-        tbb::simple_partitioner());
+  for_each_tile(n, [&](int64_t i) {
+    MeterScope meter;
+    call(body, i);
   });
 }
 

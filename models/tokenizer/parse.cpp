@@ -76,7 +76,7 @@ class Parser {
   }
   int32_t id(const Json& j, const std::string& path) const {
     if (!j.is_number_integer() || j.get<int64_t>() < 0 || j.get<int64_t>() > kMaxId)
-      fail(fmt::format("{}: {} where an id from 0 to {} was expected", path, j.dump(), kMaxId));
+      fail(fmt::format("{}: expected an id from 0 to {}, not {}", path, kMaxId, j.dump()));
     return static_cast<int32_t>(j.get<int64_t>());
   }
 

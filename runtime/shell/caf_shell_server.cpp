@@ -13,9 +13,12 @@ namespace r1 {
 
 CafShellServer::CafShellServer(caf::actor_system& system, ShellSources sources, const std::filesystem::path& run_dir)
     : system_(system), file_(run_dir / "shell.json") {
-  actor_ = system_.spawn<caf::detached>([sources = std::move(sources)](caf::event_based_actor*) -> caf::behavior {
-    return {[sources](const std::string& line) { return handle_command(line, sources); }};
-  });
+  // As an argument, not a capture: without arguments CAF 0.17 dereferences a null pointer to them (undefined behaviour
+  // sanitizer).
+  const auto behaviour = [](caf::event_based_actor*, const ShellSources& from) -> caf::behavior {
+    return {[from](const std::string& line) { return handle_command(line, from); }};
+  };
+  actor_ = system_.spawn<caf::detached>(behaviour, std::move(sources));
   const auto port = system_.middleman().publish(actor_, 0, "127.0.0.1");
   if (!port) {
     log_warn(fmt::format("r1-shell cannot connect to this run: {}", system_.render(port.error())));

@@ -72,6 +72,22 @@ TEST_F(StageTest, a_deepseek_run_stopped_anywhere_continues_to_the_same_weights_
   EXPECT_GE(stops, 20);
 }
 
+TEST_F(StageTest, drafting_changes_no_weights_and_reports_its_share_of_hits) {
+  LocalRun plain(top / "plain", deepseek());
+  LocalRun drafting(top / "drafting", deepseek({"policy.draft=true", "rs_policy.draft=true", "rl2_policy.draft=true"}));
+  for (LocalRun* run : {&plain, &drafting}) run->run_all(1);
+  EXPECT_EQ(plain.hashes(), drafting.hashes());
+  for (const char* stage : {"rl", "rejection", "rl2"}) {
+    EXPECT_TRUE(plain.store->metrics(plain.id(stage), "draft_accepted").empty());
+    const auto shares = drafting.store->metrics(drafting.id(stage), "draft_accepted");
+    EXPECT_FALSE(shares.empty()) << stage;
+    for (const MetricRow& m : shares) {
+      EXPECT_GE(m.value, 0) << stage;
+      EXPECT_LE(m.value, 1) << stage;
+    }
+  }
+}
+
 TEST_F(StageTest, the_fake_device_runs_a_deepseek_model_and_agrees_with_the_cpu) {
   LocalRun cpu(top / "cpu", deepseek()), fake(top / "fake", deepseek({"graph.device=fake"}));
   cpu.run_all(1);

@@ -68,6 +68,24 @@ TEST(GraphChecks, mtp_is_for_pre_training_of_a_model_that_has_the_module) {
   EXPECT_NE(load({model, "base_trainer.mtp=true", "base_trainer.mtp_weight=0"}).find("mtp_weight"), std::string::npos);
 }
 
+TEST(GraphChecks, only_a_model_with_the_module_drafts) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto load = [&](const std::vector<std::string>& settings) {
+    std::vector<Override> overrides;
+    for (const std::string& s : settings) overrides.push_back(parse_override(s));
+    load_graph(dir / "nano.graph", role_registry(dir), overrides);
+  };
+  EXPECT_NO_THROW(load({"nano_model.config=nano_deepseek.json", "policy.draft=true", "rs_policy.draft=true"}));
+  try {
+    load({"policy.draft=true"});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    EXPECT_EQ(e.message(), "model 'nano_model' has no multi-token prediction module");
+    EXPECT_NE(e.hint().find("num_nextn_predict_layers"), std::string::npos);
+  }
+}
+
 // The place of a bad combination is the attribute's own, in the graph file.
 TEST(GraphChecks, a_bad_combination_of_attributes_is_placed_at_the_attribute) {
   const fs::path dir = kSource / "tests/e2e/graphs";

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 
@@ -185,7 +186,7 @@ TEST(ParallelTasks, runs_each_task_once_and_propagates_exceptions) {
 
 TEST(ParallelTasks, count_as_compute_time) {
   const int64_t before = compute_cpu_ns();
-  volatile double sink = 0;
+  std::atomic<double> sink = 0;
   parallel_tasks(4, [&](int64_t) {
     double sum = 0;
     for (int i = 1; i < 200'000; ++i) sum += 1.0 / i;

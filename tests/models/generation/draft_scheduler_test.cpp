@@ -13,7 +13,7 @@ namespace {
 
 constexpr uint64_t kVocabulary = 9;  // small: drafts taken at random are right now and then
 
-enum class Guess { none, right, wrong, any, stop };
+enum class Guess { none, right, wrong, any, stop, wrong_for_request_0 };
 
 class HashModel {
  public:
@@ -66,11 +66,12 @@ class HashModel {
       t.logp = -static_cast<float>(context >> 40);
       const int32_t right = token(extended(context, row_hash(t.token, position + 1)), s.key);
       const auto other = static_cast<int32_t>(rng_key(context, "guess") % kVocabulary);
-      t.draft = guess_ == Guess::none    ? -1
-                : guess_ == Guess::right ? right
-                : guess_ == Guess::wrong ? static_cast<int32_t>((static_cast<uint64_t>(right) + 1) % kVocabulary)
-                : guess_ == Guess::stop  ? 0
-                                         : other;
+      const Guess guess = guess_ != Guess::wrong_for_request_0 ? guess_ : s.group->request.id == 0 ? Guess::wrong : Guess::none;
+      t.draft = guess == Guess::none    ? -1
+                : guess == Guess::right ? right
+                : guess == Guess::wrong ? static_cast<int32_t>((static_cast<uint64_t>(right) + 1) % kVocabulary)
+                : guess == Guess::stop  ? 0
+                                        : other;
       if (b.drafts[i] >= 0) {
         EXPECT_EQ(b.emits[i - 1], &s);
         EXPECT_EQ(b.logit_rows[i], b.logit_rows[i - 1] + 1) << "rows of a sample stand together";
@@ -174,6 +175,20 @@ TEST(DraftScheduler, right_guesses_halve_the_steps_and_wrong_ones_cost_none) {
   EXPECT_EQ(one.scheduler.stats().steps, 33);
 }
 
+TEST(DraftScheduler, rows_of_a_draft_that_was_right_are_recomputed_after_a_flip_and_others_never_were) {
+  GenRequest r;
+  r.prompt = {1, 2, 3};
+  for (const Guess guess : {Guess::right, Guess::wrong}) {
+    HashModel model({.draft = true}, guess);
+    model.scheduler.submit(r);
+    model.step();
+    model.step();
+    model.scheduler.flip(1);
+    while (model.scheduler.pending() > 0) model.step();
+    EXPECT_EQ(model.scheduler.stats().tokens_recomputed, guess == Guess::right ? 5 : 4);
+  }
+}
+
 // Three pages. When the younger sample needs its second one - for its last row - the older one's draft would be the first row
 // of its own second page: it must wait, or the younger one is preempted.
 TEST(DraftScheduler, a_draft_takes_no_page_that_another_sample_needs) {
@@ -183,13 +198,13 @@ TEST(DraftScheduler, a_draft_takes_no_page_that_another_sample_needs) {
   younger.id = 1;
   younger.prompt = {1, 2, 3, 4};
   younger.max_new_tokens = 14;
-  for (const Guess guess : {Guess::none, Guess::wrong}) {
+  for (const Guess guess : {Guess::none, Guess::wrong_for_request_0}) {
     HashModel model({.kv_pages = 3, .draft = true}, guess);
     results_of(model, {older, younger});
     EXPECT_EQ(model.scheduler.stats().peak_pages, 3);
     EXPECT_EQ(model.scheduler.stats().tokens_recomputed, 0);
     EXPECT_EQ(model.scheduler.stats().steps, 27);
-    EXPECT_EQ(model.scheduler.stats().tokens_drafted > 0, guess == Guess::wrong);
+    EXPECT_EQ(model.scheduler.stats().tokens_drafted > 0, guess != Guess::none);
   }
 }
 

@@ -172,11 +172,11 @@ TEST_P(Draft, the_guesses_are_those_of_the_module_on_the_finished_sequence) {
 TEST_P(Draft, of_good_guesses_saves_steps) {
   const auto weights = draft_weights(device, GetParam().dtype, 9, 0);
   std::vector<GenRequest> requests = random_requests(10, 4, kVocabulary);
-  for (GenRequest& r : requests) r.max_new_tokens = 40, r.stop_ids.clear();
+  for (GenRequest& r : requests) r.samples = 5, r.max_new_tokens = 20, r.stop_ids.clear();
   GeneratorStats plain, drafting;
   expect_same(generate(device, weights, {}, requests, &plain), generate(device, weights, {.draft = true}, requests, &drafting),
               "good guesses");
-  EXPECT_GT(drafting.tokens_accepted, drafting.tokens_drafted * 9 / 10);
+  EXPECT_GT(static_cast<double>(drafting.tokens_accepted), 0.97 * static_cast<double>(drafting.tokens_drafted));
   EXPECT_LT(static_cast<double>(drafting.steps), 0.6 * static_cast<double>(plain.steps));
 }
 
