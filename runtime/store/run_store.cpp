@@ -211,7 +211,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   check_schema(db, file);
   db.execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
-      "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384");
+      "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
   impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
