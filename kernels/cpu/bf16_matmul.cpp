@@ -103,7 +103,59 @@ struct Block {
   float* sums;  // [M][P * 16]: the sums so far (in, unless first; out, unless last)
   bool first, last;
   int64_t row, n0, n;  // of the output
+  // What is fetched meanwhile: 16 * ahead_lines rows of a or b, ahead_ld apart.
+  const uint16_t* ahead;
+  int64_t ahead_ld, ahead_lines;
 };
+
+// Quarters of 4 registers as columns: out[i] holds element i of each quarter of rows 0 to 3.
+R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r3, __m512 (&out)[4]) {
+  const __m512d low0 = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), high0 = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
+  const __m512d low1 = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)), high1 = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+  out[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low0, low1));
+  out[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low0, low1));
+  out[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high0, high1));
+  out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
+}
+
+// Elements [block.row, + M) of the rows of c that the columns of s are.
+template <int M, int P>
+R1_BF16_INLINE void finish_transposed(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
+  const __mmask8 used = static_cast<__mmask8>((1u << M) - 1);
+  const __m256 bias =
+      x.bias
+          ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + block.row)), 16))
+          : _mm256_setzero_ps();
+  const __m512 none = _mm512_setzero_ps();
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+    const auto row = [&](int m) R1_BF16_TARGET { return m < M ? s[m < M ? m : 0][p] : none; };
+    __m512 low[4], high[4];
+    transpose_quarters(row(0), row(1), row(2), row(3), low);
+    transpose_quarters(row(4), row(5), row(6), row(7), high);
+    alignas(64) float columns[16][8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      // Elements i, 4 + i, 8 + i and 12 + i of both halves.
+      const __m512 front = _mm512_shuffle_f32x4(low[i], high[i], 0x44), back = _mm512_shuffle_f32x4(low[i], high[i], 0xee);
+      const __m512 a = _mm512_shuffle_f32x4(front, front, 0xd8), b = _mm512_shuffle_f32x4(back, back, 0xd8);
+      _mm256_store_ps(columns[i], _mm512_castps512_ps256(a));
+      _mm256_store_ps(columns[4 + i], _mm512_extractf32x8_ps(a, 1));
+      _mm256_store_ps(columns[8 + i], _mm512_castps512_ps256(b));
+      _mm256_store_ps(columns[12 + i], _mm512_extractf32x8_ps(b, 1));
+    }
+    const int64_t count = std::min<int64_t>(16, block.n - p * 16);
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t at = (block.n0 + p * 16 + j) * x.ldc + block.row;
+      const __m256 sum = _mm256_load_ps(columns[j]);
+      const __m256 r = x.bias ? _mm256_add_ps(sum, bias) : sum;
+      if (x.c_type == DType::f32)
+        _mm256_mask_storeu_ps(static_cast<float*>(x.c) + at, used, r);
+      else
+        _mm_mask_storeu_epi16(static_cast<uint16_t*>(x.c) + at, used, (__m128i)_mm256_cvtneps_pbh(r));
+    }
+  }
+}
 
 template <int M, int P>
 R1_BF16_INLINE void finish(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
@@ -140,6 +192,11 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
   const uint16_t* a = block.a;
   const uint32_t* panel = block.panel;
   for (int64_t i = 0; i < pairs; ++i, a += 2, panel += P * 16) {
+    // Sixteen pairs are a cache line of each row.
+    for (int64_t r = 0; r < block.ahead_lines; ++r) {
+      const uint16_t* const line = block.ahead + (i % 16 + 16 * r) * block.ahead_ld + i / 16 * 32;
+      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+    }
     Pairs b[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(panel + p * 16);
@@ -158,6 +215,7 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
 #pragma GCC unroll 4
       for (int p = 0; p < P; ++p) s[m][p] = dot(s[m][p], _mm512_set1_epi32(a[m * lda]), _mm512_load_si512(panel + p * 16));
   }
+  if (block.last && x.c_transposed) return finish_transposed(x, block, s);
   if (block.last) return finish(x, block, s);
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m)
@@ -201,15 +259,28 @@ void bf16_matmul(const Bf16Matmul& x) {
         (x.trans_b ? pack_transposed : pack_plain)(x, n0, n, k0, k, parts, panel);
         for (int64_t m = m0; m < m1; m += kMicroRows) {
           const int64_t rows = std::min<int64_t>(kMicroRows, m1 - m);
-          const Block block{.a = x.a + m * x.lda + k0,
-                            .panel = panel,
-                            .k = k,
-                            .sums = sums + (m - m0) * parts * 16,
-                            .first = k0 == 0,
-                            .last = k0 + k == x.k,
-                            .row = m,
-                            .n0 = n0,
-                            .n = n};
+          Block block{.a = x.a + m * x.lda + k0,
+                      .panel = panel,
+                      .k = k,
+                      .sums = sums + (m - m0) * parts * 16,
+                      .first = k0 == 0,
+                      .last = k0 + k == x.k,
+                      .row = m,
+                      .n0 = n0,
+                      .n = n,
+                      .ahead = nullptr,
+                      .ahead_ld = x.c_transposed ? x.lda : x.ldb,
+                      .ahead_lines = 0};
+          if (x.c_transposed && n0 == 0) {  // the rows of a come from memory: those after these
+            block.ahead = block.a + kMicroRows * x.lda;
+            block.ahead_lines = 1;
+          } else if (!x.c_transposed && x.trans_b) {  // b does: a share of the next panel
+            const int64_t calls = std::min<int64_t>(kMicroParts, (m1 - m0 + kMicroRows - 1) / kMicroRows);
+            const auto share = [&](int64_t call) { return std::min<int64_t>(kMicroParts, call * kMicroParts / calls); };
+            const int64_t begin = share((m - m0) / kMicroRows);
+            block.ahead_lines = share((m - m0) / kMicroRows + 1) - begin;
+            block.ahead = x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + kPanel) * x.ldb) + 16 * begin * x.ldb;
+          }
           if (parts == 3) {
             micro_rows<3>(rows, x, block);
           } else if (parts == 2) {

@@ -17,6 +17,8 @@ namespace r1::cpu {
 bool has_own_bf16_matmul();
 
 // c[m,n] (+)= sum_k a[m,k] b[k,n] + bias[n];  b is stored [k,n], or [n,k] if trans_b. Leading dimensions count elements.
+// c_transposed: c is stored [n,m], bias is [m], nothing is accumulated. With a as the weights and b as the rows this is a linear
+// layer of few rows: weights are read as they lie, rows are packed. The bits are those of the plain form.
 // Sums in f32, rounded once. Source of the instruction: Intel SDM, VDPBF16PS (denormal numbers are zero).
 struct Bf16Matmul {
   const uint16_t* a;
@@ -30,6 +32,7 @@ struct Bf16Matmul {
   int64_t ldc;
   int64_t m, n, k;
   bool accumulate;
+  bool c_transposed = false;
 };
 void bf16_matmul(const Bf16Matmul&);
 

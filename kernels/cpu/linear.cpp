@@ -173,8 +173,30 @@ void bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   copy_matrix(c, to, rest);
 }
 
+// Weights are read as they lie (bf16_matmul.h, c_transposed) for so few rows, if their lanes are nearly full: bringing weights
+// into register order costs as much as 3 rows, a lane that is empty as much as one.
+constexpr int64_t kMaxTransposedRows = 64, kLanes = 16, kMaxEmptyLanes = 2;
+bool rather_transposed(int64_t rows) {
+  return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= kMaxEmptyLanes;
+}
+
 void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   const auto bf16 = [](const std::byte* p) { return reinterpret_cast<const uint16_t*>(p); };
+  if (x.trans_b && !x.accumulate && rather_transposed(m))
+    return bf16_matmul({.a = bf16(x.b.at(n0, 0)),
+                        .lda = x.b.ld,
+                        .b = bf16(x.a.at(m0, 0)),
+                        .ldb = x.a.ld,
+                        .trans_b = true,
+                        .bias = x.bias ? bf16(x.bias) + n0 : nullptr,
+                        .c = x.c.at(m0, n0),
+                        .c_type = x.c.dtype,
+                        .ldc = x.c.ld,
+                        .m = n,
+                        .n = m,
+                        .k = x.a.cols,
+                        .accumulate = false,
+                        .c_transposed = true});
   bf16_matmul({.a = bf16(x.a.at(m0, 0)),
                .lda = x.a.ld,
                .b = bf16(x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0)),

@@ -51,7 +51,7 @@ std::vector<BenchModel> bench_models(const std::string& size) {
       {"deepseek_v3",
        experts(8192, 512, 8, 8, {.q_rank = 192, .kv_rank = 128, .nope_dim = 32, .rope_dim = 16, .v_dim = 32}, 1536,
                {.experts = 16, .shared = 1, .per_token = 4, .ffn = 256, .groups = 4, .top_groups = 2, .first_dense = 1}),
-       0.30, 0},
+       0.30, 0.40},
   };
 }
 
