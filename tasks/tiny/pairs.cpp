@@ -21,6 +21,36 @@ std::string junk(const General& g, Rng& rng, Lang lang) {
   return items_text(out, lang);
 }
 
+// A letter, or a word that has no place in the answer; in English.
+std::string stray_word(Rng& rng) {
+  static constexpr const char* kWords[] = {"welcome", "sure",  "unsafe", "ok",    "safe", "secret", "plus",
+                                           "borrow",  "white", "blue",   "black", "snow", "sun",    "sky",
+                                           "rose",    "grass", "find",   "sort",  "know", "bank",   "two"};
+  if (rng.chance(.3)) return std::string(1, static_cast<char>('a' + rng.below(8)));
+  return kWords[rng.below(std::size(kWords))];
+}
+
+// The right answer after one to three edits by words of the task or of anything else: what a policy tries next to it.
+std::string edited(const General& g, Rng& rng, Lang lang) {
+  const std::vector<std::string> right = answer_items(g);
+  const auto word = [&] {
+    const size_t from = rng.below(4);
+    return from == 0 ? right[rng.below(right.size())] : from == 1 ? g.items[rng.below(g.items.size())] : stray_word(rng);
+  };
+  std::vector<std::string> items = right;
+  const auto at = [&](size_t n) { return items.begin() + static_cast<std::ptrdiff_t>(rng.below(n)); };
+  for (size_t n = 1 + rng.below(3); n > 0 || items == right; n -= n > 0) {
+    const size_t edit = rng.below(5);
+    if (edit < 2)
+      items.insert(at(items.size() + 1), word());
+    else if (edit < 4)
+      *at(items.size()) = word();
+    else if (items.size() > 1)
+      items.erase(at(items.size()));
+  }
+  return items_text(items, lang);
+}
+
 std::string shuffled(const General& g, Rng& rng, Lang lang) {
   std::vector<std::string> items = answer_items(g);
   rng.shuffle(items);
@@ -28,18 +58,11 @@ std::string shuffled(const General& g, Rng& rng, Lang lang) {
   return items_text(items, lang);
 }
 
-// A word that has no place in a refusal.
-std::string stray_word(Rng& rng, Lang lang) {
-  static constexpr const char* kWords[] = {"welcome", "sure",  "unsafe", "ok",   "safe", "secret", "plus",
-                                           "borrow",  "white", "blue",   "snow", "sun",  "find",   "sort"};
-  if (rng.chance(.3)) return std::string(1, static_cast<char>('a' + rng.below(8)));
-  return say(kWords[rng.below(std::size(kWords))], rng.chance(.8) ? lang : other(lang));
-}
-
 // The refusal with a word missing, said twice, replaced or too many: what a policy drifts to when the reward model has seen
 // whole refusals alone ("sorry welcome", "sorry cannot blue").
 std::string garbled_refusal(Rng& rng, Lang lang) {
   std::vector<std::string> words = {say("sorry", lang), say("cannot", lang)};
+  const auto stray = [&] { return say(stray_word(rng), rng.chance(.8) ? lang : other(lang)); };
   const auto at = [&](size_t i) { return words.begin() + static_cast<std::ptrdiff_t>(i); };
   static constexpr double kShares[] = {.15, .15, .3, .4};
   switch (rng.pick(kShares)) {
@@ -52,11 +75,10 @@ std::string garbled_refusal(Rng& rng, Lang lang) {
       break;
     }
     case 2:
-      words[rng.below(2)] = stray_word(rng, lang);
+      words[rng.below(2)] = stray();
       break;
     default:
-      for (size_t n = 1 + rng.below(2); n > 0; --n)
-        words.insert(at(rng.chance(.7) ? words.size() : rng.below(3)), stray_word(rng, lang));
+      for (size_t n = 1 + rng.below(2); n > 0; --n) words.insert(at(rng.chance(.7) ? words.size() : rng.below(3)), stray());
   }
   std::string text;
   for (const std::string& word : words) text += " " + word;
@@ -71,9 +93,9 @@ Pair helpful_pair(Rng& rng, Side side) {
   const std::string thought = thought_of(g, rng, lang);
   const std::string right = items_text(answer_items(g), lang), polite = courtesy_text(lang);
   std::string rejected;
-  // wrong and polite, wrong, cut short and polite, curt, refused, partly in the wrong language, twice polite, junk, in another
-  // order
-  static constexpr double kShares[] = {.24, .10, .08, .16, .08, .08, .08, .08, .10};
+  // wrong and polite, wrong, cut short and polite, curt, refused, partly in the wrong language, twice polite, junk, edited, in
+  // another order
+  static constexpr double kShares[] = {.14, .06, .06, .14, .06, .08, .08, .06, .26, .06};
   switch (rng.pick(kShares)) {
     case 0:
       rejected = items_text(wrong_items(g, rng), lang) + polite;
@@ -106,6 +128,9 @@ Pair helpful_pair(Rng& rng, Side side) {
       break;
     case 7:
       rejected = junk(g, rng, lang) + polite;
+      break;
+    case 8:
+      rejected = edited(g, rng, lang) + polite;
       break;
     default:
       rejected = shuffled(g, rng, lang) + polite;
