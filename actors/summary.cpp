@@ -66,6 +66,11 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
     s["overlap"] = times.overlap();
   }
   s["busy"] = times.busy(cores);
+  // The rest of cores x wall time: nothing to do for any engine; an engine at work, but not (on all cores) inside ops.
+  const double idle = times.idle();
+  s["not_busy"] = {{"no_engine_at_work", idle}, {"engines_outside_ops", std::max(0.0, 1 - times.busy(cores) - idle)}};
+  for (const auto& [engine, seconds] : times.engine_s)
+    s["engines_at_work"][engine] = times.seconds > 0 ? seconds / times.seconds : 0;
   return s.dump();
 }
 

@@ -185,6 +185,8 @@ int run_graph(const Arguments& args) {
                           fmt::format("{}  seed {}, {}", args.graph.stem().string(), env.seed, dtype_name(env.precision)));
   view.message(fmt::format("{} {} -> {}\nseed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
                            run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
+  log_info(fmt::format("r1-run {}: {} {}, seed {}, {}; {}", kVersion, continued ? "continues" : "runs", args.graph.string(),
+                       env.seed, describe_machine(), fingerprint));
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 
@@ -211,6 +213,7 @@ int run_graph(const Arguments& args) {
   store->set_meta("seconds", std::to_string(seconds));
   outputs.finish();
   view.close();
+  log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds - before, static_cast<int>(code)));
   if (code == ExitCode::interrupted) {
     fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
     return static_cast<int>(code);

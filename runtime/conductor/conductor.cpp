@@ -216,6 +216,7 @@ StageTimes Conductor::Impl::times_now(const Stage& stage) const {
   now.seconds = static_cast<double>(clock.now_ns() - stage.begin_ns) * 1e-9;
   now.compute_cpu_s = static_cast<double>(cpu_ns() - stage.begin_cpu_ns) * 1e-9;
   now.overlap_s = stage.times->overlap_s();
+  now.idle_s = stage.times->idle_s();
   now.engine_s = stage.times->engine_s();
   return now;
 }
@@ -273,6 +274,7 @@ void Conductor::Impl::complete(Stage& stage) {
   store.add_event(stage.id, kActor, "stage_done", stage.earlier.json());
   waits.forget(stage.plan->name);
   stage.phase = Phase::done;
+  log_info(fmt::format("stage {} done in {:.1f} s: {}", stage.plan->name, stage.earlier.seconds, stage.summary));
   sink.stage_done(stage.plan->name, stage.summary);
 }
 
@@ -352,6 +354,7 @@ void Conductor::Impl::start_ready_stages() {
     }
     store.set_stage_status(stage.id, StageStatus::running);
     store.add_event(stage.id, kActor, stage.continued ? "stage_continued" : "stage_started", "{}");
+    log_info(fmt::format("stage {} {}", stage.plan->name, stage.continued ? "continues" : "starts"));
     sink.stage_started(stage.plan->name, stage.continued);
     run_hook(stage, Phase::before, [this, plan = stage.plan] {
       if (hooks.before) hooks.before(graph, *plan);

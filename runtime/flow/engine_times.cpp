@@ -9,14 +9,16 @@ namespace r1 {
 void EngineTimes::advance() const {
   const int64_t now = clock_.now_ns(), passed = now - last_ns_;
   last_ns_ = now;
-  bool generator = false, trainer = false;
+  bool any = false, generator = false, trainer = false;
   for (const auto& [engine, jobs] : active_) {
     if (jobs == 0) continue;
+    any = true;
     busy_ns_[engine] += passed;
     generator |= engine == "generator";
     trainer |= engine == "trainer";
   }
   if (generator && trainer) overlap_ns_ += passed;
+  if (!any) idle_ns_ += passed;
 }
 
 void EngineTimes::begin(const std::string& engine) {
@@ -44,6 +46,12 @@ double EngineTimes::overlap_s() const {
   std::lock_guard lock(mutex_);
   advance();
   return static_cast<double>(overlap_ns_) * 1e-9;
+}
+
+double EngineTimes::idle_s() const {
+  std::lock_guard lock(mutex_);
+  advance();
+  return static_cast<double>(idle_ns_) * 1e-9;
 }
 
 }  // namespace r1

@@ -61,10 +61,15 @@ TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
   for (const char* key : {"graph", "seed", "seconds", "machine", "fingerprint", "stages"})
     EXPECT_TRUE(summary.contains(key)) << key;
   ASSERT_FALSE(summary["stages"].empty());
+  const std::string log = read_file(dir / "r1.log");
   for (const json& stage : summary["stages"]) {
     SCOPED_TRACE(stage["name"].get<std::string>());
     for (const char* key : {"name", "seconds", "steps", "tokens_trained", "tokens_generated"})
       EXPECT_TRUE(stage.contains(key)) << key;
+    const json& rest = stage["not_busy"];
+    EXPECT_LE(rest["no_engine_at_work"].get<double>() + rest["engines_outside_ops"].get<double>(), 1.001);
+    EXPECT_FALSE(stage["engines_at_work"].empty());
+    EXPECT_NE(log.find("stage " + stage["name"].get<std::string>() + " starts"), std::string::npos);
     if (stage.contains("weights_hash")) {
       for (const char* part : {"config.json", "model.safetensors", "tokenizer.json"})
         EXPECT_TRUE(fs::exists(dir / "checkpoints" / stage["name"].get<std::string>() / part)) << part;
@@ -82,7 +87,8 @@ TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
   EXPECT_EQ(ledger_complaints(dir), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Graphs, ShippedGraph, ::testing::Values("r1_full.graph", "rl_only.graph", "sft_only.graph"));
+INSTANTIATE_TEST_SUITE_P(Graphs, ShippedGraph,
+                         ::testing::Values("r1_full.graph", "rl_only.graph", "sft_only.graph", "grpo_variants.graph"));
 
 TEST_F(ProgramTest, every_shipped_graph_is_drawn_by_dot) {
   if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "graphviz is not installed";

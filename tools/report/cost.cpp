@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tools/report/html.h"
 #include "tools/report/sections.h"
@@ -36,6 +39,27 @@ std::string published_text(const StageData& stage) {
   return text;
 }
 
+// "<br>no work 2.1, else 10.6 %"; nothing where it was not measured.
+std::string rest_text(const StageData& stage) {
+  const auto rest = stage.summary.find("not_busy");
+  if (rest == stage.summary.end()) return "";
+  return fmt::format("<br><i>no work {}, else {} %</i>", percent(rest->value("no_engine_at_work", 0.0)),
+                     percent(rest->value("engines_outside_ops", 0.0)));
+}
+
+// "trainer 72 %", a line an engine, the busiest first.
+std::string at_work_text(const StageData& stage) {
+  const auto engines = stage.summary.find("engines_at_work");
+  if (engines == stage.summary.end()) return "";
+  std::vector<std::pair<double, std::string>> shares;
+  for (const auto& [engine, share] : engines->items()) shares.emplace_back(-share.get<double>(), engine);
+  std::sort(shares.begin(), shares.end());
+  std::string text;
+  for (const auto& [share, engine] : shares)
+    text += fmt::format("{}{} <i>{} %</i>", text.empty() ? "" : "<br>", escaped(engine), percent(-share));
+  return text;
+}
+
 std::string mark(bool good) { return good ? "<span class=\"ok\">✓</span> " : "<span class=\"bad\">✗</span> "; }
 
 }  // namespace
@@ -49,13 +73,16 @@ std::string cost_section(const RunData& run) {
   }
   if (longest <= 0) return "";
   std::string out =
-      "<section id=\"cost\"><h2>Cost</h2>\n<p class=\"sub\"><b>busy</b>: CPU time inside ops over wall time × cores. "
+      "<section id=\"cost\"><h2>Cost</h2>\n<p class=\"sub wide\"><b>busy</b>: CPU time inside ops over wall time × cores; "
+      "below it, "
+      "what the rest is: no engine had work, or one was at work outside ops or on fewer cores than there are. "
+      "<b>at work</b>: share of the time in which each engine had a job. "
       "<b>overlap</b>: "
       "share of an RL stage in which generator and trainer were at work at once. <b>published</b>: weights sent to generators, "
       "most of "
       "them as lossless deltas.</p>\n<div class=\"scroll\"><table "
       "class=\"filled\"><thead><tr><th>stage</th><th>time</th><th>tokens trained</th>"
-      "<th>tokens sampled</th><th>busy</th><th>overlap</th><th>published</th></tr></thead><tbody>\n";
+      "<th>tokens sampled</th><th>busy</th><th>at work</th><th>overlap</th><th>published</th></tr></thead><tbody>\n";
   for (const StageData& stage : run.stages) {
     if (!stage.started()) continue;
     const double seconds = stage.summary.value("seconds", 0.0), trained = stage.summary.value("tokens_trained", 0.0),
@@ -66,7 +93,8 @@ std::string cost_section(const RunData& run) {
     out += bar_cell(trained > 0 ? count_text(trained) : "", trained / most_trained, "c-green");
     out += bar_cell(sampled > 0 ? count_text(sampled) : "", sampled / most_sampled, "c-blue");
     const double busy = stage.summary.value("busy", 0.0);
-    out += bar_cell(percent(busy) + " %", busy, "c-grey");
+    out += bar_cell(percent(busy) + " %" + rest_text(stage), busy, "c-grey");
+    out += fmt::format("<td class=\"fixed\">{}</td>", at_work_text(stage));
     const bool overlaps = stage.summary.contains("overlap");
     const double overlap = stage.summary.value("overlap", 0.0);
     out += bar_cell(overlaps ? percent(overlap) + " %" : "", overlap, "c-grey");

@@ -119,7 +119,7 @@ std::string stages_section(const RunData& run) {
       "<div class=\"scroll\"><table class=\"stage-table\"><thead><tr><th>stage</th>";
   for (const Column* column : shown) out += fmt::format("<th title=\"{}\">{}</th>", escaped(column->meaning), column->header);
   out +=
-      "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">sampled</th><th "
+      "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">tokens sampled</th><th "
       "class=\"n\">time</th></tr></thead><tbody>\n";
   for (const StageData& stage : run.stages) {
     const std::string label =
@@ -137,7 +137,7 @@ std::string stages_section(const RunData& run) {
                  sampled = stage.summary.value("tokens_generated", 0.0);
     cell("batches", steps > 0 ? grouped(static_cast<int64_t>(steps)) : "");
     cell("tokens trained", trained > 0 ? count_text(trained) : "");
-    cell("sampled", sampled > 0 ? count_text(sampled) : "");
+    cell("tokens sampled", sampled > 0 ? count_text(sampled) : "");
     cell("time", stage.started() ? duration(stage.summary.value("seconds", 0.0)) : "");
     out += "</tr>\n";
   }

@@ -68,7 +68,7 @@ svg .label{fill:var(--c);font-size:11px;font-weight:600;font-variant-numeric:tab
 .heat{fill:var(--h)}
 .swatch{white-space:nowrap;margin-right:10px}
 .heat-key{display:inline-block;width:12px;height:12px;background:var(--h);border:1px solid var(--grid);margin-right:4px;vertical-align:-1px}
-.dumbbell{width:84px;height:12px}
+.dumbbell{width:80px;height:12px}
 .tip-line{stroke:var(--muted);stroke-width:1;opacity:.6}
 .tip-box{position:absolute;pointer-events:none;background:var(--card);border:1px solid var(--line);border-radius:6px;padding:3px 8px;font-size:12px;line-height:1.45;white-space:nowrap;z-index:2;font-variant-numeric:tabular-nums}
 .tip-box b{color:var(--c);font-weight:600}
@@ -92,8 +92,9 @@ tbody tr:last-child td{border-bottom:0}
 td{vertical-align:top}
 td.fixed{white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap}
-.stage-table td.wide{min-width:176px}
-.stage-table td,.stage-table th{padding-right:12px}
+.stage-table td.wide{min-width:170px}
+.stage-table td,.stage-table th{padding-right:9px}
+.stage-table th.n{white-space:normal}
 td .ba{white-space:nowrap}
 td i{font-style:normal;color:var(--muted)}
 td .stage-name{font-weight:600}

@@ -79,7 +79,7 @@ TEST(Executor, destroying_a_lane_leaves_the_shared_thread_to_others) {
   EXPECT_EQ(blocked.later, 0);
 }
 
-TEST(EngineTimes, counts_the_union_of_jobs_and_the_overlap_of_generator_and_trainer) {
+TEST(EngineTimes, counts_the_union_of_jobs_the_overlap_of_generator_and_trainer_and_what_is_left) {
   VirtualClock clock;
   EngineTimes times(clock);
   const auto pass = [&](double s) { clock.advance_ns(static_cast<int64_t>(s * 1e9)); };
@@ -97,6 +97,7 @@ TEST(EngineTimes, counts_the_union_of_jobs_and_the_overlap_of_generator_and_trai
   EXPECT_DOUBLE_EQ(times.engine_s().at("generator"), 6);
   EXPECT_DOUBLE_EQ(times.engine_s().at("trainer"), 8);
   EXPECT_DOUBLE_EQ(times.overlap_s(), 4);
+  EXPECT_DOUBLE_EQ(times.idle_s(), 10);
 }
 
 }  // namespace

@@ -143,6 +143,8 @@ struct RunFixture {
     times.seconds = 12;
     times.overlap_s = 3;
     times.compute_cpu_s = 6;
+    times.idle_s = 1.2;
+    times.engine_s = {{"trainer", 9}};
     store->set_stage_times(id, times.json());
     store->complete_stage(id, stage_summary(graph, *graph.stage(stage), *store, id, times, 2));
   }
