@@ -10,6 +10,7 @@
 #include <cstring>
 #include <iterator>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/bf16_matmul.h"
@@ -182,34 +183,26 @@ bool rather_transposed(int64_t rows) {
 
 void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   const auto bf16 = [](const std::byte* p) { return reinterpret_cast<const uint16_t*>(p); };
-  if (x.trans_b && !x.accumulate && rather_transposed(m))
-    return bf16_matmul({.a = bf16(x.b.at(n0, 0)),
-                        .lda = x.b.ld,
-                        .b = bf16(x.a.at(m0, 0)),
-                        .ldb = x.a.ld,
-                        .trans_b = true,
-                        .bias = x.bias ? bf16(x.bias) + n0 : nullptr,
-                        .c = x.c.at(m0, n0),
-                        .c_type = x.c.dtype,
-                        .ldc = x.c.ld,
-                        .m = n,
-                        .n = m,
-                        .k = x.a.cols,
-                        .accumulate = false,
-                        .c_transposed = true});
-  bf16_matmul({.a = bf16(x.a.at(m0, 0)),
-               .lda = x.a.ld,
-               .b = bf16(x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0)),
-               .ldb = x.b.ld,
-               .trans_b = x.trans_b,
-               .bias = x.bias ? bf16(x.bias) + n0 : nullptr,
-               .c = x.c.at(m0, n0),
-               .c_type = x.c.dtype,
-               .ldc = x.c.ld,
-               .m = m,
-               .n = n,
-               .k = x.a.cols,
-               .accumulate = x.accumulate});
+  Bf16Matmul product{.a = bf16(x.a.at(m0, 0)),
+                     .lda = x.a.ld,
+                     .b = bf16(x.trans_b ? x.b.at(n0, 0) : x.b.at(0, n0)),
+                     .ldb = x.b.ld,
+                     .trans_b = x.trans_b,
+                     .bias = x.bias ? bf16(x.bias) + n0 : nullptr,
+                     .c = x.c.at(m0, n0),
+                     .c_type = x.c.dtype,
+                     .ldc = x.c.ld,
+                     .m = m,
+                     .n = n,
+                     .k = x.a.cols,
+                     .accumulate = x.accumulate};
+  if (x.trans_b && !x.accumulate && rather_transposed(m)) {
+    std::swap(product.a, product.b);
+    std::swap(product.lda, product.ldb);
+    std::swap(product.m, product.n);
+    product.c_transposed = true;
+  }
+  bf16_matmul(product);
 }
 
 void run_tile(const Product& x, int64_t tile) {

@@ -69,18 +69,26 @@ struct Kill : ProgramTest {
   }
 };
 
-TEST_F(Kill, at_thirty_random_moments_changes_nothing_when_on_policy) {
-  const double whole_s = seconds_of({nano(), "--run", (top / "whole").string(), "-q"});
+struct KillOnPolicy : Kill, ::testing::WithParamInterface<const char*> {};
+
+TEST_P(KillOnPolicy, at_thirty_random_moments_changes_nothing) {
+  const auto arguments = [](const fs::path& run) {
+    return std::vector<std::string>{nano(), "--run", run.string(),
+                                    "-q",   "--set", std::string("nano_model.config=") + GetParam()};
+  };
+  const double whole_s = seconds_of(arguments(top / "whole"));
   const auto expected = summary_hashes(top / "whole");
   ASSERT_EQ(expected.size(), 7u);
   dir = top / "killed";
-  kill_runs({nano(), "--run", dir.string(), "-q"}, 1, 30, 0.6 * whole_s, [&] {
+  kill_runs(arguments(dir), 1, 30, 0.6 * whole_s, [&] {
     EXPECT_EQ(summary_hashes(dir), expected);
     EXPECT_EQ(ledger_complaints(dir), "");
   });
   EXPECT_EQ(run_program({"--replay", dir.string()}).code, 0);
   EXPECT_GE(stages_hit.size(), kStages) << "kills are to hit stages of several kinds";
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, KillOnPolicy, ::testing::Values("nano.json", "nano_deepseek.json"));
 
 TEST_F(Kill, at_random_moments_leaves_a_stale_run_exact_and_replayable) {
   const auto arguments = [](const fs::path& run) {
