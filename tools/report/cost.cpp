@@ -18,9 +18,10 @@ std::string bar(double share, const char* css_class) {
   return fmt::format("<span class=\"bar {}\" style=\"width:{:.1f}%\"></span>", css_class, 100 * std::clamp(share, 0.0, 1.0));
 }
 
-std::string bar_cell(const std::string& text, double share, const char* css_class) {
+// below: HTML under the bar.
+std::string bar_cell(const std::string& text, double share, const char* css_class, const std::string& below = "") {
   if (text.empty()) return "<td></td>";
-  return fmt::format("<td class=\"bar-cell\">{}{}</td>", text, bar(share, css_class));
+  return fmt::format("<td class=\"bar-cell\">{}{}{}</td>", text, bar(share, css_class), below);
 }
 
 // "200 versions, 12.1 MiB (4.2 % of sending all)"
@@ -39,11 +40,11 @@ std::string published_text(const StageData& stage) {
   return text;
 }
 
-// "<br>no work 2.1, else 10.6 %"; nothing where it was not measured.
+// "no work 2.1 %, else 10.6 %" on two lines; nothing where it was not measured.
 std::string rest_text(const StageData& stage) {
   const auto rest = stage.summary.find("not_busy");
   if (rest == stage.summary.end()) return "";
-  return fmt::format("<br><i>no work {}, else {} %</i>", percent(rest->value("no_engine_at_work", 0.0)),
+  return fmt::format("<i>no work {} %<br>else {} %</i>", percent(rest->value("no_engine_at_work", 0.0)),
                      percent(rest->value("engines_outside_ops", 0.0)));
 }
 
@@ -93,7 +94,7 @@ std::string cost_section(const RunData& run) {
     out += bar_cell(trained > 0 ? count_text(trained) : "", trained / most_trained, "c-green");
     out += bar_cell(sampled > 0 ? count_text(sampled) : "", sampled / most_sampled, "c-blue");
     const double busy = stage.summary.value("busy", 0.0);
-    out += bar_cell(percent(busy) + " %" + rest_text(stage), busy, "c-grey");
+    out += bar_cell(percent(busy) + " %", busy, "c-grey", rest_text(stage));
     out += fmt::format("<td class=\"fixed\">{}</td>", at_work_text(stage));
     const bool overlaps = stage.summary.contains("overlap");
     const double overlap = stage.summary.value("overlap", 0.0);
