@@ -48,7 +48,9 @@ bool cpu_has_fast_bf16() {
 std::string cpu_fingerprint() {
   return "cpu " + std::string(cpu::simd_target()) + ", Highway " + std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) +
          "." + std::to_string(HWY_PATCH) + ", " + cpu::matmul_library() + ", bf16 " +
-         (cpu::has_own_bf16_matmul() ? "own kernel" : cpu_has_fast_bf16() ? "hardware" : "emulated");
+         (cpu::has_own_bf16_matmul() ? "own kernel"
+          : cpu_has_fast_bf16()      ? "hardware"
+                                     : "emulated");
 }
 
 }  // namespace r1

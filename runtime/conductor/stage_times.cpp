@@ -7,8 +7,11 @@
 namespace r1 {
 
 std::string StageTimes::json() const {
-  return nlohmann::json{
-      {"seconds", seconds}, {"compute_cpu_s", compute_cpu_s}, {"overlap_s", overlap_s}, {"idle_s", idle_s}, {"engine_s", engine_s}}
+  return nlohmann::json{{"seconds", seconds},
+                        {"compute_cpu_s", compute_cpu_s},
+                        {"overlap_s", overlap_s},
+                        {"idle_s", idle_s},
+                        {"engine_s", engine_s}}
       .dump();
 }
 
