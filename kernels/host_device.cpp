@@ -5,18 +5,34 @@
 #include <cstdlib>
 #include <cstring>
 
+#if __has_include(<sys/mman.h>)
+#include <sys/mman.h>
+#endif
+
 #include "base/error.h"
 
 namespace r1 {
+namespace {
+
+constexpr size_t kLine = 64, kHugePage = size_t{2} << 20;
+
+// Weights and pages of keys are far beyond what the address caches cover in pages of 4 KiB. A wish: the kernel may say no.
+void ask_for_huge_pages([[maybe_unused]] void* p, [[maybe_unused]] size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+}
+
+}  // namespace
 
 std::byte* HostDevice::allocate(size_t bytes) {
-  constexpr size_t kAlignment = 64;
-  if (bytes == 0) bytes = kAlignment;
-  void* p = bytes > SIZE_MAX - kAlignment ? nullptr
-                                          : std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
+  if (bytes == 0) bytes = kLine;
+  void* p = bytes > SIZE_MAX - kLine ? nullptr : std::aligned_alloc(alignment, (bytes + kLine - 1) / kLine * kLine);
   if (p == nullptr)
     throw failure(fmt::format("no memory for {:.1f} MiB on device {}", static_cast<double>(bytes) / (1 << 20), name_), {},
                   "use a smaller model, batch or cache");
+  if (alignment == kHugePage) ask_for_huge_pages(p, bytes);
   return static_cast<std::byte*>(p);
 }
 

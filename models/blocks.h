@@ -31,6 +31,12 @@ struct PagedAttention {
 };
 using AttentionContext = std::variant<PackedAttention, PagedAttention>;
 
+// Rows [begin, end) of a paged pass that may be computed on their own: whole sequences, with a context that is not parallel.
+struct RowShard {
+  Context* ctx;
+  int64_t begin, end;
+};
+
 // One run of a model over some rows. Everything is borrowed and must outlive the pass.
 struct Pass {
   Context& ctx;
@@ -42,6 +48,8 @@ struct Pass {
   // is added to balance_loss, [1] f32.
   float balance_weight = 0;
   View balance_loss;
+  // All rows of the pass, cut in order (generation); empty: they stay together.
+  std::span<const RowShard> shards{};
 
   // The one place where a block takes hold of a parameter (the seam for sharding hooks).
   const View& weight(int param) const { return weights.param(static_cast<size_t>(param)); }

@@ -89,18 +89,57 @@ Value Model::mixer(Pass& p, const Value& normed, const View& positions, int64_t 
   return attention(p, linear(p, normed, w.qkv, w.qkv_bias), positions, rope_table_, shape, index);
 }
 
-Value Model::feed_forward(Pass& p, const Value& normed, const LayerParams& w) const {
-  Value dense;
-  if (w.gate_up >= 0) dense = linear(p, swiglu(p, linear(p, normed, w.gate_up, w.gate_up_bias)), w.down, w.down_bias);
-  if (w.router < 0) return dense;
-  return experts(p, normed, dense, {config_.moe, w.router, w.expert_gate_up, w.expert_down, w.selection_bias});
+Value Model::attend(Pass& p, const Value& x, const View& positions, int64_t index) const {
+  const LayerParams& w = params_.layers[static_cast<size_t>(index)];
+  const Value mixed = mixer(p, rms_norm(p, x, w.input_norm, config_.rms_eps), positions, index);
+  return residual_add(p, x, linear(p, mixed, w.o, w.o_bias));
+}
+
+Value Model::dense_feed_forward(Pass& p, const Value& normed, const LayerParams& w) const {
+  return linear(p, swiglu(p, linear(p, normed, w.gate_up, w.gate_up_bias)), w.down, w.down_bias);
+}
+
+Value Model::routed_feed_forward(Pass& p, const Value& normed, const Value& shared, const LayerParams& w) const {
+  return experts(p, normed, shared, {config_.moe, w.router, w.expert_gate_up, w.expert_down, w.selection_bias});
 }
 
 Value Model::layer(Pass& p, const Value& x, const View& positions, int64_t index) const {
+  if (!p.shards.empty()) {
+    layer_in_shards(p, x.view, positions, index);
+    return x;
+  }
   const LayerParams& w = params_.layers[static_cast<size_t>(index)];
-  const Value mixed = mixer(p, rms_norm(p, x, w.input_norm, config_.rms_eps), positions, index);
-  const Value middle = residual_add(p, x, linear(p, mixed, w.o, w.o_bias));
-  return residual_add(p, middle, feed_forward(p, rms_norm(p, middle, w.post_norm, config_.rms_eps), w));
+  const Value middle = attend(p, x, positions, index);
+  const Value normed = rms_norm(p, middle, w.post_norm, config_.rms_eps);
+  Value y;
+  if (w.gate_up >= 0) y = dense_feed_forward(p, normed, w);
+  if (w.router >= 0) y = routed_feed_forward(p, normed, y, w);
+  return residual_add(p, middle, y);
+}
+
+void Model::layer_in_shards(Pass& p, const View& x, const View& positions, int64_t index) const {
+  const LayerParams& w = params_.layers[static_cast<size_t>(index)];
+  const auto& all = std::get<PagedAttention>(p.attention);
+  const bool routed = w.router >= 0;
+  // What the shards leave for the experts.
+  const View normed = routed ? p.ctx.arena.alloc(x.dtype, {x.rows(), x.shape[1]}) : View{};
+  const View dense = routed && w.gate_up >= 0 ? p.ctx.arena.alloc(x.dtype, {x.rows(), x.shape[1]}) : View{};
+  parallel_tasks(static_cast<int64_t>(p.shards.size()), [&](int64_t i) {
+    const RowShard& s = p.shards[static_cast<size_t>(i)];
+    const auto mine = [&](const View& v) { return v.slice(s.begin, s.end); };
+    const AttentionContext attention = PagedAttention{all.layers, all.page_table, mine(all.row_seq), mine(all.row_pos)};
+    Pass part{*s.ctx, p.weights, attention};
+    const Arena::Mark mark = part.ctx.arena.mark();
+    if (!routed) {
+      layer(part, {mine(x)}, mine(positions), index);
+    } else {
+      const Value norm = rms_norm(part, attend(part, {mine(x)}, mine(positions), index), w.post_norm, config_.rms_eps);
+      run(part.ctx, Copy{norm.view, mine(normed)});
+      if (dense) run(part.ctx, Copy{dense_feed_forward(part, norm, w).view, mine(dense)});
+    }
+    part.ctx.arena.release(mark);
+  });
+  if (routed) residual_add(p, {x}, routed_feed_forward(p, {normed}, {dense}, w));
 }
 
 Value Model::trunk(Pass& p, const View& ids, const View& positions) const {

@@ -42,8 +42,14 @@ class Model {
  private:
   // x += attention(norm(x)); x += feed-forward(norm(x)). The unit that recomputation may run again instead of saving.
   Value layer(Pass&, const Value& x, const View& positions, int64_t index) const;
+  // The same in the shards of the pass, side by side; they meet where experts need the rows of all.
+  void layer_in_shards(Pass&, const View& x, const View& positions, int64_t index) const;
   Value mixer(Pass&, const Value& normed, const View& positions, int64_t index) const;
-  Value feed_forward(Pass&, const Value& normed, const LayerParams&) const;
+  // x + attention(norm(x)).
+  Value attend(Pass&, const Value& x, const View& positions, int64_t index) const;
+  Value dense_feed_forward(Pass&, const Value& normed, const LayerParams&) const;
+  // The experts' output added to `shared`, if that has a view.
+  Value routed_feed_forward(Pass&, const Value& normed, const Value& shared, const LayerParams&) const;
 
   ModelConfig config_;
   ParamLayout params_;

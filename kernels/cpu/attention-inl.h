@@ -11,6 +11,8 @@
 #define R1_CPU_ATTENTION_INL_H
 #endif
 
+#include <hwy/cache_control.h>
+
 #include <cmath>
 #include <limits>
 
@@ -44,11 +46,12 @@ struct Softmax {
 };
 
 // q: [R][q_stride] f32. k[r]: [D][16], v[r]: rows of Dv, v_stride apart; live[r] keys in [1,16]. With kShared all rows have
-// k[0], v[0]. Every row must have a live key.
+// k[0], v[0]. Every row must have a live key. The next block, k_ahead and v_ahead elements further on, is fetched meanwhile.
 template <int R, bool kShared, class E>
 HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const E* const* k, const E* const* v,
                              int64_t v_stride, int64_t Dv, const int* live, float scale, Softmax<R>& state, float* acc,
-                             int64_t acc_stride) {
+                             int64_t acc_stride, int64_t k_ahead = 0, int64_t v_ahead = 0) {
+  constexpr int64_t kLine = 64 / sizeof(E);
   F16 s[R];
   R1_UNROLL for (int r = 0; r < R; ++r) s[r] = zero16();
   for (int64_t d = 0; d < D; ++d) {
@@ -56,6 +59,7 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
       const F16 kd = load16(k[0] + d * 16);
       R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), kd, s[r]);
     } else {
+      if (d * 16 % kLine == 0) R1_UNROLL for (int r = 0; r < R; ++r) hwy::Prefetch(k[r] + k_ahead + d * 16);
       R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), load16(k[r] + d * 16), s[r]);
     }
   }
@@ -96,6 +100,7 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
         R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
             fma16(set16(p[r][j]), vj[i], a[r][i]);
       } else {
+        R1_UNROLL for (int r = 0; r < R; ++r) hwy::Prefetch(v[r] + v_ahead + j * v_stride + c);
         R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
             fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
       }

@@ -21,7 +21,7 @@ void write_rows(Context& context, const KvWrite& op) {
   const int32_t* const row_seq = data_as<const int32_t>(op.row_seq);
   const int32_t* const row_pos = data_as<const int32_t>(op.row_pos);
   const int64_t H = k.heads, D = op.k.shape[2], Dv = op.v.shape[2];
-  for_rows(context, op.k.shape[0], 64, static_cast<double>(H * (D + 10)), [&](int64_t begin, int64_t end) {
+  for_rows(context, op.k.shape[0], 4, static_cast<double>(H * (2 * D + 20)), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const int64_t page = pages[row_seq[r] * op.page_table.stride[0] + row_pos[r] / kKeyBlock], j = row_pos[r] % kKeyBlock;
       for (int64_t h = 0; h < H; ++h) {
@@ -87,7 +87,9 @@ void attend_heads(const PagedCall<E>& c, int64_t row, int64_t h, float* q_rows, 
       k[r] = c.k_pages + head * c.D * kKeyBlock;
       v[r] = c.v_pages + head * kKeyBlock * c.Dv;
     }
-    attend_block<R, false>(q_rows, Dp, c.D, k, v, c.Dv, c.Dv, b < last_block ? all : live, c.scale, state, acc, Dvp);
+    const int64_t ahead = (pages[std::min(b + 1, last_block)] - pages[b]) * c.Hk * kKeyBlock;
+    attend_block<R, false>(q_rows, Dp, c.D, k, v, c.Dv, c.Dv, b < last_block ? all : live, c.scale, state, acc, Dvp,
+                           ahead * c.D, ahead * c.Dv);
   }
   for (int r = 0; r < R; ++r) finish_row(state, r, acc + r * Dvp, c.Dv, c.o(row, h + r));
 }

@@ -15,9 +15,10 @@
 namespace r1::cpu {
 namespace {
 
-// 8 rows x 3 registers are 24 sums; 3 of b, and a comes by broadcast.
-constexpr int kMicroRows = 8;
+// Rows of a call for 1, 2 and 3 registers of b a row: 16 to 24 sums hide the latency of a product, and leave more products than
+// loads (a comes by broadcast).
 constexpr int kMicroParts = 3;
+constexpr int64_t micro_limit(int64_t parts) { return parts == 1 ? 16 : parts == 2 ? 12 : 8; }
 constexpr int64_t kPanel = kMicroParts * 16;
 // 256 pairs x 48 columns are 48 KiB, which the second-level cache delivers at 8 bytes a cycle; half of it is 3 to 5 percent
 // slower, because of the sums that come and go.
@@ -66,7 +67,8 @@ R1_BF16_TARGET void pack_transposed(const Bf16Matmul& x, int64_t n0, int64_t n, 
     const int64_t columns = std::min<int64_t>(n - part * 16, 16);
     for (int64_t i = 0; i < k; i += 32) {
       // Sixteen streams are more than the hardware follows: without asking for the next panel one row takes twice as long.
-      for (int64_t c = 0; c < 16; ++c) _mm_prefetch(reinterpret_cast<const char*>(b + (c + kPanel) * x.ldb + i), _MM_HINT_T1);
+      for (int64_t c = 0; c < 16 && !x.c_transposed; ++c)
+        _mm_prefetch(reinterpret_cast<const char*>(b + (c + kPanel) * x.ldb + i), _MM_HINT_T1);
       uint32_t* const out = panel + (i / 2 * parts + part) * 16;
       if (columns == 16 && i + 32 <= k) {
         transpose(b + i, x.ldb, out, parts * 16);
@@ -118,18 +120,20 @@ R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r
   out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
 }
 
-// Elements [block.row, + M) of the rows of c that the columns of s are.
-template <int M, int P>
-R1_BF16_INLINE void finish_transposed(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
-  const __mmask8 used = static_cast<__mmask8>((1u << M) - 1);
+// Elements block.row + [M0, M0 + 8), as far as there are M, of the rows of c that the columns of s are.
+template <int M0, int M, int P>
+R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
+  constexpr int kCount = M - M0 < 8 ? M - M0 : 8;
+  const int64_t first_row = block.row + M0;
+  const __mmask8 used = static_cast<__mmask8>((1u << kCount) - 1);
   const __m256 bias =
       x.bias
-          ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + block.row)), 16))
+          ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + first_row)), 16))
           : _mm256_setzero_ps();
   const __m512 none = _mm512_setzero_ps();
 #pragma GCC unroll 4
   for (int p = 0; p < P; ++p) {
-    const auto row = [&](int m) R1_BF16_TARGET { return m < M ? s[m < M ? m : 0][p] : none; };
+    const auto row = [&](int m) R1_BF16_TARGET { return m < kCount ? s[m < kCount ? M0 + m : 0][p] : none; };
     __m512 low[4], high[4];
     transpose_quarters(row(0), row(1), row(2), row(3), low);
     transpose_quarters(row(4), row(5), row(6), row(7), high);
@@ -146,7 +150,7 @@ R1_BF16_INLINE void finish_transposed(const Bf16Matmul& x, const Block& block, _
     }
     const int64_t count = std::min<int64_t>(16, block.n - p * 16);
     for (int64_t j = 0; j < count; ++j) {
-      const int64_t at = (block.n0 + p * 16 + j) * x.ldc + block.row;
+      const int64_t at = (block.n0 + p * 16 + j) * x.ldc + first_row;
       const __m256 sum = _mm256_load_ps(columns[j]);
       const __m256 r = x.bias ? _mm256_add_ps(sum, bias) : sum;
       if (x.c_type == DType::f32)
@@ -164,7 +168,7 @@ R1_BF16_INLINE void finish(const Bf16Matmul& x, const Block& block, __m512 (&s)[
     const __mmask16 columns = first(block.n - p * 16);
     const int64_t column = block.n0 + p * 16;
     const __m512 bias = x.bias ? widen(_mm256_maskz_loadu_epi16(columns, x.bias + column)) : _mm512_setzero_ps();
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       const int64_t at = (block.row + m) * x.ldc + column;
       __m512 r = x.bias ? _mm512_add_ps(s[m][p], bias) : s[m][p];
@@ -184,14 +188,25 @@ R1_BF16_INLINE void finish(const Bf16Matmul& x, const Block& block, __m512 (&s)[
 template <int M, int P>
 R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
   __m512 s[M][P];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) s[m][p] = block.first ? _mm512_setzero_ps() : _mm512_load_ps(block.sums + (m * P + p) * 16);
-  const int64_t lda = x.lda, pairs = block.k / 2;
-  const uint16_t* a = block.a;
+  // Four rows share a base and three distances, which the compiler would else keep for every row, and spill.
+  constexpr int kBases = (M + 3) / 4;
+  const char* base[kBases];
+#pragma GCC unroll 4
+  for (int g = 0; g < kBases; ++g) base[g] = reinterpret_cast<const char*>(block.a + 4 * g * x.lda);
+  int64_t step = 2 * x.lda, step3 = 3 * step;
+  asm("" : "+r"(step), "+r"(step3));
+  const auto pair = [&](int m) R1_BF16_TARGET {
+    int32_t both;
+    std::memcpy(&both, base[m / 4] + (m % 4 == 0 ? 0 : m % 4 == 1 ? step : m % 4 == 2 ? 2 * step : step3), sizeof both);
+    return _mm512_set1_epi32(both);
+  };
+  const int64_t pairs = block.k / 2;
   const uint32_t* panel = block.panel;
-  for (int64_t i = 0; i < pairs; ++i, a += 2, panel += P * 16) {
+  for (int64_t i = 0; i < pairs; ++i, panel += P * 16) {
     // Sixteen pairs are a cache line of each row.
     for (int64_t r = 0; r < block.ahead_lines; ++r) {
       const uint16_t* const line = block.ahead + (i % 16 + 16 * r) * block.ahead_ld + i / 16 * 32;
@@ -200,30 +215,35 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
     Pairs b[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(panel + p * 16);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      int32_t pair;
-      std::memcpy(&pair, a + m * lda, sizeof pair);
-      const Pairs am = _mm512_set1_epi32(pair);
+      const Pairs am = pair(m);
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) s[m][p] = dot(s[m][p], am, b[p]);
+      for (int p = 0; p < P; ++p) s[m][p] = dot(s[m][p], b[p], am);
     }
+#pragma GCC unroll 4
+    for (int g = 0; g < kBases; ++g) base[g] += sizeof(int32_t);
   }
   if (block.k % 2 != 0) {  // the second of the last pair is zero
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) s[m][p] = dot(s[m][p], _mm512_set1_epi32(a[m * lda]), _mm512_load_si512(panel + p * 16));
+      for (int p = 0; p < P; ++p)
+        s[m][p] = dot(s[m][p], _mm512_load_si512(panel + p * 16), _mm512_set1_epi32(block.a[m * x.lda + block.k - 1]));
   }
-  if (block.last && x.c_transposed) return finish_transposed(x, block, s);
+  if (block.last && x.c_transposed) {
+    finish_columns<0>(x, block, s);
+    if constexpr (M > 8) finish_columns<8>(x, block, s);
+    return;
+  }
   if (block.last) return finish(x, block, s);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) _mm512_store_ps(block.sums + (m * P + p) * 16, s[m][p]);
 }
 
-template <int P, int M = kMicroRows>
+template <int P, int M = static_cast<int>(micro_limit(P))>
 void micro_rows(int64_t rows, const Bf16Matmul& x, const Block& block) {
   if constexpr (M > 1) {
     if (rows < M) return micro_rows<P, M - 1>(rows, x, block);
@@ -252,13 +272,17 @@ void bf16_matmul(const Bf16Matmul& x) {
   float* const sums = reinterpret_cast<float*>(panel + kDepthBlock / 2 * kPanel);
   for (int64_t m0 = 0; m0 < x.m; m0 += kRowBlock) {
     const int64_t m1 = std::min(m0 + kRowBlock, x.m);
-    for (int64_t n0 = 0; n0 < x.n; n0 += kPanel) {
-      const int64_t n = std::min(kPanel, x.n - n0), parts = (n + 15) / 16;
+    const int64_t all_parts = (x.n + 15) / 16, panels = (all_parts + kMicroParts - 1) / kMicroParts;
+    for (int64_t p = 0, n0 = 0, n = 0; p < panels; ++p, n0 += n) {
+      const int64_t parts = all_parts * (p + 1) / panels - all_parts * p / panels;
+      n = std::min(parts * 16, x.n - n0);
       for (int64_t k0 = 0; k0 < x.k; k0 += kDepthBlock) {
         const int64_t k = std::min(kDepthBlock, x.k - k0);
         (x.trans_b ? pack_transposed : pack_plain)(x, n0, n, k0, k, parts, panel);
-        for (int64_t m = m0; m < m1; m += kMicroRows) {
-          const int64_t rows = std::min<int64_t>(kMicroRows, m1 - m);
+        // Calls of about equal height: one of few rows takes as long as one of several.
+        const int64_t calls = (m1 - m0 + micro_limit(parts) - 1) / micro_limit(parts);
+        for (int64_t call = 0, m = m0; call < calls; ++call) {
+          const int64_t rows = (m1 - m) / (calls - call);
           Block block{.a = x.a + m * x.lda + k0,
                       .panel = panel,
                       .k = k,
@@ -271,14 +295,16 @@ void bf16_matmul(const Bf16Matmul& x) {
                       .ahead = nullptr,
                       .ahead_ld = x.c_transposed ? x.lda : x.ldb,
                       .ahead_lines = 0};
+          m += rows;
           if (x.c_transposed && n0 == 0) {  // the rows of a come from memory: those after these
-            block.ahead = block.a + kMicroRows * x.lda;
+            block.ahead = block.a + rows * x.lda;
             block.ahead_lines = 1;
           } else if (!x.c_transposed && x.trans_b) {  // b does: a share of the next panel
-            const int64_t calls = std::min<int64_t>(kMicroParts, (m1 - m0 + kMicroRows - 1) / kMicroRows);
-            const auto share = [&](int64_t call) { return std::min<int64_t>(kMicroParts, call * kMicroParts / calls); };
-            const int64_t begin = share((m - m0) / kMicroRows);
-            block.ahead_lines = share((m - m0) / kMicroRows + 1) - begin;
+            const auto share = [&](int64_t c) {
+              return std::min<int64_t>(kMicroParts, c * kMicroParts / std::min<int64_t>(calls, kMicroParts));
+            };
+            const int64_t begin = share(call);
+            block.ahead_lines = share(call + 1) - begin;
             block.ahead = x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + kPanel) * x.ldb) + 16 * begin * x.ldb;
           }
           if (parts == 3) {

@@ -25,9 +25,10 @@ namespace {
 // 2 MiB L2.
 constexpr int64_t kRowTile = 256;
 constexpr int64_t kColumnTile = 512;
-// Of our own kernels, whose bits do not depend on the grid: whole panels of 48 columns; few of them when there are few rows, so
-// that a decode step keeps all cores busy.
-constexpr int64_t kOwnColumnTile = 480, kNarrowColumnTile = 96, kNarrowRows = 64;
+// Of our own kernels, whose bits do not depend on the grid: up to so many columns; fewer when there are few rows and few
+// products, so that every thread has kFewTiles tiles of a decode step. A tile is made of whole panels, or of the rows of a call
+// where weights are the rows.
+constexpr int64_t kOwnColumnTile = 480, kPanelColumns = 48, kCallColumns = 16, kNarrowRows = 64, kFewTiles = 2;
 constexpr int64_t kMinColumns = 32;
 constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
 // Tiles of dw: rows, and tokens summed by one call.
@@ -69,7 +70,7 @@ Matrix as_type(Context& context, const Matrix& m, DType t) {
   return to;
 }
 
-double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : 0.003; }
+double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : has_own_bf16_matmul() ? 0.0045 : 0.003; }
 constexpr double kNsPerByte = 0.05;  // from memory, one core
 
 // Whether oneDNN computes products of this type.
@@ -93,6 +94,15 @@ void run_jobs(Context& context, std::span<Job> jobs, F&& f) {
   });
 }
 
+// Weights are read as they lie (bf16_matmul.h, c_transposed) for so few rows, if enough of their lanes are full: bringing
+// weights into register order costs as much as 8 rows (of more than 48 rows, in two panels, as much as 4), a lane that is empty
+// as much as one. Below 8 rows both wait for memory, which likes long rows as they lie.
+constexpr int64_t kMaxTransposedRows = 64, kLanes = 16, kLongDepth = 512;
+bool rather_transposed(int64_t rows, int64_t depth) {
+  if (rows < 8) return depth >= kLongDepth;
+  return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= (rows <= 48 ? 8 : 4);
+}
+
 // A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or
 // f32.
 struct Product {
@@ -101,14 +111,23 @@ struct Product {
   const std::byte* bias;  // [N] or null
   Matrix c;
   bool accumulate;
+  int64_t fewest = 1;  // column tiles of our own kernels, if there are so many columns
   int64_t first_tile = 0;
 
   int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
-  int64_t column_tile() const {
-    return by_onednn(a.dtype) ? kColumnTile : c.rows <= kNarrowRows ? kNarrowColumnTile : kOwnColumnTile;
+  int64_t unit() const { return rather_transposed(c.rows, a.cols) ? kCallColumns : kPanelColumns; }
+  int64_t units() const { return (c.cols + unit() - 1) / unit(); }
+  int64_t column_tiles() const {
+    // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
+    if (by_onednn(a.dtype)) return std::max<int64_t>(c.cols - kMinColumns, 0) / kColumnTile + 1;
+    return std::max((c.cols + kOwnColumnTile - 1) / kOwnColumnTile, std::min(fewest, units()));
   }
-  // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
-  int64_t tiles() const { return row_tiles() * (std::max<int64_t>(c.cols - kMinColumns, 0) / column_tile() + 1); }
+  int64_t tiles() const { return row_tiles() * column_tiles(); }
+  // The first column of column tile i.
+  int64_t column(int64_t i) const {
+    if (i == column_tiles()) return c.cols;
+    return by_onednn(a.dtype) ? i * kColumnTile : units() * i / column_tiles() * unit();
+  }
   double ns() const {
     const auto weights = static_cast<double>(b.rows * b.cols);
     return weights *
@@ -174,13 +193,6 @@ void bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   copy_matrix(c, to, rest);
 }
 
-// Weights are read as they lie (bf16_matmul.h, c_transposed) for so few rows, if their lanes are nearly full: bringing weights
-// into register order costs as much as 3 rows, a lane that is empty as much as one.
-constexpr int64_t kMaxTransposedRows = 64, kLanes = 16, kMaxEmptyLanes = 2;
-bool rather_transposed(int64_t rows) {
-  return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= kMaxEmptyLanes;
-}
-
 void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t n) {
   const auto bf16 = [](const std::byte* p) { return reinterpret_cast<const uint16_t*>(p); };
   Bf16Matmul product{.a = bf16(x.a.at(m0, 0)),
@@ -196,7 +208,7 @@ void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t 
                      .n = n,
                      .k = x.a.cols,
                      .accumulate = x.accumulate};
-  if (x.trans_b && !x.accumulate && rather_transposed(m)) {
+  if (x.trans_b && !x.accumulate && rather_transposed(m, product.k)) {
     std::swap(product.a, product.b);
     std::swap(product.lda, product.ldb);
     std::swap(product.m, product.n);
@@ -206,15 +218,19 @@ void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t 
 }
 
 void run_tile(const Product& x, int64_t tile) {
-  const int64_t row_tiles = x.row_tiles(), width = x.column_tile(), m0 = tile % row_tiles * kRowTile,
-                n0 = tile / row_tiles * width;
-  const int64_t m = std::min(kRowTile, x.c.rows - m0), n = tile + row_tiles >= x.tiles() ? x.c.cols - n0 : width;
+  const int64_t m0 = tile % x.row_tiles() * kRowTile, m = std::min(kRowTile, x.c.rows - m0);
+  const int64_t n0 = x.column(tile / x.row_tiles()), n = x.column(tile / x.row_tiles() + 1) - n0;
   if (x.a.dtype == DType::f32) return f32_tile(x, m0, m, n0, n);
   by_onednn(x.a.dtype) ? bf16_tile(x, m0, m, n0, n) : own_bf16_tile(x, m0, m, n0, n);
 }
 
 // Products whose a, b and c have the same types.
-void run_products(Context& context, std::span<Product> products) { run_jobs(context, products, run_tile); }
+void run_products(Context& context, std::span<Product> products) {
+  const auto count = static_cast<int64_t>(products.size());
+  for (Product& x : products)
+    if (x.c.rows <= kNarrowRows) x.fewest = (kFewTiles * thread_limit() + count - 1) / count;
+  run_jobs(context, products, run_tile);
+}
 
 // The type in which a product of depth K and N columns of type t is computed on this machine.
 DType product_type(DType t, int64_t K, int64_t N) {

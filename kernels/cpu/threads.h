@@ -13,7 +13,7 @@
 namespace r1::cpu {
 
 // Work below this is done by the calling thread: waking a oneTBB worker costs several microseconds.
-inline constexpr int64_t kParallelNs = 40'000;
+inline constexpr int64_t kParallelNs = 15'000;
 
 // How many threads CPU work may use now.
 int thread_limit();

@@ -45,8 +45,7 @@ class Staging {
 
 // At most this much memory for the logits of one call of the head.
 constexpr int64_t kMaxLogitBytes = int64_t{256} << 20;
-// Models up to this size are computed in shards; a shard below so many rows costs more in ops than it saves.
-constexpr int64_t kShardedParameters = 16'000'000;
+// A shard below so many rows costs more in ops than it saves.
 constexpr int64_t kMinShardRows = 24;
 
 // A range of rows of a batch and who waits for their logits.
@@ -99,13 +98,14 @@ struct GeneratorEngine::Impl {
       : device(d),
         config(c),
         ctx(d),
+        whole(d),
         model(d, w->config()),
         cache(d, w->config(), w->dtype(), w->config().layers + (c.draft ? 1 : 0)),
         scheduler(c, w->config().max_positions, version),
         version(version) {
     R1_CHECK(!w->config().scalar_head, "a model with a scalar head does not generate");
     R1_CHECK(!c.draft || w->config().has_mtp(), "a model without a multi-token prediction module has nothing to draft with");
-    small = w->config().parameter_count() <= kShardedParameters;
+    small = w->config().parameter_count() <= c.small_parameters;
     weights[scheduler.epoch()] = std::move(w);
   }
 
@@ -115,11 +115,12 @@ struct GeneratorEngine::Impl {
   int64_t shard_count(int64_t rows) const {
     if (!device.concurrent_parts()) return 1;
     if (config.shards > 0) return config.shards;
-    return small ? std::clamp<int64_t>(rows / kMinShardRows, 1, cpu_threads()) : 1;
+    return std::clamp<int64_t>(rows / kMinShardRows, 1, cpu_threads());
   }
   void run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out);
+  // parts: shards of the rows of `plan` itself, which meet in every layer; or none.
   void run_shard(Shard&, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
-                 std::vector<SampledToken>& out);
+                 std::vector<SampledToken>& out, std::span<const RowShard> parts);
   // The next drafts, for the tokens that run_shard has just put into `out`.  x: trunk's result.
   void draft(Shard&, Pass& pass, const Value& x, const View& row_pos, const StepPlan::Batch& batch, const ShardPlan& plan,
              std::vector<SampledToken>& out);
@@ -130,6 +131,7 @@ struct GeneratorEngine::Impl {
   Device& device;
   GeneratorConfig config;
   Context ctx;  // of what is not in a shard
+  Shard whole;  // all rows, where they are cut inside the layers only
   Model model;
   KvCache cache;
   Scheduler scheduler;
@@ -144,10 +146,20 @@ void GeneratorEngine::Impl::run_batch(const StepPlan::Batch& batch, const View& 
   out.resize(batch.emits.size());
   const std::vector<ShardPlan> plans = cut_batch(batch, shard_count(static_cast<int64_t>(batch.slots.size())));
   while (shards.size() < plans.size()) shards.push_back(std::make_unique<Shard>(device));
+  if (plans.size() > 1 && !small) {
+    std::vector<RowShard> parts;
+    for (size_t i = 0; i < plans.size(); ++i) {
+      Context& part = shards[i]->ctx;
+      part.parallel = false;
+      part.arena.reset();
+      parts.push_back({&part, plans[i].begin, plans[i].end});
+    }
+    return run_shard(whole, batch, cut_batch(batch, 1)[0], page_table, out, parts);
+  }
   const auto one = [&](int64_t i) {
     Shard& shard = *shards[static_cast<size_t>(i)];
     shard.ctx.parallel = plans.size() == 1;
-    run_shard(shard, batch, plans[static_cast<size_t>(i)], page_table, out);
+    run_shard(shard, batch, plans[static_cast<size_t>(i)], page_table, out, {});
   };
   if (plans.size() == 1)
     one(0);
@@ -156,7 +168,7 @@ void GeneratorEngine::Impl::run_batch(const StepPlan::Batch& batch, const View& 
 }
 
 void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
-                                      std::vector<SampledToken>& out) {
+                                      std::vector<SampledToken>& out, std::span<const RowShard> parts) {
   Context& context = shard.ctx;
   context.arena.reset();
   Staging& staging = shard.staging;
@@ -170,6 +182,7 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
   const View ids = staging.view(ids_at, DType::i32, r), row_pos = staging.view(positions_at, DType::i32, r);
   const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at, DType::i32, r), row_pos};
   Pass pass{context, *weights.at(batch.epoch), attention};
+  pass.shards = parts;
   const Value x = model.trunk(pass, ids, row_pos);
   shard.draws.clear();
   for (const int32_t emit : plan.emits) {

@@ -19,9 +19,12 @@ struct GeneratorConfig {
   int64_t max_rows = 256;     // rows (tokens) of one step: decode rows plus prompt rows being prefilled
   int64_t max_running = 256;  // sequences decoding at once
   int64_t kv_pages = 0;       // 0: enough for max_running sequences of the longest request
-  // Parts of a step's rows that run side by side, each on one thread (whole sequences; no result depends on it). 0: for small
-  // models one per thread while the parts are worth it, for large ones 1 - there the ops themselves spread over the threads.
+  // Parts of a step's rows that run side by side, each on one thread (whole sequences; no result depends on it). 0: one per
+  // thread while the parts are worth it. Where there is one, the ops themselves spread over the threads.
   int64_t shards = 0;
+  // The shards of models up to this size do not meet before the step's end. Those of larger ones go through every layer
+  // together, read its weights once, and join their rows for its experts.
+  int64_t small_parameters = 16'000'000;
   OnFlip on_flip = OnFlip::recompute;
   // Speculative decoding: the model's multi-token prediction module (which it must have) guesses the token after the next, and
   // the following step verifies the guess in a row of its own. The same tokens and log-probabilities in fewer steps.

@@ -83,7 +83,9 @@ TEST_P(RowInvariance, a_row_has_the_same_bits_in_any_company) {
     run(ctx, any);
     const auto whole = outputs_of(any);
     const int64_t t = whole[0].shape[0];
-    for (const int64_t n : {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{7}, int64_t{31}, t}) {
+    // Of Linear: every path that few rows take (kernels/cpu/linear.cpp, rather_transposed).
+    for (const int64_t n : {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{7}, int64_t{13}, int64_t{16}, int64_t{17}, int64_t{31},
+                            int64_t{44}, int64_t{53}, int64_t{61}, t}) {
       if (n > t || t < 2) continue;
       std::vector<int64_t> rows;
       for (int64_t r = 0; r < t; ++r) rows.push_back(r);

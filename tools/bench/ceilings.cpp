@@ -1,6 +1,7 @@
 #include "tools/bench/ceilings.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/clock.h"
 #include "kernels/cpu/matmul.h"
@@ -25,11 +26,14 @@ Ceilings best_of(const Ceilings& a, const Ceilings& b) {
 CeilingMeter::CeilingMeter(bool quick)
     : threads_(cpu::thread_limit()),
       sizes_(quick ? std::vector<int32_t>{128} : std::vector<int32_t>{512, 1024, 1536}),
-      big_((quick ? kQuickBytes : kBigBytes) / sizeof(uint64_t), 1),
+      big_(open_device("cpu"), DType::i64, {static_cast<int64_t>((quick ? kQuickBytes : kBigBytes) / sizeof(uint64_t))}),
       sums_(static_cast<size_t>(threads_)) {
-  const auto n = static_cast<size_t>(sizes_.back()) * static_cast<size_t>(sizes_.back());
-  a_.assign(static_cast<size_t>(threads_), std::vector<float>(n, 0.0f));
-  b_ = c_ = a_;
+  for (std::vector<Tensor>* all : {&a_, &b_, &c_})
+    for (int64_t t = 0; t < threads_; ++t) {
+      all->emplace_back(open_device("cpu"), DType::f32, std::initializer_list<int64_t>{sizes_.back(), sizes_.back()});
+      std::memset(all->back().view().data, 0, all->back().bytes());
+    }
+  std::memset(big_.view().data, 1, big_.bytes());  // else every page would be the one page of zeros
 }
 
 double CeilingMeter::matmul_flops(DType type) {
@@ -43,7 +47,7 @@ double CeilingMeter::matmul_flops(DType type) {
         const double ns = time_ns([&] {
           parallel_tasks(threads_, [&](int64_t t) {
             const auto i = static_cast<size_t>(t);
-            cpu::matmul(shape, a_[i].data(), b_[i].data(), nullptr, c_[i].data());
+            cpu::matmul(shape, a_[i].view().data, b_[i].view().data, nullptr, c_[i].view().data);
           });
         });
         best = std::max(best, work / ns * 1e9);
@@ -55,15 +59,15 @@ double CeilingMeter::matmul_flops(DType type) {
 double CeilingMeter::read_bytes() {
   double best = 0;
   for (int r = 0; r < kRepetitions; ++r)
-    best = std::max(best, static_cast<double>(big_.size() * sizeof(uint64_t)) / time_ns([&] { flush_caches(); }) * 1e9);
+    best = std::max(best, static_cast<double>(big_.bytes()) / time_ns([&] { flush_caches(); }) * 1e9);
   return best;
 }
 
 void CeilingMeter::flush_caches() {
   constexpr size_t kSums = 8;
   parallel_tasks(threads_, [&](int64_t t) {
-    const size_t each = big_.size() / static_cast<size_t>(threads_) / kSums * kSums;
-    const uint64_t* const p = big_.data() + static_cast<size_t>(t) * each;
+    const size_t each = big_.bytes() / sizeof(uint64_t) / static_cast<size_t>(threads_) / kSums * kSums;
+    const uint64_t* const p = reinterpret_cast<const uint64_t*>(big_.view().data) + static_cast<size_t>(t) * each;
     uint64_t s[kSums] = {};
     for (size_t i = 0; i < each; i += kSums)
       for (size_t j = 0; j < kSums; ++j) s[j] += p[i + j];

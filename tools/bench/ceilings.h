@@ -36,9 +36,10 @@ class CeilingMeter {
 
   int64_t threads_;
   std::vector<int32_t> sizes_;
-  std::vector<uint64_t> big_;  // larger than the caches
+  // In the memory that models are in, so that its pages are as large.
+  Tensor big_;  // i64, larger than the caches
   std::vector<uint64_t> sums_;
-  std::vector<std::vector<float>> a_, b_, c_;  // per thread
+  std::vector<Tensor> a_, b_, c_;  // f32, one per thread
 };
 
 // Wall time of f(), ns.
