@@ -94,13 +94,12 @@ void run_jobs(Context& context, std::span<Job> jobs, F&& f) {
   });
 }
 
-// Weights are read as they lie (bf16_matmul.h, c_transposed) for so few rows, if enough of their lanes are full: bringing
-// weights into register order costs as much as 8 rows (of more than 48 rows, in two panels, as much as 4), a lane that is empty
-// as much as one. Below 8 rows both wait for memory, which likes long rows as they lie.
-constexpr int64_t kMaxTransposedRows = 64, kLanes = 16, kLongDepth = 512;
-bool rather_transposed(int64_t rows, int64_t depth) {
-  if (rows < 8) return depth >= kLongDepth;
-  return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= (rows <= 48 ? 8 : 4);
+// Weights are read as they lie (bf16_matmul.h, c_transposed) for some numbers of rows, if enough of their lanes are full:
+// bringing weights into register order costs as much as 8 rows (of more than 48 rows, in two panels, as much as 4), a lane that
+// is empty as much as one.
+constexpr int64_t kMaxTransposedRows = 64, kLanes = 16;
+bool rather_transposed(int64_t rows) {
+  return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= (rows <= 48 ? 7 : 4);
 }
 
 // A product of rows and weights: c[M,N] (+)= a[M,K] b + bias;  b: [K,N], or [N,K] if trans_b. a, b, bias have one type, c it or
@@ -115,7 +114,7 @@ struct Product {
   int64_t first_tile = 0;
 
   int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
-  int64_t unit() const { return rather_transposed(c.rows, a.cols) ? kCallColumns : kPanelColumns; }
+  int64_t unit() const { return rather_transposed(c.rows) ? kCallColumns : kPanelColumns; }
   int64_t units() const { return (c.cols + unit() - 1) / unit(); }
   int64_t column_tiles() const {
     // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
@@ -208,7 +207,7 @@ void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t 
                      .n = n,
                      .k = x.a.cols,
                      .accumulate = x.accumulate};
-  if (x.trans_b && !x.accumulate && rather_transposed(m, product.k)) {
+  if (x.trans_b && !x.accumulate && rather_transposed(m)) {
     std::swap(product.a, product.b);
     std::swap(product.lda, product.ldb);
     std::swap(product.m, product.n);
