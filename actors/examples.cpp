@@ -1,5 +1,7 @@
 #include "actors/examples.h"
 
+#include "rewards/response.h"
+
 namespace r1 {
 
 Sequence tokenise_example(const Tokenizer& tokenizer, const Example& example) {
@@ -14,9 +16,13 @@ Sequence tokenise_example(const Tokenizer& tokenizer, const Example& example) {
   return s;
 }
 
-void append_pair(const Tokenizer& tokenizer, const Pair& pair, std::vector<Sequence>& to) {
-  to.push_back(tokenise_example(tokenizer, {pair.prompt, pair.chosen, false}));
-  to.push_back(tokenise_example(tokenizer, {pair.prompt, pair.rejected, false}));
+std::string shown_response(const std::string& response, bool sees_answer) {
+  return sees_answer ? without_thought(response) : response;
+}
+
+void append_pair(const Tokenizer& tokenizer, const Pair& pair, bool sees_answer, std::vector<Sequence>& to) {
+  for (const std::string* response : {&pair.chosen, &pair.rejected})
+    to.push_back(tokenise_example(tokenizer, {pair.prompt, shown_response(*response, sees_answer), false}));
 }
 
 }  // namespace r1

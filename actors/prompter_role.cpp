@@ -34,6 +34,7 @@ class PrompterRole final : public Role {
       const bool whole_set = trainer.attrs.integer("epochs") > 0;
       chunk_ = whole_set ? 64 : trainer.attrs.integer("batch");
       next_ = whole_set ? 0 : done * chunk_;
+      sees_answer_ = trainer.attrs.text("sees") == "answer";
     }
     // Opening a source may read a file, parsing a tokenizer takes a moment: off the actor.
     context.submit(
@@ -113,7 +114,7 @@ class PrompterRole final : public Role {
     m->pairs = kind_ == RecordKind::pair;
     for (int64_t i = first; i < first + n; ++i) {
       if (m->pairs)
-        append_pair(*tokenizer_, source_->pair(static_cast<uint64_t>(i)), m->sequences);
+        append_pair(*tokenizer_, source_->pair(static_cast<uint64_t>(i)), sees_answer_, m->sequences);
       else
         m->sequences.push_back(tokenise_example(*tokenizer_, source_->example(static_cast<uint64_t>(i))));
     }
@@ -132,6 +133,7 @@ class PrompterRole final : public Role {
   int edge_ = -1;
   int64_t limit_ = 0, next_ = 0, chunk_ = 0;  // limit 0: endless
   int64_t issued_before_ = 0;                 // draws below may be resolved already
+  bool sees_answer_ = false;                  // of pairs: what the reward model sees
   bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
   std::unique_ptr<Source> source_;
   std::shared_ptr<const Tokenizer> tokenizer_;

@@ -1,6 +1,6 @@
 #include "actors/scorer.h"
 
-#include "rewards/response.h"
+#include "actors/examples.h"
 #include "rewards/rules.h"
 
 namespace r1 {
@@ -11,7 +11,7 @@ std::string completion_text(const Sequence& sample, size_t prompt_tokens, const 
 
 std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response) {
   std::vector<int32_t> tokens = model.tokenizer->encode(prompt, false);
-  const std::vector<int32_t> rest = model.tokenizer->encode(model.sees_answer ? without_thought(response) : response, false);
+  const std::vector<int32_t> rest = model.tokenizer->encode(shown_response(response, model.sees_answer), false);
   tokens.insert(tokens.end(), rest.begin(), rest.end());
   return tokens;
 }

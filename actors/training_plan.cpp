@@ -1,5 +1,7 @@
 #include "actors/training_plan.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace r1 {
@@ -74,8 +76,11 @@ TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const No
 
 std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& trainer) {
   auto weights = load_start_weights(env, graph, trainer, DType::f32);
-  if (trainer.attrs.text("objective") != "reward_model" || weights->config().scalar_head) return weights;
+  if (trainer.attrs.text("objective") != "reward_model") return weights;
   ModelConfig config = weights->config();
+  if (!config.sees.empty() && config.sees != trainer.attrs.text("sees"))
+    throw bad_input(fmt::format("the reward model that '{}' starts from was trained with sees={}", trainer.id, config.sees),
+                    trainer.where, fmt::format("say sees={}", config.sees));
   config.scalar_head = true;
   config.tied_head = false;
   config.sees = trainer.attrs.text("sees");

@@ -35,6 +35,9 @@ class Device {
   virtual bool has_fast_bf16() const = 0;
   // Whether ops of several contexts may write different parts of one tensor at the same time, on several threads.
   virtual bool concurrent_parts() const { return false; }
+  // Whether a Linear of few rows costs in several parts of its rows about what it costs in one. Not so where every call first
+  // brings the weights into another order.
+  virtual bool cheap_row_parts(DType) const { return false; }
   // What the numeric fingerprint of a run must name: instruction set, library versions.
   virtual std::string fingerprint() const = 0;
 };

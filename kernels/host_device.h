@@ -9,14 +9,15 @@
 
 namespace r1 {
 
+// What kernels/device.h asks, of a table of kernels on this machine.
+struct HostTraits {
+  bool fast_bf16 = false, concurrent_parts = false, cheap_f32_row_parts = false, cheap_bf16_row_parts = false;
+};
+
 class HostDevice : public Device {
  public:
-  HostDevice(std::string name, const OpTable& ops, bool fast_bf16, bool concurrent_parts, std::string fingerprint)
-      : name_(std::move(name)),
-        ops_(ops),
-        fast_bf16_(fast_bf16),
-        concurrent_parts_(concurrent_parts),
-        fingerprint_(std::move(fingerprint)) {}
+  HostDevice(std::string name, const OpTable& ops, const HostTraits& traits, std::string fingerprint)
+      : name_(std::move(name)), ops_(ops), traits_(traits), fingerprint_(std::move(fingerprint)) {}
 
   const std::string& name() const override { return name_; }
   const OpTable& ops() const override { return ops_; }
@@ -24,14 +25,17 @@ class HostDevice : public Device {
   void free(std::byte* p, size_t bytes) override;
   void copy_from_host(std::byte* dst, const void* src, size_t bytes) override;
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
-  bool has_fast_bf16() const override { return fast_bf16_; }
-  bool concurrent_parts() const override { return concurrent_parts_; }
+  bool has_fast_bf16() const override { return traits_.fast_bf16; }
+  bool concurrent_parts() const override { return traits_.concurrent_parts; }
+  bool cheap_row_parts(DType t) const override {
+    return t == DType::f32 ? traits_.cheap_f32_row_parts : traits_.cheap_bf16_row_parts;
+  }
   std::string fingerprint() const override { return fingerprint_; }
 
  private:
   std::string name_;
   OpTable ops_;
-  bool fast_bf16_, concurrent_parts_;
+  HostTraits traits_;
   std::string fingerprint_;
 };
 

@@ -19,8 +19,8 @@ const char* const kKnown[] = {"cpu", "reference", "fake"};
 std::unique_ptr<Device> make_device(const std::string& name) {
   // The reference's kernels load and store whole tensors.
   if (name == "reference")
-    return std::make_unique<HostDevice>(name, reference_op_table(), false, /*concurrent_parts=*/false, "reference kernels, f64");
-  if (name == "cpu") return std::make_unique<HostDevice>(name, cpu_op_table(), cpu_has_fast_bf16(), true, cpu_fingerprint());
+    return std::make_unique<HostDevice>(name, reference_op_table(), HostTraits{}, "reference kernels, f64");
+  if (name == "cpu") return std::make_unique<HostDevice>(name, cpu_op_table(), cpu_traits(), cpu_fingerprint());
   if (name == "fake") return std::make_unique<FakeDevice>(open_device("cpu"));
   if (name.rfind("gpu:", 0) == 0)
     throw bad_input(fmt::format("device '{}' needs the CUDA plugin (libr1_cuda.so), which this build does not have", name), {},

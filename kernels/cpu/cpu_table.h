@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "kernels/ops.h"
+#include "kernels/host_device.h"
 
 namespace r1 {
 
 const OpTable& cpu_op_table();
-// AVX512_BF16 or AMX-BF16, and a oneDNN that uses them.
-bool cpu_has_fast_bf16();
+// fast_bf16: AVX512_BF16 or AMX-BF16, and a oneDNN that uses them.
+HostTraits cpu_traits();
 // "cpu AVX3, Highway 1.0.3, oneDNN 2.6.3 avx512_core_amx, bf16 hardware"
 std::string cpu_fingerprint();
 

@@ -40,16 +40,19 @@ const OpTable& cpu_op_table() {
   return table;
 }
 
-bool cpu_has_fast_bf16() {
-  static const bool has = has_bf16_dot_products() && cpu::has_bf16_matmul();
-  return has;
+HostTraits cpu_traits() {
+  static const HostTraits traits{.fast_bf16 = has_bf16_dot_products() && cpu::has_bf16_matmul(),
+                                 .concurrent_parts = true,
+                                 .cheap_f32_row_parts = true,
+                                 .cheap_bf16_row_parts = cpu::has_own_bf16_matmul()};
+  return traits;
 }
 
 std::string cpu_fingerprint() {
   return "cpu " + std::string(cpu::simd_target()) + ", Highway " + std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) +
          "." + std::to_string(HWY_PATCH) + ", " + cpu::matmul_library() + ", bf16 " +
          (cpu::has_own_bf16_matmul() ? "own kernel"
-          : cpu_has_fast_bf16()      ? "hardware"
+          : cpu_traits().fast_bf16   ? "hardware"
                                      : "emulated");
 }
 

@@ -28,6 +28,7 @@ class FakeDevice final : public Device {
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
   bool has_fast_bf16() const override { return inner_.has_fast_bf16(); }
   bool concurrent_parts() const override { return inner_.concurrent_parts(); }
+  bool cheap_row_parts(DType t) const override { return inner_.cheap_row_parts(t); }
   std::string fingerprint() const override { return "fake over " + inner_.fingerprint(); }
   Device& inner() const { return inner_; }
 

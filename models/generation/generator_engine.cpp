@@ -115,6 +115,7 @@ struct GeneratorEngine::Impl {
   int64_t shard_count(int64_t rows) const {
     if (!device.concurrent_parts()) return 1;
     if (config.shards > 0) return config.shards;
+    if (!small && !device.cheap_row_parts(weights.rbegin()->second->dtype())) return 1;
     return std::clamp<int64_t>(rows / kMinShardRows, 1, cpu_threads());
   }
   void run_batch(const StepPlan::Batch& batch, const View& page_table, std::vector<SampledToken>& out);

@@ -20,7 +20,8 @@ struct GeneratorConfig {
   int64_t max_running = 256;  // sequences decoding at once
   int64_t kv_pages = 0;       // 0: enough for max_running sequences of the longest request
   // Parts of a step's rows that run side by side, each on one thread (whole sequences; no result depends on it). 0: one per
-  // thread while the parts are worth it. Where there is one, the ops themselves spread over the threads.
+  // thread while the parts are worth it (Device::cheap_row_parts). Where there is one, the ops themselves spread over the
+  // threads.
   int64_t shards = 0;
   // The shards of models up to this size do not meet before the step's end. Those of larger ones go through every layer
   // together, read its weights once, and join their rows for its experts.

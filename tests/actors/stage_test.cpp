@@ -222,6 +222,27 @@ TEST_F(StageTest, truncated_completions_are_left_out_of_batches_when_asked) {
   EXPECT_GT(trained[true], 0);
 }
 
+// As its judge and its evaluation do: a reward model trained on more than it is shown later is worth little.
+TEST_F(StageTest, a_reward_model_is_trained_on_what_it_will_be_shown) {
+  for (const std::string sees : {"answer", "response"}) {
+    SCOPED_TRACE(sees);
+    LocalRun run(top / sees,
+                 {"rm_trainer.sees=" + sees, "pairs.source=tiny:helpful_pairs", "rm_eval.source=tiny:helpful_pairs_test"});
+    for (const char* stage : {"base", "sft", "reward"}) ASSERT_TRUE(run.run_stage(stage, 1));
+    const int64_t id = run.id("reward");
+    const auto tokenizer = node_tokenizer(run.env, run.graph, *run.graph.node("rm_trainer"));
+    int sequences = 0;
+    for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+      for (const Sequence& s : stored_batch(*run.store, id, v).sequences) {
+        const std::string text = tokenizer->decode(s.tokens, false);
+        EXPECT_EQ(text.find("<think>") != std::string::npos, sees == "response") << text;
+        EXPECT_NE(text.find("<answer>"), std::string::npos) << text;
+        ++sequences;
+      }
+    EXPECT_EQ(sequences, 2 * 24);
+  }
+}
+
 TEST_F(StageTest, replay_of_a_stale_run_is_equal_and_of_a_changed_token_is_not) {
   const std::vector<std::string> settings = {"edge.staleness=2"};
   {

@@ -88,7 +88,8 @@ TEST_P(ShippedGraph, runs_in_a_shortened_form_and_leaves_what_it_promises) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Graphs, ShippedGraph,
-                         ::testing::Values("r1_full.graph", "rl_only.graph", "sft_only.graph", "grpo_variants.graph"));
+                         ::testing::Values("r1_full.graph", "rl_only.graph", "sft_only.graph", "grpo_variants.graph",
+                                           "language_reward.graph"));
 
 TEST_F(ProgramTest, every_shipped_graph_is_drawn_by_dot) {
   if (std::system("command -v dot >/dev/null") != 0) GTEST_SKIP() << "graphviz is not installed";

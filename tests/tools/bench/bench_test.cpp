@@ -72,7 +72,7 @@ TEST(Bench, verification_passes_the_kernels_and_catches_a_broken_one) {
     open_device("cpu").ops().swiglu(ctx, op);
     *reinterpret_cast<uint16_t*>(op.y.data) ^= 0x0100;  // one bit of one number's exponent
   };
-  HostDevice wrong("cpu", broken, true, true, "broken");
+  HostDevice wrong("cpu", broken, HostTraits{.fast_bf16 = true, .concurrent_parts = true}, "broken");
   const auto results = bench_kernels(wrong, meter, only_swiglu);
   ASSERT_FALSE(results.empty());
   EXPECT_FALSE(results[0].verification.ok);
