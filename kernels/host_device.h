@@ -11,7 +11,7 @@ namespace r1 {
 
 // What kernels/device.h asks, of a table of kernels on this machine.
 struct HostTraits {
-  bool fast_bf16 = false, concurrent_parts = false, cheap_f32_row_parts = false, cheap_bf16_row_parts = false;
+  bool fast_bf16 = false, concurrent_parts = false, cheap_bf16_row_parts = false;
 };
 
 class HostDevice : public Device {
@@ -27,9 +27,7 @@ class HostDevice : public Device {
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
   bool has_fast_bf16() const override { return traits_.fast_bf16; }
   bool concurrent_parts() const override { return traits_.concurrent_parts; }
-  bool cheap_row_parts(DType t) const override {
-    return t == DType::f32 ? traits_.cheap_f32_row_parts : traits_.cheap_bf16_row_parts;
-  }
+  bool cheap_row_parts(DType t) const override { return t == DType::bf16 && traits_.cheap_bf16_row_parts; }
   std::string fingerprint() const override { return fingerprint_; }
 
  private:

@@ -43,7 +43,6 @@ const OpTable& cpu_op_table() {
 HostTraits cpu_traits() {
   static const HostTraits traits{.fast_bf16 = has_bf16_dot_products() && cpu::has_bf16_matmul(),
                                  .concurrent_parts = true,
-                                 .cheap_f32_row_parts = true,
                                  .cheap_bf16_row_parts = cpu::has_own_bf16_matmul()};
   return traits;
 }
