@@ -28,8 +28,9 @@ void ask_for_huge_pages([[maybe_unused]] void* p, [[maybe_unused]] size_t bytes)
 std::byte* HostDevice::allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
   if (bytes == 0) bytes = kLine;
-  void* p = bytes > SIZE_MAX - kLine ? nullptr : std::aligned_alloc(alignment, (bytes + kLine - 1) / kLine * kLine);
-  if (p == nullptr)
+  void* p = nullptr;
+  // Not aligned_alloc, which may insist on whole multiples of the alignment.
+  if (bytes > SIZE_MAX - kLine || posix_memalign(&p, alignment, (bytes + kLine - 1) / kLine * kLine) != 0)
     throw failure(fmt::format("no memory for {:.1f} MiB on device {}", static_cast<double>(bytes) / (1 << 20), name_), {},
                   "use a smaller model, batch or cache");
   if (alignment == kHugePage) ask_for_huge_pages(p, bytes);
