@@ -114,7 +114,11 @@ struct Product {
   int64_t first_tile = 0;
 
   int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
-  int64_t unit() const { return rather_transposed(c.rows) ? kCallColumns : kPanelColumns; }
+  // Whether a tile of so many rows is computed with weights as the rows.
+  bool transposed(int64_t tile_rows) const {
+    return a.dtype == DType::bf16 && trans_b && !accumulate && rather_transposed(tile_rows);
+  }
+  int64_t unit() const { return transposed(c.rows) ? kCallColumns : kPanelColumns; }
   int64_t units() const { return (c.cols + unit() - 1) / unit(); }
   int64_t column_tiles() const {
     // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
@@ -207,7 +211,7 @@ void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t 
                      .n = n,
                      .k = x.a.cols,
                      .accumulate = x.accumulate};
-  if (x.trans_b && !x.accumulate && rather_transposed(m)) {
+  if (x.transposed(m)) {
     std::swap(product.a, product.b);
     std::swap(product.lda, product.ldb);
     std::swap(product.m, product.n);
