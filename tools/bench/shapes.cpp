@@ -49,7 +49,7 @@ std::vector<BenchModel> bench_models(const std::string& size) {
       {"qwen2", dense(qwen2, 16384, 640, 8, 10, 2, 64, 1728, true), 0.40, 0.40},
       {"qwen3", dense(qwen3, 16384, 512, 8, 8, 4, 128, 1536, true), 0.40, 0.40},
       {"deepseek_v3",
-       experts(8192, 512, 8, 8, {.q_rank = 192, .kv_rank = 128, .nope_dim = 32, .rope_dim = 16, .v_dim = 32}, 1536,
+       experts(8192, 512, 7, 8, {.q_rank = 192, .kv_rank = 128, .nope_dim = 32, .rope_dim = 16, .v_dim = 32}, 1536,
                {.experts = 16, .shared = 1, .per_token = 4, .ffn = 256, .groups = 4, .top_groups = 2, .first_dense = 1}),
        0.30, 0.40},
   };
