@@ -276,9 +276,11 @@ void bf16_matmul(const Bf16Matmul& x) {
   uint32_t* const panel = scratch<uint32_t>(ScratchSlot::matmul, (kDepthBlock / 2 + kRowBlock) * kPanel);
   float* const sums = reinterpret_cast<float*>(panel + kDepthBlock / 2 * kPanel);
   const int64_t depth_block = waits_for_b(x) ? kDepthBlock / 2 : kDepthBlock;
-  for (int64_t m0 = 0; m0 < x.m; m0 += kRowBlock) {
-    const int64_t m1 = std::min(m0 + kRowBlock, x.m);
-    const int64_t all_parts = (x.n + 15) / 16, panels = (all_parts + kMicroParts - 1) / kMicroParts;
+  const int64_t all_parts = (x.n + 15) / 16, panels = (all_parts + kMicroParts - 1) / kMicroParts;
+  // One panel that needs no sums kept is packed once for all rows.
+  const int64_t row_block = panels == 1 && x.k <= depth_block ? std::max<int64_t>(x.m, 1) : kRowBlock;
+  for (int64_t m0 = 0; m0 < x.m; m0 += row_block) {
+    const int64_t m1 = std::min(m0 + row_block, x.m);
     for (int64_t p = 0, n0 = 0, n = 0; p < panels; ++p, n0 += n) {
       const int64_t parts = all_parts * (p + 1) / panels - all_parts * p / panels;
       n = std::min(parts * 16, x.n - n0);

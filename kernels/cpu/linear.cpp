@@ -29,6 +29,7 @@ constexpr int64_t kColumnTile = 512;
 // products, so that every thread has kFewTiles tiles of a decode step. A tile is made of whole panels, or of the rows of a call
 // where weights are the rows.
 constexpr int64_t kOwnColumnTile = 480, kPanelColumns = 48, kCallColumns = 16, kNarrowRows = 64, kFewTiles = 2;
+constexpr int64_t kWideColumnTile = 1024;  // where weights are the rows: the rows are packed once a tile
 constexpr int64_t kMinColumns = 32;
 constexpr int64_t kRowUnit = 16;  // rows of an AMX tile
 // Tiles of dw: rows, and tokens summed by one call.
@@ -123,7 +124,8 @@ struct Product {
   int64_t column_tiles() const {
     // The last tile is up to kMinColumns - 1 wider than the others, so that none is narrower than that (if c is not).
     if (by_onednn(a.dtype)) return std::max<int64_t>(c.cols - kMinColumns, 0) / kColumnTile + 1;
-    return std::max((c.cols + kOwnColumnTile - 1) / kOwnColumnTile, std::min(fewest, units()));
+    const int64_t widest = transposed(c.rows) ? kWideColumnTile : kOwnColumnTile;
+    return std::max((c.cols + widest - 1) / widest, std::min(fewest, units()));
   }
   int64_t tiles() const { return row_tiles() * column_tiles(); }
   // The first column of column tile i.
@@ -231,7 +233,7 @@ void run_tile(const Product& x, int64_t tile) {
 void run_products(Context& context, std::span<Product> products) {
   const auto count = static_cast<int64_t>(products.size());
   for (Product& x : products)
-    if (x.c.rows <= kNarrowRows) x.fewest = (kFewTiles * thread_limit() + count - 1) / count;
+    if (context.parallel && x.c.rows <= kNarrowRows) x.fewest = (kFewTiles * thread_limit() + count - 1) / count;
   run_jobs(context, products, run_tile);
 }
 
