@@ -10,10 +10,7 @@ std::string completion_text(const Sequence& sample, size_t prompt_tokens, const 
 }
 
 std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response) {
-  std::vector<int32_t> tokens = model.tokenizer->encode(prompt, false);
-  const std::vector<int32_t> rest = model.tokenizer->encode(shown_response(response, model.sees_answer), false);
-  tokens.insert(tokens.end(), rest.begin(), rest.end());
-  return tokens;
+  return tokenise_example(*model.tokenizer, {prompt, shown_response(response, model.sees_answer), false}).tokens;
 }
 
 std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node) {

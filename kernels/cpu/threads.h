@@ -1,7 +1,8 @@
 // Threads of the CPU backend: a fixed grid of tiles, spread over oneTBB's workers when that pays; and the meter of compute
 // time.
 //
-// Not a scheduler: what a tile is must never depend on the number of threads, so that bits do not either.
+// Not a scheduler: what a tile is must never depend on the number of threads, so that bits do not either; unless the bits do
+// not depend on the tiles (kernels/cpu/linear.cpp, our own kernels).
 // Thread rule: everything here may be called from any thread, also from inside a tile.
 #pragma once
 
