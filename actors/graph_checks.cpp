@@ -199,14 +199,32 @@ void check_grpo_attrs(const NodePlan& node) {
     refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
 }
 
-// `attr`: what of `node` asks for the module of its model.
-void need_mtp_module(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node, const char* attr) {
+ModelConfig artifact_config(const fs::path& graph_dir, const NodePlan& model) {
   RunEnv env;
   env.graph_dir = graph_dir;
+  return placed(model, model.attrs.has("path") ? "path" : "config", [&] { return origin_config(env, model); });
+}
+
+// `attr`: what of `node` asks for the module of its model.
+void need_mtp_module(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node, const char* attr) {
   const NodePlan& model = model_root(graph, node);
-  if (!placed(model, model.attrs.has("path") ? "path" : "config", [&] { return origin_config(env, model); }).has_mtp())
+  if (!artifact_config(graph_dir, model).has_mtp())
     throw bad_input(fmt::format("model '{}' has no multi-token prediction module", model.id), node.attrs.where(attr),
                     "its config.json needs \"model_type\": \"deepseek_v3\" and \"num_nextn_predict_layers\": 1");
+}
+
+// A reward model that starts from another one goes on with what that one sees.
+void check_sees(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  const NodePlan& origin = model_origin(graph, node);
+  std::string sees;
+  if (origin.artifact)
+    sees = artifact_config(graph_dir, origin).sees;
+  else if (origin.attrs.text("objective") == "reward_model")
+    sees = origin.attrs.text("sees");
+  if (!sees.empty() && sees != node.attrs.text("sees"))
+    throw bad_input(
+        fmt::format("'{}' goes on with the reward model '{}', which was trained with sees={}", node.id, origin.id, sees),
+        attr_place(node, "sees"), fmt::format("sees={}", sees));
 }
 
 void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
@@ -241,6 +259,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
   if (objective == "grpo") check_grpo_attrs(node);
+  if (objective == "reward_model") check_sees(graph_dir, graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),
                     "put a node [role=reference] between filter and trainer");

@@ -1,7 +1,5 @@
 #include "actors/training_plan.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 
 namespace r1 {
@@ -78,9 +76,6 @@ std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphV
   auto weights = load_start_weights(env, graph, trainer, DType::f32);
   if (trainer.attrs.text("objective") != "reward_model") return weights;
   ModelConfig config = weights->config();
-  if (!config.sees.empty() && config.sees != trainer.attrs.text("sees"))
-    throw bad_input(fmt::format("the reward model that '{}' starts from was trained with sees={}", trainer.id, config.sees),
-                    trainer.where, fmt::format("say sees={}", config.sees));
   config.scalar_head = true;
   config.tied_head = false;
   config.sees = trainer.attrs.text("sees");

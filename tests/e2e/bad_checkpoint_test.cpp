@@ -279,6 +279,25 @@ const BadCase kDeepseek[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Table, BadDeepseek, ::testing::ValuesIn(kDeepseek), case_name);
 
+// ---- reward models ----------------------------------------------------------------------------------------------------
+
+TEST_F(BadInputTest, a_reward_model_goes_on_with_what_it_sees) {
+  edit_json(top / "nano.json", [](json& j) {
+    j["r1_head"] = "scalar";
+    j["r1_sees"] = "answer";
+  });
+  expect_refused(R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_a {
+    p [role=prompter, source="tiny:helpful_pairs", count=8];
+    t [role=trainer, objective=reward_model, epochs=1];
+    p -> t;
+  }
+  m -> t;
+})__",
+                 {"g.graph:5:", "'m'", "sees=answer"});
+}
+
 // ---- data sets --------------------------------------------------------------------------------------------------------
 
 struct BadDataset : BadInputTest, ::testing::WithParamInterface<BadCase> {};
