@@ -7,13 +7,14 @@
 
 #include "actors/roles.h"
 #include "base/files.h"
+#include "tests/source_dir.h"
 
 namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSource = R1_SOURCE_DIR;
+const fs::path kSource = source_dir();
 
 TEST(GraphChecks, every_shipped_graph_passes) {
   int graphs = 0;

@@ -15,10 +15,11 @@
 #include "actors/summary.h"
 #include "runtime/flow/local_scheduler.h"
 #include "runtime/store/run_store.h"
+#include "tests/source_dir.h"
 
 namespace r1 {
 
-inline std::filesystem::path nano_graph() { return std::filesystem::path(R1_SOURCE_DIR) / "tests/e2e/graphs/nano.graph"; }
+inline std::filesystem::path nano_graph() { return source_dir() / "tests/e2e/graphs/nano.graph"; }
 
 struct LocalRun {
   LocalRun(const std::filesystem::path& run_dir, const std::vector<std::string>& settings,

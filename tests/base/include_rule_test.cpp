@@ -8,6 +8,8 @@
 #include <set>
 #include <string>
 
+#include "tests/source_dir.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -47,12 +49,12 @@ TEST(IncludeRule, every_include_points_down_the_house) {
   int includes = 0;
   const std::regex line_pattern("^\\s*#\\s*include\\s*([<\"])([^>\"]+)[>\"]");
   for (const auto& [folder, allowed] : kMayInclude) {
-    const fs::path top = fs::path(R1_SOURCE_DIR) / folder;
+    const fs::path top = r1::source_dir() / folder;
     if (!fs::exists(top)) continue;
     for (const auto& entry : fs::recursive_directory_iterator(top)) {
       const std::string extension = entry.path().extension();
       if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".inc") continue;
-      const std::string file = fs::relative(entry.path(), R1_SOURCE_DIR);
+      const std::string file = fs::relative(entry.path(), r1::source_dir());
       std::ifstream in(entry.path());
       int number = 0;
       for (std::string line; std::getline(in, line);) {

@@ -20,8 +20,6 @@ namespace r1 {
 
 namespace fs = std::filesystem;
 
-fs::path source_dir() { return R1_SOURCE_DIR; }
-
 static fs::path scratch_file(const char* suffix) {
   static std::atomic<int> next{0};
   return fs::temp_directory_path() / ("r1_program_" + std::to_string(::getpid()) + "_" + std::to_string(next++) + suffix);

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/source_dir.h"
+
 namespace r1 {
 
 struct ProgramResult {
@@ -41,7 +43,6 @@ class Program {
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {},
                           int64_t file_bytes = 0);
 
-std::filesystem::path source_dir();
 // stage -> weights_hash or dataset_hash, from summary.json.
 std::map<std::string, std::string> summary_hashes(const std::filesystem::path& run_dir);
 // "" when every ledger of the run is exact.

@@ -6,6 +6,7 @@
 #include "models/safetensors.h"
 #include "models/training/objective.h"
 #include "tests/models/tiny.h"
+#include "tests/source_dir.h"
 
 namespace r1::test {
 namespace {
@@ -30,7 +31,7 @@ void expect_close(const std::vector<float>& a, const std::vector<float>& b, doub
 }
 
 void check_golden(Device& device, const std::string& name) {
-  const SafetensorsFile file(std::string(R1_SOURCE_DIR) + "/tests/models/golden/" + name + ".safetensors");
+  const SafetensorsFile file(source_dir() / ("tests/models/golden/" + name + ".safetensors"));
   const ModelConfig config = parse_model_config(file.metadata().at("config"), name);
   WeightSet w(device, config, DType::f32);
   for (size_t i = 0; i < w.specs().size(); ++i)

@@ -7,6 +7,7 @@
 
 #include "base/files.h"
 #include "models/tokenizer/tokenizer.h"
+#include "tests/source_dir.h"
 
 namespace r1 {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, encodes_and_decodes_as_huggingface_tokenizers_does) {
-  const std::string path = std::string(R1_SOURCE_DIR) + "/tests/models/tokenizer/golden/" + GetParam() + ".json";
+  const std::string path = source_dir() / ("tests/models/tokenizer/golden/" + std::string(GetParam()) + ".json");
   const auto golden = nlohmann::json::parse(read_file(path));
   const Tokenizer tokenizer = Tokenizer::from_json(golden["tokenizer"].get<std::string>(), path);
   ASSERT_GT(golden["cases"].size(), 40u);

@@ -11,6 +11,7 @@
 #include "actors/summary.h"
 #include "base/files.h"
 #include "tests/runtime/temporary_directory.h"
+#include "tests/source_dir.h"
 #include "tools/report/page.h"
 
 namespace r1::report {
@@ -56,7 +57,7 @@ inline constexpr const char* kFixtureGraph = R"dot(digraph fixture {
 
 struct RunFixture {
   RunFixture() {
-    graph_dir = std::filesystem::path(R1_SOURCE_DIR) / "tests/e2e/graphs";
+    graph_dir = source_dir() / "tests/e2e/graphs";
     registry = role_registry(graph_dir);
     graph = load_graph_text(kFixtureGraph, "fixture", registry);
     write_file_atomically(dir.path() / "graph.graph", graph_dot(graph, registry, false));
