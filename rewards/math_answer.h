@@ -1,6 +1,6 @@
-// The final answer in a mathematical text, and whether two answers are the same.
-// Source: deepseek-ai/DeepSeek-Math evaluation/data_processing/answer_extraction.py as summarised in r1_facts.md A3. Not a
-// computer algebra system: answers compare as numbers (fractions and percentages included) or as normalised LaTeX text.
+// The final answer in a mathematical text, and whether two answers are the same. The reading and comparing is in math/.
+// Not a computer algebra system: see math/number.h and math/compare.h for what "the same" rests on.
+// Time and memory are bounded for any input: extraction is linear, an answer beyond 4,096 bytes is compared as text only.
 // Thread rule: pure functions.
 #pragma once
 
@@ -10,12 +10,13 @@
 
 namespace r1 {
 
-// The last brace-balanced \boxed{...}, else the text after the last "answer is" (to the end of the sentence), else the last
-// number.
+// In this order: the last \boxed{...} or \fbox{...} whose braces are balanced; the line after the last "####"; what follows the
+// last "answer is" or "answer:" (any case; also in Chinese), to the end of the sentence; the last mathematical expression of
+// the text, whole ("so we get 2\sqrt{3}." > 2\sqrt{3}); a text of a single word. Surrounding $, ** and final points are taken
+// off.
 std::optional<std::string> extract_math_answer(std::string_view text);
 
-std::string normalize_math(std::string_view answer);
-
-bool math_equal(std::string_view a, std::string_view b);
+// Whether `answer` is the accepted answer. Not symmetric where forms matter: 5 is not accepted for 101_2, 101_2 is for 5.
+bool math_equal(std::string_view answer, std::string_view accepted);
 
 }  // namespace r1

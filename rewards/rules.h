@@ -22,7 +22,7 @@ double format_reward(const RewardInput& in);
 // ended.
 double format_think_reward(const RewardInput& in);
 // Like accuracy_reward for mathematics: the final answer is looked for in \boxed{...}, after "answer is", or as the last
-// number, and compared as a number or as normalised LaTeX (math_answer.h).
+// expression, and compared as mathematics (math_answer.h).
 double math_reward(const RewardInput& in);
 // Share of the target language among the words of the thought; 0 when it has none.
 double language_reward(const RewardInput& in);
