@@ -10,8 +10,8 @@ std::string dataset_line(const std::string& prompt, const std::string& completio
   return nlohmann::json{{"prompt", prompt}, {"completion", completion}}.dump() + "\n";
 }
 
-std::vector<Sequence> read_dataset(const std::filesystem::path& file, const Tokenizer& tokenizer) {
-  const auto source = open_source("jsonl:" + file.string(), 0);
+std::vector<Sequence> read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer) {
+  const auto source = open_data(env, "jsonl:" + file.string(), 0, {RecordKind::example, false});
   std::vector<Sequence> sequences;
   for (uint64_t i = 0; i < source->size().value(); ++i) sequences.push_back(tokenise_example(tokenizer, source->example(i)));
   return sequences;

@@ -13,7 +13,7 @@ namespace r1 {
 
 std::string dataset_line(const std::string& prompt, const std::string& completion);
 // Throws failure naming file and line.
-std::vector<Sequence> read_dataset(const std::filesystem::path& file, const Tokenizer& tokenizer);
+std::vector<Sequence> read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer);
 // Where the dataset of an edge lies: the file of the stage it comes from, or the path of a node [kind=dataset].
 std::filesystem::path dataset_path(const RunEnv&, const GraphView&, const EdgePlan& edge);
 

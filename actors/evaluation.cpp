@@ -24,11 +24,12 @@ struct Answered {
   std::vector<Prompt> prompts;
   std::vector<std::string> responses;  // samples of prompt i at [i * samples, (i + 1) * samples)
   std::vector<RewardInput> inputs;     // views into the two above
+  int64_t too_long = 0;                // prompts that leave no room in the model: left out
 };
 
 Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string& source_name, bool greedy,
                 const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_source(located_source(source_name, env.graph_dir), spec.seed);
+  const auto source = open_data(env, located_source(source_name, env.graph_dir), spec.seed);
   Answered a;
   const int64_t samples = greedy ? 1 : spec.samples;
   int64_t n = spec.problems;
@@ -37,20 +38,25 @@ Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string
   config.max_running = spec.max_running;
   config.max_rows = spec.max_running;
   GeneratorEngine engine(*env.device, config, weights, 0);
+  const int64_t positions = weights->config().max_positions;
   std::vector<size_t> prompt_tokens;
   for (int64_t i = 0; i < n; ++i) {
-    a.prompts.push_back(source->prompt(static_cast<uint64_t>(i)));
+    Prompt prompt = source->prompt(static_cast<uint64_t>(i));
     GenRequest r;
-    r.id = static_cast<uint64_t>(i);
-    r.rng_key = rng_key(spec.seed, "evaluate " + source_name, r.id);
-    r.prompt = tokenizer.encode(a.prompts.back().text, false);
+    r.id = prompt_tokens.size();
+    r.rng_key = rng_key(spec.seed, "evaluate " + source_name, static_cast<uint64_t>(i));
+    r.prompt = tokenizer.encode(prompt.text, false);
     r.samples = static_cast<int>(samples);
     r.max_new_tokens = spec.max_tokens;
     r.temperature = greedy ? 0.f : static_cast<float>(spec.temperature);
     if (weights->config().eos_id >= 0) r.stop_ids = {weights->config().eos_id};
+    if (static_cast<int64_t>(r.prompt.size()) >= positions) continue;
+    a.prompts.push_back(std::move(prompt));
     prompt_tokens.push_back(r.prompt.size());
     engine.submit(std::move(r));
   }
+  a.too_long = n - static_cast<int64_t>(prompt_tokens.size());
+  n -= a.too_long;
   a.responses.resize(static_cast<size_t>(n * samples));
   a.inputs.resize(a.responses.size());
   while (engine.pending() > 0)
@@ -78,6 +84,7 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
                      const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
                      std::map<std::string, double>& out) {
   const Answered sampled = answer(env, spec, source, false, weights, tokenizer);
+  if (sampled.too_long > 0) out["too_long"] += static_cast<double>(sampled.too_long);
   for (const auto& [domain, m] : measure_by_domain(sampled.inputs)) {
     if (domain == "general") {
       put(out, "general_accuracy", m.accuracy);
@@ -100,7 +107,7 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
     }
   }
   for (const auto& [kind, m] : measure_by("kind", sampled.inputs)) put(out, "accuracy_" + kind, m.accuracy);
-  if (spec.samples > 1) {
+  if (spec.samples > 1 && !sampled.prompts.empty()) {
     double right = 0;
     const auto k = static_cast<size_t>(spec.samples);
     for (size_t i = 0; i < sampled.prompts.size(); ++i)
@@ -113,9 +120,10 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
     put(out, domain == "general" ? "general_accuracy_greedy" : "accuracy_greedy", m.accuracy);
 }
 
-double measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::string& name,
-                     const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_source(located_source(name, env.graph_dir), spec.seed);
+void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::string& name,
+                   const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
+                   std::map<std::string, double>& out) {
+  const auto source = open_data(env, located_source(name, env.graph_dir), spec.seed);
   ScoringEngine engine(*env.device, weights);
   RewardModel model;
   model.sees_answer = weights->config().sees == "answer";
@@ -125,16 +133,26 @@ double measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::s
   if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
   for (int64_t i = 0; i < n; ++i) {
     const Pair p = source->pair(static_cast<uint64_t>(i));
-    shown.push_back(shown_tokens(model, p.prompt, p.chosen));
-    shown.push_back(shown_tokens(model, p.prompt, p.rejected));
+    const auto fits = [&](const std::vector<int32_t>& tokens) {
+      return !tokens.empty() && static_cast<int64_t>(tokens.size()) <= weights->config().max_positions;
+    };
+    auto chosen = shown_tokens(model, p.prompt, p.chosen), rejected = shown_tokens(model, p.prompt, p.rejected);
+    if (!fits(chosen) || !fits(rejected)) continue;
+    shown.push_back(std::move(chosen));
+    shown.push_back(std::move(rejected));
   }
+  if (const auto fitting = static_cast<int64_t>(shown.size()) / 2; fitting < n) {
+    out["too_long"] += static_cast<double>(n - fitting);
+    n = fitting;
+  }
+  if (n == 0) return;
   const std::vector<float> scores = engine.scores(shown);
   double right = 0;
   for (int64_t i = 0; i < n; ++i) {
     const float c = scores[static_cast<size_t>(2 * i)], r = scores[static_cast<size_t>(2 * i + 1)];
     right += c > r ? 1 : c == r ? 0.5 : 0;
   }
-  return right / static_cast<double>(n);
+  out["pair_accuracy"] = right / static_cast<double>(n);
 }
 
 }  // namespace
@@ -144,7 +162,7 @@ std::map<std::string, double> evaluate_model(const RunEnv& env, const Evaluation
   std::map<std::string, double> out;
   for (const std::string& source : spec.sources) {
     if (source_kind(located_source(source, env.graph_dir)) == RecordKind::pair)
-      out["pair_accuracy"] = measure_pairs(env, spec, source, weights, tokenizer);
+      measure_pairs(env, spec, source, weights, tokenizer, out);
     else
       measure_prompts(env, spec, source, weights, tokenizer, out);
   }

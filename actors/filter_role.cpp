@@ -188,6 +188,7 @@ class GroupFilterRole final : public FilterRole {
   }
 
   std::string reason(const ScoredMessage& scored) const {
+    if (const std::string& dropped = scored.group->prompt->dropped; !dropped.empty()) return dropped;
     if (!scored.error.empty()) return "reward_error";
     // In draw order admission rules this out; in order of arrival a draw can be overtaken.
     if (next_ - oldest_version(*scored.group) > staleness_) return "stale";
@@ -264,7 +265,11 @@ class DatasetFilterRole final : public FilterRole {
       }
       for (const std::string& response : chosen) lines += dataset_line(t.prompt->text, response);
       kept += static_cast<int64_t>(chosen.size());
-      const std::string reason = !scored->error.empty() ? "reward_error" : chosen.empty() ? "rejected" : "";
+      const std::string& dropped = t.prompt->dropped;
+      const std::string reason = !dropped.empty()         ? dropped
+                                 : !scored->error.empty() ? "reward_error"
+                                 : chosen.empty()         ? "rejected"
+                                                          : "";
       resolutions.push_back({t.prompt->draw, reason.empty() ? next_ : -1, reason});
     }
     BatchRow row;

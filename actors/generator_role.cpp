@@ -95,10 +95,7 @@ class GeneratorRole final : public Role {
   void pump(RoleContext& context) {
     if (busy_ || !ready_) return;
     if (ended_) return finish(context);
-    while (!outbox_.empty() && context.room(out_) > 0) {
-      context.send(out_, outbox_.front());
-      outbox_.pop_front();
-    }
+    give(context);
     if (!outbox_.empty()) return;  // a slow judge slows generation: nothing is sampled that cannot be given on
     if (version_ < 0 && new_weights_.empty()) return;
 
@@ -107,11 +104,18 @@ class GeneratorRole final : public Role {
     auto admitted = std::make_shared<std::vector<std::shared_ptr<const PromptMessage>>>();
     while (!waiting_.empty() && admits(version, waiting_.front()->draw) &&
            static_cast<int64_t>(running_.size()) * samples_ < 2 * context.node().attrs.integer("max_running")) {
-      running_[waiting_.front()->draw] = waiting_.front();
-      admitted->push_back(waiting_.front());
+      if (waiting_.front()->dropped.empty()) {
+        running_[waiting_.front()->draw] = waiting_.front();
+        admitted->push_back(waiting_.front());
+      } else {  // goes on as it is, so that batches form in draw order
+        auto unsampled = std::make_shared<TrajectoriesMessage>();
+        unsampled->prompt = waiting_.front();
+        outbox_.push_back(std::move(unsampled));
+      }
       waiting_.pop_front();
       context.release(prompt_edge_);
     }
+    give(context);
     if (running_.empty() && flips->empty()) {
       if (!waiting_.empty())
         context.wait_for("weights",
@@ -128,6 +132,13 @@ class GeneratorRole final : public Role {
         fmt::format("sample under version {}", version), "generator",
         [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
         [this, &context, results] { collect(context, *results); });
+  }
+
+  void give(RoleContext& context) {
+    while (!outbox_.empty() && context.room(out_) > 0) {
+      context.send(out_, outbox_.front());
+      outbox_.pop_front();
+    }
   }
 
   bool admits(int64_t version, int64_t draw) const {

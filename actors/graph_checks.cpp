@@ -37,30 +37,32 @@ std::set<std::string> carried_in(const GraphView& graph, const NodePlan& node) {
   return kinds;
 }
 
-// The flags that prompts of the stage's source answer.
-std::vector<std::string> known_flags(const fs::path& graph_dir, const GraphView& graph, int stage) {
+std::vector<std::string> model_names(const GraphView& graph, const NodePlan& judge) {
+  std::vector<std::string> names;
+  for (int e : judge.in_edges)
+    if (graph.edges[e].carries == "model" && graph.edges[e].attrs.has("as")) names.push_back(graph.edges[e].attrs.text("as"));
+  return names;
+}
+
+// The flags that prompts of the stage's source answer; nullopt when it has to read a file to know them (check_data does).
+std::optional<std::vector<std::string>> known_flags(const fs::path& graph_dir, const GraphView& graph, int stage) {
   std::set<std::string> names;
   for (int n : graph.stages[stage].nodes) {
     const NodePlan& node = graph.nodes[n];
     if (node.role != "prompter") continue;
     const std::string source = located_source(node.attrs.text("source"), graph_dir);
+    if (source_path(source)) return std::nullopt;
     if (source_kind(source) != RecordKind::prompt) continue;
     const auto values = placed(node, "source", [&] { return open_source(source, 0)->fact_values(); });
     for (const std::string& flag : flag_names(values)) names.insert(flag);
   }
-  return {names.begin(), names.end()};
+  return std::vector<std::string>(names.begin(), names.end());
 }
 
 RewardExpression check_expression(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node,
-                                  const std::string& attr, std::vector<std::string> known) {
-  const Where where = attr_place(node, attr);
-  const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
-  const auto& rules = rule_names();
-  known.insert(known.end(), rules.begin(), rules.end());
-  const auto flags = known_flags(graph_dir, graph, node.stage);
-  known.insert(known.end(), flags.begin(), flags.end());
-  check_variables(expression, known, where);
-  return expression;
+                                  const std::string& attr) {
+  if (const auto flags = known_flags(graph_dir, graph, node.stage)) check_names(graph, node, attr, *flags);
+  return RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
 }
 
 // A punishment that begins behind the longest completion is a slip.
@@ -75,14 +77,30 @@ void check_overlong(const GraphView& graph, const NodePlan& judge, const RewardE
                       use.where, fmt::format("overlong(length, {0}, {1})", longest, std::ceil(longest / 4)));
 }
 
-std::vector<std::string> model_names(const GraphView& graph, const NodePlan& judge) {
-  std::vector<std::string> names;
-  for (int e : judge.in_edges)
-    if (graph.edges[e].carries == "model" && graph.edges[e].attrs.has("as")) names.push_back(graph.edges[e].attrs.text("as"));
+}  // namespace
+
+bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
+  for (int e : filter.out_edges)
+    if (graph.edges[e].carries == "dataset") return true;
+  return false;
+}
+
+std::vector<std::string> other_names(const GraphView& graph, const NodePlan& node) {
+  if (node.role == "judge") return model_names(graph, node);
+  std::vector<std::string> names = {"reward"};
+  if (const NodePlan* judge = stage_node(graph, node.stage, "judge"))
+    for (const std::string& name : model_names(graph, *judge)) names.push_back(name);
   return names;
 }
 
-}  // namespace
+void check_names(const GraphView& graph, const NodePlan& node, const std::string& attr, const std::vector<std::string>& flags) {
+  const Where where = attr_place(node, attr);
+  std::vector<std::string> known = other_names(graph, node);
+  const auto& rules = rule_names();
+  known.insert(known.end(), rules.begin(), rules.end());
+  known.insert(known.end(), flags.begin(), flags.end());
+  check_variables(RewardExpression::parse(node.attrs.text(attr), where), known, where);
+}
 
 RecordKind checked_source_kind(const fs::path& graph_dir, const NodePlan& node, const std::string& source) {
   return placed(node, "source", [&] { return source_kind(located_source(source, graph_dir)); });
@@ -126,7 +144,7 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
 }
 
 void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
-  check_overlong(graph, node, check_expression(graph_dir, graph, node, "rewards", model_names(graph, node)));
+  check_overlong(graph, node, check_expression(graph_dir, graph, node, "rewards"));
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -168,11 +186,7 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
     throw bad_input(dataset ? "fill=resample is for batches, not for datasets" : "max_draws is below groups_per_batch",
                     attr_place(node, dataset ? "fill" : "max_draws"));
   if (!dataset) return;
-  const NodePlan* judge = stage_node(graph, node.stage, "judge");
-  std::vector<std::string> known = {"reward"};
-  if (judge != nullptr)
-    for (const std::string& name : model_names(graph, *judge)) known.push_back(name);
-  check_expression(graph_dir, graph, node, "keep", known);
+  check_expression(graph_dir, graph, node, "keep");
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",
@@ -250,8 +264,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     if (edge.carries != "examples" && edge.carries != "pairs") continue;
     ++live;
     const NodePlan& from = graph.nodes[edge.from];
-    if (finite && from.attrs.integer("count") == 0 &&
-        !open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size())
+    if (finite && from.attrs.integer("count") == 0 && !source_path(from.attrs.text("source")))
       throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
                       "add count=1000");
   }
@@ -325,7 +338,7 @@ void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
 void check_dataset_artifact(const fs::path& graph_dir, const NodePlan& node) {
   RunEnv env;
   env.graph_dir = graph_dir;
-  placed(node, "path", [&] { return open_source("jsonl:" + resolve_path(env, node.attrs.text("path")).string(), 0)->size(); });
+  placed(node, "path", [&] { return source_kind("jsonl:" + resolve_path(env, node.attrs.text("path")).string()); });
 }
 
 }  // namespace r1

@@ -15,6 +15,12 @@ namespace r1 {
 RecordKind checked_source_kind(const std::filesystem::path& graph_dir, const NodePlan&, const std::string& source);
 std::vector<std::string> split_sources(const std::string& comma_separated);
 
+bool writes_dataset(const GraphView&, const NodePlan& filter);
+// The names besides rules and facts that the expression of a judge (`rewards`) or a filter (`keep`) may use: models, "reward".
+std::vector<std::string> other_names(const GraphView&, const NodePlan& judge_or_filter);
+// Throws bad_input, with a suggestion, for a name in the expression `attr` that is none of those, no rule and not in `flags`.
+void check_names(const GraphView&, const NodePlan&, const std::string& attr, const std::vector<std::string>& flags);
+
 void check_generator(const GraphView&, const NodePlan&);
 void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);

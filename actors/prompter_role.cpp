@@ -40,8 +40,10 @@ class PrompterRole final : public Role {
     context.submit(
         "open " + node.attrs.text("source"), "",
         [this, &context] {
-          source_ = open_source(located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed);
+          source_ = open_data(env_, located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed);
           tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
+          positions_ = origin_config(env_, model_root(context.graph(), context.node())).max_positions;
+          drops_too_long_ = context.node().attrs.text("too_long") == "drop";
           if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0) limit_ = static_cast<int64_t>(*source_->size());
           opened_ = true;
         },
@@ -103,6 +105,13 @@ class PrompterRole final : public Role {
     m->prompt_index = draw;
     Prompt p = source_->prompt(static_cast<uint64_t>(m->prompt_index));
     m->tokens = tokenizer_->encode(p.text, false);
+    if (static_cast<int64_t>(m->tokens.size()) >= positions_) {
+      if (!drops_too_long_)
+        throw bad_input(fmt::format("a prompt of {} tokens, the model takes {}", m->tokens.size(), positions_),
+                        source_->place(static_cast<uint64_t>(m->prompt_index)), "too_long=drop leaves such prompts out");
+      m->dropped = "too_long";
+      m->tokens.clear();
+    }
     m->text = std::move(p.text);
     m->facts = std::move(p.facts);
     return m;
@@ -133,7 +142,9 @@ class PrompterRole final : public Role {
   int edge_ = -1;
   int64_t limit_ = 0, next_ = 0, chunk_ = 0;  // limit 0: endless
   int64_t issued_before_ = 0;                 // draws below may be resolved already
-  bool sees_answer_ = false;                  // of pairs: what the reward model sees
+  int64_t positions_ = 0;                     // of the model
+  bool drops_too_long_ = true;
+  bool sees_answer_ = false;  // of pairs: what the reward model sees
   bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
   std::unique_ptr<Source> source_;
   std::shared_ptr<const Tokenizer> tokenizer_;

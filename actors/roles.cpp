@@ -64,7 +64,9 @@ RoleSpec prompter(const fs::path& graph_dir) {
       required_text("source",
                     "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH (relative to the graph file)"),
       integer("groups_per_batch", "32", 1, "prompts drawn for one batch"),
-      integer("count", "0", 0, "how many to draw; 0: endless, or the whole file")};
+      integer("count", "0", 0, "how many to draw; 0: endless, or the whole file"),
+      choice("too_long", "drop", {"drop", "error"},
+             "prompts that leave no room in the model: dropped as too_long, or an error (longer examples always are)")};
   r.edge_attrs = {capacity()};
   r.ports = {gives("prompts"), gives("examples"), gives("pairs")};
   r.ports_of = [graph_dir](const NodePlan& node) {
@@ -253,7 +255,7 @@ RoleSpec model_artifact() {
 RoleSpec dataset_artifact() {
   RoleSpec r;
   r.name = "dataset";
-  r.doc = "JSON lines of {\"prompt\", \"completion\"}";
+  r.doc = "examples as JSON lines (docs/data.md)";
   r.attrs = {required_text("path", "the file")};
   r.ports = {gives_finished("dataset")};
   r.ports[0].inside = true;

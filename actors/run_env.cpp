@@ -102,6 +102,22 @@ fs::path resolve_path(const RunEnv& env, const std::string& path) {
 fs::path checkpoint_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "checkpoints" / stage; }
 fs::path dataset_file(const RunEnv& env, const std::string& stage) { return env.run_dir / "datasets" / (stage + ".jsonl"); }
 
+void DataStamps::check(const std::string& spec, const Source& source) {
+  const auto file = source_path(spec);
+  if (!file) return;
+  const std::lock_guard lock(mutex_);
+  const auto [known, fresh] = known_.emplace(file->string(), source.stamp());
+  if (!fresh && known->second != source.stamp())
+    throw failure("the file has been changed while it is in use", {file->string()},
+                  "put it back as it was; data of a run stay as they are until it is done");
+}
+
+std::unique_ptr<Source> open_data(const RunEnv& env, const std::string& spec, uint64_t seed, const SourceUse& use) {
+  auto source = open_source(spec, seed, use);
+  env.stamps->check(spec, *source);
+  return source;
+}
+
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
   const NodePlan& root = model_root(graph, node);
   const std::string spec = root.attrs.text("tokenizer");

@@ -12,8 +12,20 @@
 #include "models/tokenizer/tokenizer.h"
 #include "models/weights.h"
 #include "runtime/graph/graph.h"
+#include "tasks/source.h"
 
 namespace r1 {
+
+// The stamps of the data files that a run has opened, so that a role which is started again meets the same file.
+class DataStamps {
+ public:
+  // Throws failure, naming the file, when it was opened before under another stamp.
+  void check(const std::string& spec, const Source& source);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::string, std::string> known_;
+};
 
 struct RunEnv {
   std::filesystem::path run_dir;
@@ -21,6 +33,7 @@ struct RunEnv {
   uint64_t seed = 0;
   DType precision = DType::f32;  // of weights and activations
   Device* device = nullptr;
+  std::shared_ptr<DataStamps> stamps = std::make_shared<DataStamps>();
 };
 RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir);
 
@@ -46,6 +59,9 @@ bool draws_in_windows(const GraphView&, int stage);
 std::filesystem::path resolve_path(const RunEnv&, const std::string& path);
 std::filesystem::path checkpoint_dir(const RunEnv&, const std::string& stage);
 std::filesystem::path dataset_file(const RunEnv&, const std::string& stage);
+
+// open_source of `spec` (located) in this run: a file that has changed since the run first opened it is a failure.
+std::unique_ptr<Source> open_data(const RunEnv&, const std::string& spec, uint64_t seed, const SourceUse& use = {});
 
 // The tokenizer of a node's model; parsed once per origin. Throws bad_input.
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv&, const GraphView&, const NodePlan&);

@@ -83,7 +83,7 @@ class TrainerRole final : public Role {
       const EdgePlan& edge = context.graph().edges[e];
       if (edge.carries != "dataset") continue;
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      const auto read = read_dataset(dataset_path(env_, context.graph(), edge), *tokenizer);
+      const auto read = read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer);
       set_.insert(set_.end(), read.begin(), read.end());
     }
   }

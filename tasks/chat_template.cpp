@@ -153,6 +153,25 @@ std::string_view chat_end_token(ChatFamily family) {
   return "";
 }
 
+std::vector<std::string> chat_tags(ChatFamily family) {
+  switch (family) {
+    case ChatFamily::none:
+      return {};
+    case ChatFamily::tiny:
+      return {"<bos>", "<user>", "<asst>", "<eos>"};
+    case ChatFamily::r1:
+      return {std::string(kDeepSeekBegin), std::string(kDeepSeekUser), std::string(kDeepSeekAssistant),
+              std::string(kDeepSeekEnd)};
+    case ChatFamily::r1_zero:
+      return {std::string(kDeepSeekEnd)};
+    case ChatFamily::qwen25:
+    case ChatFamily::qwen3:
+    case ChatFamily::qwen3_no_think:
+      return {"<|im_start|>", "<|im_end|>"};
+  }
+  return {};
+}
+
 std::string chat_completion(ChatFamily family, std::string_view reply) {
   if (family == ChatFamily::r1 && reply.starts_with("<think>")) {
     reply.remove_prefix(7);

@@ -44,4 +44,7 @@ std::string chat_completion(ChatFamily family, std::string_view reply);
 // The text of the token that ends a reply; "" for none.
 std::string_view chat_end_token(ChatFamily family);
 
+// The tags that the template writes, its end token among them: each is one token in the tokenizers of the family.
+std::vector<std::string> chat_tags(ChatFamily family);
+
 }  // namespace r1

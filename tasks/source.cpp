@@ -24,6 +24,10 @@ Pair Source::pair(uint64_t) const {
   return {};
 }
 
+Where Source::place(uint64_t) const { return {}; }
+std::string Source::stamp() const { return {}; }
+std::vector<std::string> Source::tags() const { return {}; }
+
 std::map<std::string, std::set<std::string>> Source::fact_values() const {
   std::map<std::string, std::set<std::string>> out;
   if (kind() != RecordKind::prompt) return out;
@@ -59,11 +63,17 @@ std::string located_source(const std::string& spec, const std::filesystem::path&
   return kPrefix + (dir / spec.substr(kPrefix.size())).string();  // dir / an absolute path is that path
 }
 
-std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed) {
+std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed, const SourceUse& use) {
   const SourceSpec parsed = parse_source_spec(spec);
-  if (parsed.name.starts_with("jsonl:")) return open_jsonl(parsed, spec, seed);
+  if (parsed.name.starts_with("jsonl:")) return open_jsonl(parsed, spec, seed, use);
   if (auto source = open_tiny(parsed, spec, seed)) return source;
   unknown_source(spec, parsed.name);
+}
+
+std::optional<std::filesystem::path> source_path(const std::string& spec) {
+  const SourceSpec parsed = parse_source_spec(spec);
+  if (!parsed.name.starts_with("jsonl:")) return std::nullopt;
+  return jsonl_path(parsed, spec);
 }
 
 RecordKind source_kind(const std::string& spec) {

@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+
 namespace r1 {
 
 enum class RecordKind { prompt, example, pair };
@@ -49,20 +51,36 @@ class Source {
   virtual Prompt prompt(uint64_t index) const;
   virtual Example example(uint64_t index) const;
   virtual Pair pair(uint64_t index) const;
+  // Where that record stands: file and line; {} for what is made, not read. May read the file: for messages.
+  virtual Where place(uint64_t index) const;
+  // Says whether a file was written to since another source was opened on it: equal stamps, equal content. "" for what is made.
+  virtual std::string stamp() const;
+  // The texts that its chat template writes and that are one token each in the tokenizers of its family.
+  virtual std::vector<std::string> tags() const;
   // For prompts: which values each fact takes (`answers` left out; at most kMaxFactValues values a fact), so that the names in
   // a reward expression can be checked before the run.
   static constexpr size_t kMaxFactValues = 200;
   virtual std::map<std::string, std::set<std::string>> fact_values() const;
 };
 
+// What a source is opened for.
+struct SourceUse {
+  std::optional<RecordKind> want;  // read records as these, where the spec does not say itself (as=) what they are
+  bool in_file_order = false;      // whatever `shuffle` says
+};
+
 // `spec` is NAME or NAME?OPTION=VALUE&OPTION=VALUE:
 //   "tiny:reasoning", "tiny:pretrain?find=0.4&giveup_docs=0.5"   options: tasks/tiny/world.h
 //   "jsonl:PATH", "jsonl:PATH?template=qwen2.5&shuffle=0"        format and options: tasks/jsonl.h
-// Throws bad_input: unknown names and options with a suggestion, files with line numbers.
 // `spec` with the path of "jsonl:PATH", where it is relative, put below `dir`; every other spec as it is.
 std::string located_source(const std::string& spec, const std::filesystem::path& dir);
 
-std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed);
+// Throws bad_input: unknown names and options with a suggestion, files with line numbers. Of a file only the first record is
+// parsed: the others when they are asked for.
+std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed, const SourceUse& use = {});
+
+// The file that a source reads; nullopt for what is made. Throws bad_input for a spec that names nothing.
+std::optional<std::filesystem::path> source_path(const std::string& spec);
 
 // What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and
 // options as open_source does.

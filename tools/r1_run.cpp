@@ -9,9 +9,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <set>
 #include <thread>
+#include <utility>
 
 #include "actors/continued_run.h"
+#include "actors/data_check.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/summary.h"
@@ -143,6 +146,41 @@ bool all_done(const GraphView& graph, const RunStore& store) {
   return done == graph.stages.size();
 }
 
+std::set<std::string> done_stages(const RunStore& store) {
+  std::set<std::string> names;
+  for (const StageRow& row : store.stages())
+    if (row.status == StageStatus::done) names.insert(row.name);
+  return names;
+}
+
+// Reads every source of the stages that are still to run. The warnings, which it has shown.
+std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, const std::set<std::string>& done) {
+  DataCheckOptions options;
+  options.memory = survey_memory();
+  options.done = [&done](const std::string& stage) { return done.count(stage) != 0; };
+  const bool terminal = ::isatty(STDERR_FILENO) == 1;
+  bool shown = false;
+  if (terminal)
+    options.show = [&shown](const std::string& line) {
+      fmt::print(stderr, "\r{}\033[K", line);
+      shown = true;
+    };
+  const auto clear = [&] {
+    if (std::exchange(shown, false)) fmt::print(stderr, "\r\033[K");
+  };
+  try {
+    const DataCheck found = check_data(env, graph, options);
+    clear();
+    for (const std::string& warning : found.warnings) {
+      fmt::print(stderr, "{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
+    }
+    return found.warnings;
+  } catch (...) {
+    clear();
+    throw;
+  }
+}
+
 int run_graph(const Arguments& args) {
   const fs::path graph_dir = fs::absolute(args.graph).parent_path();
   const RoleRegistry registry = role_registry(graph_dir);
@@ -157,11 +195,16 @@ int run_graph(const Arguments& args) {
   const fs::path run_dir = args.run.empty() ? fs::path("runs") / args.graph.stem() : args.run;
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
   if (args.check) {
+    read_data(env, graph, {});
     fmt::print("{}: {} stages, {} nodes, {} edges: no errors\n", args.graph.string(), graph.stages.size(), graph.nodes.size(),
                graph.edges.size());
     return 0;
   }
 
+  // A new run that is refused leaves nothing behind; a finished one needs its data no more.
+  const bool begins = args.fresh || !fs::exists(run_dir / "run.db");
+  std::vector<std::string> warnings;
+  if (begins) warnings = read_data(env, graph, {});
   prepare_run_dir(run_dir, args.fresh);
   const auto lock = DirectoryLock::try_lock(run_dir);
   if (!lock)
@@ -179,6 +222,7 @@ int run_graph(const Arguments& args) {
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
   check_run_files(env, *store);
+  if (!begins) warnings = read_data(env, graph, done_stages(*store));
 
   const bool continued = !store->stages().empty();
   terminal::LiveView view(graph, *store, !args.quiet && !args.json,
@@ -187,6 +231,7 @@ int run_graph(const Arguments& args) {
                            run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
   log_info(fmt::format("r1-run {}: {} {}, seed {}, {}; {}", kVersion, continued ? "continues" : "runs", args.graph.string(),
                        env.seed, describe_machine(), fingerprint));
+  for (const std::string& warning : warnings) log_info("warning: " + warning);
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 

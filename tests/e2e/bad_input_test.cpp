@@ -59,7 +59,9 @@ TEST_F(BadInput, missing_dataset) {
 }
 TEST_F(BadInput, dataset_with_a_bad_line) {
   std::ofstream(top / "d.jsonl") << "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\"\n";
-  expect_refused(minimal(", epochs=1", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n"), {"d.jsonl:2"});
+  std::string text = minimal(", epochs=1", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n");
+  text.insert(text.find("tiny:pretrain") + 14, ", count=4");
+  expect_refused(text, {"d.jsonl:2"});
 }
 TEST_F(BadInput, example_longer_than_the_model) {
   std::ofstream out(top / "d.jsonl");

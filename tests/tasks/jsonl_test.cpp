@@ -25,10 +25,21 @@ class Jsonl : public testing::Test {
     std::ofstream(path) << text;
     return path.string();
   }
+  static void read_all(const std::string& spec) {
+    const auto source = open_source(spec, 0, {std::nullopt, true});
+    for (uint64_t i = 0; i < *source->size(); ++i) {
+      if (source->kind() == RecordKind::prompt)
+        source->prompt(i);
+      else if (source->kind() == RecordKind::example)
+        source->example(i);
+      else
+        source->pair(i);
+    }
+  }
   std::string refusal(const std::string& text, int line, const std::string& options = "") {
     const std::string path = file(text);
     try {
-      open_source("jsonl:" + path + options, 0);
+      read_all("jsonl:" + path + options);
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ExitCode::bad_input);
       EXPECT_EQ(e.where().file, path);

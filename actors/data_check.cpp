@@ -1,0 +1,289 @@
+#include "actors/data_check.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "actors/data_survey.h"
+#include "actors/dataset.h"
+#include "actors/graph_checks.h"
+#include "base/clock.h"
+#include "base/files.h"
+#include "base/fingerprint.h"
+#include "rewards/rules.h"
+
+namespace r1 {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A source as one node reads it.
+struct Reading {
+  const NodePlan* node;  // whose attribute names the source
+  const char* attr;
+  const NodePlan* reader;  // the node that decides about lengths and memory; null: `node`
+  SurveyTask task;
+  RecordKind kind = RecordKind::prompt;
+};
+
+class Checker {
+ public:
+  Checker(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options)
+      : env_(env), graph_(graph), options_(options), begin_s_(clock_.now_s()) {}
+
+  DataCheck run() {
+    for (const StagePlan& stage : graph_.stages) {
+      if (options_.done && options_.done(stage.name)) continue;
+      const std::vector<FactReader> readers = fact_readers(stage);
+      std::vector<std::pair<Reading, Survey>> prompts;  // of the stage's prompters
+      std::map<const NodePlan*, double> bytes;          // held by trainers
+      for (const Reading& reading : readings(stage, readers)) {
+        const Survey survey = look(reading);
+        say(reading, survey);
+        if (reading.node->role == "prompter" && reading.kind == RecordKind::prompt) prompts.emplace_back(reading, survey);
+        if (reading.reader != nullptr && reading.reader->attrs.integer("epochs") > 0)
+          bytes[reading.reader] += held(reading, survey);
+      }
+      check_facts(stage, prompts);
+      for (const auto& [trainer, held] : bytes) say_memory(*trainer, held);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  // ---- what is read
+
+  std::vector<FactReader> fact_readers(const StagePlan& stage) const {
+    std::vector<FactReader> out;
+    for (const auto& [node, attr] : expressions(stage))
+      out.push_back({RewardExpression::parse(node->attrs.text(attr), attr_place(*node, attr)), other_names(graph_, *node)});
+    return out;
+  }
+
+  std::vector<std::pair<const NodePlan*, const char*>> expressions(const StagePlan& stage) const {
+    std::vector<std::pair<const NodePlan*, const char*>> out;
+    for (int n : stage.nodes) {
+      const NodePlan& node = graph_.nodes[n];
+      if (node.role == "judge") out.emplace_back(&node, "rewards");
+      if (node.role == "filter" && writes_dataset(graph_, node)) out.emplace_back(&node, "keep");
+    }
+    return out;
+  }
+
+  std::vector<Reading> readings(const StagePlan& stage, const std::vector<FactReader>& readers) const {
+    std::vector<Reading> out;
+    for (int n : stage.nodes) {
+      const NodePlan& node = graph_.nodes[n];
+      if (node.role == "prompter") {
+        Reading r = reading(node, "source", located_source(node.attrs.text("source"), env_.graph_dir), node);
+        r.task.too_long_is_error = node.attrs.text("too_long") == "error";
+        if (r.kind == RecordKind::prompt) {
+          r.task.readers = readers;
+          if (const NodePlan* generator = stage_node(graph_, node.stage, "generator"))
+            r.task.max_tokens = generator->attrs.integer("max_tokens");
+        } else {
+          for (int e : node.out_edges) r.reader = &graph_.nodes[graph_.edges[e].to];
+          r.task.sees_answer = r.reader != nullptr && r.reader->attrs.text("sees") == "answer";
+        }
+        out.push_back(std::move(r));
+      } else if (node.role == "evaluator") {
+        for (const std::string& source : split_sources(node.attrs.text("source"))) {
+          Reading r = reading(node, "source", located_source(source, env_.graph_dir), node);
+          r.task.max_tokens = node.attrs.integer("max_tokens");
+          r.task.drops_pairs = true;
+          out.push_back(std::move(r));
+        }
+      } else if (node.role == "trainer" || node.role == "distiller") {
+        for (int e : node.in_edges) {
+          const NodePlan& from = graph_.nodes[graph_.edges[e].from];
+          if (graph_.edges[e].carries != "dataset" || !from.artifact) continue;
+          Reading r = reading(from, "path", "jsonl:" + dataset_path(env_, graph_, graph_.edges[e]).string(), node,
+                              {RecordKind::example, false});
+          r.reader = &node;
+          out.push_back(std::move(r));
+        }
+      }
+    }
+    return out;
+  }
+
+  // `speaker`: the node whose model's tokenizer and positions count.
+  Reading reading(const NodePlan& node, const char* attr, const std::string& spec, const NodePlan& speaker,
+                  SourceUse use = {}) const {
+    const NodePlan& root = model_root(graph_, speaker);
+    Reading r{&node, attr, nullptr, {}, {}};
+    r.kind = use.want ? *use.want : source_kind(spec);
+    r.task.spec = spec;
+    r.task.use = use;
+    r.task.used_by = fmt::format("stage '{}'", graph_.stages[speaker.stage].name);
+    r.task.tokenizer = tokenizer(speaker, root);
+    r.task.model = root.id;
+    r.task.positions = origin_config(env_, root).max_positions;
+    return r;
+  }
+
+  std::shared_ptr<const Tokenizer> tokenizer(const NodePlan& speaker, const NodePlan& root) const {
+    auto& known = tokenizers_[root.id];
+    if (!known) known = node_tokenizer(env_, graph_, speaker);
+    return known;
+  }
+
+  // ---- reading it
+
+  Survey look(const Reading& reading) {
+    const auto file = source_path(reading.task.spec);
+    fs::path remembered;
+    if (file) {
+      ++result_.files;
+      if (!options_.memory.empty()) remembered = options_.memory / (key(reading, *file) + ".json");
+    }
+    Survey survey;
+    if (!remembered.empty() && fs::exists(remembered) && survey_from_text(read_file(remembered), survey)) {
+      result_.records += survey.records;
+      return survey;
+    }
+    SurveyProgress progress;
+    if (options_.show && file)
+      progress.show = [&](int64_t done, int64_t of) {
+        options_.show(fmt::format("checking {}: {} of {} records", file->filename().string(), done, of));
+      };
+    progress.opened = [&](const Source& source) { env_.stamps->check(reading.task.spec, source); };
+    progress.late = [this] { return clock_.now_s() - begin_s_ > options_.tokenise_s; };
+    try {
+      survey = survey_source(reading.task, progress);
+    } catch (const Error& e) {
+      if (!e.where().file.empty()) throw;
+      throw Error(e.code(), e.message(), attr_place(*reading.node, reading.attr), e.hint());
+    }
+    if (file) result_.records += survey.records;
+    if (!remembered.empty()) remember(remembered, survey);
+    return survey;
+  }
+
+  // Everything that a survey depends on. The first number is to be raised when what is looked at changes.
+  std::string key(const Reading& reading, const fs::path& file) const {
+    const SurveyTask& t = reading.task;
+    const FileFingerprint content = fingerprint_file(file);
+    std::string text = fmt::format("1 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+                                   t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
+                                   t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
+                                   t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
+    for (const FactReader& r : t.readers) text += fmt::format("\n{}\n{}", r.expression.text(), fmt::join(r.models, ","));
+    return hash_string(text).hex();
+  }
+
+  // A memory that cannot be written is none.
+  void remember(const fs::path& file, const Survey& survey) const {
+    std::error_code error;
+    fs::create_directories(file.parent_path(), error);
+    if (error) return;
+    std::vector<std::pair<fs::file_time_type, fs::path>> old;
+    for (const auto& entry : fs::directory_iterator(file.parent_path(), error))
+      old.emplace_back(entry.last_write_time(error), entry);
+    std::sort(old.begin(), old.end());
+    for (size_t i = 0; i + kMostRemembered <= old.size(); ++i) fs::remove(old[i].second, error);
+    try {
+      write_file_atomically(file, survey_text(survey));
+    } catch (const Error&) {
+    }
+  }
+
+  // ---- what is said about it
+
+  void warn(const Where& where, const std::string& text) { result_.warnings.push_back(where.str() + ": " + text); }
+
+  static std::string name(const Reading& reading) {
+    const auto file = source_path(reading.task.spec);
+    return file ? file->filename().string() : reading.task.spec;
+  }
+  static std::string first(const Reading& reading, const Finding& finding) {
+    return finding.line > 0 ? fmt::format(" (the first: {}:{})", name(reading), finding.line) : "";
+  }
+
+  void say(const Reading& r, const Survey& s) {
+    const Where where = attr_place(*r.node, r.attr);
+    const char* what = record_kind_name(r.kind);
+    if (s.tokenised < s.records)
+      warn(where, fmt::format("{} of the {} {} of {} were tokenised in {:g} s; the rest is checked when it is read",
+                              s.tokenised, s.records, what, name(r), options_.tokenise_s));
+    if (s.too_long.count > 0)
+      warn(where, fmt::format("{} of {} {} are longer than the {} positions of '{}'{}: {}", s.too_long.count, s.tokenised, what,
+                              r.task.positions, r.task.model, first(r, s.too_long),
+                              r.node->role == "evaluator" ? "they are left out" : "they are dropped as too_long"));
+    if (s.no_room.count > 0) {
+      const NodePlan* sampler = r.node->role == "evaluator" ? r.node : stage_node(graph_, r.node->stage, "generator");
+      warn(sampler != nullptr ? attr_place(*sampler, "max_tokens") : where,
+           fmt::format("behind {} of {} prompts max_tokens={} goes beyond the {} positions of '{}'{}: completions end there",
+                       s.no_room.count, s.tokenised, r.task.max_tokens, r.task.positions, r.task.model, first(r, s.no_room)) +
+               constant_mean(r));
+    }
+    if (s.untrainable.count > 0)
+      warn(where, fmt::format("{} of {} {} hold no token to learn from{}", s.untrainable.count, s.tokenised, what,
+                              first(r, s.untrainable)));
+  }
+
+  std::string constant_mean(const Reading& r) const {
+    const NodePlan* trainer = stage_trainer(graph_, r.node->stage);
+    return r.node->role != "evaluator" && trainer != nullptr && trainer->attrs.text("loss_mean") == "constant"
+               ? ", and loss_mean=constant divides by max_tokens"
+               : "";
+  }
+
+  // Names in expressions that are flags of no prompt of the stage, and those that only some prompts have.
+  void check_facts(const StagePlan& stage, const std::vector<std::pair<Reading, Survey>>& prompts) {
+    std::set<std::string> flags;
+    for (const auto& [reading, survey] : prompts) {
+      for (const std::string& flag : flag_names(survey.facts)) flags.insert(flag);
+      for (const auto& [flag, count] : survey.answered)
+        if (count > 0) flags.insert(flag);
+    }
+    for (const auto& [node, attr] : expressions(stage)) check_names(graph_, *node, attr, {flags.begin(), flags.end()});
+    for (const auto& [reading, survey] : prompts)
+      for (const auto& [flag, count] : survey.answered)
+        if (count < survey.records)
+          warn(attr_place(*reading.node, reading.attr),
+               fmt::format("{} of {} prompts of {} lack the fact behind '{}': it is 0 for them", survey.records - count,
+                           survey.records, name(reading), flag));
+  }
+
+  // Bytes of the tokenised records in the trainer's memory.
+  static double held(const Reading& r, const Survey& s) {
+    const double share = s.tokenised > 0 ? static_cast<double>(s.records) / static_cast<double>(s.tokenised) : 0;
+    const double sequences = static_cast<double>(s.records) * (r.kind == RecordKind::pair ? 2 : 1);
+    return source_path(r.task.spec) ? share * static_cast<double>(s.tokens) * 5 + sequences * sizeof(Sequence) : 0;
+  }
+  void say_memory(const NodePlan& trainer, double bytes) {
+    const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
+    if (bytes > memory / 2)
+      warn(trainer.where,
+           fmt::format("the examples of '{}' take about {:.1f} GiB of the {:.1f} GiB of memory, besides model and optimizer",
+                       trainer.id, bytes / (1 << 30), memory / (1 << 30)));
+  }
+
+  const RunEnv& env_;
+  const GraphView& graph_;
+  const DataCheckOptions& options_;
+  SystemClock clock_;
+  double begin_s_;
+  mutable std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
+  DataCheck result_;
+};
+
+}  // namespace
+
+DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options) {
+  return Checker(env, graph, options).run();
+}
+
+fs::path survey_memory() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && cache[0] == '/') return fs::path(cache) / "r1" / "surveys";
+  const char* home = std::getenv("HOME");
+  return home != nullptr && home[0] == '/' ? fs::path(home) / ".cache" / "r1" / "surveys" : fs::path();
+}
+
+}  // namespace r1

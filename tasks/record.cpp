@@ -1,0 +1,347 @@
+#include "tasks/record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <optional>
+
+#include "base/json.h"
+#include "tasks/line_file.h"
+
+namespace r1 {
+
+namespace {
+
+using Json = nlohmann::json;
+
+bool blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
+
+// Names under which published data sets keep a field: for hints only, so that nothing is read as what it is not.
+std::vector<std::string> names_people_use(Field field) {
+  switch (field) {
+    case Field::prompt:
+      return {"question", "problem", "instruction", "query", "input", "user"};
+    case Field::messages:
+      return {"conversations", "conversation", "chat", "dialogue"};
+    case Field::completion:
+      return {"response", "output", "generation", "solution", "answer", "reply", "target"};
+    case Field::answer:
+    case Field::answers:
+      return {"final_answer", "expected_answer", "ground_truth", "solution", "target", "label", "gold", "reference"};
+    case Field::chosen:
+      return {"preferred", "accepted", "better", "response_chosen", "win"};
+    case Field::rejected:
+      return {"dispreferred", "worse", "response_rejected", "lose"};
+    case Field::text:
+      return {"content", "document", "body"};
+  }
+  return {};
+}
+
+// Where the key `name` stands in the outermost object of `line`, from 1; 0 when it is not found.
+int column_of_key(std::string_view line, const std::string& name) {
+  const std::string quoted = Json(name).dump();
+  int depth = 0;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '{' || line[i] == '[') ++depth;
+    if (line[i] == '}' || line[i] == ']') --depth;
+    if (line[i] != '"') continue;
+    const size_t begin = i;
+    for (++i; i < line.size() && line[i] != '"'; ++i)
+      if (line[i] == '\\') ++i;
+    if (depth != 1 || line.substr(begin, i + 1 - begin) != quoted) continue;
+    size_t colon = i + 1;
+    while (colon < line.size() && std::isspace(static_cast<unsigned char>(line[colon])) != 0) ++colon;
+    if (colon < line.size() && line[colon] == ':') return static_cast<int>(begin) + 1;
+  }
+  return 0;
+}
+
+bool mostly_chinese(const std::vector<ChatMessage>& messages) {
+  int64_t han = 0, words = 0;
+  for (const ChatMessage& m : messages) {
+    bool inside = false;
+    for (const char c : m.text) {
+      const auto b = static_cast<uint8_t>(c);
+      const bool letter = (b | 0x20) >= 'a' && (b | 0x20) <= 'z';
+      words += letter && !inside;
+      inside = letter;
+      han += b >= 0xE4 && b <= 0xE9;  // the first byte of U+4000..U+9FFF
+    }
+  }
+  return han > words;
+}
+
+// A message's content: text, or a list of parts {"type": "text", "text": TEXT}.
+std::optional<std::string> content_text(const Json& content) {
+  if (content.is_string()) return content.get<std::string>();
+  if (!content.is_array()) return std::nullopt;
+  std::string out;
+  for (const Json& part : content) {
+    if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) return std::nullopt;
+    if (part.contains("type") && part["type"] != "text") return std::nullopt;
+    out += part["text"].get_ref<const std::string&>();
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string after_hashes(const std::string& answer) {
+  const size_t marks = answer.rfind("####");
+  if (marks == std::string::npos || (marks > 0 && std::isspace(static_cast<unsigned char>(answer[marks - 1])) == 0))
+    return answer;
+  std::string rest = answer.substr(marks + 4);
+  while (!rest.empty() && std::isspace(static_cast<unsigned char>(rest.back())) != 0) rest.pop_back();
+  rest.erase(0, std::min(rest.find_first_not_of(" \t"), rest.size()));
+  if (rest.empty() || rest.find('\n') != std::string::npos || rest[0] == '#') return answer;
+  const bool number = rest.find_first_not_of("0123456789,.-+$% ") == std::string::npos;
+  if (number) rest.erase(std::remove(rest.begin(), rest.end(), ','), rest.end());
+  return rest;
+}
+
+Record::Record(std::string_view line, const Where& where, const FieldMap& map) : line_(line), where_(where), map_(&map) {
+  const size_t first = line.find_first_not_of(" \t");
+  if (first != std::string_view::npos && line[first] == '[') {
+    where_.column = static_cast<int>(first) + 1;
+    fail("expected a JSON object, not a list", "one record a line: jq -c '.[]' FILE > NEW");
+  }
+  json_ = parse_json(line, where, {.hint = "expected one JSON object a line", .max_bytes = kLongestLine});
+  if (!json_.is_object()) fail("expected a JSON object", "one record a line");
+}
+
+void Record::fail(const std::string& what, const std::string& hint) const { throw bad_input(what, where_, hint); }
+
+bool Record::claimed(const std::string& name) const { return std::find(map_->begin(), map_->end(), name) != map_->end(); }
+
+std::string Record::name_of(Field field) const {
+  const auto i = static_cast<size_t>(field);
+  if (!(*map_)[i].empty()) return (*map_)[i];
+  // GSM8K, and what was made after it.
+  if (field == Field::prompt && !json_.contains("prompt") && json_.contains("question") && !claimed("question"))
+    return "question";
+  return kFieldNames[i];
+}
+
+const nlohmann::json* Record::find(Field field) const {
+  const std::string name = name_of(field);
+  const bool mapped = !(*map_)[static_cast<size_t>(field)].empty();
+  if (!mapped && claimed(name)) return nullptr;
+  if (const auto it = json_.find(name); it != json_.end()) return &*it;
+  if (!mapped) return nullptr;
+  const Json* at = &json_;
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t dot = std::min(name.find('.', begin), name.size());
+    if (!at->is_object()) return nullptr;
+    const auto it = at->find(name.substr(begin, dot - begin));
+    if (it == at->end()) return nullptr;
+    at = &*it;
+    begin = dot + 1;
+  }
+  return at;
+}
+
+void Record::fail_at(Field field, const std::string& what, const std::string& hint) const {
+  const std::string name = name_of(field);
+  Where where = where_;
+  where.column = column_of_key(line_, name.substr(0, json_.contains(name) ? name.size() : name.find('.')));
+  throw bad_input(fmt::format("\"{}\": {}", name, what), where, hint);
+}
+
+void Record::missing(Field field) const {
+  std::string hint;
+  for (const std::string& name : names_people_use(field))
+    if (json_.contains(name) && !claimed(name) && hint.empty())
+      hint = fmt::format("if it is \"{}\" here, say so: ?{}={}", name, kFieldNames[static_cast<size_t>(field)], name);
+  if (hint.empty() && !json_.empty()) {
+    std::string names;
+    size_t shown = 0;
+    for (const auto& [key, value] : json_.items())
+      if (++shown <= 8) names += (names.empty() ? "" : ", ") + shown_json(Json(key), 40);
+    hint = fmt::format("the fields here are {}{}; a name is mapped by ?{}=NAME", names, shown > 8 ? ", ..." : "",
+                       kFieldNames[static_cast<size_t>(field)]);
+  }
+  fail(fmt::format("no \"{}\"", name_of(field)), hint);
+}
+
+RecordKind Record::kind() const {
+  if (has(Field::chosen) || has(Field::rejected)) return RecordKind::pair;
+  if (has(Field::completion)) return RecordKind::example;
+  if (has(Field::answer) || has(Field::answers)) return RecordKind::prompt;
+  if (has(Field::text)) return RecordKind::example;
+  if (const Json* list = find(Field::messages)) {
+    const auto messages = chat(Field::messages, *list);
+    return messages.back().role == ChatRole::assistant ? RecordKind::example : RecordKind::prompt;
+  }
+  if (has(Field::prompt)) return RecordKind::prompt;
+  std::string hint;
+  for (const Field field : {Field::prompt, Field::messages, Field::text})
+    for (const std::string& name : names_people_use(field))
+      if (json_.contains(name) && hint.empty())
+        hint = fmt::format("if it is \"{}\" here, say so: ?{}={}", name, kFieldNames[static_cast<size_t>(field)], name);
+  if (!hint.empty())
+    for (const std::string& name : names_people_use(Field::answer))
+      if (json_.contains(name) && hint.find("&") == std::string::npos) hint += fmt::format("&answer={}", name);
+  fail("expected \"prompt\", \"messages\" or \"text\"",
+       hint.empty() ? "fields of other names are mapped: ?prompt=question&answer=answer" : hint);
+}
+
+Prompt Record::prompt(ChatFamily family) const {
+  Prompt out;
+  const auto messages = opening();
+  if (messages.back().role == ChatRole::assistant) fail("\"messages\" of a prompt must not end with the assistant");
+  out.text = render(family, messages);
+  std::vector<std::string> used;
+  for (const Field field : {Field::prompt, Field::messages, Field::answer, Field::answers})
+    used.push_back(has(field) ? name_of(field) : kFieldNames[static_cast<size_t>(field)]);
+  for (const auto& [key, value] : json_.items()) {
+    if (std::find(used.begin(), used.end(), key) != used.end()) continue;
+    if (value.is_string())
+      out.facts[key] = value.get<std::string>();
+    else if (value.is_boolean())
+      out.facts[key] = value.get<bool>() ? "1" : "0";
+    else if (value.is_number())
+      out.facts[key] = value.dump();
+  }
+  const std::vector<std::string> accepted = answers();
+  if (!accepted.empty()) out.facts["answers"] = join_answers(accepted);
+  out.facts.try_emplace("checkable", accepted.empty() ? "0" : "1");
+  out.facts.try_emplace("domain", accepted.empty() ? "general" : "reasoning");
+  out.facts.try_emplace("harm", "0");
+  out.facts.try_emplace("language", mostly_chinese(messages) ? "zh" : "en");
+  return out;
+}
+
+Example Record::example(ChatFamily family) const {
+  if (has(Field::text) && !has(Field::completion) && !has(Field::messages)) {
+    const std::string text = text_of(Field::text);
+    if (blank(text)) fail_at(Field::text, "is empty");
+    return {"", text + std::string(chat_end_token(family)), true};
+  }
+  if (const Json* list = find(Field::messages); list != nullptr) {
+    auto messages = chat(Field::messages, *list);
+    if (messages.back().role == ChatRole::assistant || !has(Field::completion)) {
+      if (messages.back().role != ChatRole::assistant) fail("\"messages\" of an example must end with the assistant");
+      const std::string reply = std::move(messages.back().text);
+      messages.pop_back();
+      if (messages.empty()) fail("\"messages\": nothing comes before the assistant's reply");
+      if (blank(reply)) fail_at(Field::messages, "the assistant's reply is empty");
+      return {render(family, messages), chat_completion(family, reply), false};
+    }
+  }
+  if (!has(Field::prompt) && !has(Field::messages)) missing(Field::prompt);
+  return {render(family, opening()), chat_completion(family, reply(Field::completion).text), false};
+}
+
+Pair Record::pair(ChatFamily family) const {
+  const Reply chosen = reply(Field::chosen), rejected = reply(Field::rejected);
+  const auto said = [](const std::vector<ChatMessage>& messages) {
+    std::string out;
+    for (const ChatMessage& m : messages) out += std::to_string(static_cast<int>(m.role)) + m.text + '\0';
+    return out;
+  };
+  const bool whole = !has(Field::prompt) && !has(Field::messages) && !chosen.before.empty();
+  if (whole && said(chosen.before) != said(rejected.before))
+    fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
+  Pair out{render(family, whole ? chosen.before : opening()), chat_completion(family, chosen.text),
+           chat_completion(family, rejected.text)};
+  if (out.chosen == out.rejected) fail("\"chosen\" and \"rejected\" are the same");
+  return out;
+}
+
+std::string Record::text_of(Field field) const {
+  const Json* value = find(field);
+  if (value == nullptr) missing(field);
+  if (!value->is_string()) fail_at(field, fmt::format("expected a string, not {}", value->type_name()));
+  return value->get<std::string>();
+}
+
+std::string Record::answer(const Json& value, Field field) const {
+  if (value.is_string() && !value.get_ref<const std::string&>().empty()) return after_hashes(value.get<std::string>());
+  if (value.is_number()) return value.dump();
+  fail_at(field, "expected text or a number");
+}
+
+std::vector<std::string> Record::answers() const {
+  std::vector<std::string> out;
+  for (const Field field : {Field::answer, Field::answers}) {
+    const Json* value = find(field);
+    if (value == nullptr) continue;
+    if (!value->is_array()) {
+      if (field == Field::answers) fail_at(field, "expected a list that is not empty");
+      out.push_back(answer(*value, field));
+      continue;
+    }
+    if (value->empty()) fail_at(field, "expected a list that is not empty");
+    for (const Json& one : *value) out.push_back(answer(one, field));
+  }
+  return out;
+}
+
+// The conversation that is continued: "messages", or "prompt" as text or as such a list.
+std::vector<ChatMessage> Record::opening() const {
+  std::vector<ChatMessage> messages;
+  Field from = Field::messages;
+  if (const Json* list = find(Field::messages); list != nullptr) {
+    messages = chat(Field::messages, *list);
+  } else {
+    from = Field::prompt;
+    const Json* value = find(Field::prompt);
+    if (value == nullptr) missing(Field::prompt);
+    if (value->is_array())
+      messages = chat(Field::prompt, *value);
+    else
+      messages = {{ChatRole::user, text_of(Field::prompt)}};
+  }
+  if (blank(messages.back().text)) fail_at(from, "the prompt is empty");
+  return messages;
+}
+
+std::vector<ChatMessage> Record::chat(Field field, const Json& list) const {
+  if (!list.is_array() || list.empty()) fail_at(field, "expected a list that is not empty");
+  std::vector<ChatMessage> out;
+  for (const Json& m : list) {
+    const auto at = [&] { return fmt::format("{}[{}]", name_of(field), out.size()); };
+    const auto text = m.is_object() && m.contains("content") ? content_text(m["content"]) : std::nullopt;
+    if (!text || !m.contains("role") || !m["role"].is_string())
+      fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at()));
+    const std::string role = m["role"].get<std::string>();
+    ChatMessage message{ChatRole::user, *text};
+    if (role == "system" || role == "developer")
+      message.role = ChatRole::system;
+    else if (role == "assistant")
+      message.role = ChatRole::assistant;
+    else if (role != "user")
+      fail(fmt::format("{}: unknown role '{}'", at(), role), "expected system, user or assistant");
+    out.push_back(std::move(message));
+  }
+  return out;
+}
+
+// A reply as text, or as a list of messages that ends with the assistant's.
+Record::Reply Record::reply(Field field) const {
+  const Json* value = find(field);
+  if (value == nullptr) missing(field);
+  Reply out;
+  if (value->is_array()) {
+    out.before = chat(field, *value);
+    if (out.before.back().role != ChatRole::assistant) fail_at(field, "must end with the assistant");
+    out.text = std::move(out.before.back().text);
+    out.before.pop_back();
+  } else {
+    out.text = text_of(field);
+  }
+  if (blank(out.text)) fail_at(field, "is empty");
+  return out;
+}
+
+std::string Record::render(ChatFamily family, const std::vector<ChatMessage>& messages) const {
+  try {
+    return chat_prompt(family, messages);
+  } catch (const Error& e) {
+    fail(e.message(), e.hint());
+  }
+}
+
+}  // namespace r1

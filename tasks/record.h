@@ -1,0 +1,70 @@
+// One line of a JSONL file as a prompt, an example or a pair: the forms of docs/data.md. Not the file (tasks/jsonl.h).
+// Thread rule: a value; its functions are pure.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "tasks/chat_template.h"
+#include "tasks/source.h"
+
+namespace r1 {
+
+// What a record may hold. A source's options say under which name a field stands in the file: ?prompt=question&answer=solution.
+enum class Field { prompt, messages, completion, text, answer, answers, chosen, rejected };
+constexpr std::array<const char*, 8> kFieldNames = {"prompt", "messages", "completion", "text",
+                                                    "answer", "answers",  "chosen",     "rejected"};
+
+// By field: its name in the file, "" where nothing was said (its own name). "a.b" is the member b of the object a.
+using FieldMap = std::array<std::string, kFieldNames.size()>;
+
+class Record {
+ public:
+  // `where`: file and line. Throws bad_input at it, with a column.
+  Record(std::string_view line, const Where& where, const FieldMap& map);
+
+  // What the record is when nobody says what it is wanted for.
+  RecordKind kind() const;
+  // Rendered with the chat template. Each throws bad_input for a field that is missing, of a wrong type or empty.
+  Prompt prompt(ChatFamily family) const;
+  Example example(ChatFamily family) const;
+  Pair pair(ChatFamily family) const;
+
+  [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const;
+
+ private:
+  using Json = nlohmann::json;
+  struct Reply {
+    std::vector<ChatMessage> before;  // what stood in front of it, where it was given as a conversation
+    std::string text;
+  };
+
+  const Json* find(Field field) const;
+  bool has(Field field) const { return find(field) != nullptr; }
+  bool claimed(const std::string& name) const;  // by another field of the map
+  std::string name_of(Field field) const;       // as the file spells it
+  [[noreturn]] void fail_at(Field field, const std::string& what, const std::string& hint = {}) const;
+  [[noreturn]] void missing(Field field) const;
+  std::string text_of(Field field) const;
+  std::string answer(const Json& value, Field field) const;
+  std::vector<std::string> answers() const;
+  std::vector<ChatMessage> opening() const;
+  std::vector<ChatMessage> chat(Field field, const Json& list) const;
+  Reply reply(Field field) const;
+  std::string render(ChatFamily family, const std::vector<ChatMessage>& messages) const;
+
+  std::string_view line_;
+  Where where_;
+  const FieldMap* map_;
+  Json json_;
+};
+
+// GSM8K's answers end in "#### 72": what follows the marks, thousands separators taken out; any other text as it is.
+std::string after_hashes(const std::string& answer);
+
+}  // namespace r1

@@ -1,0 +1,201 @@
+// What a check of the data finds before anything starts: each file read whole, whatever else the graph says.
+#include "actors/data_check.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "actors/roles.h"
+#include "base/files.h"
+#include "tests/source_dir.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DataCheckTest : public testing::Test {
+ protected:
+  DataCheckTest() {
+    dir_ = fs::temp_directory_path() / ("r1_data_check_" + std::to_string(::getpid()));
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+    fs::copy_file(source_dir() / "tests/e2e/graphs/nano.json", dir_ / "nano.json");
+    options_.memory = dir_ / "memory";
+  }
+  ~DataCheckTest() override { fs::remove_all(dir_); }
+
+  void data(const std::string& text, const std::string& name = "d.jsonl") { std::ofstream(dir_ / name) << text; }
+
+  DataCheck check(const std::string& text) {
+    std::ofstream(dir_ / "g.graph") << text;
+    const GraphView graph = load_graph(dir_ / "g.graph", role_registry(dir_));
+    return check_data(make_run_env(graph, dir_ / "run", dir_), graph, options_);
+  }
+  std::string refusal(const std::string& text) {
+    try {
+      check(text);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.what();
+    }
+    return "accepted";
+  }
+  static std::string rl(const std::string& source, const std::string& rewards = "format", const std::string& prompter = "",
+                        const std::string& generator = "max_tokens=32", const std::string& trainer = "") {
+    return R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_s {
+    p [role=prompter, source=")__" +
+           source + "\", groups_per_batch=4" + prompter + "];\n    g [role=generator, samples=4, " + generator +
+           "];\n    j [role=judge, rewards=\"" + rewards +
+           R"__("];
+    f [role=filter];
+    t [role=trainer, objective=grpo, until="batches(3)")__" +
+           trainer + R"__(];
+    p -> g -> j -> f -> t; t -> g [carries=weights];
+  }
+  m -> t;
+})__";
+  }
+  static std::string sft(const std::string& source, const std::string& trainer = "until=\"batches(3)\"") {
+    return R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_s { p [role=prompter, source=")__" +
+           source + "\"]; t [role=trainer, objective=sft, " + trainer + R"__(]; p -> t; }
+  m -> t;
+})__";
+  }
+  static std::string prompts(int n, int long_one = -1) {
+    std::string text;
+    for (int i = 0; i < n; ++i) {
+      std::string prompt = "compute";
+      for (int k = 0; k < (i == long_one ? 400 : 3); ++k) prompt += " 1";
+      text += "{\"prompt\": \"" + prompt + "\", \"answer\": \"" + std::to_string(i) + "\"}\n";
+    }
+    return text;
+  }
+  static bool says(const DataCheck& found, const std::string& words) {
+    for (const std::string& w : found.warnings)
+      if (w.find(words) != std::string::npos) return true;
+    return false;
+  }
+
+  fs::path dir_;
+  DataCheckOptions options_;
+};
+
+TEST_F(DataCheckTest, good_data_give_no_warning) {
+  data(prompts(65));
+  const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny"));
+  EXPECT_EQ(found.records, 65);
+  EXPECT_EQ(found.files, 1);
+  for (const auto& w : found.warnings) ADD_FAILURE() << w;
+}
+
+TEST_F(DataCheckTest, a_broken_line_is_found_whatever_ends_the_stage) {
+  data("{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"x\",\"completion\":null}\n{\"prompt\":\"x\"}\n");
+  for (const char* ends : {"until=\"batches(3)\"", "epochs=1", "until=\"tokens(100)\""}) {
+    const std::string text = refusal(sft("jsonl:d.jsonl", ends));
+    EXPECT_NE(text.find("d.jsonl:2:15"), std::string::npos) << text;
+    EXPECT_NE(text.find("(1 more of its 3 records are bad)"), std::string::npos) << text;
+  }
+  EXPECT_NE(refusal(R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny]; d [kind=dataset, path="d.jsonl"];
+  subgraph cluster_s { t [role=trainer, objective=sft, epochs=1]; }
+  m -> t; d -> t;
+})__")
+                .find("d.jsonl:2:15"),
+            std::string::npos);
+}
+
+TEST_F(DataCheckTest, an_evaluator_s_file_is_read_whole_too) {
+  data(prompts(300) + "{\"prompt\": \"\", \"answer\": 1}\n");
+  std::string text = sft("tiny:cold_start");
+  text.replace(text.find("p -> t;"), 7,
+               "p -> t; e [role=evaluator, source=\"jsonl:d.jsonl\", problems=2]; t -> e [carries=weights];");
+  EXPECT_NE(refusal(text).find("d.jsonl:301:2"), std::string::npos);
+}
+
+TEST_F(DataCheckTest, long_prompts_are_counted_or_refused) {
+  data(prompts(65, 40));
+  const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny"));
+  EXPECT_TRUE(says(found, "g.graph:4:")) << "the place in the graph";
+  EXPECT_TRUE(says(
+      found, "1 of 65 prompts are longer than the 256 positions of 'm' (the first: d.jsonl:41): they are dropped as too_long"));
+  const std::string text = refusal(rl("jsonl:d.jsonl?template=tiny", "format", ", too_long=error"));
+  EXPECT_NE(text.find("d.jsonl:41"), std::string::npos) << text;
+}
+
+TEST_F(DataCheckTest, an_example_longer_than_the_model_is_refused_with_its_line) {
+  std::string words;
+  for (int i = 0; i < 300; ++i) words += " one";
+  data("{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\",\"completion\":\"" + words + "\"}\n");
+  const std::string text = refusal(sft("jsonl:d.jsonl"));
+  EXPECT_NE(text.find("d.jsonl:2"), std::string::npos) << text;
+  EXPECT_NE(text.find("its model takes 256"), std::string::npos) << text;
+}
+
+TEST_F(DataCheckTest, max_tokens_beyond_the_positions_are_a_warning) {
+  data(prompts(64));
+  const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny", "format", "", "max_tokens=100000", ", loss_mean=constant"));
+  EXPECT_TRUE(says(found, "behind 64 of 64 prompts max_tokens=100000 goes beyond the 256 positions"));
+  EXPECT_TRUE(says(found, "loss_mean=constant divides by max_tokens"));
+  EXPECT_TRUE(says(check(rl("tiny:reasoning", "format", "", "max_tokens=100000")), "goes beyond the 256 positions"));
+}
+
+TEST_F(DataCheckTest, facts_are_checked_where_an_expression_uses_them) {
+  data("{\"prompt\":\"a\",\"answer\":1,\"level\":0}\n{\"prompt\":\"a\",\"answer\":1,\"level\":2}\n");
+  const std::string text = refusal(rl("jsonl:d.jsonl", "format * level"));
+  EXPECT_NE(text.find("d.jsonl:2"), std::string::npos) << text;
+  EXPECT_NE(text.find("'level' is '2' here"), std::string::npos) << text;
+  EXPECT_EQ(refusal(rl("jsonl:d.jsonl", "format")), "accepted") << "nobody uses it";
+  EXPECT_EQ(refusal(rl("jsonl:d.jsonl", "format * level_2")), "accepted");
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl", "format * levle_2")).find("did you mean"), std::string::npos);
+  data("{\"prompt\":\"a\",\"answer\":1,\"level\":0}\n{\"prompt\":\"a\",\"answer\":1}\n");
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl", "format * level")), "1 of 2 prompts of d.jsonl lack the fact behind 'level'"));
+}
+
+TEST_F(DataCheckTest, a_template_whose_tags_the_tokenizer_lacks_is_refused) {
+  data(prompts(3));
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=qwen2.5")).find("<|im_start|>, which the tokenizer of 'm' has no token for"),
+            std::string::npos);
+}
+
+TEST_F(DataCheckTest, a_second_check_of_the_same_content_remembers_the_first) {
+  data(prompts(65, 40));
+  const auto first = check(rl("jsonl:d.jsonl?template=tiny"));
+  ASSERT_EQ(std::distance(fs::directory_iterator(options_.memory), {}), 1);
+  const fs::path entry = fs::directory_iterator(options_.memory)->path();
+  std::string text = read_file(entry);
+  text.replace(text.find("\"records\":65"), 12, "\"records\":99");
+  write_file_atomically(entry, text);
+  EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 99) << "read from memory";
+  EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny", "format", "", "max_tokens=33")).records, 65) << "another question";
+  data(prompts(66, 40));
+  EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 66) << "another content";
+  for (const auto& file : fs::directory_iterator(options_.memory)) std::ofstream(file.path()) << "{damaged";
+  EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 66);
+  for (int i = 0; i < 300; ++i) std::ofstream(options_.memory / (std::to_string(i) + ".json")) << "{}";
+  data(prompts(67));
+  check(rl("jsonl:d.jsonl?template=tiny"));
+  EXPECT_LE(static_cast<size_t>(std::distance(fs::directory_iterator(options_.memory), {})), kMostRemembered);
+}
+
+TEST_F(DataCheckTest, when_time_is_short_a_sample_is_tokenised_and_every_line_parsed) {
+  data(prompts(1000));
+  options_.tokenise_s = 0;
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny")), "of the 1000 prompts of d.jsonl were tokenised"));
+  data(prompts(1000) + "{\"prompt\": 1}\n");
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=tiny")).find("d.jsonl:1001:2"), std::string::npos);
+}
+
+TEST_F(DataCheckTest, stages_that_are_done_read_nothing_any_more) {
+  data("{\"prompt\":\"a\",\"completion\":\"b\"}\nbroken\n");
+  options_.done = [](const std::string& stage) { return stage == "s"; };
+  EXPECT_EQ(refusal(sft("jsonl:d.jsonl")), "accepted");
+}
+
+}  // namespace
+}  // namespace r1

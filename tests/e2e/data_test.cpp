@@ -1,0 +1,151 @@
+// Data as users have them, through r1-run: found by --check, dropped and counted, or an error with the file's name; never a
+// crash.
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "runtime/store/run_store.h"
+#include "tests/e2e/bad_input.h"
+
+namespace r1 {
+namespace {
+
+struct Data : BadInputTest {
+  void SetUp() override {
+    BadInputTest::SetUp();
+    ::setenv("XDG_CACHE_HOME", (top / "cache").c_str(), 1);
+  }
+  static std::string rl(const std::string& until, const std::string& prompter = "", const std::string& max_tokens = "8") {
+    return R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_s {
+    p [role=prompter, source="jsonl:d.jsonl?template=tiny", groups_per_batch=4)__" +
+           prompter + R"__(];
+    g [role=generator, samples=4, max_tokens=)__" +
+           max_tokens + R"__(];
+    j [role=judge, rewards="length"];
+    f [role=filter];
+    t [role=trainer, objective=grpo, until=")__" +
+           until + R"__("];
+    p -> g -> j -> f -> t; t -> g [carries=weights, staleness=1];
+  }
+  m -> t;
+})__";
+  }
+  static std::string prompts(int n, int long_one = -1) {
+    std::string text;
+    for (int i = 0; i < n; ++i) {
+      std::string prompt = "compute";
+      for (int k = 0; k < (i == long_one ? 400 : 3); ++k) prompt += " 1";
+      text += "{\"prompt\": \"" + prompt + "\", \"answer\": \"" + std::to_string(i) + "\"}\n";
+    }
+    return text;
+  }
+};
+
+TEST_F(Data, a_prompt_longer_than_the_model_is_dropped_and_counted) {
+  write_text(top / "g.graph", rl("batches(6)"));
+  write_text(top / "d.jsonl", prompts(12, 5));
+  const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / "first").string(), "-q"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("1 of 12 prompts are longer than the 256 positions of 'm' (the first: d.jsonl:6)"), std::string::npos)
+      << r.err;
+  EXPECT_EQ(ledger_complaints(top / "first"), "");
+  const auto store = RunStore::open_read_only(top / "first");
+  const LedgerCounts ledger = store->ledger(store->stages().at(0).id);
+  ASSERT_EQ(ledger.dropped.count("too_long"), 1u);
+  EXPECT_EQ(ledger.dropped.at("too_long"), 2) << "24 draws are two epochs of 12 prompts";
+  expect_refused(rl("batches(6)", ", too_long=error"), {"d.jsonl:6", "the model of stage 's' takes 256"},
+                 {"--run", (top / "run").string()});
+}
+
+TEST_F(Data, a_bad_line_of_a_later_stage_is_found_before_the_first_runs) {
+  write_text(top / "d.jsonl",
+             "{\"prompt\": \"compute 1 + 2\", \"completion\": \"3\"}\n{\"prompt\":\"x\",\"completion\":null}\n");
+  expect_refused(R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_a { p [role=prompter, source="tiny:cold_start", count=40]; t [role=trainer, objective=sft, epochs=1, batch=8]; p -> t; }
+  subgraph cluster_b { q [role=prompter, source="jsonl:d.jsonl?template=tiny"]; u [role=trainer, objective=sft, until="batches(50)", batch=1]; q -> u; }
+  m -> t; t -> u;
+})__",
+                 {"d.jsonl:2:15", "\"completion\": expected a string, not null"});
+}
+
+TEST_F(Data, an_empty_prompt_is_bad_input) {
+  write_text(top / "d.jsonl", prompts(3) + "{\"prompt\": \"\", \"answer\": \"1\"}\n");
+  expect_refused(rl("batches(3)"), {"d.jsonl:4:2", "the prompt is empty"});
+}
+
+TEST_F(Data, an_empty_completion_is_bad_input) {
+  write_text(top / "d.jsonl", "{\"prompt\": \"compute 1 + 2\", \"completion\": \"\"}\n");
+  std::string text = minimal(", epochs=1", "d [kind=dataset, path=\"d.jsonl\"];\n d -> t;\n");
+  text.insert(text.find("tiny:pretrain") + 14, ", count=4");
+  expect_refused(text, {"d.jsonl:1:29", "is empty"});
+}
+
+TEST_F(Data, an_answer_beside_a_completion_is_no_matter_in_a_dataset) {
+  write_text(top / "d.jsonl", "{\"prompt\": \"compute 1 + 2\", \"completion\": \"3\", \"answer\": \"3\"}\n");
+  write_text(top / "g.graph", R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny]; d [kind=dataset, path="d.jsonl"];
+  subgraph cluster_s { t [role=trainer, objective=sft, epochs=1, batch=2]; }
+  m -> t; d -> t;
+})__");
+  const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"});
+  EXPECT_EQ(r.code, 0) << r.err;
+  write_text(top / "d.jsonl", "{\"prompt\": \"compute 1 + 2\", \"answer\": \"3\"}\n");
+  expect_refusal(run_program({(top / "g.graph").string(), "--check"}),
+                 {"d.jsonl:1", "no \"completion\"", "?completion=answer"});
+}
+
+TEST_F(Data, max_tokens_beyond_the_positions_are_warned_of) {
+  write_text(top / "d.jsonl", prompts(8));
+  write_text(top / "g.graph", rl("batches(1)", "", "100000"));
+  const ProgramResult r = run_program({(top / "g.graph").string(), "--check"});
+  EXPECT_EQ(r.code, 0);
+  EXPECT_NE(r.err.find("warning: "), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("max_tokens=100000 goes beyond the 256 positions"), std::string::npos) << r.err;
+}
+
+TEST_F(Data, messages_gsm8k_and_compressed_forms_are_accepted) {
+  write_text(top / "g.graph", rl("batches(1)"));
+  for (const char* line : {R"({"prompt": [{"role": "user", "content": "compute 1 + 1"}], "answer": "2"})",
+                           R"({"messages": [{"role": "user", "content": "compute 1 + 1"}], "answer": "2"})",
+                           R"({"question": "Q?", "answer": "... #### 72"})"}) {
+    write_text(top / "d.jsonl", line);
+    const ProgramResult r = run_program({(top / "g.graph").string(), "--check"});
+    EXPECT_EQ(r.code, 0) << r.err;
+    EXPECT_EQ(r.err, "");
+  }
+}
+
+TEST_F(Data, numbers_out_of_range_and_half_surrogates_are_named) {
+  write_text(top / "d.jsonl", prompts(2) + "{\"prompt\":\"compute 1 + 1\",\"answer\":1e400}\n");
+  expect_refused(rl("batches(1)"), {"d.jsonl:3:36", "out of range"});
+  write_text(top / "d.jsonl", prompts(2) + "{\"prompt\":\"a \\ud800 b\",\"answer\":\"1\"}\n");
+  expect_refused(rl("batches(1)"), {"d.jsonl:3", "surrogate"});
+}
+
+TEST_F(Data, a_file_that_is_rewritten_during_a_run_is_an_error_with_its_name) {
+  write_text(top / "g.graph", rl("batches(1000000)"));
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += prompts(64);
+  write_text(top / "d.jsonl", text);
+  Program program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"});
+  const auto batches = [&] {
+    try {
+      const auto store = RunStore::open_read_only(top / "run");
+      return store->stages().empty() ? 0 : store->batch_count(store->stages()[0].id);
+    } catch (const Error&) {
+      return int64_t{0};
+    }
+  };
+  while (!program.wait(0.05) && batches() < 3) continue;
+  write_text(top / "d.jsonl", prompts(1));
+  ASSERT_TRUE(program.wait(60));
+  const ProgramResult r = program.result();
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find("d.jsonl: the file has been changed while it is in use"), std::string::npos) << r.err;
+}
+
+}  // namespace
+}  // namespace r1

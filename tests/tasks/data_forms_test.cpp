@@ -1,0 +1,262 @@
+// The forms in which people have data: fields of other names, conversations, GSM8K, compressed files; and what is said of those
+// that are broken (docs/data.md).
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.h"
+#include "tasks/line_file.h"
+#include "tasks/record.h"
+#include "tasks/source.h"
+#include "tasks/text_stream.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+class DataForms : public testing::Test {
+ protected:
+  DataForms() {
+    dir_ = fs::temp_directory_path() / ("r1_forms_" + std::to_string(::getpid()));
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+  }
+  ~DataForms() override { fs::remove_all(dir_); }
+
+  std::string file(const std::string& bytes, const std::string& name = "d.jsonl") {
+    std::ofstream(dir_ / name, std::ios::binary) << bytes;
+    return (dir_ / name).string();
+  }
+  std::unique_ptr<Source> open(const std::string& text, const std::string& options = "") {
+    return open_source("jsonl:" + file(text) + options, 0, {std::nullopt, true});
+  }
+  Error error_of(const std::function<void()>& body) {
+    try {
+      body();
+    } catch (const Error& e) {
+      return e;
+    }
+    return bad_input("accepted");
+  }
+  Error first_record_error(const std::string& text, const std::string& options = "") {
+    return error_of([&] {
+      const auto s = open(text, options);
+      if (s->kind() == RecordKind::prompt) s->prompt(0);
+      if (s->kind() == RecordKind::example) s->example(0);
+      if (s->kind() == RecordKind::pair) s->pair(0);
+    });
+  }
+  static std::string gzip(const std::string& text) {
+    z_stream z{};
+    deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    std::string out(deflateBound(&z, text.size()) + 64, '\0');
+    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+    z.avail_in = static_cast<uInt>(text.size());
+    z.next_out = reinterpret_cast<Bytef*>(out.data());
+    z.avail_out = static_cast<uInt>(out.size());
+    deflate(&z, Z_FINISH);
+    out.resize(out.size() - z.avail_out);
+    deflateEnd(&z);
+    return out;
+  }
+  static std::string zstd(const std::string& text) {
+    std::string out(ZSTD_compressBound(text.size()), '\0');
+    ZSTD_CCtx* c = ZSTD_createCCtx();
+    ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, 1);  // as the program zstd does
+    out.resize(ZSTD_compress2(c, out.data(), out.size(), text.data(), text.size()));
+    ZSTD_freeCCtx(c);
+    return out;
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(DataForms, a_prompt_may_be_a_list_of_messages) {
+  const auto s = open(R"({"prompt": [{"role": "user", "content": "compute 1 + 1"}], "answer": "2"})", "?template=tiny");
+  ASSERT_EQ(s->kind(), RecordKind::prompt);
+  EXPECT_EQ(s->prompt(0).text, "<bos><user> compute 1 + 1<asst>");
+  EXPECT_EQ(s->prompt(0).facts.count("prompt"), 0u);
+}
+
+TEST_F(DataForms, the_parts_of_a_content_are_joined) {
+  const auto s =
+      open(R"({"prompt": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})");
+  EXPECT_EQ(s->prompt(0).text, "ab");
+}
+
+TEST_F(DataForms, gsm8k_is_read_as_it_is_published) {
+  const auto s = open("{\"question\": \"Q?\", \"answer\": \"48/2 = 24\\n#### 1,072\"}\n");
+  ASSERT_EQ(s->kind(), RecordKind::prompt);
+  EXPECT_EQ(s->prompt(0).text, "Q?");
+  EXPECT_EQ(s->prompt(0).facts.at("answers"), "1072");
+  EXPECT_EQ(s->prompt(0).facts.count("question"), 0u);
+}
+
+TEST(AfterHashes, only_a_last_line_of_hashes_is_taken_for_the_answer) {
+  EXPECT_EQ(after_hashes("... #### 72"), "72");
+  EXPECT_EQ(after_hashes("#### -1,000.5\n"), "-1000.5");
+  EXPECT_EQ(after_hashes("x\n#### blue, red"), "blue, red");
+  EXPECT_EQ(after_hashes("#### Heading\ntext"), "#### Heading\ntext");
+  EXPECT_EQ(after_hashes("##### 5"), "##### 5");
+  EXPECT_EQ(after_hashes("a####5"), "a####5");
+  EXPECT_EQ(after_hashes("####"), "####");
+  EXPECT_EQ(after_hashes("72"), "72");
+}
+
+TEST_F(DataForms, an_answer_may_be_a_list_of_accepted_ones) {
+  EXPECT_EQ(open(R"({"prompt": "Q", "answer": ["4", "four", 4]})")->prompt(0).facts.at("answers"), "4|four|4");
+}
+
+TEST_F(DataForms, fields_of_other_names_are_mapped) {
+  const auto s = open(R"({"problem": "Q", "gold": 7, "level": 1})", "?prompt=problem&answer=gold");
+  EXPECT_EQ(s->prompt(0).text, "Q");
+  EXPECT_EQ(s->prompt(0).facts.at("answers"), "7");
+  EXPECT_EQ(s->prompt(0).facts.at("level"), "1");
+  EXPECT_EQ(s->prompt(0).facts.count("gold"), 0u);
+  const auto e = open(R"({"question": "Q", "answer": "A"})", "?prompt=question&completion=answer");
+  ASSERT_EQ(e->kind(), RecordKind::example) << "a field that is mapped to something else is no answer any more";
+  EXPECT_EQ(e->example(0).completion, "A");
+  const auto deep = open(R"({"prompt": "Q", "reward_model": {"ground_truth": "9"}})", "?answer=reward_model.ground_truth");
+  EXPECT_EQ(deep->prompt(0).facts.at("answers"), "9");
+}
+
+TEST_F(DataForms, completions_and_pairs_may_be_conversations) {
+  EXPECT_EQ(open(R"({"prompt": [{"role": "user", "content": "Q"}], "completion": [{"role": "assistant", "content": "A"}]})")
+                ->example(0)
+                .completion,
+            "A");
+  const std::string user = R"({"role": "user", "content": "Q"})";
+  const auto s = open(R"({"chosen": [)" + user + R"(, {"role": "assistant", "content": "good"}], "rejected": [)" + user +
+                      R"(, {"role": "assistant", "content": "bad"}]})");
+  EXPECT_EQ(s->pair(0).prompt, "Q");
+  EXPECT_EQ(s->pair(0).chosen, "good");
+  EXPECT_EQ(s->pair(0).rejected, "bad");
+}
+
+TEST_F(DataForms, a_completion_makes_an_example_whatever_else_is_there) {
+  const std::string both = R"({"prompt": "Q", "completion": "A", "answer": "3"})";
+  EXPECT_EQ(open(both)->kind(), RecordKind::example);
+  EXPECT_EQ(open(both, "?as=prompts")->prompt(0).facts.at("answers"), "3");
+  const auto wanted = open_source("jsonl:" + file(R"({"prompt": "Q", "answer": "3"})"), 0, {RecordKind::example, false});
+  EXPECT_NE(std::string(error_of([&] { wanted->example(0); }).what()).find("no \"completion\""), std::string::npos);
+}
+
+TEST_F(DataForms, a_missing_field_comes_with_the_mapping_that_may_be_meant) {
+  EXPECT_EQ(first_record_error(R"({"problem": "Q", "solution": "A"})").hint(),
+            "if it is \"problem\" here, say so: ?prompt=problem&answer=solution");
+  EXPECT_EQ(first_record_error(R"({"prompt": "Q", "response": "A"})", "?as=examples").hint(),
+            "if it is \"response\" here, say so: ?completion=response");
+  EXPECT_NE(first_record_error(R"({"prompt": "Q", "zzz": "A"})", "?as=examples").hint().find("\"prompt\", \"zzz\""),
+            std::string::npos);
+}
+
+TEST_F(DataForms, what_is_wrong_is_named_with_line_and_column) {
+  const auto at = [&](const std::string& text, const std::string& what, int column, const std::string& options = "") {
+    const Error e = first_record_error(text, options);
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    EXPECT_NE(std::string(e.what()).find(what), std::string::npos) << e.what();
+    EXPECT_EQ(e.where().line, 1) << e.what();
+    EXPECT_EQ(e.where().column, column) << e.what();
+  };
+  at(R"({"prompt": "", "answer": "1"})", "the prompt is empty", 2);
+  at(R"({"prompt": " \n", "answer": "1"})", "the prompt is empty", 2);
+  at(R"({"prompt": "a", "completion": ""})", "\"completion\": is empty", 17);
+  at(R"({"text": ""})", "\"text\": is empty", 2);
+  at(R"({"prompt": "a", "chosen": "b", "rejected": ""})", "\"rejected\": is empty", 32);
+  at(R"({"prompt":"x","completion":null})", "\"completion\": expected a string, not null", 15);
+  at(R"({"x": {"prompt": 1}, "prompt": 5})", "\"prompt\": expected a string, not number", 22);
+  at(R"({"prompt":"a","answer":1e400})", "out of range", 24);
+  at(R"([{"prompt": "a"}])", "not a list", 1);
+  EXPECT_NE(std::string(first_record_error(R"({"prompt":"a \ud800 b","answer":"1"})").what()).find("surrogate"),
+            std::string::npos);
+  EXPECT_NE(std::string(first_record_error("{\"prompt\":\"a \xff b\"}").what()).find("not UTF-8"), std::string::npos);
+}
+
+TEST_F(DataForms, utf16_is_named_as_such) {
+  std::string text("\xFF\xFE", 2);
+  for (const char c : std::string("{\"prompt\": \"a\"}\n")) text += std::string{c, '\0'};
+  EXPECT_NE(std::string(first_record_error(text).what()).find("UTF-16"), std::string::npos);
+  EXPECT_NE(std::string(first_record_error(text.substr(2)).what()).find("UTF-16"), std::string::npos) << "without its mark";
+}
+
+TEST_F(DataForms, compressed_files_are_read_as_what_is_in_them) {
+  std::string text;
+  for (int i = 0; i < 5000; ++i)
+    text += "{\"prompt\": \"number " + std::to_string(i) + "\", \"answer\": " + std::to_string(i) + "}\n";
+  const size_t half = text.find('\n', text.size() / 2) + 1;
+  for (const std::string& bytes : {text, gzip(text), zstd(text), gzip(text.substr(0, half)) + gzip(text.substr(half)),
+                                   zstd(text.substr(0, half)) + zstd(text.substr(half))}) {
+    const auto s = open_source("jsonl:" + file(bytes), 3), plain = open_source("jsonl:" + file(text, "plain"), 3);
+    ASSERT_EQ(s->size(), 5000u);
+    for (uint64_t i = 0; i < 5000; i += 61) ASSERT_EQ(s->prompt(i).text, plain->prompt(i).text);
+    EXPECT_EQ(open_source("jsonl:" + file(bytes), 0, {std::nullopt, true})->place(4321).line, 4322);
+  }
+}
+
+TEST_F(DataForms, a_compressed_file_that_is_cut_off_or_broken_is_bad_input) {
+  std::string text;
+  for (int i = 0; i < 5000; ++i) text += "{\"prompt\": \"" + std::to_string(i * 7919) + "\"}\n";
+  for (std::string bytes : {gzip(text), zstd(text)}) {
+    const Error cut = error_of([&] { open(bytes.substr(0, bytes.size() - 9)); });
+    EXPECT_EQ(cut.code(), ExitCode::bad_input);
+    EXPECT_NE(std::string(cut.what()).find("cut off"), std::string::npos) << cut.what();
+    for (size_t i = 0; i < 40; ++i) bytes[bytes.size() / 2 + i] = '\x55';
+    EXPECT_NE(std::string(error_of([&] { open(bytes); }).what()).find("broken"), std::string::npos);
+  }
+}
+
+TEST_F(DataForms, a_small_file_that_becomes_a_huge_one_is_refused) {
+  const std::string bytes = zstd(std::string(size_t{300} << 20, ' '));
+  EXPECT_NE(std::string(error_of([&] { open(bytes); }).what()).find("compressed bytes become more than"), std::string::npos);
+}
+
+TEST_F(DataForms, other_formats_are_named) {
+  EXPECT_NE(std::string(error_of([&] { open(std::string("PAR1....")); }).what()).find("Parquet"), std::string::npos);
+  EXPECT_NE(std::string(error_of([&] { open(std::string("PK\x03\x04....")); }).what()).find(".zip"), std::string::npos);
+  EXPECT_NE(std::string(error_of([&] { open_source("jsonl:" + dir_.string(), 0); }).what()).find("directory"),
+            std::string::npos);
+}
+
+TEST_F(DataForms, a_file_that_is_rewritten_while_it_is_read_is_an_error_with_its_name) {
+  std::string text;
+  for (int i = 0; i < 30000; ++i) text += "{\"prompt\": \"" + std::to_string(i) + "\"}\n";
+  const auto s = open(text);
+  EXPECT_EQ(s->prompt(29999).text, "29999");
+  file("{\"prompt\": \"0\"}\n");
+  for (const uint64_t i : {29999, 0}) {
+    const Error e = error_of([&] { s->prompt(i); });
+    EXPECT_EQ(e.code(), ExitCode::failed);
+    EXPECT_NE(std::string(e.what()).find("d.jsonl"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("has been changed"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(DataForms, a_file_that_is_replaced_whole_is_still_the_old_one) {
+  const auto s = open("{\"prompt\": \"old\"}\n");
+  fs::rename(file("{\"prompt\": \"new\"}\n", "new.jsonl"), dir_ / "d.jsonl");
+  EXPECT_EQ(s->prompt(0).text, "old");
+}
+
+TEST_F(DataForms, lines_without_text_do_not_count_and_numbers_are_those_of_the_file) {
+  const std::string text = "\n  \r\n{\"prompt\": \"a\"}\r\n\n\t\n{\"prompt\": \"b\"}";
+  const auto s = open(text);
+  EXPECT_EQ(s->size(), 2u);
+  EXPECT_EQ(s->prompt(1).text, "b");
+  EXPECT_EQ(s->place(0).line, 3);
+  EXPECT_EQ(s->place(1).line, 6);
+}
+
+TEST_F(DataForms, a_line_may_be_longer_than_a_piece_of_the_file) {
+  const std::string big(700'000, 'x');
+  const auto s = open("{\"prompt\": \"a\"}\n{\"prompt\": \"" + big + "\"}\n{\"prompt\": \"c\"}\n");
+  EXPECT_EQ(s->prompt(1).text, big);
+  EXPECT_EQ(s->prompt(2).text, "c");
+}
+
+}  // namespace
+}  // namespace r1
