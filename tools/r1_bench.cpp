@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "tools/bench/benchmarks.h"
 #include "tools/guarded_main.h"
+#include "tools/program_version.h"
 
 namespace r1 {
 namespace {
@@ -104,6 +105,7 @@ int main_checked(int argc, char** argv) {
   Arguments a;
   CLI::App app("Measures kernels, training and generation beside what the machine can do.", "r1-bench");
   app.footer(kExamples);
+  app.set_version_flag("--version", program_version("r1-bench"));
   app.require_subcommand(1);
   const CLI::Range counts(int64_t{1}, int64_t{1} << 20);
 

@@ -1,6 +1,7 @@
-// r1-run: runs a graph file, or continues a run. See DESIGN sections 9 and 10.
+// r1-run: runs a graph file, or continues a run. See docs/architecture.md section 7.
 #include <malloc.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -21,11 +22,14 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "runtime/conductor/conductor.h"
 #include "runtime/store/run_store.h"
 #include "tools/guarded_main.h"
+#include "tools/program_version.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
+#include "tools/shipped_graphs.h"
 #include "tools/terminal/live_view.h"
 #include "tools/terminal/summary_table.h"
 
@@ -47,8 +51,6 @@ struct Arguments {
   std::vector<std::string> set;
   bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false, help_roles = false;
 };
-
-constexpr const char* kVersion = "0.1.0";
 
 constexpr const char* kExamples = R"(Examples:
   r1-run graphs/r1_full.graph                      the whole recipe on the built-in tiny world, into runs/r1_full
@@ -117,7 +119,7 @@ void check_same_graph(const GraphView& graph, const fs::path& run_dir, const Rol
 }
 
 std::string fingerprint_of(const RunEnv& env) {
-  return fmt::format("r1 {}; {}; {}", kVersion, env.device->fingerprint(), dtype_name(env.precision));
+  return fmt::format("r1 {}; {}; {}", version(), env.device->fingerprint(), dtype_name(env.precision));
 }
 
 void check_fingerprint(RunStore& store, const std::string& now, bool accept) {
@@ -181,12 +183,15 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
   }
 }
 
-int run_graph(const Arguments& args) {
+int run_graph(Arguments args) {
+  if (const fs::path found = find_graph(args.graph); found != args.graph) {
+    fmt::print(stderr, "r1-run: no file {} here; taking the graph shipped as {}\n", args.graph.string(), found.string());
+    args.graph = found;
+  }
   const fs::path graph_dir = fs::absolute(args.graph).parent_path();
   const RoleRegistry registry = role_registry(graph_dir);
   std::vector<Override> overrides;
   for (const std::string& text : args.set) overrides.push_back(parse_override(text));
-  if (!fs::exists(args.graph)) throw bad_input("no such graph file", {args.graph.string()});
   const GraphView graph = load_graph(args.graph, registry, overrides);
   if (args.draw) {
     std::cout << graph_dot(graph, registry, true);
@@ -229,8 +234,8 @@ int run_graph(const Arguments& args) {
                           fmt::format("{}  seed {}, {}", args.graph.stem().string(), env.seed, dtype_name(env.precision)));
   view.message(fmt::format("{} {} -> {}\nseed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
                            run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
-  log_info(fmt::format("r1-run {}: {} {}, seed {}, {}; {}", kVersion, continued ? "continues" : "runs", args.graph.string(),
-                       env.seed, describe_machine(), fingerprint));
+  log_info(fmt::format("{}: {} {}, seed {}, {}; {}", program_version("r1-run"), continued ? "continues" : "runs",
+                       args.graph.string(), env.seed, describe_machine(), fingerprint));
   for (const std::string& warning : warnings) log_info("warning: " + warning);
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
@@ -310,8 +315,8 @@ int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Runs a graph of the DeepSeek-R1 recipe, or continues a run.", "r1-run");
   app.footer(kExamples);
-  app.set_version_flag("--version", std::string("r1-run ") + kVersion);
-  app.add_option("graph", args.graph, "the graph file");
+  app.set_version_flag("--version", program_version("r1-run"));
+  app.add_option("graph", args.graph, "the graph file, or the name of a shipped one");
   app.add_option("--run", args.run, "run directory (default: runs/<graph's name>)")->type_name("DIR");
   app.add_option("--set", args.set, "override an attribute: NODE.ATTR=VALUE, STAGE.ATTR=, edge.ATTR=, node.ATTR=, graph.ATTR=")
       ->type_name("X.Y=VALUE")
@@ -355,5 +360,7 @@ int main(int argc, char** argv) {
   // Messages are allocated by one thread and freed by another. With glibc's eight arenas a core that fragments: resident memory
   // grew by 10 KiB a batch while the live heap stood still (P9).
   mallopt(M_ARENA_MAX, 2);
+  // A run holds its user's data: directories 0700, files 0600.
+  ::umask(077);
   return r1::guarded_main("r1-run", argc, argv, r1::main_checked);
 }

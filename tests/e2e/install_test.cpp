@@ -1,0 +1,129 @@
+// An installed r1: the programs say who they are, run the shipped graphs without the source tree, and are hardened.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "base/version.h"
+#include "tests/source_dir.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Result {
+  int code;
+  std::string text;  // stdout and stderr
+};
+
+Result shell(const std::string& command) {
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  std::string text;
+  char buffer[4096];
+  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
+  const int status = ::pclose(pipe);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text};
+}
+
+// One installation for all tests of this process, somewhere else than it was configured for.
+class Installed : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    top_ = fs::temp_directory_path() / ("r1_install_" + std::to_string(::getpid()));
+    fs::remove_all(top_);
+    fs::create_directories(top_ / "elsewhere");
+    const Result r =
+        shell(std::string(R1_CMAKE) + " --install " + R1_BUILD_DIR + " --strip --prefix " + (top_ / "first").string());
+    ASSERT_EQ(r.code, 0) << r.text;
+    fs::rename(top_ / "first", top_ / "r1");  // moved as a whole
+  }
+  static void TearDownTestSuite() { fs::remove_all(top_); }
+
+  static fs::path program(const std::string& name) { return top_ / "r1" / R1_BINDIR / name; }
+  static fs::path graphs() { return top_ / "r1" / R1_DATADIR / "r1/graphs"; }
+  // Runs it where neither the source tree nor a run is.
+  static Result run(const std::string& name, const std::string& arguments) {
+    return shell("cd " + (top_ / "elsewhere").string() + " && " + program(name).string() + " " + arguments);
+  }
+  static std::vector<std::string> programs() {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(top_ / "r1" / R1_BINDIR)) names.push_back(entry.path().filename());
+    return names;
+  }
+  static inline fs::path top_;
+};
+
+TEST_F(Installed, every_shipped_graph_is_found_by_name_and_passes_the_check) {
+  int checked = 0;
+  for (const auto& entry : fs::directory_iterator(r1::source_dir() / "graphs")) {
+    if (entry.path().extension() != ".graph") continue;
+    const std::string name = entry.path().filename();
+    const Result r = run("r1-run", name + " --check");
+    EXPECT_EQ(r.code, 0) << r.text;
+    EXPECT_NE(r.text.find((graphs() / name).string()), std::string::npos) << "does not say which file it took: " << r.text;
+    ++checked;
+  }
+  EXPECT_GE(checked, 5);
+}
+
+TEST_F(Installed, the_installed_copy_is_what_runs) {
+  EXPECT_EQ(run("r1-run", "graphs/rl_only.graph --draw").code, 0);
+  fs::rename(graphs() / "models", graphs() / "models.aside");
+  const Result r = run("r1-run", "rl_only.graph --check");
+  fs::rename(graphs() / "models.aside", graphs() / "models");
+  EXPECT_EQ(r.code, 2) << r.text;
+  EXPECT_NE(r.text.find((graphs() / "models").string()), std::string::npos) << r.text;
+}
+
+TEST_F(Installed, a_name_that_nobody_ships_is_answered_with_those_that_are) {
+  const Result r = run("r1-run", "r1_fool.graph");
+  EXPECT_EQ(r.code, 2) << r.text;
+  EXPECT_NE(r.text.find("no such graph file"), std::string::npos) << r.text;
+  EXPECT_NE(r.text.find("r1_full.graph"), std::string::npos) << r.text;
+  const Result elsewhere = run("r1-run", "my/r1_full.graph");
+  EXPECT_EQ(elsewhere.code, 2) << "only a bare name or graphs/NAME means a shipped graph: " << elsewhere.text;
+}
+
+TEST_F(Installed, every_program_says_its_version_commit_build_and_compiler) {
+  ASSERT_GE(programs().size(), 3u);
+  for (const std::string& name : programs()) {
+    const Result r = run(name, "--version");
+    EXPECT_EQ(r.code, 0) << r.text;
+    EXPECT_EQ(r.text.rfind(name + " " + version() + " (", 0), 0u) << r.text;
+    EXPECT_NE(r.text.find(R1_BUILD_TYPE), std::string::npos) << r.text;
+  }
+}
+
+TEST_F(Installed, no_program_holds_the_path_it_was_built_from) {
+  for (const std::string& name : programs())
+    EXPECT_EQ(read_file(program(name)).find(r1::source_dir().string()), std::string::npos) << name;
+}
+
+TEST_F(Installed, release_programs_are_hardened_and_stripped) {
+  if (std::string(R1_BUILD_TYPE) != "Release") GTEST_SKIP() << "build type " << R1_BUILD_TYPE;
+  for (const std::string& name : programs()) {
+    const std::string file = program(name).string();
+    const auto has = [&](const char* options, const char* what) {
+      const Result r = shell(std::string("LC_ALL=C readelf -W ") + options + " " + file);
+      EXPECT_EQ(r.code, 0) << r.text;
+      return r.text.find(what) != std::string::npos;
+    };
+    EXPECT_TRUE(has("-h", "Type:                              DYN")) << name << " is position independent";
+    EXPECT_TRUE(has("-l", "GNU_RELRO")) << name;
+    EXPECT_TRUE(has("-d", "BIND_NOW") || has("-d", "Flags: NOW")) << name << ": relocations are read-only once it runs";
+    EXPECT_FALSE(has("-l", "GNU_STACK      0x000000 0x0000000000000000 0x0000000000000000 0x000000 0x000000 RWE")) << name;
+    EXPECT_TRUE(has("--dyn-syms", "__stack_chk_fail")) << name << " has stack protectors";
+    EXPECT_TRUE(has("--dyn-syms", "_chk@")) << name << " has calls that _FORTIFY_SOURCE checks";
+    EXPECT_FALSE(has("-S", ".symtab")) << name << " is stripped";
+  }
+}
+
+}  // namespace
+}  // namespace r1
