@@ -1,4 +1,4 @@
-// r1-shell: looks into a run that goes on, or into the store of one that does not. See DESIGN section 10.
+// r1-shell: looks into a run that goes on, or into the store of one that does not. See docs/architecture.md section 7.
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -17,6 +17,7 @@
 #include "runtime/shell/shell_command.h"
 #include "runtime/store/run_store.h"
 #include "tools/guarded_main.h"
+#include "tools/program_version.h"
 
 namespace r1 {
 namespace {
@@ -25,7 +26,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-shell runs/r1_full                            a prompt; 'help' lists the commands
   r1-shell runs/r1_full -c ps                      the roles at work
   r1-shell runs/r1_full -c "metrics rl1 reward"    a reward curve
-  r1-shell 127.0.0.1:40123 -c waits --json         for scripts: JSON as it comes
+  r1-shell runs/r1_full -c waits --json            for scripts: JSON as it comes
   r1-shell runs/r1_full -c stop                    ends the run after the jobs at hand; r1-run continues it
 
 'stages' and 'metrics' also work on a run directory where no run is going on.
@@ -36,13 +37,13 @@ using Ask = std::function<std::string(const std::string&)>;
 // The connection: to the run itself, or to the store it left.
 Ask connect(const std::string& where) {
   namespace fs = std::filesystem;
-  if (fs::is_directory(where) && !fs::exists(fs::path(where) / "run.db"))
+  if (!fs::is_directory(where)) throw bad_input("no such run directory", {where, 0, 0}, "for example runs/r1_full");
+  if (!fs::exists(fs::path(where) / "run.db"))
     throw bad_input("holds no run", {where, 0, 0}, "give the directory of a run: runs/r1_full");
   try {
-    auto client = std::make_shared<ShellClient>(find_shell(where));
+    auto client = std::make_shared<ShellClient>(where);
     return [client](const std::string& line) { return client->ask(line); };
-  } catch (const Error&) {
-    if (!fs::is_directory(where)) throw;
+  } catch (const Error&) {  // no run is going on: what it left can be read
   }
   auto store = std::shared_ptr<RunStore>(RunStore::open_read_only(where));
   return [store](const std::string& line) {
@@ -92,7 +93,8 @@ int main_checked(int argc, char** argv) {
   bool json = false;
   CLI::App app("Looks into a run: who does what, who waits for whom, what was learnt.", "r1-shell");
   app.footer(kExamples);
-  app.add_option("where", where, "a run directory, or HOST:PORT of a run")->required()->type_name("ADDRESS or RUN DIR");
+  app.set_version_flag("--version", program_version("r1-shell"));
+  app.add_option("where", where, "a run directory")->required()->type_name("RUN DIR");
   CLI::Option* given = app.add_option("-c,--command", command, "run this one command")->type_name("CMD");
   app.add_flag("--json", json, "print answers as JSON");
   try {

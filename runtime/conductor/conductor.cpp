@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <caf/all.hpp>
-#include <caf/io/all.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -15,8 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "runtime/conductor/caf_stage.h"
-#include "runtime/shell/caf_shell_server.h"
-#include "runtime/shell/shell_command.h"
+#include "runtime/shell/shell_server.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -28,7 +26,6 @@ constexpr const char* kActor = "conductor";  // in events and waits
 
 struct CafConfig : caf::actor_system_config {
   CafConfig() {
-    load<caf::io::middleman>();
     // Roles only route messages; the computing threads are the executors'.
     set("scheduler.max-threads", 2);
     set("scheduler.policy", caf::atom("sharing"));  // work stealing polls: 4% of two cores, and a context switch for every look
@@ -462,8 +459,8 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
         stage.earlier = StageTimes::from_json(row.times_json);
       }
   update_board();
-  std::unique_ptr<CafShellServer> shell;
-  if (options.shell) shell = std::make_unique<CafShellServer>(*system, shell_sources(interrupted), options.run_dir);
+  std::unique_ptr<ShellServer> shell;
+  if (options.shell) shell = std::make_unique<ShellServer>(shell_sources(interrupted), options.run_dir);
 
   while (!ended) {
     try {

@@ -40,7 +40,7 @@ struct RunOptions {
   double tick_s = 0.2;                      // how often waits, the interrupt flag and progress are looked at
   std::function<int64_t()> compute_cpu_ns;  // CPU time inside ops so far, of the whole process; may be absent
   std::shared_ptr<FaultPlan> faults;        // null: those of R1_FAULT
-  bool shell = true;                        // listen for r1-shell on loopback; run_dir/shell.json says where
+  bool shell = true;                        // listen for r1-shell on the socket run_dir/shell/socket
 };
 
 struct StageHooks {

@@ -1,80 +1,95 @@
 #include "runtime/shell/shell_client.h"
 
 #include <fmt/format.h>
-#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include <caf/all.hpp>
-#include <caf/io/all.hpp>
 #include <cerrno>
-#include <charconv>
-#include <chrono>
-#include <nlohmann/json.hpp>
+#include <cmath>
+#include <cstring>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "base/files.h"
+#include "runtime/shell/shell_socket.h"
 
 namespace r1 {
 namespace {
 
-struct CafConfig : caf::actor_system_config {
-  CafConfig() {
-    load<caf::io::middleman>();
-    set("scheduler.max-threads", 1);
+// A connected socket that gives up after `timeout_s`; -1: errno says why.
+class Connected {
+ public:
+  Connected(const std::filesystem::path& run_dir, double timeout_s) {
+    const ShellDirectory directory(run_dir);
+    if (directory.fd() < 0) return;
+    fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd_ < 0) return;
+    const double whole = std::floor(timeout_s);
+    const timeval limit{static_cast<time_t>(whole), static_cast<suseconds_t>((timeout_s - whole) * 1e6)};
+    ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    const sockaddr_un address = directory.address();
+    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return;
+    const int error = errno;
+    ::close(fd_);
+    fd_ = -1;
+    errno = error;
   }
+  ~Connected() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Connected(const Connected&) = delete;
+  Connected& operator=(const Connected&) = delete;
+  int fd() const { return fd_; }
+
+ private:
+  int fd_ = -1;
 };
 
-uint16_t parse_port(const std::string& text) {
-  unsigned port = 0;
-  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return error == std::errc() && rest == text.data() + text.size() && port > 0 && port < 65536 ? static_cast<uint16_t>(port)
-                                                                                               : 0;
+// One question and its answer; "" when the connection was closed before the answer was whole.
+std::string exchange(int fd, const std::string& line) {
+  const std::string question = line + "\n";
+  for (size_t sent = 0; sent < question.size();) {
+    const ssize_t n = ::send(fd, question.data() + sent, question.size() - sent, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) break;  // it may have answered why, and closed
+    sent += static_cast<size_t>(n);
+  }
+  std::string answer;
+  char buffer[1 << 14];
+  while (true) {
+    const ssize_t n = ::recv(fd, buffer, sizeof buffer, 0);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return "";
+    answer.append(buffer, static_cast<size_t>(n));
+    if (answer.back() != '\n') continue;
+    answer.pop_back();
+    return answer;
+  }
 }
 
 }  // namespace
 
-ShellAddress find_shell(const std::string& where) {
-  namespace fs = std::filesystem;
-  if (fs::is_directory(where)) {
-    const fs::path file = fs::path(where) / "shell.json";
-    if (!fs::exists(file)) throw bad_input("no run is going on here", {where, 0, 0}, "start it with r1-run");
-    const auto json = nlohmann::json::parse(read_file(file), nullptr, false);
-    if (json.is_discarded() || !json.value("port", nlohmann::json()).is_number_integer() ||
-        !json.value("pid", nlohmann::json()).is_number_integer())
-      throw bad_input("is damaged: no port and pid in it", {file.string(), 0, 0});
-    if (::kill(json["pid"].get<pid_t>(), 0) != 0 && errno == ESRCH)
-      throw bad_input("no run is going on here any more", {where, 0, 0}, "the same r1-run command continues it");
-    return {"127.0.0.1", json["port"].get<uint16_t>()};
-  }
-  const size_t colon = where.rfind(':');
-  const uint16_t port = parse_port(colon == std::string::npos ? where : where.substr(colon + 1));
-  if (port == 0 || colon == 0)
-    throw bad_input(fmt::format("'{}' is neither a run directory nor HOST:PORT", where), {}, "for example runs/r1_full");
-  return {colon == std::string::npos ? "127.0.0.1" : where.substr(0, colon), port};
+ShellClient::ShellClient(const std::filesystem::path& run_dir) : run_dir_(run_dir) {
+  const Connected probe(run_dir_, 1);
+  if (probe.fd() >= 0 || errno == EAGAIN) return;  // EAGAIN: so busy that connecting takes longer
+  if (errno == EACCES || errno == EPERM)
+    throw bad_input("this run is another user's", {run_dir_.string()}, "only who started it may ask it");
+  throw bad_input(fmt::format("no run is going on here ({})", std::strerror(errno)), {run_dir_.string()},
+                  "the same r1-run command continues it");
 }
-
-struct ShellClient::Impl {
-  CafConfig config;
-  caf::actor_system system{config};
-  caf::actor shell;
-};
-
-ShellClient::ShellClient(const ShellAddress& address) : impl_(std::make_unique<Impl>()) {
-  auto shell = impl_->system.middleman().remote_actor(address.host, address.port);
-  if (!shell)
-    throw failure(fmt::format("no run answers at {}:{}: {}", address.host, address.port, impl_->system.render(shell.error())));
-  impl_->shell = *shell;
-}
-
-ShellClient::~ShellClient() = default;
 
 std::string ShellClient::ask(const std::string& line, double timeout_s) {
-  caf::scoped_actor self(impl_->system);
-  std::string answer, problem;
-  self->request(impl_->shell, std::chrono::milliseconds(static_cast<int64_t>(timeout_s * 1000)), line)
-      .receive([&](std::string& text) { answer = std::move(text); },
-               [&](const caf::error& error) { problem = impl_->system.render(error); });
-  if (!problem.empty()) throw failure("the run does not answer: " + problem);
-  return answer;
+  const SystemClock clock;
+  const double end = clock.now_s() + timeout_s;
+  for (double left = timeout_s; left > 0; left = end - clock.now_s()) {
+    const Connected connection(run_dir_, left);
+    if (connection.fd() < 0) {
+      if (errno == EAGAIN || errno == EINTR) continue;
+      throw failure(fmt::format("the run does not answer: {}", std::strerror(errno)), {run_dir_.string()});
+    }
+    if (std::string answer = exchange(connection.fd(), line); !answer.empty()) return answer;
+  }
+  throw failure(fmt::format("the run does not answer within {:.0f} s", timeout_s), {run_dir_.string()});
 }
 
 }  // namespace r1

@@ -1,33 +1,23 @@
-// The user's side of r1-shell: connects to a run on its loopback port, sends a line, gets JSON back. No CAF in this header.
+// The user's side of r1-shell: sends a line to a run through its socket (see shell_server.h), gets JSON back.
 // Thread rule: one thread.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
 
 namespace r1 {
 
-struct ShellAddress {
-  std::string host;
-  uint16_t port = 0;
-};
-
-// "HOST:PORT", "PORT", or a run directory (its shell.json). Throws bad_input when it is neither or no run is going on there.
-ShellAddress find_shell(const std::string& address_or_run_dir);
-
 class ShellClient {
  public:
-  // Throws failure when nobody answers there.
-  explicit ShellClient(const ShellAddress& address);
-  ~ShellClient();
+  // Throws bad_input when no run is going on in `run_dir`, or one of another user.
+  explicit ShellClient(const std::filesystem::path& run_dir);
+
+  // A connection of its own for every question; tried again while the run has no room for it.
   // Throws failure when the run ends or does not answer within `timeout_s`.
   std::string ask(const std::string& line, double timeout_s = 10);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::filesystem::path run_dir_;
 };
 
 }  // namespace r1

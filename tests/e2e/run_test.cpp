@@ -223,5 +223,22 @@ TEST_F(ProgramTest, replay_says_equal_and_after_one_token_is_changed_it_does_not
   EXPECT_NE(changed.out.find("DIFFERENT"), std::string::npos) << changed.out;
 }
 
+struct RunDirectory : ProgramTest {};
+
+TEST_F(RunDirectory, is_for_its_user_alone) {
+  const fs::path dir = top / "run";
+  const ProgramResult r = run_program({nano(), "--run", dir.string(), "--quiet"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  int entries = 0;
+  const auto look = [&](const fs::path& path) {
+    ++entries;
+    const auto others = fs::status(path).permissions() & (fs::perms::group_all | fs::perms::others_all);
+    EXPECT_EQ(others, fs::perms::none) << path;
+  };
+  look(dir);
+  for (const auto& entry : fs::recursive_directory_iterator(dir)) look(entry.path());
+  EXPECT_GT(entries, 8);
+}
+
 }  // namespace
 }  // namespace r1

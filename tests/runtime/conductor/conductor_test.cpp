@@ -294,8 +294,8 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
                               .build();
   std::string ps, stages, channels, waits, unknown, inspected, not_there, stopped;
   std::thread user([&] {
-    while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell.json")) std::this_thread::yield();
-    ShellClient client(find_shell(dir.path()));
+    while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell/socket")) std::this_thread::yield();
+    ShellClient client(dir.path());
     do ps = client.ask("ps");
     while (ps.find("batch 3") == std::string::npos);
     stages = client.ask("stages");
@@ -318,7 +318,7 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   EXPECT_EQ(nlohmann::json::parse(inspected)["rows"][0]["value"], 5) << inspected;
   EXPECT_EQ(nlohmann::json::parse(not_there)["error"], "no role comit is running");
   EXPECT_NE(stopped.find("stopping"), std::string::npos) << stopped;
-  EXPECT_FALSE(std::filesystem::exists(dir.path() / "shell.json"));
+  EXPECT_FALSE(std::filesystem::exists(dir.path() / "shell/socket"));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A registry like that of actors/ (DESIGN section 5), and graphs that use it.
+// A registry like that of actors/ (docs/architecture.md section 5), and graphs that use it.
 #pragma once
 
 #include <string>
@@ -133,7 +133,7 @@ inline RoleRegistry roles() {
   return registry;
 }
 
-// DESIGN section 4, with the stage that it starts from.
+// docs/architecture.md section 4, with the stage that it starts from.
 inline const char* kExample = R"dot(digraph example {
   subgraph cluster_cold_start {
     cold_start_data    [role=prompter, source="tiny:examples"];

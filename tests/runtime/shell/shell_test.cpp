@@ -1,12 +1,8 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
 #include "runtime/shell/render.h"
-#include "runtime/shell/shell_client.h"
 #include "runtime/shell/shell_command.h"
 #include "runtime/store/run_store.h"
 #include "tests/runtime/temporary_directory.h"
@@ -71,29 +67,6 @@ TEST(Render, shows_texts_errors_and_empty_tables) {
   EXPECT_EQ(render_answer(R"({"text":"stopping"})"), "stopping\n");
   EXPECT_EQ(render_answer(R"({"error":"no command 'x'","hint":"try 'help'"})"), "no command 'x' (try 'help')\n");
   EXPECT_EQ(render_answer(R"({"title":"waits","columns":["a"],"rows":[]})"), "waits: none\n");
-}
-
-TEST_F(Shell, an_address_is_a_port_a_host_and_port_or_a_directory_where_a_run_goes_on) {
-  EXPECT_EQ(find_shell("4000").port, 4000);
-  EXPECT_EQ(find_shell("example:4000").host, "example");
-  for (const std::string bad : {"example", "example:", ":4000", "example:70000", "0"})
-    EXPECT_THROW(find_shell(bad), Error) << bad;
-  EXPECT_THROW(find_shell(dir.path()), Error);
-  std::ofstream(dir.path() / "shell.json") << R"({"port":4001,"pid":)" << ::getpid() << "}";
-  EXPECT_EQ(find_shell(dir.path()).port, 4001);
-  std::ofstream(dir.path() / "shell.json") << R"({"port":4001,"pid":2147483646})";
-  EXPECT_THROW(find_shell(dir.path()), Error);
-  std::ofstream(dir.path() / "shell.json") << "{";
-  EXPECT_THROW(find_shell(dir.path()), Error);
-}
-
-TEST_F(Shell, connecting_to_a_port_where_nobody_listens_is_a_failure) {
-  try {
-    ShellClient client({"127.0.0.1", 1});
-    ADD_FAILURE();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ExitCode::failed);
-  }
 }
 
 }  // namespace
