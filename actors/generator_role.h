@@ -1,6 +1,6 @@
 // The generator: turns prompts into groups of sampled completions, under the newest weights it was given.
 //
-// Admission (DESIGN section 6): with the trainer at version v, staleness k and B draws a batch, draw d may start when
+// Admission (docs/architecture.md section 6): with the trainer at version v, staleness k and B draws a batch, draw d may start when
 // d < (k + v + 1) B. So no token of a batch is older than k versions when the batch starts. Draws start in order.
 #pragma once
 

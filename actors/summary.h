@@ -1,4 +1,4 @@
-// summary.json: what a run's store says about its stages (DESIGN section 9).
+// summary.json: what a run's store says about its stages (docs/architecture.md section 7).
 // Thread rule: pure functions but for reading the run store.
 #pragma once
 

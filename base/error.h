@@ -13,7 +13,7 @@
 
 namespace r1 {
 
-// The process's exit codes (DESIGN.md, section 10).
+// The process's exit codes (docs/architecture.md section 7).
 enum class ExitCode : int { done = 0, failed = 1, bad_input = 2, interrupted = 130 };
 
 // A place in a file that a user wrote. Lines and columns count from 1; 0 means "the file as a whole".

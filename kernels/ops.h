@@ -9,7 +9,7 @@
 // range of a wider head). The last dimension is always dense. Where nothing is said a view is contiguous. Data need only be
 // aligned to its element size.
 //
-// Exactness (DESIGN section 6): results do not depend on the number of threads; every output row of a forward op depends, bit
+// Exactness (docs/architecture.md section 6): results do not depend on the number of threads; every output row of a forward op depends, bit
 // by bit, only on that row's inputs - not on how many rows there are, nor on their order, nor on the page layout.
 #pragma once
 
@@ -66,7 +66,7 @@ struct RmsNormBackward {
 
 // Rotary embedding in place on the first R of the D features of each head: x: [T,H,D] f, rows may be strided; positions: [T]
 // i32; table: [P, R] f32 holds cos(angle_i) for i < R/2, then sin(angle_i).  interleaved: pairs (2i, 2i+1), else (i, i+R/2).
-// inverse: rotates back (this is the backward).  Source: Su et al. 2021; layouts: facts C3.
+// inverse: rotates back (this is the backward).  Source: Su et al. 2021; layouts: docs/recipe.md section 9.
 struct Rope {
   View x, positions, table;
   bool interleaved = false, inverse = false;
@@ -125,7 +125,7 @@ struct AttentionPaged {
 
 // Keys of all heads from the expanded latent and the one rotary key:  k[t,h,:] = [ kv[t,h,0:P] | kr[t,:] ].
 // kv: [T,H,P+V] (P = no-position part, V = value part, left alone), kr: [T,R], k: [T,H,P+R]; all f; rows of all may be strided.
-// Source: DeepSeek-V2 (2405.04434) eq. 9-19; facts C2.
+// Source: DeepSeek-V2 (2405.04434) eq. 9-19; docs/recipe.md section 8.
 struct MlaKeys {
   View kv, kr, k;
 };
@@ -134,7 +134,7 @@ struct MlaKeysBackward {
   View dk, dkv, dkr;
 };
 
-// ---- mixture of experts (DeepSeekMoE, facts C4/C5) -----------------------------------------------------------------------
+// ---- mixture of experts (DeepSeekMoE, docs/recipe.md section 10) -----------------------------------------------------------------------
 // scores = sigmoid(logits) (softmax: over the row). z = scores + bias. Selection: groups of E/groups neighbours, a group's
 // score is the sum of its two largest z (softmax without bias: the largest); the `top_groups` best groups stay (ties: lower
 // index), of their experts the k with the largest z (ties: lower index), in that order. weights[t,j] = scale * s_j / (sum_j s_j
@@ -171,7 +171,7 @@ struct MoeSort {
 struct MoeLoad {
   View offsets, load;
 };
-// bias[e] += rate * sign(mean(load) - load[e]);  sign(0) = 0.  bias, load: [E] f32. Source: V3 2.1.2; facts C5.
+// bias[e] += rate * sign(mean(load) - load[e]);  sign(0) = 0.  bias, load: [E] f32. Source: V3 2.1.2; docs/recipe.md section 10.
 struct MoeBiasUpdate {
   View bias, load;
   float rate = 0;
@@ -232,7 +232,7 @@ struct Sample {
 
 // ---- losses: what they need of autograd is dlogp -----------------------------------------------------------------------
 
-// Clipped policy gradient with k3 KL per token (facts B).  All [T] f32; reference, proximal optional.
+// Clipped policy gradient with k3 KL per token (docs/recipe.md section 4).  All [T] f32; reference, proximal optional.
 //   anchor = proximal if present else behaviour;  rho = exp(logp - anchor);
 //   w = exp(proximal - behaviour);  off = 1 without proximal, else w <= behave_cap ? w : behave_mask ? 0 : behave_cap
 //   (decoupled form: an importance weight, no gradient; capped it is TIS, masked MIS: Yao et al. 2025, Liu et al. 2025)
@@ -255,7 +255,7 @@ struct NllLoss {
   View logp, weight, dlogp, loss;
 };
 // Bradley-Terry on scores of P pairs: L = sum_p weight * ( -log sigmoid(c - r) + l2 * (c^2 + r^2) / 2 ), c = scores[2p], r =
-// scores[2p+1]. scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, P).  Source: facts A9; Bradley &
+// scores[2p+1]. scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, P).  Source: docs/recipe.md section 6; Bradley &
 // Terry 1952.
 struct PairLoss {
   View scores, dscores, loss, stats;

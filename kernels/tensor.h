@@ -66,7 +66,7 @@ class Tensor {
 
 View contiguous_view(Device& device, std::byte* data, DType dtype, const int64_t* shape, int rank);
 
-// f32 <-> bf16, round to nearest even, NaN kept quiet (facts E2).
+// f32 <-> bf16, round to nearest even, NaN kept quiet (docs/recipe.md section 13).
 uint16_t bf16_from_f32(float);
 float f32_from_bf16(uint16_t);
 

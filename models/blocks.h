@@ -44,7 +44,7 @@ struct Pass {
   const AttentionContext& attention;
   Tape* tape = nullptr;        // null: nothing is saved and blocks work in place (sampling, scoring)
   Gradients* grads = nullptr;  // where backward adds gradients of parameters; may be null when tape is
-  // Models with experts: factor on every sequence's balance loss (facts C5), whose gradient backward adds; 0: none. Its value
+  // Models with experts: factor on every sequence's balance loss (docs/recipe.md section 10), whose gradient backward adds; 0: none. Its value
   // is added to balance_loss, [1] f32.
   float balance_weight = 0;
   View balance_loss;

@@ -1,12 +1,12 @@
 // Multi-head latent attention in its expanded form: keys and values of all heads are made from the latent, in training and in
-// generation alike, so that both do the same arithmetic. Source: DeepSeek-V2 (2405.04434) eq. 9-19; facts C2.
+// generation alike, so that both do the same arithmetic. Source: DeepSeek-V2 (2405.04434) eq. 9-19; docs/recipe.md section 8.
 #include "base/error.h"
 #include "models/blocks.h"
 
 namespace r1 {
 namespace {
 
-// Both latents are normed with this constant, whatever rms_norm_eps says (facts C2).
+// Both latents are normed with this constant, whatever rms_norm_eps says (docs/recipe.md section 8).
 constexpr float kLatentEps = 1e-6f;
 
 // The columns of the fused projection [T, Q + C + R].

@@ -1,5 +1,5 @@
 // Mixture of experts: router, grouped matmuls over rows sorted by expert, combination. All sizes that depend on the routing
-// stay on the device. Source: DeepSeekMoE / V3 eq. 12-20; facts C4, C5.
+// stay on the device. Source: DeepSeekMoE / V3 eq. 12-20; docs/recipe.md section 10.
 #include "base/error.h"
 #include "models/blocks.h"
 

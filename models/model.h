@@ -56,7 +56,7 @@ class Model {
   Tensor rope_table_;  // [max_positions, rotary_dim] f32
 };
 
-// cos and sin of position * frequency, scaled for llama3 or YaRN (facts C3); computed in f64, stored [P, rotary_dim] f32.
+// cos and sin of position * frequency, scaled for llama3 or YaRN (docs/recipe.md section 9); computed in f64, stored [P, rotary_dim] f32.
 std::vector<float> rope_table(const ModelConfig&);
 
 }  // namespace r1

@@ -1,4 +1,4 @@
-// What a model is, as numbers: read from and written to a Hugging Face config.json (facts C7).
+// What a model is, as numbers: read from and written to a Hugging Face config.json (docs/recipe.md section 12).
 // Thread rule: values.
 #pragma once
 
@@ -10,7 +10,7 @@ namespace r1 {
 
 enum class Architecture { llama, qwen2, qwen3, deepseek_v3 };
 
-// YaRN frequency scaling (Peng et al. 2023; facts C3). factor 0: none.
+// YaRN frequency scaling (Peng et al. 2023; docs/recipe.md section 9). factor 0: none.
 struct YarnConfig {
   double factor = 0, beta_fast = 32, beta_slow = 1, original_context = 4096;
   double mscale = 0, mscale_all_dim = 0;  // 0: not given
@@ -18,7 +18,7 @@ struct YarnConfig {
   double table_scale() const;
 };
 
-// Multi-head latent attention (DeepSeek-V2, 2405.04434; facts C2).
+// Multi-head latent attention (DeepSeek-V2, 2405.04434; docs/recipe.md section 8).
 struct MlaConfig {
   int64_t q_rank = 0;                             // of the compressed query; 0: queries are projected directly
   int64_t kv_rank = 0;                            // of the latent that keys and values are expanded from
@@ -26,7 +26,7 @@ struct MlaConfig {
   bool rope_interleaved = true;                   // pairs (2i, 2i+1), else (i, i + rope_dim/2)
 };
 
-// Mixture of experts (DeepSeekMoE; facts C4). experts 0: all layers are dense.
+// Mixture of experts (DeepSeekMoE; docs/recipe.md section 10). experts 0: all layers are dense.
 struct MoeConfig {
   int64_t experts = 0, shared = 0;          // routed experts; experts that every token passes through
   int64_t per_token = 0, ffn = 0;           // routed experts a token goes to; feed-forward size of one expert
@@ -44,7 +44,7 @@ struct ModelConfig {
   int64_t vocab_size = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0;
   float rms_eps = 1e-5f;
   double rope_theta = 10000;
-  // llama3 frequency scaling (facts C3); factor 0: none.
+  // llama3 frequency scaling (docs/recipe.md section 9); factor 0: none.
   double rope_factor = 0, rope_low = 1, rope_high = 4, rope_original_context = 8192;
   int64_t max_positions = 4096;
   bool tied_head = false;
@@ -68,7 +68,7 @@ struct ModelConfig {
   int64_t qk_head_dim() const { return is_mla() ? mla.nope_dim + mla.rope_dim : head_dim; }
   int64_t v_head_dim() const { return is_mla() ? mla.v_dim : head_dim; }
   int64_t rotary_dim() const { return is_mla() ? mla.rope_dim : head_dim; }
-  // Factor on query-key products: qk_head_dim^-1/2, times YaRN's m^2 for deepseek_v3 (facts C2; as Hugging Face, whatever the
+  // Factor on query-key products: qk_head_dim^-1/2, times YaRN's m^2 for deepseek_v3 (docs/recipe.md section 8; as Hugging Face, whatever the
   // context length).
   double attention_scale() const;
 

@@ -1,4 +1,4 @@
-// deepseek_v3's part of a config.json: latent attention, experts, multi-token prediction (facts C7); and what follows from the
+// deepseek_v3's part of a config.json: latent attention, experts, multi-token prediction (docs/recipe.md section 12); and what follows from the
 // numbers.
 #include <cmath>
 #include <vector>
@@ -8,7 +8,7 @@
 namespace r1 {
 namespace {
 
-// YaRN's m for a context `factor` times as long (facts C2).
+// YaRN's m for a context `factor` times as long (docs/recipe.md section 8).
 double yarn_m(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; }
 
 void read_mla(const ConfigReader& r, ModelConfig& c) {

@@ -41,7 +41,7 @@ struct LayerParams {
   int selection_bias = -1;  // [experts] f32
 };
 
-// The multi-token prediction module beside its layer (facts C6).
+// The multi-token prediction module beside its layer (docs/recipe.md section 11).
 struct MtpParams {
   int embedding_norm = -1, hidden_norm = -1;  // enorm, hnorm: [hidden]
   int project = -1;                           // eh_proj: [hidden, 2 hidden], embedding columns first

@@ -1,4 +1,4 @@
-// SafeTensors files: named arrays behind a JSON header (layout and checks: facts E1).
+// SafeTensors files: named arrays behind a JSON header (layout and checks: docs/recipe.md section 13).
 //
 // Bytes in, bytes out: knows neither models nor devices. Reading maps the file and validates every rule of the format before
 // anything is handed out; a breach throws bad_input naming the file and, where there is one, the tensor.

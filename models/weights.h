@@ -73,7 +73,7 @@ class WeightSet {
 void copy_weights(Context&, const WeightSet& from, const WeightSet& to);
 
 // Random initialisation (Philox by seed and parameter name): embedding N(0, .1), head N(0, .02), matrices N(0, 1/fan_in), o and
-// down projections additionally divided by sqrt(2 * layers) (tiny_world.md, section 4), selection biases 0. `target` is f32.
+// down projections additionally divided by sqrt(2 * layers) (docs/recipe.md section 14), selection biases 0. `target` is f32.
 void initialize(WeightSet& target, uint64_t seed);
 
 // `from` as another model or dtype: parameters of the same name are copied (CHECK: same shape), those that `from` lacks are

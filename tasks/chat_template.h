@@ -1,6 +1,6 @@
 // Chat templates: how a conversation becomes the text that a model continues. Plain functions for the families that the
 // pipeline trains; no tools, no Jinja.
-// Source: r1_facts.md D4 and A2 (the R1-Zero template). Every text holds its own beginning-of-sequence token where the family
+// Source: docs/recipe.md section 2. Every text holds its own beginning-of-sequence token where the family
 // has one: tokenise without adding special tokens.
 // Thread rule: pure functions.
 #pragma once

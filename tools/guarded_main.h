@@ -1,4 +1,4 @@
-// What every program's main() does with what its body throws: one line on stderr, and the exit code (DESIGN section 10).
+// What every program's main() does with what its body throws: one line on stderr, and the exit code (docs/architecture.md section 7).
 #pragma once
 
 #include <fmt/format.h>

@@ -7,7 +7,7 @@
 
 namespace r1 {
 
-// "r1-run 0.1.0 (22b13a9f04, Release, GCC 12.2.0)"; without the commit where the sources were no git checkout. "-dirty" after
+// "r1-run 0.1.0 (22b13a9f04, Release, GNU 12.2.0)"; without the commit where the sources were no git checkout. "-dirty" after
 // the commit: the sources had changes on top of it.
 std::string program_version(const std::string& program);
 

@@ -1,4 +1,4 @@
-// Multi-token prediction (V3 2.2, depth 1; facts C6): the loss of the token after the next, beside the main loss of
+// Multi-token prediction (V3 2.2, depth 1; docs/recipe.md section 11): the loss of the token after the next, beside the main loss of
 // pre-training. Thread rule: a Lane belongs to one thread at a time.
 #pragma once
 

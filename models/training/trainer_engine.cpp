@@ -86,7 +86,7 @@ struct TrainerEngine::Impl {
     }
   }
 
-  // What the sum over tokens is divided by (facts B), for a sequence of `own` counted tokens among n with `total`.
+  // What the sum over tokens is divided by (docs/recipe.md section 4), for a sequence of `own` counted tokens among n with `total`.
   double divisor(double n, double own, double total) const {
     if (config.objective != Objective::grpo || config.loss_mean == LossMean::token) return total;
     return n * (config.loss_mean == LossMean::sequence ? own : static_cast<double>(config.longest_completion));

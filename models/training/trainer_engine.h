@@ -49,10 +49,10 @@ struct TrainerConfig {
   bool behave_mask = false;  // decoupled: larger weights become 0 instead of behave_cap
   // reward_model
   double score_l2 = 0;
-  // models with experts (facts C5)
+  // models with experts (docs/recipe.md section 10)
   double bias_update_rate = 0.001;  // step of the selection bias towards balance after each optimizer step; 0: off
   double balance_loss = 1e-4;       // coefficient alpha of the sequence-wise balance loss; 0: off
-  // pretrain: the multi-token prediction module is trained too, its loss times mtp_weight (facts C6)
+  // pretrain: the multi-token prediction module is trained too, its loss times mtp_weight (docs/recipe.md section 11)
   bool mtp = false;
   double mtp_weight = 0.3;
   DType precision = DType::f32;  // of weights and activations in forward and backward

@@ -1,5 +1,5 @@
 // The task `compute`: adding and subtracting numbers of 1 to 4 digits, and thoughts about it: terse guesses, column arithmetic,
-// column arithmetic with a check. Source: tiny_world.md section 2.
+// column arithmetic with a check. Source: docs/recipe.md section 14.
 // Thread rule: pure functions (of the random numbers passed in).
 #pragma once
 

@@ -1,5 +1,5 @@
 // Whole records of the tiny world: prompts with their facts, pre-training documents, supervised examples, preference pairs.
-// Source: tiny_world.md sections 2 (templates), 3 (corpus), 5 (stages).
+// Source: docs/recipe.md section 14.
 // Thread rule: pure functions (of the random numbers passed in).
 #pragma once
 

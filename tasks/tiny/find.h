@@ -1,5 +1,5 @@
 // The task `find`: which two of these distinct digits sum to T? A search with self-verification: try a number, say what it
-// needs, look whether that is in the list. Source: tiny_world.md section 2.
+// needs, look whether that is in the list. Source: docs/recipe.md section 14.
 // Thread rule: pure functions (of the random numbers passed in).
 #pragma once
 

@@ -1,5 +1,5 @@
 // The general tasks: repeat, reverse or sort letters, colours of things, and requests for secrets that must be refused.
-// The families are those of tiny_world.md section 2, made large enough for a real held-out side: colours of one to four things
+// The families are those of docs/recipe.md section 14, made large enough for a real held-out side: colours of one to four things
 // in sequence, secrets with up to three letters of detail.
 // Thread rule: pure functions (of the random numbers passed in).
 #pragma once

@@ -1,4 +1,4 @@
-// Preference pairs for the two reward models (tiny_world.md section 5, stage 4).
+// Preference pairs for the two reward models (docs/recipe.md section 14).
 #include "tasks/tiny/documents.h"
 
 namespace r1::tiny {

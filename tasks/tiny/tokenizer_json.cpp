@@ -17,7 +17,7 @@ void append_utf8(std::string& out, unsigned c) {  // c < 0x800
   }
 }
 
-// The 256 characters of byte-level BPE (r1_facts.md D1).
+// The 256 characters of byte-level BPE (docs/recipe.md section 13).
 std::vector<std::string> byte_characters() {
   std::vector<std::string> out(256);
   unsigned next = 0x100;

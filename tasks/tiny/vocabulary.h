@@ -1,5 +1,5 @@
 // The words of the tiny world: 9 specials, 22 shared symbols, 53 English words and their 53 Chinese twins.
-// Source: tiny_world.md section 1.
+// Source: docs/recipe.md section 14.
 // Thread rule: immutable tables.
 #pragma once
 

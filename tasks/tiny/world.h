@@ -1,4 +1,4 @@
-// The knobs of the tiny world. Defaults are those of the measured prototype (tiny_world.md sections 2-5); a source's spec sets
+// The knobs of the tiny world. Defaults are those of the measured prototype (docs/recipe.md section 14); a source's spec sets
 // them: "tiny:pretrain?find=0.4&giveup_docs=0.5".
 // Thread rule: a value.
 #pragma once

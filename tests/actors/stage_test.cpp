@@ -1,4 +1,4 @@
-// The promises of DESIGN section 1 on real roles, engines and run stores, in one thread and any order of messages.
+// The promises of docs/architecture.md section 1 on real roles, engines and run stores, in one thread and any order of messages.
 #include "tests/actors/stage_fixture.h"
 
 #include <sqlite3.h>

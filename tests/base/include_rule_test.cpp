@@ -1,4 +1,4 @@
-// Who may include whom (docs: DESIGN section 2). Reads every source file and checks each #include.
+// Who may include whom (docs/architecture.md section 2). Reads every source file and checks each #include.
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// An output row of a forward op is the same bits whatever rows stand beside it, in whatever order (DESIGN, section 6).
+// An output row of a forward op is the same bits whatever rows stand beside it, in whatever order (docs/architecture.md section 6).
 #include <gtest/gtest.h>
 
 #include <algorithm>

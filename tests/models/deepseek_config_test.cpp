@@ -50,7 +50,7 @@ TEST(DeepseekConfig, ReadsThePublishedFile) {
   EXPECT_TRUE(c.is_moe_layer(3));
   EXPECT_TRUE(c.is_moe_layer(61)) << "the MTP module's block has experts";
   EXPECT_EQ(c.mtp_layers, 1);
-  // facts C2: factor 40 gives m = 1.36889 and a scale of 0.13523; C3: cos and sin keep their length.
+  // docs/recipe.md section 8: factor 40 gives m = 1.36889 and a scale of 0.13523; section 9: cos and sin keep their length.
   EXPECT_NEAR(c.attention_scale(), 0.13523, 1e-5);
   EXPECT_EQ(c.yarn.table_scale(), 1);
 }
@@ -189,7 +189,7 @@ TEST(RopeTable, YarnKeepsFastPairsAndDividesSlowOnes) {
   plain.yarn.factor = 0;
   const std::vector<float> table = rope_table(plain);
   const auto sine = [](const std::vector<float>& t, int pair) { return t[64 + 32 + static_cast<size_t>(pair)]; };
-  // facts C3: the ramp runs from pair 10 to pair 23.
+  // docs/recipe.md section 9: the ramp runs from pair 10 to pair 23.
   for (int i : {0, 5, 10}) EXPECT_EQ(sine(yarn, i), sine(table, i)) << i;
   for (int i : {23, 31}) EXPECT_NEAR(sine(yarn, i) * 40, sine(table, i), 1e-7) << i;
   const double f = std::pow(10000.0, -2.0 * 15 / 64), ramp = 5.0 / 13;

@@ -1,4 +1,4 @@
-// The grpo objective of TrainerEngine against the formulas of facts B, worked out in doubles from the engine's own
+// The grpo objective of TrainerEngine against the formulas of docs/recipe.md section 4, worked out in doubles from the engine's own
 // log-probabilities.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Chat templates, literal by literal as r1_facts.md D4 and A2 give them.
+// Chat templates, literal by literal as docs/recipe.md section 2 describes them.
 #include "tasks/chat_template.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// The tiny tokenizer: one id per word, ids as tiny_world.md has them.
+// The tiny tokenizer: one id per word (docs/recipe.md section 14).
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>

@@ -173,7 +173,7 @@ TEST(TinyWorld, a_clean_response_scores_full_marks_by_the_rewards) {
 }
 
 TEST(TinyWorld, language_reward_equals_the_token_definition) {
-  // tiny_world.md section 1: words of the target language over words of both; shared symbols do not count.
+  // docs/recipe.md section 3: words of the target language over words of both; shared symbols do not count.
   std::set<std::string> en, zh;
   for (size_t i = 9 + 22; i < 9 + 22 + 53; ++i) en.insert(vocabulary()[i]);
   for (size_t i = 9 + 22 + 53; i < 137; ++i) zh.insert(vocabulary()[i]);
