@@ -7,6 +7,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "rewards/rule_calls.h"
+
 namespace r1 {
 
 enum class Op {
@@ -52,7 +54,7 @@ struct Function {
 };
 constexpr Function kFunctions[] = {{"min", Op::min, 2, 99},         {"max", Op::max, 2, 99},    {"abs", Op::abs, 1, 1},
                                    {"sigmoid", Op::sigmoid, 1, 1},  {"clamp", Op::clamp, 3, 3}, {"if", Op::choose, 3, 3},
-                                   {"overlong", Op::overlong, 3, 3}};
+                                   {"overlong", Op::overlong, 2, 3}};
 
 class Parser {
  public:
@@ -180,11 +182,14 @@ class Parser {
     const auto* f =
         std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Function& x) { return word == x.name; });
     const bool known = f != std::end(kFunctions);
+    const auto& calls = rule_call_names();
+    if (std::find(calls.begin(), calls.end(), word) != calls.end()) return rule_call(word, start);
     if (take("(")) {
       const size_t open = at_ - 1;
       if (!known) {
         std::vector<std::string> names;
         for (const Function& x : kFunctions) names.emplace_back(x.name);
+        names.insert(names.end(), calls.begin(), calls.end());
         const std::string near = nearest(word, names);
         fail(fmt::format("unknown function '{}'", word), start,
              near.empty() ? fmt::format("known are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
@@ -197,14 +202,37 @@ class Parser {
         fail(fmt::format("{} takes {}{} argument{}, not {}", word, f->most > f->least ? "at least " : "", f->least,
                          f->least == 1 ? "" : "s", n->args.size()),
              start);
-      if (n->op == Op::overlong) note_overlong(*n, start);
+      if (n->op == Op::overlong) {
+        if (n->args.size() == 2) n->args.insert(n->args.begin(), variable("length"));
+        note_overlong(*n, start);
+      }
       return n;
     }
     if (known) fail(fmt::format("'{}' is a function", word), start, fmt::format("expected '{}('", word));
-    if (std::find(variables_.begin(), variables_.end(), word) == variables_.end()) variables_.push_back(word);
+    return variable(word);
+  }
+
+  NodePtr variable(const std::string& name) {
+    if (std::find(variables_.begin(), variables_.end(), name) == variables_.end()) variables_.push_back(name);
     NodePtr n = node(Op::variable);
-    n->name = word;
+    n->name = name;
     return n;
+  }
+
+  // regex('...'), up to its closing bracket: a variable whose name is the call.
+  NodePtr rule_call(const std::string& word, size_t start) {
+    if (!take("(")) fail(fmt::format("'{}' is a rule with arguments", word), start, fmt::format("expected '{}('", word));
+    const size_t open = at_ - 1;
+    for (char quote = 0; at_ < text_.size() && (quote != 0 || text_[at_] != ')'); ++at_) {
+      if (quote != 0)
+        quote = text_[at_] == quote ? '\0' : quote;
+      else if (text_[at_] == '\'' || text_[at_] == '"')
+        quote = text_[at_];
+    }
+    if (!take(")")) fail("this '(' is never closed", open);
+    const std::string call(text_.substr(start, at_ - start));
+    if (const std::string problem = rule_call_problem(call); !problem.empty()) fail(problem, start);
+    return variable(call);
   }
 
   void note_overlong(const Node& n, size_t at) {
@@ -290,7 +318,8 @@ double RewardExpression::evaluate(const std::function<double(const std::string&)
 
 void check_variables(const RewardExpression& expression, const std::vector<std::string>& known, const Where& where) {
   for (const std::string& name : expression.variables()) {
-    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    if (std::find(known.begin(), known.end(), name) != known.end() || name.ends_with(')'))
+      continue;  // calls were checked when read
     const std::string near = nearest(name, known);
     throw bad_input(
         fmt::format("the reward expression uses '{}', which is neither a reward, nor a fact of the prompts, nor a model", name),

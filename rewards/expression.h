@@ -3,9 +3,11 @@
 //   expr    := sum [ ('<' | '<=' | '==' | '>=' | '>') sum ]          a comparison is 1 or 0
 //   sum     := term { ('+' | '-') term }
 //   term    := unary { ('*' | '/') unary }
-//   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | '(' expr ')'
+//   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | rule '(' [literal { ',' literal }] ')' | '(' expr ')'
+//   literal := number | "'" text "'" | '"' text '"'          (a text has no escapes; the other quote may stand in it)
 //   functions: min(a,b,...) max(a,b,...) abs(x) sigmoid(x) clamp(x,low,high) if(condition,then,else) overlong(x,max,cache)
-// overlong(length, max, cache) is DAPO's soft punishment (arXiv 2503.14476, eq. 13): 0 up to max - cache tokens, falling
+//   rules with arguments (rule_calls.h): regex('PATTERN') repetition(N) copied(N) written_in('zh')
+// overlong(length, max, cache), or overlong(max, cache) for the same, is DAPO's soft punishment (arXiv 2503.14476, eq. 13): 0 up to max - cache tokens, falling
 // linearly to -1 at max, -1 beyond; max and cache are numbers, 0 < cache <= max.
 // Names are the rules and fact flags of rules.h and the models of the judge (their `as=` names).
 // `if` evaluates only the branch it takes, so a model that only the other branch names need not be asked.

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "rewards/choice.h"
 #include "rewards/language.h"
 #include "rewards/math_answer.h"
 #include "rewards/response.h"
+#include "rewards/rule_calls.h"
 
 namespace r1 {
 
@@ -19,7 +21,7 @@ constexpr Rule kRules[] = {
     {"accuracy", accuracy_reward}, {"format", format_reward},      {"format_think", format_think_reward},
     {"math", math_reward},         {"language", language_reward},  {"courtesy", courtesy_reward},
     {"refusal", refusal_reward},   {"think_length", think_length}, {"length", length},
-    {"finished", finished},
+    {"finished", finished},        {"exact", exact_reward},        {"choice", choice_reward},
 };
 
 // The answer, whitespace normalised; `polite` tells whether a courtesy ending was taken off.
@@ -57,6 +59,14 @@ double format_think_reward(const RewardInput& in) {
   const size_t begin = opened ? 0 : open.size();
   if (end < begin) return 0;
   return !trim(body.substr(begin, end - begin)).empty() && !trim(body.substr(end + close.size())).empty() ? 1 : 0;
+}
+
+double exact_reward(const RewardInput& in) {
+  const std::string answer = normalize_space(final_answer(in.response));
+  if (answer.empty()) return 0;
+  for (const std::string& accepted : split_answers(in.fact("answers")))
+    if (normalize_space(accepted) == answer) return 1;
+  return 0;
 }
 
 double math_reward(const RewardInput& in) {
@@ -114,6 +124,7 @@ const std::vector<std::string>& rule_names() {
 std::optional<double> rule_value(std::string_view name, const RewardInput& in) {
   for (const Rule& r : kRules)
     if (name == r.name) return r.value(in);
+  if (const auto call = rule_call_value(name, in)) return call;
   if (in.facts == nullptr) return std::nullopt;
   if (const auto it = in.facts->find(std::string(name)); it != in.facts->end()) {
     if (it->second == "1") return 1;

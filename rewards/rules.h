@@ -21,6 +21,8 @@ double format_reward(const RewardInput& in);
 // DeepSeek-R1's own layout, without <answer>: 1 if the thought is closed exactly once, a non-empty answer follows, and it
 // ended.
 double format_think_reward(const RewardInput& in);
+// Like accuracy_reward for responses without tags: what the reader sees (response.h), whole, is one of the accepted answers.
+double exact_reward(const RewardInput& in);
 // Like accuracy_reward for mathematics: the final answer is looked for in \boxed{...}, after "answer is", or as the last
 // expression, and compared as mathematics (math_answer.h).
 double math_reward(const RewardInput& in);
@@ -40,7 +42,7 @@ double think_length(const RewardInput& in);
 // Names of the rewards above as a reward expression spells them: accuracy, format, language, ...
 const std::vector<std::string>& rule_names();
 
-// The value of a rule, or of a flag read from the facts; nullopt: the name is neither (so it must be a model's score).
+// The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name is neither (so it must be a model's score).
 //   NAME        a fact that is "0" or "1" (harm, checkable)
 //   KEY_VALUE   1 if the fact KEY is VALUE (kind_color, language_zh), 0 if it is something else
 //   reasoning, general   short for domain_reasoning, domain_general
