@@ -282,7 +282,7 @@ class Lexer {
 
   // Length of a separator of digit groups at `at` that is no separator of anything else; 0 if there is none.
   size_t group_separator(size_t at) const {
-    for (const std::string_view sep : {"{,}\\!", "{,}", ",\\!", "\\,", "\\ ", "\\;", "\\:", "~"})
+    for (const std::string_view sep : {"{,}\\!", "{,}", ",\\!", "\\!,\\!", "\\!,", "\\,", "\\ ", "\\;", "\\:", "~"})
       if (s_.substr(at).starts_with(sep)) return sep.size();
     const bool outside = brackets_ == 0;
     if (comma_groups_ && outside && at < s_.size() && (s_[at] == ',' || s_[at] == ' ')) return 1;

@@ -76,6 +76,10 @@ class Parser {
       at_ = after + (after->is("=") || after->is(":") ? 1 : 0);
     }
     take("=");
+    // "12 m", with a space: metres and not a product.
+    if (end_ - at_ == 2 && at_[0].type == Type::number && at_[1].type == Type::letter && at_[1].space &&
+        std::string_view("m s g L h").find(at_[1].text) != std::string_view::npos)
+      out.unit = at_[1].text, --end_;
     trailing_mark(out);
     out.value = relation();
     if (!unit_.empty()) out.unit = unit_;
@@ -283,8 +287,8 @@ class Parser {
       } else if (peek().is("_") && left->kind == Kind::number) {
         ++at_;
         const bool braced = take("{");
-        if (peek().type != Type::number) fail();
-        left = based(*left, (at_++)->text);
+        left = based(*left, base_name(*at_));
+        ++at_;
         if (braced) expect("}");
       } else {
         return left;
@@ -312,6 +316,18 @@ class Parser {
     }
     if (take("^")) return make(Kind::power, std::move(e), exponent_value());
     return e;
+  }
+
+  // The number of a base: 2, or \text{two}.
+  std::string base_name(const Token& t) const {
+    if (at_ >= end_) fail();
+    if (t.type == Type::number) return t.text;
+    static constexpr std::pair<std::string_view, const char*> kBases[] = {
+        {"two", "2"},   {"three", "3"}, {"four", "4"}, {"five", "5"}, {"six", "6"},
+        {"seven", "7"}, {"eight", "8"}, {"nine", "9"}, {"ten", "10"}, {"sixteen", "16"}};
+    for (const auto& [name, base] : kBases)
+      if (textual(t) && t.text == name) return base;
+    fail();
   }
 
   // 101 in base 2; the value is kept with the base.
