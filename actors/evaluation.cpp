@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "actors/examples.h"
 #include "actors/scorer.h"
 #include "base/rng.h"
@@ -150,6 +152,8 @@ void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::str
   double right = 0;
   for (int64_t i = 0; i < n; ++i) {
     const float c = scores[static_cast<size_t>(2 * i)], r = scores[static_cast<size_t>(2 * i + 1)];
+    if (!std::isfinite(c) || !std::isfinite(r))
+      throw failure(fmt::format("the reward model scores pair {} of {} with {} and {}", i, name, c, r));
     right += c > r ? 1 : c == r ? 0.5 : 0;
   }
   out["pair_accuracy"] = right / static_cast<double>(n);

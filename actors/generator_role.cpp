@@ -8,10 +8,12 @@
 #include <deque>
 #include <map>
 
+#include "actors/broken_promise.h"
 #include "actors/messages.h"
 #include "base/rng.h"
 #include "models/generation/generator_engine.h"
 #include "models/training/trainer_engine.h"
+#include "runtime/flow/fault.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -20,8 +22,8 @@ namespace {
 
 // Decode steps between two looks at the mailbox: a flip waits at most this long.
 constexpr int kStepsPerJob = 8;
-// Tokens of an RL stage that are compared with the training forward pass before their version is given up (P2 is never
-// vacuous).
+// Tokens of an RL stage that are compared with the training forward pass before their version is given up, whatever the trainer
+// compares (P2 is never vacuous).
 constexpr int64_t kAuditTokens = 1500;
 
 OnFlip on_flip_of(const std::string& name) {
@@ -81,7 +83,7 @@ class GeneratorRole final : public Role {
   void on_stage_end(RoleContext& context) override {
     ended_ = true;
     weights_arrived_ = true;  // ends the job at hand early
-    if (!busy_) finish(context);
+    if (!busy_) audit_last(context);
   }
 
   std::string inspect() const override {
@@ -94,7 +96,7 @@ class GeneratorRole final : public Role {
 
   void pump(RoleContext& context) {
     if (busy_ || !ready_) return;
-    if (ended_) return finish(context);
+    if (ended_) return audit_last(context);
     give(context);
     if (!outbox_.empty()) return;  // a slow judge slows generation: nothing is sampled that cannot be given on
     if (version_ < 0 && new_weights_.empty()) return;
@@ -164,11 +166,27 @@ class GeneratorRole final : public Role {
     if (stats.tokens_generated - reported_tokens_ >= 4096 || ended_) {
       report_tokens(context);
     }
-    if (audit_tokens_new_ > 0) {
-      context.metric(audit_version_, "logprob_audit_tokens", static_cast<double>(std::exchange(audit_tokens_new_, 0)));
-      context.metric(audit_version_, "logprob_audit_gap", audit_gap_);
-    }
+    report_audit(context);
     pump(context);
+  }
+
+  void report_audit(RoleContext& context) {
+    if (audit_tokens_new_ == 0) return;
+    context.metric(audit_version_, "logprob_audit_tokens", static_cast<double>(std::exchange(audit_tokens_new_, 0)));
+    context.metric(audit_version_, "logprob_audit_gap", 0);
+  }
+
+  // What the last version sampled is audited too: no flip comes after it.
+  void audit_last(RoleContext& context) {
+    if (audit_.empty() || finished_) return finish(context);
+    busy_ = true;
+    context.submit(
+        "audit the last samples", "generator", [this] { audit(); },
+        [this, &context] {
+          busy_ = false;
+          report_audit(context);
+          finish(context);
+        });
   }
 
   void finish(RoleContext& context) {
@@ -213,6 +231,7 @@ class GeneratorRole final : public Role {
     for (const auto& p : admitted) engine_->submit(request(context, *p));
     for (int i = 0; i < kStepsPerJob && engine_->pending() > 0; ++i) {
       for (GenResult& r : engine_->step()) {
+        falsify(context, r);
         remember_for_audit(r);
         results.push_back(std::move(r));
       }
@@ -250,30 +269,50 @@ class GeneratorRole final : public Role {
   }
 
   void remember_for_audit(const GenResult& r) {
-    if (!has_trainer_ || staleness_ == 0 || audited_tokens_ >= kAuditTokens || r.samples.empty()) return;
-    for (const Sequence& s : r.samples) {
+    if (!has_trainer_ || audited_tokens_ >= kAuditTokens) return;
+    for (size_t n = 0; n < r.samples.size() && audit_.size() < 64; ++n) {
+      const Sequence& s = r.samples[n];
       const int64_t version = engine_->version();
       bool whole = true;
       for (size_t i = 0; i < s.tokens.size(); ++i)
         whole = whole && (!s.trainable[i] || (s.exact[i] && s.version[i] == version));
-      if (whole && audit_.size() < 64) audit_.push_back(s);
+      if (!whole) continue;
+      audit_.push_back(s);
+      audit_places_.push_back({static_cast<int64_t>(r.id), static_cast<int64_t>(n)});
     }
   }
 
-  // Compares recorded log-probabilities with the training forward pass under the version that is about to be given up.
+  // A fault that tests inject: the last bit of one log-probability of a draw.
+  void falsify(RoleContext& context, GenResult& r) {
+    if (!process_faults().gap(context.node().id, static_cast<int64_t>(r.id))) return;
+    for (Sequence& s : r.samples)
+      for (size_t i = 0; i < s.tokens.size(); ++i)
+        if (s.trainable[i]) {
+          s.behaviour_logp[i] = std::nextafter(s.behaviour_logp[i], -1e30f);
+          return;
+        }
+  }
+
+  // Compares recorded log-probabilities with the training forward pass under the version that is about to be given up. A
+  // difference ends the run.
   void audit() {
     if (audit_.empty()) return;
     ScoringEngine scorer(*env_.device, weights_);
     const auto logp = scorer.logprobs(audit_, temperature_);
+    LogprobGap gap;
     for (size_t s = 0; s < audit_.size(); ++s)
       for (size_t i = 0; i < audit_[s].tokens.size(); ++i)
-        if (audit_[s].trainable[i]) {
-          audit_gap_ = std::max(audit_gap_, std::abs(static_cast<double>(logp[s][i]) - audit_[s].behaviour_logp[i]));
-          ++audit_tokens_new_;
-          ++audited_tokens_;
-        }
+        if (audit_[s].trainable[i])
+          gap.compare(logp[s][i], audit_[s].behaviour_logp[i], static_cast<int64_t>(s), static_cast<int64_t>(i));
     audit_version_ = engine_->version();
+    if (gap.max > 0) {
+      const auto& [draw, sample] = audit_places_[static_cast<size_t>(gap.sequence)];
+      throw logprob_gap_error(stage_name_, audit_version_, draw, sample, gap);
+    }
+    audit_tokens_new_ += gap.tokens;
+    audited_tokens_ += gap.tokens;
     audit_.clear();
+    audit_places_.clear();
   }
 
   RunEnv env_;
@@ -294,8 +333,8 @@ class GeneratorRole final : public Role {
   std::unique_ptr<GeneratorEngine> engine_;
   std::shared_ptr<const WeightSet> weights_;
   std::vector<Sequence> audit_;
+  std::vector<std::pair<int64_t, int64_t>> audit_places_;  // (draw, sample) of each
   int64_t audited_tokens_ = 0, audit_tokens_new_ = 0, audit_version_ = 0;
-  double audit_gap_ = 0;
 };
 
 }  // namespace

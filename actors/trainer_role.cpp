@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "actors/broken_promise.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
 #include "actors/training_plan.h"
@@ -173,9 +174,12 @@ class TrainerRole final : public Role {
       }
     }
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
+    // What was sampled by other arithmetic has other log-probabilities.
+    const bool same_arithmetic = store.events(0, 1, "fingerprint").empty();
     while (engine_->version() < committed) {
       const int64_t version = engine_->version();
       const TrainStats stats = engine_->train(stored_batch(store, stage, version));
+      if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
       // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
       store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats).dump());
     }
@@ -322,11 +326,19 @@ class TrainerRole final : public Role {
         [this, plan] {
           const double begin = clock_.now_s();
           plan->result = engine_->train(plan->train);
+          check_promise(plan->result, plan->content);
           fault_point("after_optimizer_step");
           if (publishes_) make_weights();
           plan->seconds = clock_.now_s() - begin;
         },
         [this, &context, plan] { trained(context, *plan); });
+  }
+
+  // P2: an item of the batch whose token was given another log-probability by the sampler ends the run.
+  void check_promise(const TrainStats& r, const BatchContent& content) const {
+    if (!(r.logprob_gap.max > 0)) return;
+    const auto& item = content.items.at(static_cast<size_t>(r.logprob_gap.sequence));
+    throw logprob_gap_error(stage_, engine_->version() - 1, item.draw, item.sample, r.logprob_gap);
   }
 
   static json merged(json stats, const TrainStats& r) {
@@ -340,8 +352,8 @@ class TrainerRole final : public Role {
     stats["pair_accuracy"] = r.pair_accuracy;
     stats["trained_tokens"] = r.trained_tokens;
     stats["optimizer_steps"] = r.optimizer_steps;
-    stats["logprob_gap_max"] = r.logprob_gap_max;
-    stats["logprob_gap_tokens"] = r.logprob_gap_tokens;
+    stats["logprob_gap_max"] = r.logprob_gap.max;
+    stats["logprob_gap_tokens"] = r.logprob_gap.tokens;
     if (!r.expert_load.empty()) note_experts(r, stats);
     if (r.mtp_loss != 0) {
       stats["mtp_loss"] = r.mtp_loss;

@@ -1,5 +1,7 @@
 #include "actors/training_plan.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 namespace r1 {
@@ -115,6 +117,9 @@ std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_
   for (double r : rewards) squares += (r - mean) * (r - mean);
   std::vector<float> a(rewards.size(), 0.f);
   if (rewards.size() < 2 || squares == 0) return a;
+  if (!std::isfinite(squares))
+    throw failure(fmt::format("the rewards of a group are too far apart to be compared: {}", fmt::join(rewards, ", ")), {},
+                  "scale the reward expression");
   const double unit = by_deviation ? std::sqrt(squares / (n - 1)) + 1e-4 : 1;
   for (size_t i = 0; i < rewards.size(); ++i) a[i] = static_cast<float>((rewards[i] - mean) / unit);
   return a;

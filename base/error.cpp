@@ -38,6 +38,12 @@ Error failure(std::string what, Where where, std::string hint) {
   return Error(ExitCode::failed, std::move(what), std::move(where), std::move(hint));
 }
 
+Error final_failure(std::string what, Where where, std::string hint) {
+  Error error = failure(std::move(what), std::move(where), std::move(hint));
+  error.final_ = true;
+  return error;
+}
+
 static size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;

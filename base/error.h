@@ -33,9 +33,12 @@ class Error : public std::runtime_error {
   const Where& where() const { return where_; }
   const std::string& hint() const { return hint_; }
   const std::string& message() const { return message_; }  // without place and hint
+  bool final() const { return final_; }                    // not to be tried again, whatever it would give
 
  private:
+  friend Error final_failure(std::string what, Where where, std::string hint);
   ExitCode code_;
+  bool final_ = false;
   std::string message_;
   Where where_;
   std::string hint_;
@@ -45,6 +48,8 @@ class Error : public std::runtime_error {
 Error bad_input(std::string what, Where where = {}, std::string hint = {});
 // Something failed while running (exit code 1); the run stays resumable.
 Error failure(std::string what, Where where = {}, std::string hint = {});
+// The same, but found once is enough: a stage that ends by it is not started again (a broken promise).
+Error final_failure(std::string what, Where where = {}, std::string hint = {});
 
 // The word of `known` nearest to `word` (edit distance at most two fifths of the longer one), or "".
 // `known` is any range of things convertible to string_view.

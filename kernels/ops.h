@@ -206,6 +206,7 @@ struct MoeCombineBackward {
 // ---- vocabulary: sampler and loss share one log-sum-exp, in fixed vocabulary blocks from column 0 ----------------------
 
 // z = logits / temperature; lse[t] = log sum_v exp z[t,v]; logp[t] = z[t,targets[t]] - lse[t]; entropy[t] = lse - sum p z.
+// A row with a NaN or +inf among its logits has logp, lse and entropy NaN: nothing hides it. -inf is a token of no probability.
 // logits: [T,V] f32 or bf16; targets: [T] i32; logp, lse: [T] f32; entropy: [T] f32, optional.
 struct LogProb {
   View logits, targets, logp, lse, entropy;
@@ -223,7 +224,8 @@ struct LogProbBackward {
 // temperature: [R] f32; 0 = greedy (argmax, lowest index on ties; logp and entropy at temperature 1). top_k: 0 = off; top_p: 1
 // = off. Support: order the vocabulary by (logit descending, index ascending); keep the first top_k; renormalise over these;
 // keep the shortest prefix whose probability reaches top_p. Then renormalise again and walk the support by ascending index;
-// when rounding leaves sum <= u at the end, the last v of the support with p > 0.
+// when rounding leaves sum <= u at the end, the last v of the support with p > 0. A row with a NaN or +inf among its logits:
+// token 0, whose logp is NaN.
 struct Sample {
   View logits, keys, positions, temperature, token, logp, entropy;
   int top_k = 0;
@@ -297,23 +299,24 @@ struct AdamW {
 
 // ---- the list -------------------------------------------------------------------------------------------------------------
 
-#define R1_OPS(X)                                                                                                             \
-  X(Embedding, embedding)                                                                                                     \
-  X(EmbeddingBackward, embedding_backward)                                                                                    \
-  X(Linear, linear) X(LinearBackwardInput, linear_backward_input) X(LinearBackwardWeight, linear_backward_weight)             \
-      X(RmsNorm, rms_norm) X(RmsNormBackward, rms_norm_backward) X(Rope, rope) X(SwiGlu, swiglu) X(                           \
-          SwiGluBackward, swiglu_backward) X(Add, add) X(GatherRows, gather_rows) X(GatherRowsBackward, gather_rows_backward) \
-          X(AttentionPacked, attention_packed) X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write)     \
-              X(MlaKeys, mla_keys) X(MlaKeysBackward, mla_keys_backward) X(MoeRoute, moe_route)                               \
-                  X(MoeRouteBackward, moe_route_backward) X(MoeBalanceLoss, moe_balance_loss) X(MoeSort, moe_sort)            \
-                      X(MoeLoad, moe_load) X(MoeBiasUpdate, moe_bias_update) X(GroupedLinear, grouped_linear)                 \
-                          X(GroupedLinearBackwardInput, grouped_linear_backward_input)                                        \
-                              X(GroupedLinearBackwardWeight, grouped_linear_backward_weight) X(MoeCombine, moe_combine)       \
-                                  X(MoeCombineBackward, moe_combine_backward) X(AttentionPaged, attention_paged)              \
-                                      X(LogProb, log_prob) X(LogProbBackward, log_prob_backward) X(Sample, sample)            \
-                                          X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill)    \
-                                              X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm)          \
-                                                  X(AdamW, adam_w)
+#define R1_OPS(X)                                                                                                              \
+  X(Embedding, embedding)                                                                                                      \
+  X(EmbeddingBackward, embedding_backward)                                                                                     \
+  X(Linear, linear)                                                                                                            \
+  X(LinearBackwardInput, linear_backward_input) X(LinearBackwardWeight, linear_backward_weight) X(RmsNorm, rms_norm)           \
+      X(RmsNormBackward, rms_norm_backward) X(Rope, rope) X(SwiGlu, swiglu) X(SwiGluBackward, swiglu_backward) X(Add, add)     \
+          X(GatherRows, gather_rows) X(GatherRowsBackward, gather_rows_backward) X(AttentionPacked, attention_packed)          \
+              X(AttentionPackedBackward, attention_packed_backward) X(KvWrite, kv_write) X(MlaKeys, mla_keys)                  \
+                  X(MlaKeysBackward, mla_keys_backward) X(MoeRoute, moe_route) X(MoeRouteBackward, moe_route_backward)         \
+                      X(MoeBalanceLoss, moe_balance_loss) X(MoeSort, moe_sort) X(MoeLoad, moe_load)                            \
+                          X(MoeBiasUpdate, moe_bias_update) X(GroupedLinear, grouped_linear)                                   \
+                              X(GroupedLinearBackwardInput, grouped_linear_backward_input)                                     \
+                                  X(GroupedLinearBackwardWeight, grouped_linear_backward_weight) X(MoeCombine, moe_combine)    \
+                                      X(MoeCombineBackward, moe_combine_backward) X(AttentionPaged, attention_paged)           \
+                                          X(LogProb, log_prob) X(LogProbBackward, log_prob_backward) X(Sample, sample)         \
+                                              X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill) \
+                                                  X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm)       \
+                                                      X(AdamW, adam_w)
 
 #define R1_DECLARE_RUN(Struct, field) void run(Context&, const Struct&);
 R1_OPS(R1_DECLARE_RUN)

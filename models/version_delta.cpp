@@ -232,7 +232,10 @@ VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightS
 
   VersionDelta delta;
   delta.to = to;
-  delta.hash = next.hash();
+  std::string not_finite;
+  delta.hash = next.hash(&not_finite);
+  if (!not_finite.empty())
+    throw failure(fmt::format("version {} is not finite: {}", to, not_finite), {}, "a smaller learning rate may help");
   bool needs_previous = false;
   size_t total = kHeaderBytes + chunks * kTableBytes;
   for (const Chunk& chunk : coded) {

@@ -19,7 +19,8 @@ struct VersionDelta {
   bool full() const { return from < 0; }
 };
 
-// `previous` may be null (full). Same config and dtype otherwise (CHECK).
+// `previous` may be null (full). Same config and dtype otherwise (CHECK). Throws failure naming the tensor when a value of
+// `next` is not a finite number.
 VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to);
 // A new WeightSet. Throws failure when the bytes are malformed or the result's hash is not `delta.hash`.
 std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionDelta& delta, const ModelConfig&, Device&,

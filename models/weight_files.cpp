@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "models/finite.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
 
@@ -25,6 +26,8 @@ namespace {
 
 constexpr const char* kSingleFile = "model.safetensors";
 constexpr const char* kIndexFile = "model.safetensors.index.json";
+// A tenth of a second of one core.
+constexpr size_t kCheckedBytes = size_t{1} << 30;
 constexpr const char* kHeadName = "lm_head.weight";
 constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 
@@ -181,12 +184,22 @@ T load(const void* data, size_t i) {  // tensors lie unaligned in a file
   return value;
 }
 
-// target: a contiguous view of f32 or bf16.
-void upload_converted(const View& target, const SafetensorsEntry& e) {
+// target: a contiguous view of f32 or bf16. Returns the first value that is not a finite number there, in words, or "".
+std::string upload_converted(const View& target, const SafetensorsEntry& e) {
   const size_t n = static_cast<size_t>(target.size());
   const bool to_f32 = target.dtype == DType::f32;
   R1_CHECK(to_f32 || target.dtype == DType::bf16, target.str());
-  if ((to_f32 && e.dtype == "F32") || (!to_f32 && e.dtype == "BF16")) return upload(target, e.data, e.bytes);
+  const char* type = to_f32 ? "F32" : "BF16";
+  const auto not_finite = [&](const void* data) -> std::string {
+    const int64_t bad = first_not_finite(data, static_cast<int64_t>(n), type);
+    if (bad < 0) return {};
+    const auto* value = static_cast<const std::byte*>(data) + static_cast<size_t>(bad) * dtype_size(target.dtype);
+    return not_finite_text(e.name, e.shape, bad, value, type);
+  };
+  if (e.dtype == type) {
+    upload(target, e.data, e.bytes);
+    return not_finite(e.data);
+  }
   const auto value = [&](size_t i) {
     if (e.dtype == "F32") return load<float>(e.data, i);
     if (e.dtype == "BF16") return f32_from_bf16(load<uint16_t>(e.data, i));
@@ -196,11 +209,37 @@ void upload_converted(const View& target, const SafetensorsEntry& e) {
     std::vector<float> host(n);
     for (size_t i = 0; i < n; ++i) host[i] = value(i);
     upload(target, host);
+    return not_finite(host.data());
   } else {
     std::vector<uint16_t> host(n);
     for (size_t i = 0; i < n; ++i) host[i] = bf16_from_f32(value(i));
     upload(target, host);
+    return not_finite(host.data());
   }
+}
+
+[[noreturn]] void refuse_value(const std::string& text, const std::string& file) {
+  throw bad_input(text, {file}, "the training that wrote this checkpoint diverged, or the file was damaged");
+}
+
+// Every value of a model small enough to be read while the user waits.
+void check_values(const ModelFiles& model) {
+  size_t bytes = 0;
+  std::vector<const ModelFiles::Found*> all;
+  for (const auto& [name, found] : model.tensors) bytes += found.entry.bytes, all.push_back(&found);
+  if (bytes > kCheckedBytes) return;
+  std::vector<std::string> bad(all.size());
+  parallel_tasks(static_cast<int64_t>(all.size()), [&](int64_t i) {
+    const SafetensorsEntry& e = all[static_cast<size_t>(i)]->entry;
+    const int width = safetensors_dtype_bits(e.dtype) / 8;
+    if (width == 0) return;
+    const int64_t at = first_not_finite(e.data, static_cast<int64_t>(e.bytes) / width, e.dtype);
+    if (at < 0) return;
+    const auto* value = static_cast<const std::byte*>(e.data) + at * width;
+    bad[static_cast<size_t>(i)] = not_finite_text(e.name, e.shape, at, value, e.dtype);
+  });
+  for (size_t i = 0; i < bad.size(); ++i)
+    if (!bad[i].empty()) refuse_value(bad[i], all[i]->file);
 }
 
 // A tied model whose file carries a head all the same: fine if it is the embedding, a different model if not.
@@ -239,6 +278,7 @@ void check_model_dir(const fs::path& model_dir) {
   const ModelFiles model = open_model(model_dir);
   const ModelConfig config = read_model_config(model_dir);
   check_tensors(model, config, param_specs(config));
+  check_values(model);
 }
 
 std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& model_dir, DType dtype) {
@@ -249,15 +289,19 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& model_di
   check_redundant_head(model, config);
   struct Job {
     View target;
-    const SafetensorsEntry* entry;
+    const ModelFiles::Found* found;
+    std::string bad;
   };
   std::vector<Job> jobs;
   for (size_t i = 0; i < weights->specs().size(); ++i)
     for (const ParamPart& part : weights->specs()[i].parts)
-      jobs.push_back({weights->param(i).slice(part.row_begin, part.row_begin + part.rows), &model.tensors.at(part.name).entry});
+      jobs.push_back({weights->param(i).slice(part.row_begin, part.row_begin + part.rows), &model.tensors.at(part.name), {}});
   parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
-    upload_converted(jobs[static_cast<size_t>(j)].target, *jobs[static_cast<size_t>(j)].entry);
+    Job& job = jobs[static_cast<size_t>(j)];
+    job.bad = upload_converted(job.target, job.found->entry);
   });
+  for (const Job& job : jobs)
+    if (!job.bad.empty()) refuse_value(job.bad, job.found->file);
   return weights;
 }
 

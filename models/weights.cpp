@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "kernels/ops.h"
+#include "models/finite.h"
 
 namespace r1 {
 namespace {
@@ -55,7 +56,8 @@ WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
   }
 }
 
-Hash128 WeightSet::hash() const {
+Hash128 WeightSet::hash(std::string* not_finite) const {
+  if (not_finite != nullptr) not_finite->clear();
   std::vector<Hash128> parts;
   std::vector<std::byte> chunk(kHashChunkBytes);
   for (size_t i = 0; i < specs_.size(); ++i) {
@@ -74,6 +76,14 @@ Hash128 WeightSet::hash() const {
         const size_t bytes = static_cast<size_t>(n) * dtype_size(dtype);
         download(flat.slice(at, at + n), chunk.data(), bytes);
         hashes.push_back(hash_bytes(chunk.data(), bytes));
+        if (not_finite == nullptr || !not_finite->empty()) continue;
+        const char* type = dtype == DType::f32 ? "F32" : "BF16";
+        const int64_t bad = first_not_finite(chunk.data(), n, type);
+        if (bad < 0) continue;
+        std::vector<int64_t> shape = s.shape;
+        shape[0] = p.rows;
+        *not_finite = not_finite_text(p.name, shape, at - p.row_begin * row_size + bad,
+                                      chunk.data() + static_cast<size_t>(bad) * dtype_size(dtype), type);
       }
       parts.push_back(hash_list(hashes));
     }

@@ -57,7 +57,9 @@ class WeightSet {
   DType dtype() const { return dtype_; }
   Device& device() const { return *device_; }
   // Merkle hash over fixed 1 MiB chunks of (name, dtype, shape, bytes), per published name order of specs().
-  Hash128 hash() const;
+  // `not_finite`: when given, becomes the first value that is NaN or infinite, in words ("tensor 'x' holds nan at [3, 5]"), or
+  // "": the bytes are read once for both.
+  Hash128 hash(std::string* not_finite = nullptr) const;
 
  private:
   ModelConfig config_;
@@ -82,9 +84,10 @@ WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DTyp
 
 // A Hugging Face model directory: config.json, model.safetensors (or shards with an index), tokenizer.json.
 // Reads any of F32, BF16, F16 into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong
-// shape.
+// shape, a value that is not a finite number (in dtype).
 std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& model_dir, DType);
-// Checks headers only (config, every tensor's presence and shape): what r1-run does before the first actor starts.
+// What r1-run does before the first actor starts: config, every tensor's presence and shape; of up to 1 GiB of weights every
+// value too (load_weights checks those of larger models).
 void check_model_dir(const std::filesystem::path& model_dir);
 // Writes atomically (into DIR.tmp, then rename). `weights` f32 or bf16.
 void save_model_dir(const std::filesystem::path& dir, const WeightSet& weights, const std::string& tokenizer_json);

@@ -253,7 +253,15 @@ class Parser {
   int depth_ = 0;
 };
 
-double value(const Node& n, const std::function<double(const std::string&)>& value_of) {
+// A step of an expression that is no number: min, max, `if` and comparisons would hide it.
+struct NotFinite {
+  std::string name;  // of the variable; "": of an operation
+  double value = 0;
+};
+
+double value(const Node& n, const std::function<double(const std::string&)>& value_of);
+
+double raw_value(const Node& n, const std::function<double(const std::string&)>& value_of) {
   const auto arg = [&](size_t i) { return value(*n.args[i], value_of); };
   switch (n.op) {
     case Op::number:
@@ -300,6 +308,12 @@ double value(const Node& n, const std::function<double(const std::string&)>& val
   return 0;
 }
 
+double value(const Node& n, const std::function<double(const std::string&)>& value_of) {
+  const double v = raw_value(n, value_of);
+  if (!std::isfinite(v)) throw NotFinite{n.op == Op::variable ? n.name : "", v};
+  return v;
+}
+
 }  // namespace
 
 RewardExpression RewardExpression::parse(std::string_view text, const Where& where) {
@@ -310,10 +324,12 @@ RewardExpression RewardExpression::parse(std::string_view text, const Where& whe
 }
 
 double RewardExpression::evaluate(const std::function<double(const std::string&)>& value_of) const {
-  const double result = value(*root_, value_of);
-  if (!std::isfinite(result))
-    throw failure(fmt::format("the reward expression '{}' gives {}", text_, result), {}, "a division by zero?");
-  return result;
+  try {
+    return value(*root_, value_of);
+  } catch (const NotFinite& e) {
+    if (!e.name.empty()) throw failure(fmt::format("'{}' is {} in the reward expression '{}'", e.name, e.value, text_));
+    throw failure(fmt::format("the reward expression '{}' gives {}", text_, e.value), {}, "a division by zero?");
+  }
 }
 
 void check_variables(const RewardExpression& expression, const std::vector<std::string>& known, const Where& where) {

@@ -11,9 +11,12 @@ float* f32(const View& v) { return reinterpret_cast<float*>(v.data); }
 
 void add_to(float& x, double value) { x = static_cast<float>(static_cast<double>(x) + value); }
 
+// NaN when either is.
+double larger(double a, double b) { return a > b || std::isnan(a) ? a : b; }
+
 double importance_weight(const GrpoLoss& op, double w) {
   const double cap = op.behave_cap;
-  return w <= cap ? w : op.behave_mask ? 0.0 : cap;
+  return w > cap ? op.behave_mask ? 0.0 : cap : w;  // a NaN stays
 }
 
 // P_t and what it has of d/d(log rho): for cispo, of d/d(logp).
@@ -84,7 +87,7 @@ void grpo_loss(Context&, const GrpoLoss& op) {
       count += 1;
       clipped += term.clipped ? 1 : 0;
       gap_sum += gap;
-      gap_max = std::max(gap_max, gap);
+      gap_max = larger(gap_max, gap);
       rho_sum += rho;
     }
   }
@@ -94,7 +97,7 @@ void grpo_loss(Context&, const GrpoLoss& op) {
   add_to(stats[1], clipped);
   add_to(stats[2], kl_sum);
   add_to(stats[3], gap_sum);
-  stats[4] = std::max(stats[4], static_cast<float>(gap_max));
+  stats[4] = static_cast<float>(larger(stats[4], gap_max));
   add_to(stats[5], rho_sum);
 }
 

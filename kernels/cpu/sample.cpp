@@ -21,7 +21,7 @@ int32_t argmax(const E* x, int64_t V) {
   const float max = row_max(x, V);
   for (int64_t v = 0; v < V; ++v)
     if (widen1(x[v]) == max) return static_cast<int32_t>(v);
-  return 0;  // all NaN
+  return 0;
 }
 
 // The first v with sum_{w<=v} exp(z[w] - max) > u * total. Whole blocks, then whole sixteens, are skipped by their sums. A
@@ -115,7 +115,9 @@ void sample_rows(Context& context, const Sample& op) {
       const float inverse = greedy ? 1.0f : 1.0f / temperature[r];
       const RowStats stats = row_stats(x, V, inverse, block_sums);
       int32_t token;
-      if (greedy) {
+      if (!stats.finite()) {
+        token = 0;  // its log-probability is NaN
+      } else if (greedy) {
         token = argmax(x, V);
       } else {
         const auto key = static_cast<uint64_t>(keys[r]);

@@ -25,6 +25,7 @@ struct RowStats {
   float entropy;
   float lse() const { return max + log_sum; }
   float logp(float z) const { return (z - max) - log_sum; }
+  bool finite() const { return log_sum == log_sum; }  // of all logits, -inf allowed
 };
 
 template <class E>
@@ -43,20 +44,21 @@ HWY_INLINE float row_max(const E* x, int64_t V) {
 template <class E>
 HWY_INLINE float block_sum(const E* x, int64_t begin, int64_t end, float inverse_temperature, float max, float& weighted) {
   const F16 scale = set16(inverse_temperature), shift = set16(max);
-  // exp(-1e30) is 0 and stays so when multiplied; a logit of -inf would give 0 * inf.
+  // exp(-1e30) is 0 and stays so when multiplied; a logit of -inf would give 0 * inf. The order of arguments lets a NaN pass:
+  // Max gives its second one where either is NaN.
   const F16 least = set16(-1e30f);
   F16 s[4], w[4];
   for (int j = 0; j < 4; ++j) s[j] = w[j] = zero16();
   int64_t v = begin;
   for (; v + 64 <= end; v += 64)
     for (int j = 0; j < 4; ++j) {
-      const F16 d = max16(load16(x + v + 16 * j) * scale - shift, least), e = exp16(d);
+      const F16 d = max16(least, load16(x + v + 16 * j) * scale - shift), e = exp16(d);
       s[j] = s[j] + e;
       w[j] = fma16(e, d, w[j]);
     }
   for (; v < end; v += 16) {
     const int64_t n = end - v;
-    const F16 d = max16(load16(x + v, n) * scale - shift, least), e = select16(first16(n), exp16(d), zero16());
+    const F16 d = max16(least, load16(x + v, n) * scale - shift), e = select16(first16(n), exp16(d), zero16());
     s[0] = s[0] + e;
     w[0] = fma16(e, d, w[0]);
   }

@@ -39,7 +39,7 @@ void grpo_loss(Context&, const GrpoLoss& op) {
     if (weight[t] == 0) continue;
     const double rho = std::exp(log_rho[t]), a = advantage[t], w = std::exp(log_off[t]);
     double off = 1;
-    if (op.proximal) off = w <= op.behave_cap ? w : op.behave_mask ? 0 : op.behave_cap;
+    if (op.proximal) off = w > op.behave_cap ? op.behave_mask ? 0 : op.behave_cap : w;
     const double clip = std::clamp(rho, 1.0 - op.clip_low, 1.0 + op.clip_high);
     const double free = rho * a, held = clip * a;
     const bool clipped = op.cispo ? clip != rho : held < free;
@@ -56,7 +56,8 @@ void grpo_loss(Context&, const GrpoLoss& op) {
     stats[1] += clipped;
     stats[2] += k3;
     stats[3] += std::abs(logp[t] - behaviour[t]);
-    stats[4] = std::max(stats[4], std::abs(logp[t] - behaviour[t]));
+    const double apart = std::abs(logp[t] - behaviour[t]);
+    if (apart > stats[4] || std::isnan(apart)) stats[4] = apart;
     stats[5] += rho;
   }
   // A mean passes each token an equal share of its sequence's gradient: the mean again.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/error.h"
@@ -15,11 +16,12 @@ namespace {
 
 using Doubles = std::vector<double>;
 
-// Indices of the k largest values, largest first; ties: lower index.
+// Indices of the k largest values, largest first; ties: lower index; NaN counts as the smallest.
 std::vector<int64_t> largest(const Doubles& values, int64_t k) {
   std::vector<int64_t> order(values.size());
   std::iota(order.begin(), order.end(), int64_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return values[a] > values[b]; });
+  const auto key = [&](int64_t i) { return std::isnan(values[i]) ? -std::numeric_limits<double>::infinity() : values[i]; };
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return key(a) > key(b); });
   order.resize(static_cast<size_t>(k));
   return order;
 }

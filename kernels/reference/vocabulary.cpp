@@ -107,9 +107,9 @@ void sample(Context&, const Sample& op) {
     const auto key = static_cast<uint64_t>(keys[r]);
     const float u = unit_float(philox4x32({static_cast<uint32_t>(positions[r]), 0, 0, 0},
                                           {static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)})[0]);
-    const int64_t v = pick(row, v_n, temperature[r], op.top_k, op.top_p, u);
     const double at = temperature[r] == 0 ? 1 : temperature[r];
     const RowStats stats = row_stats(row, v_n, at);
+    const int64_t v = std::isnan(stats.lse) ? 0 : pick(row, v_n, temperature[r], op.top_k, op.top_p, u);
     token[r] = static_cast<double>(v);
     logp[r] = row[v] / at - stats.lse;
     entropy[r] = stats.entropy;

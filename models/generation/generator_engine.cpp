@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <tuple>
@@ -89,6 +90,12 @@ std::vector<ShardPlan> cut_batch(const StepPlan::Batch& batch, int64_t n) {
     plan->emits.push_back(static_cast<int32_t>(i));
   }
   return plans;
+}
+
+[[noreturn]] void refuse(const GenSample& s, int32_t position) {
+  throw failure(
+      fmt::format("the logits of draw {}, sample {}, token {} are not finite", s.group->request.id, s.index, position), {},
+      "the weights are finite, so the forward pass overflows: a smaller learning rate, or precision=f32");
 }
 
 }  // namespace
@@ -191,7 +198,12 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
     shard.draws.push_back({emit, row - static_cast<int32_t>(plan.begin), batch.positions[static_cast<size_t>(row)] + 1});
   }
   sample(shard, pass, batch, [&](const View& rows) { return model.final_rows(pass, x, rows); });
-  for (size_t i = 0; i < shard.draws.size(); ++i) out[static_cast<size_t>(shard.draws[i].emit)] = shard.drawn[i];
+  for (size_t i = 0; i < shard.draws.size(); ++i) {
+    const Draw& d = shard.draws[i];
+    const SampledToken& token = shard.drawn[i];
+    if (!std::isfinite(token.logp)) refuse(*batch.emits[static_cast<size_t>(d.emit)], d.position);
+    out[static_cast<size_t>(d.emit)] = token;
+  }
   if (config.draft) draft(shard, pass, x, row_pos, batch, plan, out);
 }
 

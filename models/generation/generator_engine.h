@@ -72,7 +72,8 @@ class GeneratorEngine {
   void submit(GenRequest request);
   // Requests submitted and not yet returned.
   int64_t pending() const;
-  // One decode step over everything running (admitting what fits). Returns requests whose samples are all finished.
+  // One decode step over everything running (admitting what fits). Returns requests whose samples are all finished. Throws
+  // failure naming the request, sample and token whose logits are not finite.
   // After an exception (the device is out of memory) only cancel_all() and destruction are meaningful.
   std::vector<GenResult> step();
   // Takes effect between two steps. `recompute`: the contexts of running samples are computed again under the new weights.

@@ -57,7 +57,7 @@ void compare_rows(const MicroBatch& m, const LossPlan& plan, const std::vector<f
     const Sequence& s = plan.sequences[static_cast<size_t>(m.row_sequence[n])];
     const auto t = static_cast<size_t>(m.row_token[n]);
     if (s.exact.empty() || s.version.empty() || !s.exact[t] || s.version[t] != plan.compare_version) continue;
-    compare_logprob(logp[n], s.behaviour_logp[t], totals);
+    totals.gap.compare(logp[n], s.behaviour_logp[t], plan.first_sequence + m.row_sequence[n], m.row_token[n]);
   }
 }
 
@@ -175,15 +175,7 @@ void LossTotals::add(const LossTotals& o) {
   mtp_tokens += o.mtp_tokens;
   pairs += o.pairs;
   pairs_right += o.pairs_right;
-  gap_max = std::max(gap_max, o.gap_max);
-  gap_tokens += o.gap_tokens;
-}
-
-void compare_logprob(float trainer, float sampler, LossTotals& totals) {
-  ++totals.gap_tokens;
-  if (std::bit_cast<uint32_t>(trainer) == std::bit_cast<uint32_t>(sampler)) return;
-  const double gap = std::abs(static_cast<double>(trainer) - static_cast<double>(sampler));
-  totals.gap_max = std::max(totals.gap_max, std::isnan(gap) ? std::numeric_limits<double>::infinity() : gap);
+  gap.add(o.gap);
 }
 
 PackRules pack_rules(const TrainerConfig& c, int64_t lanes) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/training/lane.h"
+#include "models/training/logprob_gap.h"
 #include "models/training/trainer_engine.h"
 
 namespace r1 {
@@ -22,6 +23,7 @@ struct LossPlan {
   float mtp_weight = 0;                          // of every token that the MTP module predicts; 0: it is not trained
   float balance_weight = 0;                      // of every sequence's balance loss (models with experts); 0: off
   int64_t compare_version = -1;                  // P2: compare tokens of this version that are exact; -1: none
+  int64_t first_sequence = 0;                    // number of sequences[0] in its batch
 };
 
 // Sums of one or several micro-batches, in doubles; added in a fixed order.
@@ -31,8 +33,7 @@ struct LossTotals {
   double pairs = 0, pairs_right = 0;                   // reward_model
   double mtp_loss = 0, mtp_right = 0, mtp_tokens = 0;  // weighted loss of the MTP module, tokens guessed right, tokens
   double balance = 0;                                  // balance loss, weighted
-  double gap_max = 0;
-  int64_t gap_tokens = 0;
+  LogprobGap gap;
   void add(const LossTotals& other);
 };
 
@@ -46,10 +47,6 @@ std::vector<float> forward_scores(Lane&, const Model&, const WeightSet&, const M
 
 // Loss of a micro-batch and, when `learn`, its gradients added to the lane's. Adds to `totals`.
 void run_loss(Lane&, const Model&, const WeightSet&, const MicroBatch&, const LossPlan&, bool learn, LossTotals& totals);
-
-// Adds to `totals` the comparison of the trainer's and the sampler's log-probability of one token (P2). Bits count: equal bits
-// give 0, a NaN on either side an infinite gap.
-void compare_logprob(float trainer, float sampler, LossTotals& totals);
 
 // How many sequences a packed micro-batch may be cut for, and which rows its head needs.
 PackRules pack_rules(const TrainerConfig&, int64_t lanes);

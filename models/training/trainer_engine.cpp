@@ -131,7 +131,7 @@ struct TrainerEngine::Impl {
   }
 
   // Log-probabilities of all trainable tokens under the weights at the start of the batch (decoupled form), compared for P2.
-  std::vector<std::vector<float>> proximal_logprobs(const std::vector<Sequence>& sequences, LossTotals& gap) {
+  std::vector<std::vector<float>> proximal_logprobs(const std::vector<Sequence>& sequences, LossTotals& totals) {
     std::vector<std::vector<float>> out(sequences.size());
     for (size_t i = 0; i < sequences.size(); ++i) out[i].resize(sequences[i].tokens.size(), 0);
     const std::vector<MicroBatch> packs = pack(sequences, pack_rules(config, lanes.size()));
@@ -145,7 +145,8 @@ struct TrainerEngine::Impl {
       const Sequence& s = sequences[i];
       for (size_t t = 1; t < s.tokens.size(); ++t) {
         if (s.trainable.empty() || !s.trainable[t] || s.exact.empty() || s.version.empty()) continue;
-        if (s.exact[t] && s.version[t] == version) compare_logprob(out[i][t], s.behaviour_logp[t], gap);
+        if (s.exact[t] && s.version[t] == version)
+          totals.gap.compare(out[i][t], s.behaviour_logp[t], static_cast<int64_t>(i), static_cast<int64_t>(t));
       }
     }
     return out;
@@ -187,8 +188,7 @@ struct TrainerEngine::Impl {
       stats.ratio_mean = t.ratio / n;
       stats.entropy = t.entropy / n;
     }
-    stats.logprob_gap_max = t.gap_max;
-    stats.logprob_gap_tokens = t.gap_tokens;
+    stats.logprob_gap = t.gap;
     if (t.mtp_tokens > 0) stats.mtp_accuracy = t.mtp_right / t.mtp_tokens;
     if (t.pairs > 0) stats.pair_accuracy = t.pairs_right / t.pairs;
   }
@@ -224,6 +224,7 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
           std::span<const std::vector<float>>(proximal).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     else if (grpo && stats.optimizer_steps == 0)
       plan.compare_version = e.version;
+    plan.first_sequence = begin;
     const int64_t before = stats.optimizer_steps;
     e.optimizer_step(plan, totals, load, stats);
     losses += stats.optimizer_steps - before;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/sequence.h"
+#include "models/training/logprob_gap.h"
 #include "models/weights.h"
 
 namespace r1 {
@@ -65,8 +66,7 @@ struct TrainStats {
   double kl = 0, clip_fraction = 0, ratio_mean = 0, entropy = 0;
   // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step
   // (with mini_batches > 1: the tokens of the first one, whose forward pass that is; when decoupled: all).
-  double logprob_gap_max = 0;
-  int64_t logprob_gap_tokens = 0;
+  LogprobGap logprob_gap;
   // reward_model
   double pair_accuracy = 0;
   // Models with experts and a selection bias: per layer with experts the share of its assignments that each expert got, over

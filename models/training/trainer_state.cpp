@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "models/finite.h"
 #include "models/safetensors.h"
 
 namespace r1 {
@@ -55,6 +56,10 @@ void save_trainer_state(const std::filesystem::path& file, const WeightSet& mast
       views[name] = g.set->param(i);
       const std::vector<float> host = download_as<float>(views[name]);
       hashes.push_back(hash_bytes(host.data(), host.size() * sizeof(float)));
+      if (const int64_t bad = first_not_finite(host.data(), static_cast<int64_t>(host.size()), "F32"); bad >= 0)
+        throw failure(fmt::format("the trainer's state of version {} is not finite: {}", version,
+                                  not_finite_text(name, s.shape, bad, &host[static_cast<size_t>(bad)], "F32")),
+                      {file.string()}, "a smaller learning rate may help");
     }
   }
   const std::map<std::string, std::string> metadata = {{"format", kFormat},

@@ -66,6 +66,16 @@ ExitCode code_of(std::exception_ptr error) {
   }
 }
 
+bool is_final(std::exception_ptr error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    return e.final();
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 struct Conductor::Impl {
@@ -252,6 +262,7 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
   const std::string what = (node.empty() ? "" : node + ": ") + one_line(what_of(error));
   end_roles(stage);
   if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what);
+  if (is_final(error)) return end_run(ExitCode::failed, what);
   const int64_t batches = store.batch_count(stage.id);
   if (batches > stage.batches_at_failure) stage.restarts = 0;
   stage.batches_at_failure = batches;

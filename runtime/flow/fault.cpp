@@ -38,11 +38,11 @@ FaultPlan::FaultPlan(const std::string& text) {
       const auto [rest, error] = std::from_chars(item.data() + last + 1, stop, parsed->n);
       good = error == std::errc() && rest == stop && parsed->n > 0;
     }
-    const std::string kinds[] = {"drop", "fail", "slow", "kill"};
+    const std::string kinds[] = {"drop", "fail", "slow", "kill", "gap"};
     if (!good || std::find(std::begin(kinds), std::end(kinds), parsed->kind) == std::end(kinds) ||
         (parsed->kind == "drop" && parsed->target.find("->") == std::string::npos))
       throw bad_input(fmt::format("R1_FAULT: '{}' is not a fault", item), {},
-                      "drop:FROM->TO:N, fail:NODE:N, slow:NODE:MS or kill:POINT:N");
+                      "drop:FROM->TO:N, fail:NODE:N, slow:NODE:MS, gap:NODE:N or kill:POINT:N");
     items_.push_back(std::move(parsed));
   }
 }
@@ -58,6 +58,8 @@ bool FaultPlan::drop(const std::string& edge, int64_t number) {
 }
 
 bool FaultPlan::fail(const std::string& node, int64_t number) { return !items_.empty() && once("fail", node, number); }
+
+bool FaultPlan::gap(const std::string& node, int64_t number) { return !items_.empty() && once("gap", node, number); }
 
 int64_t FaultPlan::slow_ms(const std::string& node) const {
   for (const auto& item : items_)

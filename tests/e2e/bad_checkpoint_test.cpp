@@ -1,4 +1,5 @@
 // Bad model directories, configurations, tokenizers and data sets through the program (P10).
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -87,6 +88,12 @@ const BadCase kCheckpoints[] = {
        t.header.erase(kNorm);
      }),
      {"model.safetensors", kNorm, "missing"}},
+    {"norm_that_is_not_a_number",
+     edit_tensors([](Tensors& t) {
+       const float nan = std::nanf("");
+       std::memcpy(t.data.data() + t.header[kNorm]["data_offsets"][0].get<size_t>() + 3 * sizeof nan, &nan, sizeof nan);
+     }),
+     {"model.safetensors", kNorm, "nan at [3]"}},
     {"unexpected_tensor",
      edit_tensors([](Tensors& t) {
        const size_t end = t.data.size();

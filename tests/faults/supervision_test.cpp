@@ -48,5 +48,24 @@ TEST_F(Supervision, a_role_that_always_fails_ends_the_run_resumable_with_its_rea
   expect_same();
 }
 
+// P2, seen from the trainer (its batch) and from the generator's audit (a group that teaches nothing is in no batch).
+struct BrokenPromise : ProgramTest, ::testing::WithParamInterface<const char*> {};
+
+TEST_P(BrokenPromise, one_bit_of_difference_between_sampling_and_training_stops_the_run) {
+  const ProgramResult r =
+      run_program({nano(), "--run", (top / "run").string(), "-q", "--set", GetParam()}, {"R1_FAULT=gap:policy:5"});
+  EXPECT_EQ(r.code, 1) << r.err;
+  for (const char* word : {"stage rl", "draw 5", "sample 0", "token ", "when trained", "when sampled"})
+    EXPECT_NE(r.err.find(word), std::string::npos) << "expected '" << word << "' in: " << r.err;
+  EXPECT_EQ(r.err.find("starts again"), std::string::npos) << "a broken promise is not tried again: " << r.err;
+}
+
+std::string where_it_is(const ::testing::TestParamInfo<const char*>& info) {
+  const char* names[] = {"in_a_batch", "when_stale", "in_a_dropped_group"};
+  return names[info.index];
+}
+INSTANTIATE_TEST_SUITE_P(Seen, BrokenPromise,
+                         ::testing::Values("edge.staleness=0", "edge.staleness=1", "judge.rewards=0 * length"), where_it_is);
+
 }  // namespace
 }  // namespace r1

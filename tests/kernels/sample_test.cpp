@@ -118,6 +118,38 @@ TEST_P(SampleOn, the_draw_depends_on_key_and_position_only) {
   EXPECT_GT(std::set<double>(token.begin(), token.begin() + 100).size(), 1u) << "positions of one key differ";
 }
 
+// NaN in any column, whatever stands around it; +inf too. -inf is a token of no probability.
+TEST_P(SampleOn, nothing_hides_a_logit_that_is_no_number) {
+  const auto expect_nan = [&](const std::vector<double>& x, const std::string& what) {
+    for (const double v : x) EXPECT_TRUE(std::isnan(v)) << what << ": " << v;
+  };
+  for (DType f : kFloatTypes)
+    for (const int64_t v_n : {5, 64, 137, 2049})
+      for (const double bad : {static_cast<double>(NAN), static_cast<double>(INFINITY)})
+        for (const int64_t at : {int64_t{0}, v_n / 2, v_n - 2, v_n - 1})
+          for (const int64_t target : {int64_t{0}, v_n - 1}) {
+            std::vector<double> row(static_cast<size_t>(v_n));
+            for (int64_t v = 0; v < v_n; ++v) row[static_cast<size_t>(v)] = static_cast<double>(v * 7 % 11) - 5;
+            row[static_cast<size_t>(at)] = bad;
+            const std::string what = std::to_string(v_n) + " columns, " + std::to_string(bad) + " at " + std::to_string(at);
+            Buffers b(device_, 0);
+            const View logits = b.values(f, {1, v_n}, row);
+            LogProb op{logits, b.ints({1}, {target}), b.out(DType::f32, {1}), b.out(DType::f32, {1}), b.out(DType::f32, {1}),
+                       1};
+            run(ctx_, op);
+            expect_nan(read_values(op.logp), "LogProb, " + what);
+            expect_nan(read_values(op.lse), "LogProb's lse, " + what);
+            expect_nan(read_values(op.entropy), "LogProb's entropy, " + what);
+            for (const auto& [top_k, top_p] : {std::pair<int, float>{0, 1.0f}, {3, 1.0f}, {0, 0.8f}})
+              for (const double temperature : {1.0, 0.7, 0.0})
+                expect_nan(draw(logits, {temperature}, top_k, top_p, 4).logp, "Sample, " + what);
+          }
+  const double none = -INFINITY;
+  const Draw d = draw(b_.values(DType::f32, {1, 5}, {none, 1, none, 2, none}), {1}, 0, 1.0f, 4);
+  EXPECT_TRUE(d.token[0] == 1 || d.token[0] == 3);
+  EXPECT_TRUE(std::isfinite(d.logp[0]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Device, SampleOn, testing::Values("cpu", "reference"),
                          [](const auto& i) { return std::string(i.param); });
 

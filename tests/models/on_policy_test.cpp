@@ -56,15 +56,15 @@ TEST(OnPolicy, TheTrainerComputesTheBitsThatTheGeneratorRecorded) {
           for (uint8_t t : s.trainable) new_tokens += t;
         const TrainStats stats = trainer.train(batch);
         EXPECT_GT(new_tokens, 50);
-        EXPECT_EQ(stats.logprob_gap_tokens, new_tokens);
-        EXPECT_EQ(stats.logprob_gap_max, 0);
+        EXPECT_EQ(stats.logprob_gap.tokens, new_tokens);
+        EXPECT_EQ(stats.logprob_gap.max, 0);
         EXPECT_GT(stats.grad_norm, 0);
         generator.set_weights(trainer.weights(), trainer.version());
       }
       // Weights of another version do not pass: the comparison can fail.
       GeneratorEngine other(device, g, random_weights(device, model, 4), trainer.version());
       if (precision == DType::f32) {
-        EXPECT_GT(trainer.train(sample_batch(other, 900, 0.8f)).logprob_gap_max, 0);
+        EXPECT_GT(trainer.train(sample_batch(other, 900, 0.8f)).logprob_gap.max, 0);
       }
     }
   }

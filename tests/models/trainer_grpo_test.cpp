@@ -87,17 +87,21 @@ TEST(Grpo, LogprobGapIsZeroForExactTokensOfThisVersionAndShowsATamperedBit) {
     for (size_t t = 0; t < s.tokens.size(); ++t) s.version[t] = s.trainable[t] ? 0 : -1, s.exact[t] = s.trainable[t];
   }
   TrainStats s = c.train_once();
-  EXPECT_EQ(s.logprob_gap_tokens, 5);
-  EXPECT_EQ(s.logprob_gap_max, 0);
+  EXPECT_EQ(s.logprob_gap.tokens, 5);
+  EXPECT_EQ(s.logprob_gap.max, 0);
   Sequence& last = c.batch.sequences[1];
   last.exact.back() = 0;  // not comparable
   last.version[5] = 3;    // another version
   s = c.train_once();
-  EXPECT_EQ(s.logprob_gap_tokens, 3);
+  EXPECT_EQ(s.logprob_gap.tokens, 3);
   last.behaviour_logp[4] = std::nextafter(last.behaviour_logp[4], 1.0f);
   s = c.train_once();
-  EXPECT_GT(s.logprob_gap_max, 0);
-  EXPECT_LT(s.logprob_gap_max, 1e-6);
+  EXPECT_GT(s.logprob_gap.max, 0);
+  EXPECT_LT(s.logprob_gap.max, 1e-6);
+  EXPECT_EQ(s.logprob_gap.sequence, 1);
+  EXPECT_EQ(s.logprob_gap.token, 4);
+  EXPECT_EQ(s.logprob_gap.sampler, last.behaviour_logp[4]);
+  EXPECT_EQ(s.logprob_gap.trainer, c.logp[1][4]);
   last.behaviour_logp[4] = NAN;
   c.config.clip_norm = 0;
   EXPECT_THROW(c.train_once(), Error) << "a NaN reaches the gradient's norm and stops the update";

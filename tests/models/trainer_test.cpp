@@ -266,8 +266,8 @@ TEST(Scoring, LogprobsAreTheTrainersBitsInAnyPacking) {
         for (uint8_t t : s.trainable) tokens += t;
       }
       const TrainStats stats = e.train(batch);  // advantages are 0: the weights stay
-      EXPECT_EQ(stats.logprob_gap_max, 0);
-      EXPECT_EQ(stats.logprob_gap_tokens, tokens);
+      EXPECT_EQ(stats.logprob_gap.max, 0);
+      EXPECT_EQ(stats.logprob_gap.tokens, tokens);
     }
   }
 }

@@ -137,6 +137,20 @@ TEST(RewardExpression, a_division_by_zero_is_a_failure_not_a_nan_reward) {
   EXPECT_THROW(eval("0 / 0"), Error);
 }
 
+TEST(RewardExpression, no_function_hides_a_step_that_is_no_number) {
+  for (const char* text : {"min(1, 0 / 0)", "max(0 / 0, 1)", "clamp(0 / 0, 0, 1)", "if(0 / 0 > 1, 1, 0)", "sigmoid(-1 / 0)",
+                           "if(1 / 0, 1, 0)", "overlong(0 / 0, 9, 3)", "0 * (1 / 0 == 2)"})
+    EXPECT_THROW(eval(text), Error) << text;
+  const auto e = RewardExpression::parse("max(helpful, 0)");
+  try {
+    e.evaluate([](const std::string&) { return NAN; });
+    ADD_FAILURE() << "a model's NaN became a reward";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("'helpful' is nan"), std::string::npos) << error.message();
+  }
+  EXPECT_EQ(eval("if(1, 2, 1 / 0)"), 2) << "what is not chosen is not computed";
+}
+
 TEST(RewardExpression, unknown_variables_are_found_up_front) {
   const auto e = RewardExpression::parse("format * acuracy");
   std::vector<std::string> known = rule_names();

@@ -142,6 +142,28 @@ class Generator : public ::testing::Test {
   }
 };
 
+TEST_F(Generator, logits_that_are_not_finite_end_the_step_and_name_the_draw) {
+  for (const float temperature : {1.0f, 0.0f})
+    for (const int top_k : {0, 5}) {
+      auto bad = random_weights(device, config, DType::f32, 1);
+      Context ctx(device);
+      run(ctx, Fill{bad->param(bad->specs().size() - 1).slice(3, 4), NAN});
+      GeneratorEngine engine(device, {}, bad, 0);
+      GenRequest r = random_requests(1, 1, 67)[0];
+      r.id = 57;
+      r.temperature = temperature;
+      r.top_k = top_k;
+      engine.submit(r);
+      try {
+        engine.step();
+        ADD_FAILURE() << "temperature " << temperature << " top_k " << top_k << ": a token was sampled";
+      } catch (const Error& e) {
+        const std::string place = "draw 57, sample 0, token " + std::to_string(r.prompt.size());
+        EXPECT_NE(e.message().find(place), std::string::npos) << e.message();
+      }
+    }
+}
+
 TEST_F(Generator, fills_every_field_of_a_sequence) {
   const Results r = generate(device, weights, {}, {request(7, 3, 6)});
   ASSERT_EQ(r.at(7).samples.size(), 3u);

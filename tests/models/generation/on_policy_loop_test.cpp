@@ -46,8 +46,8 @@ TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_p
       }
     }
     const TrainStats stats = trainer.train(batch);
-    EXPECT_EQ(stats.logprob_gap_max, 0) << "version " << version;
-    EXPECT_EQ(stats.logprob_gap_tokens, tokens);
+    EXPECT_EQ(stats.logprob_gap.max, 0) << "version " << version;
+    EXPECT_EQ(stats.logprob_gap.tokens, tokens);
 
     const auto next = trainer.weights();
     const VersionDelta delta = encode_delta(held.get(), version, *next, version + 1);

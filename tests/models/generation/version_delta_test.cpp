@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "models/finite.h"
 #include "tests/models/generation/random_models.h"
 
 namespace r1 {
@@ -26,7 +27,10 @@ class VersionDeltaTest : public ::testing::TestWithParam<DType> {
       for (size_t i = 0; i < from.specs().size(); ++i) {
         auto host = download_as<Bits>(from.param(i));
         for (Bits& b : host)
-          if (rng.chance(share)) b = static_cast<Bits>(b + rng.below(2 * ulps + 1) - ulps);
+          if (rng.chance(share)) {
+            const auto other = static_cast<Bits>(b + rng.below(2 * ulps + 1) - ulps);
+            if (first_not_finite(&other, 1, sizeof(Bits) == 2 ? "BF16" : "F32") < 0) b = other;
+          }
         upload(next->param(i), host);
       }
     };
@@ -38,6 +42,23 @@ class VersionDeltaTest : public ::testing::TestWithParam<DType> {
   }
   size_t raw_bytes() const { return static_cast<size_t>(first->flat().size()) * dtype_size(dtype); }
 };
+
+TEST_P(VersionDeltaTest, a_version_with_a_nan_is_not_published_and_names_its_tensor) {
+  const auto next = stepped(*first, 0.1, 1, 3);
+  Context ctx(device);
+  run(ctx, Fill{next->param(next->specs().size() - 1).slice(2, 3), std::numeric_limits<float>::quiet_NaN()});
+  for (const WeightSet* previous : {static_cast<const WeightSet*>(nullptr), static_cast<const WeightSet*>(first.get())}) {
+    try {
+      encode_delta(previous, previous ? 11 : -1, *next, 12);
+      ADD_FAILURE() << "published";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::failed);
+      EXPECT_NE(e.message().find("version 12 is not finite: tensor '" + next->specs().back().name + "' holds nan at [2"),
+                std::string::npos)
+          << e.message();
+    }
+  }
+}
 
 TEST_P(VersionDeltaTest, what_is_encoded_is_applied_bit_by_bit) {
   for (const double share : {0.0, 0.0001, 0.01, 0.1, 0.45, 1.0}) {
@@ -74,8 +95,8 @@ TEST_P(VersionDeltaTest, a_snapshot_needs_no_previous_version) {
 
 TEST_P(VersionDeltaTest, special_values_travel_unchanged) {
   auto next = stepped(*first, 0, 1, 1);
-  const uint32_t f32[] = {0x7FC00001u, 0xFFFFFFFFu, 0x80000000u, 0x7F800000u, 1u, 0u};
-  const uint16_t bf16[] = {0x7FC1u, 0xFFFFu, 0x8000u, 0x7F80u, 1u, 0u};
+  const uint32_t f32[] = {0x7F7FFFFFu, 0xFF7FFFFFu, 0x80000000u, 0x80000001u, 1u, 0u};
+  const uint16_t bf16[] = {0x7F7Fu, 0xFF7Fu, 0x8000u, 0x8001u, 1u, 0u};
   const View w = next->param(0).reshape({next->param(0).size()});
   if (dtype == DType::f32)
     upload(w.slice(3, 9), f32, sizeof f32);

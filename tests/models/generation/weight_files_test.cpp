@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
 
@@ -139,10 +140,10 @@ TEST_F(WeightFiles, half_precision_is_read) {
   Tensors t(file);
   auto& norm = t.all.at("model.norm.weight");
   norm.dtype = "F16";
-  // 1, -2, 65504, smallest normal, smallest subnormal, largest subnormal, -0, inf, 1/3
-  const std::vector<uint16_t> halves = {0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x03FF, 0x8000, 0x7C00, 0x3555};
-  const std::vector<float> values = {1, -2, 65504, 0x1p-14f, 0x1p-24f, 1023 * 0x1p-24f, -0.0f, INFINITY, 0.333251953125f};
-  std::vector<uint16_t> all(48, 0x7E00);
+  // 1, -2, 65504, smallest normal, smallest subnormal, largest subnormal, -0, 1/3
+  const std::vector<uint16_t> halves = {0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x03FF, 0x8000, 0x3555};
+  const std::vector<float> values = {1, -2, 65504, 0x1p-14f, 0x1p-24f, 1023 * 0x1p-24f, -0.0f, 0.333251953125f};
+  std::vector<uint16_t> all(48, 0x4200);
   std::copy(halves.begin(), halves.end(), all.begin());
   norm.bytes.assign(reinterpret_cast<const char*>(all.data()), 96);
   t.write(file);
@@ -154,8 +155,38 @@ TEST_F(WeightFiles, half_precision_is_read) {
       EXPECT_EQ(f[k], values[k]);
       EXPECT_EQ(std::signbit(f[k]), std::signbit(values[k]));
     }
-    EXPECT_TRUE(std::isnan(f[20]));
+    EXPECT_EQ(f[20], 3);
   }
+}
+
+TEST_F(WeightFiles, a_value_that_is_no_number_is_refused_by_tensor_and_place) {
+  const std::string q = "model.layers.0.self_attn.q_proj.weight";
+  const Tensors good(file);
+  for (const char* value : {"nan", "inf", "-inf"}) {
+    Tensors t = good;
+    const float bad = std::strtof(value, nullptr);
+    std::memcpy(t.all.at(q).bytes.data() + (2 * 48 + 5) * sizeof bad, &bad, sizeof bad);
+    t.write(file);
+    expect_says(dir, "tensor '" + q + "' holds " + value + " at [2, 5]");
+  }
+  Tensors t = good;
+  auto& norm = t.all.at("model.norm.weight");
+  norm.dtype = "F16";
+  std::vector<uint16_t> halves(48, 0x3C00);
+  halves[47] = 0xFC00;
+  norm.bytes.assign(reinterpret_cast<const char*>(halves.data()), 96);
+  t.write(file);
+  expect_says(dir, "tensor 'model.norm.weight' holds -inf at [47]");
+}
+
+TEST_F(WeightFiles, a_value_that_is_too_large_for_bf16_is_refused_when_it_is_rounded) {
+  Tensors t(file);
+  const float large = std::numeric_limits<float>::max();
+  std::memcpy(t.all.at("model.norm.weight").bytes.data() + 4, &large, sizeof large);
+  t.write(file);
+  EXPECT_NO_THROW(load_weights(device, dir, DType::f32));
+  EXPECT_NE(what([&] { load_weights(device, dir, DType::bf16); }).find("'model.norm.weight' holds inf at [1]"),
+            std::string::npos);
 }
 
 TEST_F(WeightFiles, wrong_tensors_are_named) {
