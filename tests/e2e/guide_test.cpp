@@ -49,10 +49,15 @@ TEST_F(Guide, own_task_is_learned_from_a_rule_alone) {
   std::erase(rewards, '"');
   const ProgramResult check = run_program({file, "--check", "--set", "judge." + rewards});
   EXPECT_EQ(check.code, 0) << check.err;
-  const ProgramResult run = run_program({file, "--run", (top / "run").string(), "--json"});
-  ASSERT_EQ(run.code, 0) << run.err;
-  const auto metrics = nlohmann::json::parse(run.out)["stages"][0]["metrics"];
-  EXPECT_GE(metrics["after"]["accuracy"].get<double>(), metrics["before"]["accuracy"].get<double>() + 0.4);
+  // Seed 0, and one of those that waited for a lucky sample while the format was paid for.
+  for (const std::string seed : {"0", "3"}) {
+    const ProgramResult run =
+        run_program({file, "--run", (top / ("run" + seed)).string(), "--json", "--set", "graph.seed=" + seed});
+    ASSERT_EQ(run.code, 0) << run.err;
+    const auto metrics = nlohmann::json::parse(run.out)["stages"][0]["metrics"];
+    EXPECT_LE(metrics["before"]["accuracy"].get<double>(), 0.02) << "seed " << seed << ": the task is known already";
+    EXPECT_GE(metrics["after"]["accuracy"].get<double>(), 0.9) << "seed " << seed;
+  }
 }
 
 }  // namespace
