@@ -82,9 +82,29 @@ std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stag
   s["machine"] = facts.machine;
   s["fingerprint"] = facts.fingerprint;
   s["stages"] = ordered_json::array();
-  for (const StageRow& row : stages)
-    if (!row.summary_json.empty()) s["stages"].push_back(ordered_json::parse(row.summary_json));
+  if (!facts.failures.empty()) s["failed"] = ordered_json::parse(failures_json(facts.failures));
+  for (const StageRow& row : stages) {
+    if (row.summary_json.empty()) continue;
+    ordered_json& stage = s["stages"].emplace_back(ordered_json::parse(row.summary_json));
+    stage["status"] = row.status == StageStatus::failed ? "failed" : "done";
+    stage["verdict"] = row.verdict;
+  }
   return s.dump(2) + "\n";
+}
+
+std::string failures_json(const std::vector<StageFailure>& failures) {
+  ordered_json list = ordered_json::array();
+  for (const StageFailure& f : failures) list.push_back({{"stage", f.stage}, {"reason", f.reason}});
+  return list.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+std::vector<StageFailure> failures_of(const std::string& text) {
+  std::vector<StageFailure> failures;
+  const json list = json::parse(text, nullptr, false);
+  if (!list.is_array()) return failures;
+  for (const json& f : list)
+    if (f.is_object()) failures.push_back({f.value("stage", ""), f.value("reason", "")});
+  return failures;
 }
 
 std::string describe_machine() {

@@ -7,6 +7,7 @@
 
 #include "actors/run_env.h"
 #include "runtime/conductor/stage_times.h"
+#include "runtime/conductor/stage_verdict.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -19,8 +20,13 @@ struct RunFacts {
   std::string graph, fingerprint, machine;
   uint64_t seed = 0;
   double seconds = 0;
+  std::vector<StageFailure> failures;  // why the run ended with exit code 1; empty when it is done
 };
 std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages);
+
+// [{"stage", "reason"}], as in summary.json and in the run store's meta "failures"; malformed JSON gives none.
+std::string failures_json(const std::vector<StageFailure>& failures);
+std::vector<StageFailure> failures_of(const std::string& json);
 
 std::string describe_machine();  // "2 cores, Intel(R) Xeon(R) Processor, 23 GiB"
 

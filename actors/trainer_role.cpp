@@ -13,7 +13,9 @@
 #include "actors/broken_promise.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
+#include "actors/stage_verdict.h"
 #include "actors/training_plan.h"
+#include "actors/training_progress.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -37,6 +39,7 @@ class TrainerRole final : public Role {
     batch_size_ = node.attrs.integer("batch");
     epochs_ = node.attrs.integer("epochs");
     stride_ = node.attrs.text("objective") == "reward_model" ? 2 : 1;
+    every_token_ = node.attrs.text("objective") == "pretrain";
     by_deviation_ = advantages_by_deviation(node);
     mask_truncated_ = node.attrs.flag("mask_truncated");
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
@@ -139,6 +142,7 @@ class TrainerRole final : public Role {
 
   void restore(RoleContext& context, int64_t batches) {
     batches_planned_ = batches;
+    progress_.plan(batches, epochs_);
     if (context.store().artifact(context.stage_id(), "checkpoint")) done_before_ = true;
     context.submit(
         "restore the trainer", "", [this, &context] { restore_work(context); },
@@ -146,9 +150,9 @@ class TrainerRole final : public Role {
           restored_ = true;
           first_version_ = version_;
           begin_s_ = clock_.now_s();
-          for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) note_stats(stats);
+          for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) progress_.note(stats);
           publish(context, /*final=*/false);
-          if (done_before_ || reached()) return end(context);
+          if (done_before_ || over(context)) return end(context);
           wait_for_batch(context);
           pump(context);
         });
@@ -189,18 +193,9 @@ class TrainerRole final : public Role {
 
   // ---- one version
 
-  bool reached() const {
-    UntilInput in;
-    in.batches = version_;
-    in.epochs = batches_planned_ > 0
-                    ? static_cast<double>(version_) * static_cast<double>(epochs_) / static_cast<double>(batches_planned_)
-                    : 0;
-    in.tokens = static_cast<double>(tokens_trained_);
-    in.metric = [this](const std::string& name) {
-      const auto it = series_.find(name);
-      return it == series_.end() ? std::vector<double>() : it->second;
-    };
-    return (batches_planned_ > 0 && version_ >= batches_planned_) || until_->reached(in) || (inputs_over_ && chunks_.empty());
+  bool over(const RoleContext& context) const {
+    return progress_.epochs_over() || until_->reached(progress_.until_input()) || (inputs_over_ && chunks_.empty()) ||
+           too_idle(context.node(), progress_.idle());
   }
 
   void wait_for_batch(RoleContext& context) {
@@ -224,6 +219,11 @@ class TrainerRole final : public Role {
       plan->chunk = chunks_.front();
       chunks_.pop_front();
       inputs_over_ = plan->chunk->last;
+      if (plan->chunk->sequences.empty()) {  // "nothing follows", to a stage that was stopped behind its last batch
+        context.release(example_edge_);
+        if (over(context)) end(context);
+        return;
+      }
     } else if (!batches_.empty()) {
       plan->batch = batches_.front();
       batches_.pop_front();
@@ -261,12 +261,25 @@ class TrainerRole final : public Role {
     int64_t tokens = 0;
     for (const Sequence& s : plan.train.sequences) tokens += static_cast<int64_t>(s.tokens.size());
     plan.stats["tokens"] = tokens;
+    if (!plan.batch) count_examples(plan);
     BatchRow row;
     row.version = version_;
     row.skipped = plan.content.items.empty();
     row.payload = encode_batch(plan.content);
     row.stats_json = plan.stats.dump();
     context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
+  }
+
+  // How many examples have a token to learn; how many pairs have two sides.
+  void count_examples(Plan& plan) const {
+    const std::vector<Sequence>& all = plan.train.sequences;
+    int64_t taught = 0;
+    for (size_t i = 0; i < all.size(); i += static_cast<size_t>(stride_))
+      taught += stride_ == 2   ? all[i].tokens != all[i + 1].tokens
+                : every_token_ ? all[i].tokens.size() > 1
+                               : std::find(all[i].trainable.begin(), all[i].trainable.end(), 1) != all[i].trainable.end();
+    plan.stats["examples"] = static_cast<int64_t>(all.size()) / stride_;
+    plan.stats["examples_trained"] = taught;
   }
 
   // Turns scored groups into items with advantages, ledger rows and the statistics of all that was sampled.
@@ -380,26 +393,18 @@ class TrainerRole final : public Role {
     stats["balance_loss"] = r.balance_loss;
   }
 
-  void note_stats(const std::string& text) {
-    const json stats = json::parse(text, nullptr, false);
-    if (!stats.is_object()) return;
-    for (const auto& [name, value] : stats.items())
-      if (value.is_number()) series_[name].push_back(value.get<double>());
-    tokens_trained_ += stats.value("tokens", int64_t{0});
-  }
-
   void trained(RoleContext& context, const Plan& plan) {
     if (plan.batch) context.release(batch_edge_);
     if (plan.chunk) context.release(example_edge_);
     const std::string stats = merged(plan.stats, plan.result).dump();
     context.store().set_batch_stats(context.stage_id(), version_, stats);
-    note_stats(stats);
+    progress_.note(stats);
     version_ = engine_->version();
     busy_ = false;
     publish(context, false);
     fault_point("after_publish");
     context.progress(progress_line(plan));
-    if (reached()) return end(context);
+    if (over(context)) return end(context);
     wait_for_batch(context);
     const double now = clock_.now_s();
     if (now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
@@ -531,11 +536,11 @@ class TrainerRole final : public Role {
   SystemClock clock_;
   std::string stage_, hash_;
   std::optional<Until> until_;
-  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, tokens_trained_ = 0,
-          sent_version_ = -1, first_version_ = 0, longest_ = 0;
+  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
+          longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, by_deviation_ = true, mask_truncated_ = false;
+       done_before_ = false, by_deviation_ = true, mask_truncated_ = false, every_token_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
   std::map<int, int> open_inputs_;  // example edges that have not said `last`
@@ -545,7 +550,7 @@ class TrainerRole final : public Role {
   std::vector<int64_t> order_;
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
   std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
-  std::map<std::string, std::vector<double>> series_;  // metrics of committed batches, for `until`
+  TrainingProgress progress_;  // of committed batches
 
   // Touched by jobs only while one is running.
   std::unique_ptr<TrainerEngine> engine_;

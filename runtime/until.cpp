@@ -67,6 +67,14 @@ struct Until::Node {
     for (const auto& child : children) joined += (joined.empty() ? "" : " and ") + child->why(in);
     return joined;
   }
+
+  std::string goal(const UntilInput& in) const {
+    if (!reached(in)) return {};
+    if (kind == Kind::above || kind == Kind::below) return text;
+    for (const auto& child : children)
+      if (std::string met = child->goal(in); !met.empty()) return met;
+    return {};
+  }
 };
 
 namespace {
@@ -266,6 +274,7 @@ Until Until::parse(const std::string& text, const Where& where, const std::vecto
 
 bool Until::reached(const UntilInput& in) const { return root_->reached(in); }
 std::string Until::why(const UntilInput& in) const { return root_->why(in); }
+std::string Until::goal(const UntilInput& in) const { return root_->goal(in); }
 
 int64_t Until::batch_limit() const {
   int64_t limit = 0;

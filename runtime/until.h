@@ -32,6 +32,8 @@ class Until {
   static Until parse(const std::string& text, const Where& where, const std::vector<std::string>& metrics);
   bool reached(const UntilInput&) const;
   std::string why(const UntilInput&) const;  // "batches(160)" - which call was true; "" when none
+  // The above() or below() that was true and made it end: a goal that was met, not a limit that was reached. "" when none.
+  std::string goal(const UntilInput&) const;
   // The largest number of batches it can last, if it has a batches(N) at the top level of an "or"; else 0 (for progress bars).
   int64_t batch_limit() const;
   Until(const Until&);

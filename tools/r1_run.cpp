@@ -18,6 +18,7 @@
 #include "actors/data_check.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
+#include "actors/stage_verdict.h"
 #include "actors/summary.h"
 #include "base/clock.h"
 #include "base/files.h"
@@ -151,7 +152,7 @@ bool all_done(const GraphView& graph, const RunStore& store) {
 std::set<std::string> done_stages(const RunStore& store) {
   std::set<std::string> names;
   for (const StageRow& row : store.stages())
-    if (row.status == StageStatus::done) names.insert(row.name);
+    if (row.ended()) names.insert(row.name);
   return names;
 }
 
@@ -180,6 +181,16 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
   } catch (...) {
     clear();
     throw;
+  }
+}
+
+// For the report. A store that cannot be written to any more is what the run failed of.
+void note_end(RunStore& store, double seconds, const std::vector<StageFailure>& failures) {
+  try {
+    store.set_meta("seconds", std::to_string(seconds));
+    store.set_meta("failures", failures_json(failures));
+  } catch (const Error& e) {
+    log_warn(e.what());
   }
 }
 
@@ -250,9 +261,15 @@ int run_graph(Arguments args) {
   options.compute_cpu_ns = compute_cpu_ns;
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   StageHooks hooks;
+  hooks.verdict = [&](const GraphView& g, const StagePlan& stage) {
+    return stage_verdict(g, stage, *store, store->ensure_stage(stage.name));
+  };
   hooks.summary = [&](const GraphView& g, const StagePlan& stage, const StageTimes& times) {
     return stage_summary(g, stage, *store, store->ensure_stage(stage.name), times, cores);
   };
+  // What an earlier process ended with says nothing about this one.
+  store->set_meta("failures", "[]");
+  fs::remove(run_dir / "summary.json");
   const double begin = SystemClock().now_s();
   const auto spent_before = store->meta("seconds");
   const double before = spent_before ? std::stod(*spent_before) : 0;
@@ -260,7 +277,8 @@ int run_graph(Arguments args) {
   Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
   const ExitCode code = conductor.run(interrupted);
   const double seconds = before + SystemClock().now_s() - begin;
-  store->set_meta("seconds", std::to_string(seconds));
+  const std::vector<StageFailure>& failures = conductor.failures();
+  note_end(*store, seconds, failures);
   outputs.finish();
   view.close();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds - before, static_cast<int>(code)));
@@ -268,13 +286,26 @@ int run_graph(Arguments args) {
     fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
     return static_cast<int>(code);
   }
-  if (code == ExitCode::bad_input) return static_cast<int>(code);  // the conductor said why
+  RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds, failures};
+  const std::string summary = run_summary(facts, store->stages());
   if (code != ExitCode::done) {
-    fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
+    try {
+      write_file_atomically(run_dir / "summary.json", summary);
+    } catch (const Error& e) {
+      log_warn(e.what());  // a full disk is what the run failed of
+    }
+    if (args.json) std::cout << summary;
+    if (code == ExitCode::bad_input) return static_cast<int>(code);  // the conductor said why
+    if (conductor.failed_for_good())
+      fmt::print(
+          stderr,
+          "the run failed, and the same command says so again: change the graph, then start over with --fresh or in another "
+          "directory with --run (details: {}/report.html)\n",
+          run_dir.string());
+    else
+      fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
     return static_cast<int>(code);
   }
-  RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds};
-  const std::string summary = run_summary(facts, store->stages());
   write_file_atomically(run_dir / "summary.json", summary);
   if (args.json)
     std::cout << summary;

@@ -79,7 +79,7 @@ bool is_final(std::exception_ptr error) {
 }  // namespace
 
 struct Conductor::Impl {
-  enum class Phase { waiting, before, running, summary, done };
+  enum class Phase { waiting, before, running, summary, done, failed };
 
   struct Stage {
     const StagePlan* plan = nullptr;
@@ -99,6 +99,7 @@ struct Conductor::Impl {
     bool hook_done = false;
     std::exception_ptr hook_error;
     std::string summary;
+    StageVerdict verdict;
     std::vector<std::pair<std::string, std::string>> lines;
   };
 
@@ -116,14 +117,19 @@ struct Conductor::Impl {
   void round(const std::atomic<bool>& interrupted);
   void start_ready_stages();
   void watch(Stage& stage);
-  void run_hook(Stage& stage, Phase phase, std::function<std::string()> body);
+  struct HookResult {
+    std::string summary;
+    StageVerdict verdict;
+  };
+  void run_hook(Stage& stage, Phase phase, std::function<HookResult()> body);
   void start_roles(Stage& stage);
   void end_roles(Stage& stage);
   void save_times(Stage& stage);
   StageTimes times_now(const Stage& stage) const;
   void failed(Stage& stage, const std::string& node, std::exception_ptr error);
-  void end_run(ExitCode code, const std::string& reason);
+  void end_run(ExitCode code, const std::string& reason, const std::string& stage = "");
   void complete(Stage& stage);
+  void end_if_settled();
   void show_progress(Stage& stage);
   int64_t cpu_ns() const { return options.compute_cpu_ns ? options.compute_cpu_ns() : 0; }
   ShellSources shell_sources(std::atomic<bool>& interrupted);
@@ -159,6 +165,8 @@ struct Conductor::Impl {
   std::unique_ptr<Executor> io;
   std::optional<ExitCode> ended;
   std::string reason;
+  std::vector<StageFailure> failures;
+  bool for_good = false;
 
   // Of the shell to roles, by node; under mutex.
   std::vector<std::pair<std::string, std::shared_ptr<std::promise<std::string>>>> questions;
@@ -169,7 +177,7 @@ struct Conductor::Impl {
 
 // ---- one stage --------------------------------------------------------------------------------------------------------
 
-void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<std::string()> body) {
+void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<HookResult()> body) {
   stage.phase = phase;
   {
     std::lock_guard lock(mutex);
@@ -178,16 +186,17 @@ void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<std::str
   }
   const std::string key = phase == Phase::before ? "job prepare the stage" : "job sum up the stage";
   waits.begin(stage.plan->name, kActor, key, "running", "");
-  auto summary = std::make_shared<std::string>();
-  io->submit({[summary, body = std::move(body)] { *summary = body(); },
-              [this, &stage, summary, key](std::exception_ptr error) {
+  auto result = std::make_shared<HookResult>();
+  io->submit({[result, body = std::move(body)] { *result = body(); },
+              [this, &stage, result, key](std::exception_ptr error) {
                 waits.end(stage.plan->name, kActor, key);
                 waits.progressed(stage.plan->name);
                 {
                   std::lock_guard lock(mutex);
                   stage.hook_done = true;
                   stage.hook_error = error;
-                  stage.summary = *summary;
+                  stage.summary = result->summary;
+                  stage.verdict = result->verdict;
                 }
                 wake();
               }});
@@ -261,14 +270,16 @@ void Conductor::Impl::end_roles(Stage& stage) {
 void Conductor::Impl::failed(Stage& stage, const std::string& node, std::exception_ptr error) {
   const std::string what = (node.empty() ? "" : node + ": ") + one_line(what_of(error));
   end_roles(stage);
-  if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what);
-  if (is_final(error)) return end_run(ExitCode::failed, what);
+  if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what, stage.plan->name);
+  if (is_final(error)) return end_run(ExitCode::failed, what, stage.plan->name);
   const int64_t batches = store.batch_count(stage.id);
   if (batches > stage.batches_at_failure) stage.restarts = 0;
   stage.batches_at_failure = batches;
   if (stage.restarts >= options.max_restarts)
-    return end_run(ExitCode::failed, fmt::format("stage {} failed {} times without a new batch; the last time: {}",
-                                                 stage.plan->name, stage.restarts + 1, what));
+    return end_run(ExitCode::failed,
+                   fmt::format("stage {} failed {} times without a new batch; the last time: {}", stage.plan->name,
+                               stage.restarts + 1, what),
+                   stage.plan->name);
   ++stage.restarts;
   log_warn(fmt::format("stage {} starts again from the run store ({} of at most {} times): {}", stage.plan->name,
                        stage.restarts, options.max_restarts, what));
@@ -278,12 +289,46 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
 }
 
 void Conductor::Impl::complete(Stage& stage) {
-  store.complete_stage(stage.id, stage.summary.empty() ? "{}" : stage.summary);
-  store.add_event(stage.id, kActor, "stage_done", stage.earlier.json());
+  const StageVerdict& verdict = stage.verdict;
+  store.complete_stage(stage.id, stage.summary.empty() ? "{}" : stage.summary, verdict.line, verdict.failed());
+  store.add_event(stage.id, kActor, verdict.failed() ? "stage_failed" : "stage_done", stage.earlier.json());
   waits.forget(stage.plan->name);
-  stage.phase = Phase::done;
-  log_info(fmt::format("stage {} done in {:.1f} s: {}", stage.plan->name, stage.earlier.seconds, stage.summary));
-  sink.stage_done(stage.plan->name, stage.summary);
+  stage.phase = verdict.failed() ? Phase::failed : Phase::done;
+  log_info(fmt::format("stage {} {} in {:.1f} s{}{}", stage.plan->name, verdict.failed() ? "failed" : "done",
+                       stage.earlier.seconds, verdict.line.empty() ? "" : ": ", verdict.line));
+  log_info(fmt::format("stage {} in numbers: {}", stage.plan->name, stage.summary));
+  sink.stage_done(stage.plan->name, stage.summary, verdict);
+}
+
+// The run has ended when every stage is done or has failed, or waits for one that has.
+void Conductor::Impl::end_if_settled() {
+  std::string left_out, text;
+  std::vector<bool> lost(stages.size(), false);  // failed, or needs what failed; stages are in topological order
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    const auto& after = stage.plan->after;
+    lost[i] = stage.phase == Phase::failed ||
+              std::any_of(after.begin(), after.end(), [&](int before) { return lost[static_cast<size_t>(before)]; });
+    if (stage.phase == Phase::done) continue;
+    if (stage.phase == Phase::failed) {
+      failures.push_back({stage.plan->name, stage.verdict.line});
+      text += fmt::format("{}stage {} failed: {}", text.empty() ? "" : "; ", stage.plan->name, stage.verdict.line);
+    } else if (lost[i] && stage.phase == Phase::waiting) {
+      left_out += (left_out.empty() ? "" : ", ") + stage.plan->name;
+    } else {
+      failures.clear();
+      return;
+    }
+  }
+  if (failures.empty()) {
+    ended = ExitCode::done;
+    return;
+  }
+  for_good = true;
+  if (!left_out.empty()) text += fmt::format("; not started, because they need what failed: {}", left_out);
+  const auto by_stage = failures;
+  end_run(ExitCode::failed, text);
+  failures = by_stage;
 }
 
 void Conductor::Impl::show_progress(Stage& stage) {
@@ -311,7 +356,7 @@ void Conductor::Impl::watch(Stage& stage) {
         store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
       }
     } else if (error) {
-      end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)));
+      end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)), stage.plan->name);
     } else if (stage.phase == Phase::summary) {
       complete(stage);
     } else {
@@ -326,7 +371,10 @@ void Conductor::Impl::watch(Stage& stage) {
   if (stage.caf->all_finished()) {
     end_roles(stage);
     return run_hook(stage, Phase::summary, [this, plan = stage.plan, times = stage.earlier] {
-      return hooks.summary ? hooks.summary(graph, *plan, times) : std::string("{}");
+      HookResult result;
+      if (hooks.verdict) result.verdict = hooks.verdict(graph, *plan);
+      result.summary = hooks.summary ? hooks.summary(graph, *plan, times) : std::string("{}");
+      return result;
     });
   }
   if (const std::string report = waits.stall_report(stage.plan->name, options.stall_s, options.job_stall_s); !report.empty()) {
@@ -339,17 +387,18 @@ void Conductor::Impl::watch(Stage& stage) {
 
 // ---- the run ----------------------------------------------------------------------------------------------------------
 
-void Conductor::Impl::end_run(ExitCode code, const std::string& why) {
+void Conductor::Impl::end_run(ExitCode code, const std::string& why, const std::string& stage) {
   if (ended) return;
   ended = code;
   reason = why;
+  if (code != ExitCode::interrupted) failures = {{stage, why}};
   log_line(code == ExitCode::interrupted ? LogLevel::info : LogLevel::error, why);
 }
 
 void Conductor::Impl::start_ready_stages() {
   const auto at_work = [&] {
     return std::count_if(stages.begin(), stages.end(),
-                         [](const Stage& s) { return s.phase != Phase::waiting && s.phase != Phase::done; });
+                         [](const Stage& s) { return s.caf || s.phase == Phase::before || s.phase == Phase::summary; });
   };
   for (Stage& stage : stages) {
     if (ended || at_work() >= std::max(1, options.max_parallel_stages)) return;
@@ -366,7 +415,7 @@ void Conductor::Impl::start_ready_stages() {
     sink.stage_started(stage.plan->name, stage.continued);
     run_hook(stage, Phase::before, [this, plan = stage.plan] {
       if (hooks.before) hooks.before(graph, *plan);
-      return std::string();
+      return HookResult{};
     });
   }
 }
@@ -374,7 +423,7 @@ void Conductor::Impl::start_ready_stages() {
 void Conductor::Impl::update_board() {
   std::vector<ShellRole> roles;
   std::vector<ShellStage> rows;
-  const char* phases[] = {"waiting", "preparing", "running", "summing up", "done"};
+  const char* phases[] = {"waiting", "preparing", "running", "summing up", "done", "failed"};
   for (const Stage& stage : stages) {
     if (stage.caf)
       for (const auto& role : stage.caf->roles())
@@ -445,10 +494,8 @@ void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
   update_board();
   answer_questions();
   if (ended) return;
-  if (std::all_of(stages.begin(), stages.end(), [](const Stage& s) { return s.phase == Phase::done; })) {
-    ended = ExitCode::done;
-    return;
-  }
+  end_if_settled();
+  if (ended) return;
   std::unique_lock lock(mutex);
   changed.wait_for(lock, std::chrono::duration<double>(options.tick_s), [this] { return std::exchange(woken, false); });
 }
@@ -465,7 +512,10 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   for (const StageRow& row : store.stages())
     for (Stage& stage : stages)
       if (stage.id == row.id) {
-        stage.phase = row.status == StageStatus::done ? Phase::done : Phase::waiting;
+        stage.phase = row.status == StageStatus::done     ? Phase::done
+                      : row.status == StageStatus::failed ? Phase::failed
+                                                          : Phase::waiting;
+        stage.verdict.line = row.verdict;
         stage.continued = row.status == StageStatus::running;
         stage.earlier = StageTimes::from_json(row.times_json);
       }
@@ -501,5 +551,7 @@ Conductor::~Conductor() = default;
 
 ExitCode Conductor::run(std::atomic<bool>& interrupted) { return impl_->run(interrupted); }
 const std::string& Conductor::failure_reason() const { return impl_->reason; }
+const std::vector<StageFailure>& Conductor::failures() const { return impl_->failures; }
+bool Conductor::failed_for_good() const { return impl_->for_good; }
 
 }  // namespace r1

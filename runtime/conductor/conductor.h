@@ -2,7 +2,9 @@
 // stage that fails or stands still from the run store, and completes it. No CAF in this header; nothing here knows what a role
 // does.
 //
-// A stage is complete when all its roles finished; then the summary hook runs and RunStore::complete_stage. A failure (an
+// A stage is complete when all its roles finished; then the verdict and summary hooks run and RunStore::complete_stage. A
+// stage whose verdict is that it failed is stored so, the stages that depend on it never start, the others go on; continuing
+// such a run says the same again. A failure (an
 // exception in a role, or a stall) tears all roles of the stage down - jobs at hand end, executors are joined - and creates
 // them anew, which recovers them from the run store. After max_restarts failures without a batch committed in between, or at
 // once for bad_input, the run ends.
@@ -22,6 +24,7 @@
 
 #include "base/error.h"
 #include "runtime/conductor/stage_times.h"
+#include "runtime/conductor/stage_verdict.h"
 #include "runtime/flow/fault.h"
 #include "runtime/flow/role.h"
 #include "runtime/graph/graph.h"
@@ -46,7 +49,9 @@ struct RunOptions {
 struct StageHooks {
   // Once per run() and stage, before its roles start; not again when the stage is restarted. May be absent.
   std::function<void(const GraphView&, const StagePlan&)> before;
-  // After all roles finished: the JSON stored by complete_stage. May be absent ("{}").
+  // After all roles finished: what the stage has to show for itself. May be absent: then every stage is done.
+  std::function<StageVerdict(const GraphView&, const StagePlan&)> verdict;
+  // Then: the JSON stored by complete_stage. May be absent ("{}").
   std::function<std::string(const GraphView&, const StagePlan&, const StageTimes&)> summary;
 };
 
@@ -57,7 +62,7 @@ class ProgressSink {
   // Every tick in which something changed: (node, its last progress line), in the order of the graph.
   virtual void stage_progress(const std::string& /*stage*/, const std::vector<std::pair<std::string, std::string>>& /*lines*/) {
   }
-  virtual void stage_done(const std::string& /*stage*/, const std::string& /*summary_json*/) {}
+  virtual void stage_done(const std::string& /*stage*/, const std::string& /*summary_json*/, const StageVerdict&) {}
   virtual void message(const std::string& /*text*/) {}
 };
 
@@ -73,6 +78,10 @@ class Conductor {
   // as events.
   ExitCode run(std::atomic<bool>& interrupted);
   const std::string& failure_reason() const;
+  // What the reason is about, by stage; empty when the run is done or was interrupted.
+  const std::vector<StageFailure>& failures() const;
+  // The same command would end in the same way: every failure is the verdict on a stage.
+  bool failed_for_good() const;
 
  private:
   struct Impl;

@@ -24,7 +24,17 @@ double round_to(double value, double unit) { return std::round(value / unit) * u
 double seconds(double s) { return round_to(s, 0.1); }
 
 const char* status_text(StageStatus status) {
-  return status == StageStatus::done ? "done" : status == StageStatus::running ? "running" : "waiting";
+  switch (status) {
+    case StageStatus::done:
+      return "done";
+    case StageStatus::failed:
+      return "failed";
+    case StageStatus::running:
+      return "running";
+    case StageStatus::waiting:
+      break;
+  }
+  return "waiting";
 }
 
 void need_run(const ShellSources& sources) {

@@ -17,8 +17,9 @@ namespace fs = std::filesystem;
 constexpr const char* kSchema = R"sql(
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE stages (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-  status TEXT NOT NULL CHECK (status IN ('waiting', 'running', 'done')),
-  seconds REAL NOT NULL DEFAULT 0, summary TEXT NOT NULL DEFAULT '', times TEXT NOT NULL DEFAULT '');
+  status TEXT NOT NULL CHECK (status IN ('waiting', 'running', 'done', 'failed')),
+  seconds REAL NOT NULL DEFAULT 0, summary TEXT NOT NULL DEFAULT '', times TEXT NOT NULL DEFAULT '',
+  verdict TEXT NOT NULL DEFAULT '');
 CREATE TABLE draws (stage INTEGER NOT NULL, draw INTEGER NOT NULL, prompt INTEGER NOT NULL, issued INTEGER NOT NULL DEFAULT 1,
   PRIMARY KEY (stage, draw)) WITHOUT ROWID;
 CREATE TABLE resolutions (stage INTEGER NOT NULL, draw INTEGER NOT NULL, batch INTEGER, reason TEXT,
@@ -65,6 +66,7 @@ void check_schema(Database& db, const fs::path& file) {
 
 StageStatus status_of(const std::string& text) {
   if (text == "done") return StageStatus::done;
+  if (text == "failed") return StageStatus::failed;
   return text == "running" ? StageStatus::running : StageStatus::waiting;
 }
 
@@ -76,6 +78,8 @@ const char* status_text(StageStatus status) {
       return "running";
     case StageStatus::done:
       return "done";
+    case StageStatus::failed:
+      return "failed";
   }
   return "waiting";
 }
@@ -263,9 +267,9 @@ int64_t RunStore::ensure_stage(const std::string& name) {
 
 std::vector<StageRow> RunStore::stages() const {
   StoreReadLock lock(*impl_);
-  Statement s = impl_->db.prepare("SELECT id, name, status, seconds, summary, times FROM stages ORDER BY id");
+  Statement s = impl_->db.prepare("SELECT id, name, status, seconds, summary, times, verdict FROM stages ORDER BY id");
   std::vector<StageRow> rows;
-  while (s.step()) rows.push_back({s.integer(0), s.text(1), status_of(s.text(2)), s.real(3), s.text(4), s.text(5)});
+  while (s.step()) rows.push_back({s.integer(0), s.text(1), status_of(s.text(2)), s.real(3), s.text(4), s.text(5), s.text(6)});
   return rows;
 }
 
@@ -281,7 +285,7 @@ void RunStore::add_stage_seconds(int64_t stage, double seconds) {
   });
 }
 
-void RunStore::complete_stage(int64_t stage, const std::string& summary_json) {
+void RunStore::complete_stage(int64_t stage, const std::string& summary_json, const std::string& verdict, bool failed) {
   impl_->durable([&](Impl& impl) {
     impl.db
         .prepare(
@@ -290,7 +294,12 @@ void RunStore::complete_stage(int64_t stage, const std::string& summary_json) {
             "EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw)")
         .bind(stage)
         .run();
-    impl.db.prepare("UPDATE stages SET status = 'done', summary = ? WHERE id = ?").bind_text(summary_json).bind(stage).run();
+    impl.db.prepare("UPDATE stages SET status = ?, summary = ?, verdict = ? WHERE id = ?")
+        .bind_text(status_text(failed ? StageStatus::failed : StageStatus::done))
+        .bind_text(summary_json)
+        .bind_text(verdict)
+        .bind(stage)
+        .run();
   });
 }
 

@@ -17,7 +17,8 @@
 
 namespace r1 {
 
-enum class StageStatus { waiting, running, done };
+// failed: it came to its end and had nothing to show for it; a stage that an error ended stays `running`.
+enum class StageStatus { waiting, running, done, failed };
 
 struct StageRow {
   int64_t id = 0;
@@ -26,6 +27,8 @@ struct StageRow {
   double seconds = 0;        // accumulated over restarts
   std::string summary_json;  // metrics before/after etc., written when done
   std::string times_json;    // busy and overlap accounting so far (runtime/conductor/stage_times.h); "" at first
+  std::string verdict;       // what it learned, in one line; written when it ended
+  bool ended() const { return status == StageStatus::done || status == StageStatus::failed; }
 };
 
 // How a draw ended. `batch` >= 0: trained in that batch. Otherwise dropped for `reason`.
@@ -91,8 +94,9 @@ class RunStore {
   std::vector<StageRow> stages() const;
   void set_stage_status(int64_t stage, StageStatus status);  // durable
   void add_stage_seconds(int64_t stage, double seconds);
-  // Marks done, resolves every open draw as dropped("stage_ended"), stores the summary: one durable transaction.
-  void complete_stage(int64_t stage, const std::string& summary_json);
+  // Marks done or failed, resolves every open draw as dropped("stage_ended"), stores the summary and the verdict: one durable
+  // transaction.
+  void complete_stage(int64_t stage, const std::string& summary_json, const std::string& verdict = "", bool failed = false);
   void set_stage_summary(int64_t stage, const std::string& summary_json);
   void set_stage_times(int64_t stage, const std::string& times_json);  // buffered
 
@@ -132,7 +136,7 @@ class RunStore {
   // ---- versions published, artifacts, metrics, events
   void add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full);  // buffered
   std::optional<std::string> version_hash(int64_t stage, int64_t version) const;
-  std::vector<VersionRow> versions(int64_t stage) const;  // in order
+  std::vector<VersionRow> versions(int64_t stage) const;                                                        // in order
   void set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash);  // durable
   std::optional<std::pair<std::string, std::string>> artifact(int64_t stage, const std::string& name) const;
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);

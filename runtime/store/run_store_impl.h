@@ -18,7 +18,7 @@
 
 namespace r1 {
 
-constexpr int64_t kRunStoreSchema = 1;
+constexpr int64_t kRunStoreSchema = 2;
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 
 struct RunStore::Impl {

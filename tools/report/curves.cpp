@@ -122,7 +122,10 @@ std::string sub_line(const RunData& run, const StageData& stage) {
     text += fmt::format("; started from <code>{}</code>", escaped(model_origin(graph, *trainer).id));
   if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
     text += fmt::format("; completions kept from {} of {} prompts", grouped(stage.ledger.trained), grouped(stage.ledger.draws));
-  return "<p class=\"sub wide\">" + text + "</p>\n";
+  std::string verdict;
+  if (!stage.row.verdict.empty())
+    verdict = fmt::format("<p class=\"sub wide{}\">{}</p>\n", stage.failed() ? " bad" : "", escaped(stage.row.verdict));
+  return "<p class=\"sub wide\">" + text + "</p>\n" + verdict;
 }
 
 }  // namespace

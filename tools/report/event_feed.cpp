@@ -48,7 +48,7 @@ void EventFeed::write(const ScalarEvent& event) {
 
 void EventFeed::write_batches(const StageRow& stage) {
   int64_t& next = next_[stage.name];
-  const int64_t end = store_.batch_count(stage.id) - (stage.status == StageStatus::done ? 0 : 1);
+  const int64_t end = store_.batch_count(stage.id) - (stage.ended() ? 0 : 1);
   if (next >= end) return;
   for (const auto& [version, stats] : store_.batch_stats(stage.id, next)) {
     if (version >= end) break;
@@ -71,7 +71,7 @@ void EventFeed::update() {
     if (stage.status == StageStatus::waiting) continue;
     write_held_out(stage, "before", 0);
     write_batches(stage);
-    if (stage.status == StageStatus::done) write_held_out(stage, "after", store_.batch_count(stage.id));
+    if (stage.ended()) write_held_out(stage, "after", store_.batch_count(stage.id));
   }
   if (file_) file_->flush();
 }

@@ -59,10 +59,10 @@ std::string summary_sentences(const RunData& run) {
     trained += stage.summary.value("tokens_trained", 0.0);
     generated += stage.summary.value("tokens_generated", 0.0);
   }
-  std::string text = run.finished()
-                         ? fmt::format("In {}", duration(run.seconds))
-                         : fmt::format("Not finished yet: {} of {} are complete. In {}", run.done(),
-                                       plural(static_cast<int64_t>(run.stages.size()), "stage"), duration(run.seconds));
+  std::string text =
+      run.finished() ? fmt::format("In {}", duration(run.seconds))
+                     : fmt::format("{}: {} of {} are complete. In {}", run.failures.empty() ? "Not finished yet" : "Failed",
+                                   run.done(), plural(static_cast<int64_t>(run.stages.size()), "stage"), duration(run.seconds));
   if (!run.machine.empty()) text += " on " + run.machine;
   text += fmt::format(", this run trained {} through {} ({}) on {} tokens", plural(std::max<int64_t>(1, models), "model"),
                       plural(static_cast<int64_t>(run.stages.size()), "stage"), kinds_text(run), count_text(trained));
@@ -103,16 +103,33 @@ std::string summary_sentences(const RunData& run) {
   return text + " " + second + ".";
 }
 
+// What failed, before everything else.
+static std::string failure_box(const RunData& run) {
+  if (run.failures.empty()) return "";
+  std::string out = "<section class=\"failure\" role=\"alert\"><h2>This run failed</h2>\n<ul>";
+  for (const StageFailure& f : run.failures) {
+    const auto at =
+        std::find_if(run.stages.begin(), run.stages.end(), [&](const StageData& s) { return s.plan->name == f.stage; });
+    const std::string anchor = at != run.stages.end() && at->started() ? stage_anchor(*at) : "stages";
+    out += "<li>";
+    if (!f.stage.empty()) out += fmt::format("<a href=\"#{}\">{}</a>: ", escaped(anchor), escaped(f.stage));
+    out += escaped(f.reason) + "</li>";
+  }
+  return out + "</ul></section>\n";
+}
+
 std::string head_section(const RunData& run) {
-  std::string out = fmt::format("<header>\n<h1>{}</h1>\n<p class=\"lead\">{}</p>\n<dl class=\"facts\">",
-                                escaped(run.graph->name), escaped(summary_sentences(run)));
+  std::string out = fmt::format("<header>\n<h1>{}</h1>\n{}<p class=\"lead\">{}</p>\n<dl class=\"facts\">",
+                                escaped(run.graph->name), failure_box(run), escaped(summary_sentences(run)));
   const auto fact = [&](const char* name, const std::string& value) {
     if (!value.empty()) out += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escaped(value));
   };
   fact("graph", run.graph_file);
   fact("started", run.started);
   fact(run.finished() ? "total time" : "time so far", duration(run.seconds));
-  fact("state", run.finished() ? "complete" : fmt::format("{} of {} stages complete", run.done(), run.stages.size()));
+  fact("state", run.finished()          ? "complete"
+                : !run.failures.empty() ? fmt::format("failed; {} of {} stages complete", run.done(), run.stages.size())
+                                        : fmt::format("{} of {} stages complete", run.done(), run.stages.size()));
   fact("seed", fmt::format("{}", run.seed));
   fact("precision", run.precision);
   fact("machine", run.machine);

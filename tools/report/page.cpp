@@ -113,7 +113,7 @@ std::string ReportWriter::page() {
   out += fmt::format(
       "</main>\n<footer>Written by r1-run from the run store "
       "(<code>run.db</code>){}.</footer>\n<script>{}</script>\n</body>\n</html>\n",
-      run.finished() ? "" : " while the run goes on", tooltip_script());
+      run.finished() || !run.failures.empty() ? "" : " while the run goes on", tooltip_script());
   return out;
 }
 

@@ -138,6 +138,8 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
   if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
     run.precision = run.fingerprint.substr(last + 2);
 
+  run.failures = failures_of(store.meta("failures").value_or("[]"));
+
   std::map<std::string, StageRow> rows;
   for (StageRow& row : store.stages()) rows[row.name] = row;
   double stage_seconds = 0;
@@ -153,14 +155,14 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
     stage.row = row->second;
     const int64_t id = stage.row.id;
     stage.times = StageTimes::from_json(stage.row.times_json);
-    stage.summary = json::parse(stage.done() && !stage.row.summary_json.empty()
+    stage.summary = json::parse(stage.ended() && !stage.row.summary_json.empty()
                                     ? stage.row.summary_json
                                     : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
     stage_seconds += stage.summary.value("seconds", 0.0);
     read_statistics(store, stage);
     stage.ledger = store.ledger(id);
     if (stage.ledger.draws > 0) {
-      stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.done());
+      stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.ended());
       stage.resolutions = store.resolutions(id);
       stage.reward_parts = reward_parts(store, stage);
     }

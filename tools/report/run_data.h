@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/conductor/stage_times.h"
+#include "runtime/conductor/stage_verdict.h"
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"
 
@@ -46,6 +47,8 @@ struct StageData {
 
   bool started() const { return row.status != StageStatus::waiting; }
   bool done() const { return row.status == StageStatus::done; }
+  bool failed() const { return row.status == StageStatus::failed; }
+  bool ended() const { return row.ended(); }
   const Curve* curve(const std::string& name) const;  // null when absent or without points
   // Held-out metric before ("before") or after ("after") the stage; NaN when it was not measured.
   double metric(const char* when, const char* name) const;
@@ -59,6 +62,8 @@ struct RunData {
   double seconds = 0;
   int cores = 1;
   std::vector<StageData> stages;  // in the graph's order
+
+  std::vector<StageFailure> failures;  // why its last process ended with exit code 1 or 2
 
   size_t done() const;
   bool finished() const { return done() == stages.size(); }

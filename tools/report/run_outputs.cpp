@@ -56,8 +56,8 @@ void RunOutputs::stage_progress(const std::string& stage, const std::vector<std:
   submit(false);
 }
 
-void RunOutputs::stage_done(const std::string& stage, const std::string& summary_json) {
-  view_.stage_done(stage, summary_json);
+void RunOutputs::stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
+  view_.stage_done(stage, summary_json, verdict);
   submit(true);
 }
 

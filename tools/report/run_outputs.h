@@ -24,7 +24,7 @@ class RunOutputs final : public ProgressSink {
 
   void stage_started(const std::string& stage, bool continued) override;
   void stage_progress(const std::string& stage, const std::vector<std::pair<std::string, std::string>>& lines) override;
-  void stage_done(const std::string& stage, const std::string& summary_json) override;
+  void stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) override;
   void message(const std::string& text) override;
   void finish();  // the last report and the last events; returns when they are written
 

@@ -45,12 +45,14 @@ std::string metric_cell(const StageData& stage, const Column& column, double ful
 
 std::string state_of(const StageData& stage) {
   if (stage.done()) return "";
+  if (stage.failed()) return " <span class=\"state bad\">failed</span>";
   return stage.started() ? " <span class=\"state\">running</span>" : " <span class=\"state\">waiting</span>";
 }
 
 // What a stage brought, short enough for its box.
 std::string box_note(const StageData& stage) {
   if (!stage.started()) return "waiting";
+  if (stage.failed()) return "failed";
   for (const auto& [metric, word] : {std::pair{"accuracy", "acc"}, {"pair_accuracy", "pairs"}}) {
     const double before = stage.metric("before", metric), after = stage.metric("after", metric);
     if (std::isfinite(after))
@@ -122,8 +124,10 @@ std::string stages_section(const RunData& run) {
       "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">tokens sampled</th><th "
       "class=\"n\">time</th></tr></thead><tbody>\n";
   for (const StageData& stage : run.stages) {
-    const std::string label =
+    std::string label =
         stage.title() == stage.plan->name ? "" : fmt::format("<span class=\"label-text\">{}</span>", escaped(stage.title()));
+    if (!stage.row.verdict.empty())
+      label += fmt::format("<span class=\"label-text{}\">{}</span>", stage.failed() ? " bad" : "", escaped(stage.row.verdict));
     const std::string name = stage.started() ? fmt::format("<a class=\"stage-name\" href=\"#{}\">{}</a>",
                                                            escaped(stage_anchor(stage)), escaped(stage.plan->name))
                                              : fmt::format("<span class=\"stage-name\">{}</span>", escaped(stage.plan->name));

@@ -102,7 +102,8 @@ td .label-text{color:var(--muted);font-size:12.5px;display:block;max-width:27ch;
 .bar{display:block;height:7px;border-radius:2px;background:var(--c);opacity:.85;min-width:1px;margin-top:5px}
 table.filled{width:100%}
 .bar-cell{min-width:104px;width:16%}
-.ok{color:var(--green);font-weight:600}.bad{color:var(--red);font-weight:600}
+.ok{color:var(--green);font-weight:600}.bad,td .label-text.bad{color:var(--red);font-weight:600}
+.failure{border:2px solid var(--red);border-radius:8px;padding:4px 18px;margin:14px 0}.failure h2{color:var(--red);margin:8px 0}
 details{margin:10px 0}
 summary{cursor:pointer;color:var(--blue)}
 pre{overflow-x:auto;font:12px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;background:var(--card);border:1px solid var(--grid);border-radius:8px;padding:12px}

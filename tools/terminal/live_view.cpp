@@ -87,11 +87,27 @@ void LiveView::stage_progress(const std::string& stage, const std::vector<std::p
   plain(progress_line(watch_.stage_state(stage), kPlainWidth - 8));
 }
 
-void LiveView::stage_done(const std::string& stage, const std::string& summary_json) {
-  ++done_;
-  watch_.done(stage, summary_json);
+// What a stage learned, never cut to a width; on a terminal above the screen, in colour when it is bad.
+void LiveView::verdict_line(const std::string& stage, const StageVerdict& verdict) {
+  if (!show_ || verdict.line.empty()) return;
+  const bool fine = verdict.level == StageVerdict::Level::fine;
+  const char* word = verdict.failed() ? "FAILED: " : fine ? "" : "warning: ";
+  if (!terminal_) {
+    fmt::print("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line);
+  } else {
+    erase();
+    const char* colour = !color_ || fine ? "" : verdict.failed() ? "\033[1;31m" : "\033[33m";
+    fmt::print("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : "");
+  }
+  std::fflush(stdout);
+}
+
+void LiveView::stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
+  done_ += !verdict.failed();
+  watch_.done(stage, summary_json, verdict);
   // Pieces go on a second line where they do not fit.
-  std::string line = fmt::format("{} done {:>2}/{}", padded(stage, 14), done_, graph_.stages.size());
+  std::string line =
+      fmt::format("{} {} {:>2}/{}", padded(stage, 14), verdict.failed() ? "fail" : "done", done_, graph_.stages.size());
   for (const std::string& piece : result_pieces(summary_json)) {
     if (width_of(line) + 2 + width_of(piece) > kPlainWidth - 8) {
       plain(line);
@@ -100,6 +116,7 @@ void LiveView::stage_done(const std::string& stage, const std::string& summary_j
     line += "  " + piece;
   }
   plain(line);
+  verdict_line(stage, verdict);
   draw();
 }
 

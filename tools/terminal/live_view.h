@@ -21,7 +21,7 @@ class LiveView final : public ProgressSink {
 
   void stage_started(const std::string& stage, bool continued) override;
   void stage_progress(const std::string& stage, const std::vector<std::pair<std::string, std::string>>& lines) override;
-  void stage_done(const std::string& stage, const std::string& summary_json) override;
+  void stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) override;
   void message(const std::string& text) override;
   void close();  // leaves the last screen standing
 
@@ -29,6 +29,7 @@ class LiveView final : public ProgressSink {
   void erase();
   void draw();
   void plain(const std::string& text);
+  void verdict_line(const std::string& stage, const StageVerdict& verdict);
   std::string elapsed() const;
 
   const GraphView& graph_;

@@ -68,12 +68,20 @@ std::vector<std::string> result_pieces(const std::string& summary_json) {
   return pieces;
 }
 
+// What was measured, and what was learned.
+static std::string result_text(const std::string& summary_json, const std::string& verdict) {
+  std::vector<std::string> pieces = result_pieces(summary_json);
+  if (!verdict.empty()) pieces.push_back(verdict);
+  return fmt::format("{}", fmt::join(pieces, "  "));
+}
+
 RunWatch::RunWatch(const GraphView& graph, const RunStore& store) : graph_(graph), store_(store), begin_s_(clock_.now_s()) {
   for (const StageRow& row : store.stages()) {
     ids_[row.name] = row.id;
-    if (row.status != StageStatus::done) continue;
-    watched_[row.name].result = fmt::format("{}", fmt::join(result_pieces(row.summary_json), "  "));
+    if (!row.ended()) continue;
+    watched_[row.name].result = result_text(row.summary_json, row.verdict);
     watched_[row.name].seconds = row.seconds;
+    watched_[row.name].failed = row.status == StageStatus::failed;
   }
 }
 
@@ -86,13 +94,14 @@ void RunWatch::started(const std::string& stage) {
   w.first_step = store_.batch_count(ids_.at(stage));
 }
 
-void RunWatch::done(const std::string& stage, const std::string& summary_json) {
+void RunWatch::done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
   Watched& w = watched_[stage];
   w.running = false;
+  w.failed = verdict.failed();
   w.seconds = clock_.now_s() - w.begin_s;
   const json s = json::parse(summary_json, nullptr, false);
   if (s.is_object()) w.seconds = s.value("seconds", w.seconds);
-  w.result = fmt::format("{}", fmt::join(result_pieces(summary_json), "  "));
+  w.result = result_text(summary_json, verdict.line);
 }
 
 int64_t RunWatch::limit(const StagePlan& plan) const {
@@ -138,7 +147,7 @@ StageState RunWatch::make(const StagePlan& plan) {
   if (found == watched_.end()) return s;
   Watched& w = found->second;
   if (!w.running) {
-    s.status = StageState::Status::done;
+    s.status = w.failed ? StageState::Status::failed : StageState::Status::done;
     s.seconds = w.seconds;
     s.result = w.result;
     return s;
@@ -193,7 +202,7 @@ void RunWatch::estimate(ScreenState& state) const {
   bool any = false;
   for (size_t i = 0; i < state.stages.size(); ++i) {
     const StageState& s = state.stages[i];
-    if (s.status == StageState::Status::done) continue;
+    if (s.status == StageState::Status::done || s.status == StageState::Status::failed) continue;
     if (s.status == StageState::Status::running) {
       if (s.left_s < 0) state.left_is_minimum = true;
       left += std::max(0.0, s.left_s);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "runtime/conductor/stage_verdict.h"
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"
 #include "tools/terminal/screen.h"
@@ -21,7 +22,7 @@ class RunWatch {
   RunWatch(const GraphView& graph, const RunStore& store);
 
   void started(const std::string& stage);
-  void done(const std::string& stage, const std::string& summary_json);
+  void done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict);
   void note(const std::string& stage, const std::string& line) { watched_[stage].note = line; }
   // Reads what is new. `title` stands in the head line.
   ScreenState state(const std::string& title);
@@ -42,6 +43,7 @@ class RunWatch {
     std::deque<Mark> marks;  // cumulative tokens over the last seconds
     double trained = 0, generated = 0, kept = 0, dropped = 0;
     std::string note, result;
+    bool failed = false;
     double seconds = 0;  // of a finished stage
   };
   void read_batches(const StagePlan& plan, Watched& w);

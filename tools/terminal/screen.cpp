@@ -18,6 +18,7 @@ class Painter {
     return color_ ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
   }
   std::string faint(const std::string& text) const { return (*this)("2", text); }
+  std::string red(const std::string& text) const { return (*this)("1;31", text); }
   std::string green(const std::string& text) const { return (*this)("32", text); }
   std::string bold(const std::string& text) const { return (*this)("1", text); }
   std::string cyan(const std::string& text) const { return (*this)("36", text); }
@@ -75,6 +76,10 @@ void draw_stage(const StageState& s, size_t width, const Painter& paint, std::ve
       lines.push_back(
           fit(fmt::format(" {} {} {:>6}  {}", paint.green("✓"), padded(s.name, kNameColumns), clock_text(s.seconds), s.result),
               width));
+      return;
+    case StageState::Status::failed:
+      lines.push_back(
+          paint.red(fit(fmt::format(" ✗ {} {:>6}  {}", padded(s.name, kNameColumns), clock_text(s.seconds), s.result), width)));
       return;
     case StageState::Status::waiting:
       lines.push_back(paint.faint(fit(fmt::format(" · {}         {}", padded(s.name, kNameColumns), s.label), width)));

@@ -8,7 +8,7 @@
 namespace r1::terminal {
 
 struct StageState {
-  enum class Status { waiting, running, done };
+  enum class Status { waiting, running, done, failed };
   std::string name, label;
   Status status = Status::waiting;
   double seconds = 0;           // so far

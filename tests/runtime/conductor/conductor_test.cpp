@@ -49,8 +49,8 @@ struct Sink : ProgressSink {
   void stage_started(const std::string& stage, bool continued) override {
     log.push_back((continued ? "continue " : "start ") + stage);
   }
-  void stage_done(const std::string& stage, const std::string& summary) override {
-    log.push_back("done " + stage + " " + summary);
+  void stage_done(const std::string& stage, const std::string& summary, const StageVerdict& verdict) override {
+    log.push_back((verdict.failed() ? "failed " : "done ") + stage + " " + summary);
   }
 };
 
@@ -143,6 +143,33 @@ TEST_F(Conducting, done_stages_are_not_run_again) {
   EXPECT_EQ(sink.log, (std::vector<std::string>{"start b", "done b {\"name\":\"b\"}"}));
   EXPECT_EQ(run(graph), ExitCode::done);
   EXPECT_EQ(sink.log.size(), 2u);
+}
+
+TEST_F(Conducting, a_stage_that_learned_nothing_fails_and_only_what_needs_it_is_left_out) {
+  const GraphView graph = GraphBuilder()
+                              .stage("a")
+                              .node("a_commit", "commit")
+                              .stage("b", {0})
+                              .node("b_commit", "commit")
+                              .stage("c")
+                              .node("c_commit", "commit")
+                              .build();
+  hooks.verdict = [](const GraphView&, const StagePlan& stage) {
+    return StageVerdict{stage.name == "a" ? StageVerdict::Level::failed : StageVerdict::Level::fine,
+                        "learned by " + stage.name};
+  };
+  const std::string said = "stage a failed: learned by a; not started, because they need what failed: b";
+  EXPECT_EQ(run(graph), ExitCode::failed);
+  EXPECT_EQ(reason, said);
+  EXPECT_EQ(sink.log, (std::vector<std::string>{"start a", "failed a {\"name\":\"a\"}", "start c", "done c {\"name\":\"c\"}"}));
+  EXPECT_EQ(store->stages()[0].status, StageStatus::failed);
+  EXPECT_EQ(store->stages()[0].verdict, "learned by a");
+  EXPECT_EQ(store->stages()[1].status, StageStatus::waiting);
+  EXPECT_EQ(store->stages()[2].verdict, "learned by c");
+  // Again: the same words, and nothing is started.
+  EXPECT_EQ(run(graph), ExitCode::failed);
+  EXPECT_EQ(reason, said);
+  EXPECT_EQ(sink.log.size(), 4u);
 }
 
 TEST_F(Conducting, independent_stages_run_at_the_same_time_when_allowed) {

@@ -79,6 +79,18 @@ TEST(Until, says_which_call_was_true) {
   EXPECT_EQ(parsed("batches(1) and (epochs(9) or tokens(1))").why(after({0}, 0, 5)), "batches(1) and tokens(1)");
 }
 
+TEST(Until, a_goal_is_a_metric_that_came_where_it_was_wanted_and_not_a_limit) {
+  UntilInput in;
+  in.batches = 8;
+  in.metric = [](const std::string&) { return std::vector<double>(8, 0.5); };
+  const auto goal = [&](const char* text) { return Until::parse(text, {}, {"reward"}).goal(in); };
+  EXPECT_EQ(goal("above(reward, 0.4, 2) or batches(8)"), "above(reward, 0.4, 2)");
+  EXPECT_EQ(goal("batches(8) and below(reward, 0.6)"), "below(reward, 0.6)");
+  EXPECT_EQ(goal("batches(9) and below(reward, 0.6)"), "");
+  EXPECT_EQ(goal("above(reward, 0.6) or batches(8)"), "");
+  EXPECT_EQ(goal("plateau(reward, 2, 0.1)"), "") << "where nothing is learned everything is a plateau";
+}
+
 TEST(Until, knows_the_largest_number_of_batches) {
   EXPECT_EQ(parsed("plateau(reward, 20, 0.005, 80) or batches(160)").batch_limit(), 160);
   EXPECT_EQ(parsed("batches(30) or (batches(20) or epochs(1))").batch_limit(), 20);

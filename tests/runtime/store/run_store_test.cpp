@@ -194,7 +194,7 @@ TEST_F(Store, refuses_what_is_not_a_run_store_and_other_schema_versions) {
   store.reset();
   tamper(dir.path(), "PRAGMA user_version = 99");
   EXPECT_EQ(code_of([&] { RunStore::open(dir.path()); }), ExitCode::bad_input);
-  tamper(dir.path(), "PRAGMA user_version = 1; PRAGMA application_id = 5");
+  tamper(dir.path(), "PRAGMA user_version = 2; PRAGMA application_id = 5");
   EXPECT_EQ(code_of([&] { RunStore::open(dir.path()); }), ExitCode::bad_input);
 }
 

@@ -1,0 +1,172 @@
+// Failure is never success (P11): runs that learn nothing end with exit code 1 and say why, every time they are asked.
+#include <nlohmann/json.hpp>
+
+#include "runtime/store/run_store.h"
+#include "tests/e2e/bad_input.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// One stage of examples from a file beside it.
+std::string examples_graph(const std::string& objective, const std::string& more = "") {
+  return "digraph g {\n graph [precision=f32];\n m [kind=model, config=\"nano.json\", tokenizer=tiny];\n subgraph cluster_s {\n"
+         "  p [role=prompter, source=\"jsonl:d.jsonl\"];\n  t [role=trainer, objective=" +
+         objective + ", batch=4, until=\"batches(3)\"" + more + "];\n  p -> t;\n }\n m -> t;\n}\n";
+}
+
+std::string rl_graph(const std::string& rewards, const std::string& trainer) {
+  return R"__(digraph g {
+  graph [seed=5, precision=f32];
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_rl {
+    prompts [role=prompter, source="tiny:reasoning", groups_per_batch=4];
+    policy [role=generator, samples=4, max_tokens=16];
+    judge [role=judge, rewards=")__" +
+         rewards + R"__("];
+    groups [role=filter];
+    rl_trainer [role=trainer, objective=grpo, )__" +
+         trainer + R"__(];
+    prompts -> policy -> judge -> groups -> rl_trainer;
+    rl_trainer -> policy [carries=weights, staleness=1];
+  }
+  subgraph cluster_later {
+    later_docs [role=prompter, source="tiny:pretrain"];
+    later_trainer [role=trainer, objective=pretrain, until="batches(2)"];
+    later_docs -> later_trainer;
+  }
+  subgraph cluster_other {
+    other_docs [role=prompter, source="tiny:pretrain"];
+    other_trainer [role=trainer, objective=pretrain, until="batches(2)"];
+    other_docs -> other_trainer;
+  }
+  m -> rl_trainer; rl_trainer -> later_trainer; m -> other_trainer;
+}
+)__";
+}
+
+struct Verdict : BadInputTest {
+  ProgramResult run(const std::string& text, std::vector<std::string> more = {}) {
+    write_text(top / "g.graph", text);
+    more.insert(more.begin(), {(top / "g.graph").string(), "--run", (top / "run").string()});
+    return run_program(more);
+  }
+  // The run fails with `line`, on the terminal, in the log, in summary.json and on top of the report; and again when asked
+  // again.
+  void expect_failure(const std::string& text, const std::string& stage, const std::string& line) {
+    SCOPED_TRACE(line);
+    fs::remove_all(top / "run");
+    const ProgramResult first = run(text);
+    EXPECT_EQ(first.code, 1) << first.out << first.err;
+    EXPECT_NE(first.err.find("stage " + stage + " failed: " + line), std::string::npos) << first.err;
+    EXPECT_NE(first.out.find("FAILED: " + line), std::string::npos) << first.out;
+    EXPECT_EQ(first.err.find("continued by the same command"), std::string::npos) << first.err;
+    expect_said(stage, line);
+    const ProgramResult again = run(text, {"-q"});
+    EXPECT_EQ(again.code, 1);
+    EXPECT_NE(again.err.find("stage " + stage + " failed: " + line), std::string::npos) << again.err;
+    expect_said(stage, line);
+  }
+  void expect_said(const std::string& stage, const std::string& line) const {
+    EXPECT_NE(read_file(top / "run/r1.log").find(line), std::string::npos);
+    const json summary = json::parse(read_file(top / "run/summary.json"));
+    ASSERT_EQ(summary["failed"].size(), 1u);
+    EXPECT_EQ(summary["failed"][0]["stage"], stage);
+    EXPECT_EQ(summary["failed"][0]["reason"].get<std::string>().substr(0, line.size()), line);
+    bool seen = false;
+    for (const json& s : summary["stages"])
+      if (s["name"] == stage) {
+        EXPECT_EQ(s["status"], "failed");
+        EXPECT_EQ(s["verdict"].get<std::string>().substr(0, line.size()), line);
+        seen = true;
+      }
+    EXPECT_TRUE(seen);
+    const std::string page = read_file(top / "run/report.html");
+    const size_t box = page.find("<section class=\"failure\"");
+    ASSERT_NE(box, std::string::npos);
+    EXPECT_LT(box, page.find("class=\"lead\"")) << "the failure is not the first thing that is read";
+    EXPECT_LT(page.find(line, box), page.find("class=\"lead\""));
+    EXPECT_EQ(ledger_complaints(top / "run"), "");
+  }
+  StageStatus status(const std::string& stage) const {
+    for (const StageRow& row : RunStore::open_read_only(top / "run")->stages())
+      if (row.name == stage) return row.status;
+    return StageStatus::waiting;
+  }
+};
+
+TEST_F(Verdict, equal_rewards_everywhere_fail_the_stage_and_what_needs_it_while_others_finish) {
+  const std::string text = rl_graph("0.5 + 0 * accuracy", "until=\"batches(3)\"");
+  expect_failure(text, "rl", "nothing was trained: 12 of 12 groups had equal rewards");
+  EXPECT_EQ(status("rl"), StageStatus::failed);
+  EXPECT_EQ(status("later"), StageStatus::waiting);
+  EXPECT_EQ(status("other"), StageStatus::done);
+}
+
+TEST_F(Verdict, batches_that_teach_nothing_one_after_the_other_end_the_stage) {
+  const std::string text = rl_graph("0.5 + 0 * accuracy", "until=\"batches(1000)\", idle_batches=4");
+  expect_failure(text, "rl", "nothing was trained: 16 of 16 groups had equal rewards");
+}
+
+TEST_F(Verdict, a_solved_task_is_no_failure) {
+  const ProgramResult r = run(rl_graph("0.5 + 0 * accuracy", "until=\"above(reward, 0.4, 2) or batches(9)\""));
+  EXPECT_EQ(r.code, 0) << r.out << r.err;
+  EXPECT_NE(r.out.find("8 of 8 groups had equal rewards; above(reward, 0.4, 2) was reached"), std::string::npos) << r.out;
+  EXPECT_EQ(status("later"), StageStatus::done);
+}
+
+TEST_F(Verdict, a_plateau_of_nothing_is_a_failure) {
+  expect_failure(rl_graph("0.5 + 0 * accuracy", "until=\"plateau(reward, 1, 0.1)\""), "rl",
+                 "nothing was trained: 8 of 8 groups had equal rewards");
+}
+
+TEST_F(Verdict, too_few_groups_are_a_failure_that_the_graph_may_allow) {
+  const ProgramResult all = run(rl_graph("length", "until=\"batches(3)\", min_trained=0"));
+  ASSERT_EQ(all.code, 0) << all.err;
+  const auto store = RunStore::open_read_only(top / "run");
+  ASSERT_LT(store->ledger(1).trained, 12) << "the test is vacuous: every group was trained";
+  ASSERT_GT(store->ledger(1).trained, 0);
+  expect_failure(rl_graph("length", "until=\"batches(3)\", min_trained=1"), "rl", "trained on ");
+}
+
+TEST_F(Verdict, a_filter_that_keeps_nothing_fails_its_own_stage) {
+  expect_failure(R"__(digraph g {
+  graph [precision=f32];
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_r {
+    p [role=prompter, source="tiny:reasoning", count=8, groups_per_batch=4];
+    g1 [role=generator, samples=2, max_tokens=8];
+    j [role=judge, rewards="accuracy"];
+    f [role=filter, keep="0"];
+    p -> g1 -> j -> f;
+  }
+  subgraph cluster_b { u [role=trainer, objective=sft, epochs=1, batch=8]; }
+  m -> g1; m -> u; f -> u;
+}
+)__",
+                 "r", "kept nothing of 8 prompts: 8 of 8 prompts had no completion to keep");
+  EXPECT_EQ(status("b"), StageStatus::waiting);
+}
+
+TEST_F(Verdict, examples_without_a_token_to_learn_fail_the_stage) {
+  const auto lines = [](const std::string& line) {
+    std::string all;
+    for (int i = 0; i < 12; ++i) all += line + "\n";
+    return all;
+  };
+  write_text(top / "d.jsonl", lines(R"({"prompt": "compute 1 + 2", "completion": ""})"));
+  expect_failure(examples_graph("sft"), "s", "nothing was trained: 12 of 12 examples had no token to learn");
+  write_text(top / "d.jsonl", lines(R"({"text": ""})"));
+  expect_failure(examples_graph("pretrain"), "s", "nothing was trained: 12 of 12 examples had no token to learn");
+  // A reward model that is shown answers only sees no difference between two thoughts.
+  const std::string pair =
+      R"({"prompt": "compute 1 + 2", "chosen": "<think> a </think><answer> 3 </answer>", "rejected": "<think> b </think><answer> 3 </answer>"})";
+  write_text(top / "d.jsonl", lines(pair));
+  expect_failure(examples_graph("reward_model", ", sees=answer"), "s",
+                 "nothing was trained: 12 of 12 pairs had two equal sides");
+}
+
+}  // namespace
+}  // namespace r1
