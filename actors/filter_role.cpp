@@ -112,6 +112,8 @@ class GroupFilterRole final : public FilterRole {
   void begin(RoleContext& context) override {
     out_ = context.outputs("groups").at(0);
     staleness_ = stage_staleness(context.graph(), context.node().stage);
+    const NodePlan* trainer = stage_trainer(context.graph(), context.node().stage);
+    masks_truncated_ = trainer != nullptr && trainer->attrs.flag("mask_truncated");
     resamples_ = context.node().attrs.text("fill") == "resample";
     if (!resamples_) return;
     max_draws_ = max_draws_of(context.node(), window_);
@@ -195,7 +197,12 @@ class GroupFilterRole final : public FilterRole {
     const double first = scored.scores.at(0).reward;
     const bool spread =
         std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
-    return spread ? "" : "equal_rewards";
+    if (!spread) return "equal_rewards";
+    // The trainer would leave out every sample.
+    const std::vector<uint8_t>& finished = scored.group->finished;
+    return masks_truncated_ && std::count(finished.begin(), finished.end(), 0) == static_cast<int64_t>(finished.size())
+               ? "truncated"
+               : "";
   }
 
   static int64_t oldest_version(const TrajectoriesMessage& group) {
@@ -208,6 +215,7 @@ class GroupFilterRole final : public FilterRole {
 
   int out_ = -1;
   int64_t staleness_ = 0;
+  bool masks_truncated_ = false;
   // fill=resample
   bool resamples_ = false, credits_due_ = false;
   int credits_edge_ = -1;

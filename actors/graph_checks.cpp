@@ -185,6 +185,11 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
   if (resample && (dataset || max_draws_of(node, stage_window(graph, node.stage)) < stage_window(graph, node.stage)))
     throw bad_input(dataset ? "fill=resample is for batches, not for datasets" : "max_draws is below groups_per_batch",
                     attr_place(node, dataset ? "fill" : "max_draws"));
+  if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
+      resample && prompter != nullptr && prompter->attrs.integer("count") > 0)
+    throw bad_input(fmt::format("fill=resample draws until its batches are full, but '{}' ends after count={}", prompter->id,
+                                prompter->attrs.integer("count")),
+                    attr_place(*prompter, "count"), "remove count, or say fill=shrink");
   if (!dataset) return;
   check_expression(graph_dir, graph, node, "keep");
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
@@ -241,6 +246,28 @@ void check_sees(const fs::path& graph_dir, const GraphView& graph, const NodePla
         attr_place(node, "sees"), fmt::format("sees={}", sees));
 }
 
+// A finite source that is read once cannot give more batches than it has; a schedule would not even have moved.
+void check_source_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
+  const int64_t wanted = parse_until(graph, trainer).batch_limit(), batch = trainer.attrs.integer("batch");
+  for (int e : trainer.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (wanted == 0 || (edge.carries != "examples" && edge.carries != "pairs")) continue;
+    const NodePlan& from = graph.nodes[edge.from];
+    int64_t records = from.attrs.integer("count");
+    if (records == 0)
+      records = placed(from, "source", [&] {
+        return static_cast<int64_t>(open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size().value_or(0));
+      });
+    const int64_t batches = (records + batch - 1) / batch;
+    if (records == 0 || batches >= wanted) continue;
+    throw bad_input(fmt::format("until asks for {} batches, but '{}' gives {} {}: {} batch{} of {}", wanted, from.id, records,
+                                edge.carries, batches, batches == 1 ? "" : "es", batch),
+                    attr_place(trainer, "until"),
+                    fmt::format("epochs={} reads them again and again; until=\"batches({})\" reads them once",
+                                (wanted * batch + records - 1) / records, batches));
+  }
+}
+
 void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   const std::set<std::string> in = carried_in(graph, node);
   const std::string objective = node.attrs.text("objective");
@@ -268,6 +295,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
       throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
                       "add count=1000");
   }
+  if (!finite) check_source_lasts(graph_dir, graph, node);
   if (!finite && live > 1)
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);

@@ -182,7 +182,7 @@ class TrainerRole final : public Role {
     const bool same_arithmetic = store.events(0, 1, "fingerprint").empty();
     while (engine_->version() < committed) {
       const int64_t version = engine_->version();
-      const TrainStats stats = engine_->train(stored_batch(store, stage, version));
+      const TrainStats stats = trained_on(context, stored_batch(store, stage, version));
       if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
       // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
       store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats).dump());
@@ -336,9 +336,9 @@ class TrainerRole final : public Role {
   void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
     context.submit(
         fmt::format("train batch {}", version_), "trainer",
-        [this, plan] {
+        [this, &context, plan] {
           const double begin = clock_.now_s();
-          plan->result = engine_->train(plan->train);
+          plan->result = trained_on(context, plan->train);
           check_promise(plan->result, plan->content);
           fault_point("after_optimizer_step");
           if (publishes_) make_weights();
@@ -352,6 +352,19 @@ class TrainerRole final : public Role {
     if (!(r.logprob_gap.max > 0)) return;
     const auto& item = content.items.at(static_cast<size_t>(r.logprob_gap.sequence));
     throw logprob_gap_error(stage_, engine_->version() - 1, item.draw, item.sample, r.logprob_gap);
+  }
+
+  // A batch is stored before it is trained on, so one that cannot be trained on fails again and again: what to type is said.
+  TrainStats trained_on(const RoleContext& context, const TrainBatch& batch) {
+    try {
+      return engine_->train(batch);
+    } catch (const Error& e) {
+      if (e.code() != ExitCode::failed) throw;
+      const std::string& id = context.node().id;
+      throw failure(e.message(), e.where(),
+                    fmt::format("{}{}r1-run {} --set {}.lr={:.1g} --change", e.hint(), e.hint().empty() ? "" : ": ",
+                                context.graph().file, id, context.node().attrs.number("lr") / 10));
+    }
   }
 
   static json merged(json stats, const TrainStats& r) {

@@ -296,12 +296,18 @@ int run_graph(Arguments args) {
     }
     if (args.json) std::cout << summary;
     if (code == ExitCode::bad_input) return static_cast<int>(code);  // the conductor said why
-    if (conductor.failed_for_good())
+    const Conductor::Again again = conductor.again();
+    if (again == Conductor::Again::says_the_same)
       fmt::print(
           stderr,
           "the run failed, and the same command says so again: change the graph, then start over with --fresh or in another "
           "directory with --run (details: {}/report.html)\n",
           run_dir.string());
+    else if (again == Conductor::Again::meets_the_cause)
+      fmt::print(stderr,
+                 "the run failed; what was trained is stored, and the same command fails again as long as the cause is there "
+                 "(details: {}/report.html)\n",
+                 run_dir.string());
     else
       fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
     return static_cast<int>(code);

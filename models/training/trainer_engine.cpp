@@ -162,7 +162,7 @@ struct TrainerEngine::Impl {
     if (!std::isfinite(norm))
       throw failure(
           fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
-          "a smaller learning rate or clip_norm may help; the run resumes from its last snapshot");
+          "a smaller learning rate or clip_norm may help");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
     optimizer.step(masters, grads->flat(), weights, factor, scale);

@@ -94,6 +94,7 @@ struct Conductor::Impl {
     int64_t begin_ns = 0, begin_cpu_ns = 0;
     int restarts = 0;  // since a batch was last committed
     int64_t batches_at_failure = -1;
+    std::string last_failure;   // node and error
     bool stall_logged = false;  // of a hook
     // Of the hook that runs; under mutex.
     bool hook_done = false;
@@ -166,7 +167,7 @@ struct Conductor::Impl {
   std::optional<ExitCode> ended;
   std::string reason;
   std::vector<StageFailure> failures;
-  bool for_good = false;
+  Again next_time = Again::goes_on;
 
   // Of the shell to roles, by node; under mutex.
   std::vector<std::pair<std::string, std::shared_ptr<std::promise<std::string>>>> questions;
@@ -273,8 +274,17 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
   if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what, stage.plan->name);
   if (is_final(error)) return end_run(ExitCode::failed, what, stage.plan->name);
   const int64_t batches = store.batch_count(stage.id);
+  const bool repeated = batches == stage.batches_at_failure && what == stage.last_failure;
   if (batches > stage.batches_at_failure) stage.restarts = 0;
   stage.batches_at_failure = batches;
+  stage.last_failure = what;
+  if (repeated) {
+    next_time = Again::meets_the_cause;
+    return end_run(ExitCode::failed,
+                   fmt::format("stage {} failed twice in the same way after {} batches and is not tried again: {}",
+                               stage.plan->name, batches, what),
+                   stage.plan->name);
+  }
   if (stage.restarts >= options.max_restarts)
     return end_run(ExitCode::failed,
                    fmt::format("stage {} failed {} times without a new batch; the last time: {}", stage.plan->name,
@@ -324,7 +334,7 @@ void Conductor::Impl::end_if_settled() {
     ended = ExitCode::done;
     return;
   }
-  for_good = true;
+  next_time = Again::says_the_same;
   if (!left_out.empty()) text += fmt::format("; not started, because they need what failed: {}", left_out);
   const auto by_stage = failures;
   end_run(ExitCode::failed, text);
@@ -552,6 +562,6 @@ Conductor::~Conductor() = default;
 ExitCode Conductor::run(std::atomic<bool>& interrupted) { return impl_->run(interrupted); }
 const std::string& Conductor::failure_reason() const { return impl_->reason; }
 const std::vector<StageFailure>& Conductor::failures() const { return impl_->failures; }
-bool Conductor::failed_for_good() const { return impl_->for_good; }
+Conductor::Again Conductor::again() const { return impl_->next_time; }
 
 }  // namespace r1

@@ -6,8 +6,8 @@
 // stage whose verdict is that it failed is stored so, the stages that depend on it never start, the others go on; continuing
 // such a run says the same again. A failure (an
 // exception in a role, or a stall) tears all roles of the stage down - jobs at hand end, executors are joined - and creates
-// them anew, which recovers them from the run store. After max_restarts failures without a batch committed in between, or at
-// once for bad_input, the run ends.
+// them anew, which recovers them from the run store. After max_restarts failures without a batch committed in between, after
+// the same failure twice at the same batch, or at once for bad_input, the run ends.
 //
 // Thread rule: run() blocks its caller; the interrupt flag may be set from a signal handler. Hooks run on the run's I/O thread,
 // the ProgressSink is called from the thread of run().
@@ -80,8 +80,9 @@ class Conductor {
   const std::string& failure_reason() const;
   // What the reason is about, by stage; empty when the run is done or was interrupted.
   const std::vector<StageFailure>& failures() const;
-  // The same command would end in the same way: every failure is the verdict on a stage.
-  bool failed_for_good() const;
+  // What the same command would do: go on; meet the same failure unless its cause is gone; say the same verdict again.
+  enum class Again { goes_on, meets_the_cause, says_the_same };
+  Again again() const;
 
  private:
   struct Impl;

@@ -59,7 +59,9 @@ RoleHost::RoleHost(const HostServices& services, int node, std::unique_ptr<Role>
   }
   for (const int e : plan_.in_edges) {
     const EdgePlan& edge = graph.edges[e];
-    if (inside_stage(graph, edge)) inputs_.emplace(e, Input{graph.edge_name(edge), edge.from, 0, 0, conflates(edge)});
+    if (!inside_stage(graph, edge)) continue;
+    inputs_.emplace(e, Input{graph.edge_name(edge), edge.from, 0, 0, conflates(edge)});
+    services_.waits->feeds(stage_, graph.nodes[edge.from].id, plan_.id);
   }
 }
 
@@ -136,6 +138,7 @@ void RoleHost::report_if_finished() {
   if (!finishing_ || reported_ || !job_keys_.empty() || calls_ > 0) return;
   reported_ = true;
   write_interval();
+  services_.waits->finished(stage_, plan_.id);
   services_.transport->finished(index_);
 }
 

@@ -30,6 +30,8 @@ struct StageState {
   double progress_s = 0;
   std::map<std::pair<std::string, std::string>, Wait> waits;  // (owner, key)
   std::map<std::string, Channel> channels;
+  std::map<std::string, std::vector<std::string>> givers;  // of a role, in the order of its inputs
+  std::set<std::string> finished;
 };
 
 bool is_job(const std::string& key) { return key.rfind("job ", 0) == 0; }
@@ -53,6 +55,28 @@ std::string chain_from(const StageState& stage, const std::string& owner) {
     if (!seen.insert(at->second).second) return fmt::format("cycle: {}", fmt::join(path, " waits for "));
   }
   return path.size() > 2 ? fmt::format("chain: {}", fmt::join(path, " waits for ")) : "";
+}
+
+// "judge has nothing to do: policy has nothing to do: prompts has finished"; "" when `node` has something to wait for itself.
+std::string why_idle(const StageState& stage, const std::string& node, std::set<std::string>& seen) {
+  if (stage.finished.contains(node)) return node + " has finished";
+  for (const auto& [who, wait] : stage.waits)
+    if (who.first == node) return {};
+  const auto givers = stage.givers.find(node);
+  if (givers == stage.givers.end()) return {};
+  for (const std::string& from : givers->second)
+    if (seen.insert(from).second)
+      if (const std::string why = why_idle(stage, from, seen); !why.empty())
+        return fmt::format("{} has nothing to do: {}", node, why);
+  return {};
+}
+
+// What a wait for `node` stands in a report with.
+std::string peer_text(const StageState& stage, const std::string& node) {
+  if (node.empty()) return {};
+  std::set<std::string> seen{node};
+  const std::string why = why_idle(stage, node, seen);
+  return why.empty() ? fmt::format(" (waits for {})", node) : fmt::format(" ({})", why);
 }
 
 }  // namespace
@@ -118,6 +142,16 @@ void WaitRegistry::released(const std::string& stage, const std::string& edge, i
   impl_->stage(stage).channels[edge].released += n;
 }
 
+void WaitRegistry::feeds(const std::string& stage, const std::string& from, const std::string& to) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->stage(stage).givers[to].push_back(from);
+}
+
+void WaitRegistry::finished(const std::string& stage, const std::string& owner) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->stage(stage).finished.insert(owner);
+}
+
 void WaitRegistry::forget(const std::string& stage) {
   std::lock_guard lock(impl_->mutex);
   impl_->stages.erase(stage);
@@ -169,8 +203,8 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
   std::set<std::string> chains;
   for (const auto& [who, wait] : state.waits) {
     const std::string name = is_job(who.second) ? who.second : fmt::format("wait '{}'", who.second);
-    report += fmt::format("\n  {}: {}, {}{}, for {:.3g} s", who.first, name, wait.reason,
-                          wait.on.empty() ? "" : fmt::format(" (waits for {})", wait.on), now - wait.since_s);
+    report += fmt::format("\n  {}: {}, {}{}, for {:.3g} s", who.first, name, wait.reason, peer_text(state, wait.on),
+                          now - wait.since_s);
     if (is_job(who.second)) report += fmt::format(", past its deadline of {:.3g} s", job_deadline_s);
     if (std::string chain = chain_from(state, who.first); !chain.empty()) chains.insert(std::move(chain));
   }

@@ -43,13 +43,17 @@ class WaitRegistry {
             const std::string& what);
   void received(const std::string& stage, const std::string& edge, int64_t number, const std::string& what);
   void released(const std::string& stage, const std::string& edge, int64_t n);
+  // For reports: who gives messages to whom, and that a role's part is over.
+  void feeds(const std::string& stage, const std::string& from, const std::string& to);
+  void finished(const std::string& stage, const std::string& owner);
   void forget(const std::string& stage);  // the stage has ended or is being restarted
 
   std::vector<WaitRow> waits(const std::string& stage = "") const;
   std::vector<ChannelRow> channels(const std::string& stage = "") const;
   double idle_s(const std::string& stage) const;  // since the stage's last progress
   // "" while the stage moved within `deadline_s` or runs a job younger than `job_deadline_s`; else a report of several lines:
-  // what stands still, who waits for whom (chains and cycles), which message was lost.
+  // what stands still, who waits for whom (chains and cycles), which message was lost. A role that has nothing to do because
+  // those in front of it have finished is not blamed: they are named.
   std::string stall_report(const std::string& stage, double deadline_s, double job_deadline_s) const;
 
  private:

@@ -121,6 +121,16 @@ TEST(GraphChecks, cispo_has_no_ratio_per_sequence_and_gspo_no_constant_mean) {
         << other;
 }
 
+TEST(GraphChecks, dynamic_sampling_has_no_end_of_its_prompts) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  try {
+    load_graph(dir / "resample.graph", role_registry(dir), {parse_override("prompts.count=16")});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find("'prompts' ends after count=16"), std::string::npos) << e.what();
+  }
+}
+
 class BadSettings : public ::testing::TestWithParam<BadCase> {};
 
 TEST_P(BadSettings, are_refused_before_anything_starts) {
@@ -143,8 +153,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rl2_judge.rewards=harmless", "harmless"}, BadCase{"rl_trainer.until=batches(x)", "batches"},
         BadCase{"rl_trainer.until=plateau(rewrd, 20, 0.1)", "rewrd"}, BadCase{"policy.top_p=0.9", "allow_truncated"},
         BadCase{"policy.top_k=5", "allow_truncated"}, BadCase{"policy.temperature=0", "greedy"},
-        BadCase{"policy.samples=1", "one is not enough"}, BadCase{"docs.count=0", "endless"},
-        BadCase{"rs_prompts.count=0", "count"}, BadCase{"rl2_trainer.kl=0.1", "reference"},
+        BadCase{"policy.samples=1", "one is not enough"},
+        BadCase{"corpus.count=100", "until asks for 12 batches, but 'corpus' gives 100 examples: 7 batches of 16"},
+        BadCase{"docs.count=0", "endless"}, BadCase{"rs_prompts.count=0", "count"}, BadCase{"rl2_trainer.kl=0.1", "reference"},
         BadCase{"rl_trainer.epochs=2", "epochs"}, BadCase{"nano_model.config=missing.json", "missing.json"},
         BadCase{"nano_model.config=nano.graph", "nano.graph"}, BadCase{"nano_model.tokenizer=nano.json", "nano.json"},
         BadCase{"nano_model.path=.", "both"}, BadCase{"base_eval.source=tiny:pretrain", "prompts or pairs"},

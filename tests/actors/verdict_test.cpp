@@ -1,6 +1,9 @@
 // What a stage has to show for itself, on real roles and engines (P11).
 #include "actors/stage_verdict.h"
 
+#include <set>
+
+#include "actors/codec.h"
 #include "tests/actors/stage_fixture.h"
 
 namespace r1 {
@@ -42,6 +45,23 @@ TEST_F(StageTest, an_idle_stage_ends_at_the_same_batch_wherever_it_was_stopped) 
     EXPECT_NE(v.line.find("groups had equal rewards"), std::string::npos) << v.line;
     after.expect_exact_ledgers();
   }
+}
+
+// Completions that ran into max_tokens are left out of the loss; a group of nothing else is dropped, before it is trained on.
+TEST_F(StageTest, a_group_of_truncated_completions_only_is_dropped_as_truncated_where_those_are_masked) {
+  LocalRun run(top / "run", {"policy.max_tokens=6", "judge.rewards=think_length + language", "rl_trainer.mask_truncated=true",
+                             "rl_trainer.kl=0", "rl_trainer.min_trained=0", "rl_trainer.until=batches(8)"});
+  for (const char* stage : {"base", "sft", "rl"}) ASSERT_TRUE(run.run_stage(stage, 1));
+  run.expect_exact_ledgers();
+  const int64_t id = run.id("rl");
+  std::set<int64_t> trained;
+  for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+    for (const auto& item : decode_batch(run.store->batch(id, v).payload).items) trained.insert(item.draw);
+  std::set<int64_t> resolved;
+  for (const Resolution& r : run.store->resolutions(id))
+    if (r.batch >= 0) resolved.insert(r.draw);
+  EXPECT_EQ(trained, resolved) << "a draw stands as trained and no sample of it was";
+  EXPECT_GT(run.store->ledger(id).dropped["truncated"], 0) << "the test is vacuous";
 }
 
 }  // namespace

@@ -72,6 +72,7 @@ TEST_F(BadInput, example_longer_than_the_model) {
   for (const bool whole_set : {true, false}) {
     std::string text = minimal(whole_set ? ", epochs=1" : "");
     text.replace(text.find("tiny:pretrain"), 13, "jsonl:" + (top / "d.jsonl").string());
+    text.replace(text.find("batches(2)"), 10, "batches(1)");
     std::ofstream(top / "g.graph") << text;
     const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / (whole_set ? "a" : "b")).string(), "-q"});
     EXPECT_EQ(r.code, 2) << r.err;

@@ -168,5 +168,15 @@ TEST_F(Verdict, examples_without_a_token_to_learn_fail_the_stage) {
                  "nothing was trained: 12 of 12 pairs had two equal sides");
 }
 
+TEST_F(Verdict, a_number_that_is_not_finite_is_met_twice_and_the_message_says_what_to_type) {
+  const ProgramResult r = run(rl_graph("length", "lr=\"1e30\", until=\"batches(6)\""), {"-q"});
+  EXPECT_EQ(r.code, 1) << r.out << r.err;
+  EXPECT_NE(r.err.find("failed twice in the same way"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("g.graph --set rl_trainer.lr=1e+29 --change"), std::string::npos) << r.err;
+  EXPECT_EQ(r.err.find("can be continued"), std::string::npos) << r.err;
+  EXPECT_EQ(json::parse(read_file(top / "run/summary.json"))["failed"][0]["stage"], "rl");
+  EXPECT_NE(read_file(top / "run/report.html").find("This run failed"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace r1

@@ -207,7 +207,7 @@ TEST_F(Conducting, a_failed_stage_starts_again_from_the_store) {
   EXPECT_NE(events("restart")[0].find("injected fault: job 3 of commit"), std::string::npos) << events("restart")[0];
 }
 
-TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
+TEST_F(Conducting, the_same_failure_at_the_same_place_is_not_tried_a_third_time) {
   struct Broken : Role {
     void start(RoleContext& c) override {
       c.submit("train", "trainer", [] { throw failure("out of memory"); }, {});
@@ -218,7 +218,30 @@ TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
   Conductor conductor(
       graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink);
   EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
-  EXPECT_EQ(conductor.failure_reason(), "stage s failed 4 times without a new batch; the last time: x: out of memory");
+  EXPECT_EQ(conductor.failure_reason(),
+            "stage s failed twice in the same way after 0 batches and is not tried again: x: out of memory");
+  EXPECT_EQ(conductor.again(), Conductor::Again::meets_the_cause);
+  ASSERT_EQ(conductor.failures().size(), 1u);
+  EXPECT_EQ(conductor.failures()[0].stage, "s");
+  EXPECT_EQ(events("restart").size(), 1u);
+}
+
+TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
+  struct Broken : Role {
+    int& times;
+    explicit Broken(int& t) : times(t) {}
+    void start(RoleContext& c) override {
+      c.submit("train", "trainer", [this] { throw failure("out of memory, time " + std::to_string(++times)); }, {});
+    }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  int times = 0;
+  const GraphView graph = GraphBuilder().stage("s").node("x", "broken").build();
+  Conductor conductor(
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(times); }, hooks, options, sink);
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
+  EXPECT_EQ(conductor.failure_reason(), "stage s failed 4 times without a new batch; the last time: x: out of memory, time 4");
+  EXPECT_EQ(conductor.again(), Conductor::Again::goes_on);
   EXPECT_EQ(store->stages()[0].status, StageStatus::running);
 }
 

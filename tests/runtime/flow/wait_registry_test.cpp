@@ -51,6 +51,24 @@ TEST_F(Waits, a_cycle_is_named) {
   EXPECT_NE(report().find("cycle: a waits for b waits for c waits for a"), std::string::npos) << report();
 }
 
+TEST_F(Waits, a_role_in_front_of_which_all_have_finished_is_not_blamed) {
+  waits.progressed("rl1");
+  waits.feeds("rl1", "prompts", "policy");
+  waits.feeds("rl1", "filter", "policy");
+  waits.feeds("rl1", "policy", "judge");
+  waits.feeds("rl1", "judge", "filter");
+  waits.begin("rl1", "filter", "window", "for the draws of batch 4", "judge");
+  pass(61);
+  EXPECT_NE(report().find("(waits for judge)"), std::string::npos) << report();
+  waits.finished("rl1", "prompts");
+  EXPECT_NE(report().find("(judge has nothing to do: policy has nothing to do: prompts has finished)"), std::string::npos)
+      << report();
+  EXPECT_EQ(report().find("waits for judge"), std::string::npos) << report();
+  waits.begin("rl1", "judge", "job score", "running", "");
+  pass(601);
+  EXPECT_NE(report().find("(waits for judge)"), std::string::npos) << "it is at work: " << report();
+}
+
 TEST_F(Waits, a_message_overtaken_or_left_lying_is_lost) {
   for (int n = 1; n <= 3; ++n) waits.sent("rl1", "a -> b", "numbers", 4, n, "draw " + std::to_string(n + 10));
   EXPECT_TRUE(waits.channels()[0].lost.empty());

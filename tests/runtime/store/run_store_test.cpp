@@ -136,10 +136,11 @@ TEST_F(Store, stages_do_not_share_draws) {
 }
 
 TEST_F(Store, the_ledger_check_names_every_kind_of_damage) {
-  for (int64_t d = 0; d < 3; ++d) store->add_draw(stage, d, d);
+  for (int64_t d = 0; d < 4; ++d) store->add_draw(stage, d, d);
   commit(0, {{0, 0, ""}});
   store.reset();
   tamper(dir.path(),
+         "INSERT INTO resolutions VALUES (1, 3, 4, NULL);"
          "INSERT INTO resolutions VALUES (1, 70, NULL, 'stale'); INSERT INTO resolutions VALUES (1, 1, 9, NULL);"
          "INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (1, 4, 1, '', '');"
          "INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (1, 5, 0, '', '');"
@@ -148,6 +149,7 @@ TEST_F(Store, the_ledger_check_names_every_kind_of_damage) {
   const std::string wrong = store->check_ledger(stage, true);
   EXPECT_NE(wrong.find("never drawn: draw 70"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("not stored: draw 1"), std::string::npos) << wrong;
+  EXPECT_NE(wrong.find("batch that was skipped: draw 3"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("trained no draw: version 5"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("not numbered 0, 1, 2, ...: version 4, 5"), std::string::npos) << wrong;
   EXPECT_NE(wrong.find("unresolved draw: draw 2"), std::string::npos) << wrong;
