@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/examples.h"
+#include "base/stop.h"
 
 namespace r1 {
 
@@ -13,7 +14,10 @@ std::string dataset_line(const std::string& prompt, const std::string& completio
 std::vector<Sequence> read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer) {
   const auto source = open_data(env, "jsonl:" + file.string(), 0, {RecordKind::example, false});
   std::vector<Sequence> sequences;
-  for (uint64_t i = 0; i < source->size().value(); ++i) sequences.push_back(tokenise_example(tokenizer, source->example(i)));
+  for (uint64_t i = 0; i < source->size().value(); ++i) {
+    check_stop();
+    sequences.push_back(tokenise_example(tokenizer, source->example(i)));
+  }
   return sequences;
 }
 

@@ -6,6 +6,7 @@
 
 #include "actors/examples.h"
 #include "actors/scorer.h"
+#include "base/stop.h"
 #include "base/rng.h"
 #include "models/generation/generator_engine.h"
 #include "rewards/metrics.h"
@@ -43,6 +44,7 @@ Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string
   const int64_t positions = weights->config().max_positions;
   std::vector<size_t> prompt_tokens;
   for (int64_t i = 0; i < n; ++i) {
+    check_stop();
     Prompt prompt = source->prompt(static_cast<uint64_t>(i));
     GenRequest r;
     r.id = prompt_tokens.size();
@@ -134,6 +136,7 @@ void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::str
   int64_t n = spec.problems;
   if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
   for (int64_t i = 0; i < n; ++i) {
+    check_stop();
     const Pair p = source->pair(static_cast<uint64_t>(i));
     const auto fits = [&](const std::vector<int32_t>& tokens) {
       return !tokens.empty() && static_cast<int64_t>(tokens.size()) <= weights->config().max_positions;

@@ -8,6 +8,7 @@
 #include "actors/messages.h"
 #include "runtime/store/run_store.h"
 #include "tasks/source.h"
+#include "base/stop.h"
 
 namespace r1 {
 
@@ -122,6 +123,7 @@ class PrompterRole final : public Role {
     m->first = first;
     m->pairs = kind_ == RecordKind::pair;
     for (int64_t i = first; i < first + n; ++i) {
+      check_stop();
       if (m->pairs)
         append_pair(*tokenizer_, source_->pair(static_cast<uint64_t>(i)), sees_answer_, m->sequences);
       else

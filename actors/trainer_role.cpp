@@ -16,6 +16,7 @@
 #include "actors/stage_verdict.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
+#include "base/stop.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -181,6 +182,7 @@ class TrainerRole final : public Role {
     // What was sampled by other arithmetic has other log-probabilities.
     const bool same_arithmetic = store.events(0, 1, "fingerprint").empty();
     while (engine_->version() < committed) {
+      check_stop();
       const int64_t version = engine_->version();
       const TrainStats stats = trained_on(context, stored_batch(store, stage, version));
       if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));

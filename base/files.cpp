@@ -31,6 +31,7 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
@@ -49,8 +50,17 @@ void fsync_directory(const std::filesystem::path& dir) {
   if (fd.get() < 0 || ::fsync(fd.get()) != 0) refuse("sync directory", dir);
 }
 
+std::filesystem::path temporary_beside(const std::filesystem::path& path) {
+  return path.string() + ".tmp" + std::to_string(::getpid());
+}
+
+bool is_temporary_name(std::string_view name) {
+  const size_t digits = name.find_last_not_of("0123456789");
+  return digits != name.npos && name.substr(0, digits + 1).ends_with(".tmp");
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
+  const std::filesystem::path temporary = temporary_beside(path);
   const auto refuse_temporary = [&](const char* verb) {
     const int error = errno;
     ::unlink(temporary.c_str());
@@ -114,15 +124,20 @@ MappedFile::~MappedFile() {
 }
 
 std::optional<DirectoryLock> DirectoryLock::try_lock(const std::filesystem::path& dir) {
-  const auto path = dir / "lock";
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) refuse("open", path);
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return DirectoryLock(fd);
-  const int error = errno;
-  ::close(fd);
-  errno = error;
-  if (error != EWOULDBLOCK) refuse("lock", path);
-  return std::nullopt;
+  while (true) {
+    Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (fd.get() < 0) refuse("open", dir);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) return std::nullopt;
+      if (errno == EINTR) continue;
+      refuse("lock", dir);
+    }
+    // Whoever held it may have moved the directory aside in between: then it is another one that lies here now.
+    struct stat locked {
+    }, here{};
+    if (::fstat(fd.get(), &locked) != 0 || ::stat(dir.c_str(), &here) != 0) refuse("stat", dir);
+    if (locked.st_dev == here.st_dev && locked.st_ino == here.st_ino) return DirectoryLock(fd.release());
+  }
 }
 
 DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

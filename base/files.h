@@ -16,6 +16,11 @@ namespace r1 {
 // The hint beside an errno that says that nothing more fits (disk, quota, limit on files); "" for every other.
 std::string no_space_hint(int error);
 
+// Where the new bytes of `path` are written before they are renamed into place: PATH.tmpPID. What a kill leaves of it is known
+// by its name.
+std::filesystem::path temporary_beside(const std::filesystem::path& path);
+bool is_temporary_name(std::string_view file_name);  // ends in ".tmp" or ".tmpDIGITS"
+
 // Writes to a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the directory.
 // After a crash `path` holds the old bytes or the new ones, never a mixture.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
@@ -36,10 +41,12 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// An exclusive lock (flock on DIR/lock) held for the object's lifetime, released by the kernel when the process dies.
+// An exclusive lock on a directory (flock on the directory itself: no file that could be deleted, none that is left in a
+// directory which is refused), held for the object's lifetime, released by the kernel when the process dies. It follows the
+// directory when that is renamed.
 class DirectoryLock {
  public:
-  // nullopt when another process holds it.
+  // nullopt when another process holds it. The directory exists.
   static std::optional<DirectoryLock> try_lock(const std::filesystem::path& dir);
   DirectoryLock(DirectoryLock&& other) noexcept;
   DirectoryLock& operator=(DirectoryLock&& other) noexcept;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -11,31 +12,70 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/stop.h"
 
 namespace r1 {
+namespace {
 
-FileFingerprint fingerprint_file(const std::filesystem::path& path) {
-  const auto refuse = [&](const char* verb) {
-    return failure(fmt::format("cannot {}: {}", verb, std::strerror(errno)), {path.string()});
-  };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) throw refuse("open");
-  const std::unique_ptr<const int, void (*)(const int*)> closes(&fd, [](const int* f) { ::close(*f); });
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
-  XXH3_128bits_reset(state.get());
-  std::vector<char> buffer(size_t{1} << 20);
-  FileFingerprint out;
-  for (;;) {
-    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw refuse("read");
-    if (n == 0) break;
-    XXH3_128bits_update(state.get(), buffer.data(), static_cast<size_t>(n));
-    out.bytes += static_cast<uint64_t>(n);
+constexpr size_t kPiece = size_t{4} << 20;
+constexpr int64_t kGrain_ns = 2'000'000'000;  // coarse kernel clocks tick 4 ms, some file systems keep seconds
+
+[[noreturn]] void refuse(const char* verb, const std::filesystem::path& file) {
+  throw failure(fmt::format("cannot {}: {}", verb, std::strerror(errno)), {file.string()});
+}
+
+int64_t ns(const timespec& t) { return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; }
+
+struct Reader {
+  explicit Reader(const std::filesystem::path& file) : fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd < 0) refuse("open", file);
   }
+  ~Reader() { ::close(fd); }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+  int fd;
+};
+
+}  // namespace
+
+std::string FileStamp::text() const { return fmt::format("{} {} {} {} {}", device, inode, bytes, modified_ns, changed_ns); }
+
+bool FileStamp::settled(double wall_s) const {
+  const auto now_ns = static_cast<int64_t>(wall_s * 1e9);
+  return changed_ns + kGrain_ns < now_ns && modified_ns + kGrain_ns < now_ns;
+}
+
+FileStamp file_stamp(int descriptor, const std::filesystem::path& name_for_errors) {
+  struct stat st {};
+  if (::fstat(descriptor, &st) != 0) refuse("stat", name_for_errors);
+  return {st.st_dev, st.st_ino, static_cast<uint64_t>(st.st_size), ns(st.st_mtim), ns(st.st_ctim)};
+}
+
+FileStamp file_stamp(const std::filesystem::path& file) {
+  const Reader in(file);
+  return file_stamp(in.fd, file);
+}
+
+FileFingerprint fingerprint_file(const std::filesystem::path& file) {
+  const Reader in(file);
+  const FileStamp before = file_stamp(in.fd, file);
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
+  R1_CHECK(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, "hash state");
+  std::vector<char> piece(kPiece);
+  FileFingerprint found;
+  while (true) {
+    check_stop();
+    const ssize_t n = ::read(in.fd, piece.data(), piece.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) refuse("read", file);
+    if (n == 0) break;
+    XXH3_128bits_update(state.get(), piece.data(), static_cast<size_t>(n));
+    found.bytes += static_cast<uint64_t>(n);
+  }
+  if (file_stamp(in.fd, file) != before) throw failure("the file was written while it was read", {file.string()});
   const XXH128_hash_t h = XXH3_128bits_digest(state.get());
-  out.content = {h.high64, h.low64};
-  return out;
+  found.content = {h.high64, h.low64};
+  return found;
 }
 
 }  // namespace r1

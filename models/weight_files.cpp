@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "base/stop.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "models/finite.h"
@@ -296,7 +297,9 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& model_di
   for (size_t i = 0; i < weights->specs().size(); ++i)
     for (const ParamPart& part : weights->specs()[i].parts)
       jobs.push_back({weights->param(i).slice(part.row_begin, part.row_begin + part.rows), &model.tensors.at(part.name), {}});
-  parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
+  parallel_tasks(static_cast<int64_t>(jobs.size()), [&, stop = current_stop()](int64_t j) {
+    const StopScope scope(stop);
+    check_stop();
     Job& job = jobs[static_cast<size_t>(j)];
     job.bad = upload_converted(job.target, job.found->entry);
   });
@@ -333,6 +336,7 @@ void save_model_dir(const fs::path& given, const WeightSet& weights, const std::
   SafetensorsWriter writer(temporary / kSingleFile, std::move(entries), {{"format", "pt"}});
   std::vector<std::byte> host;
   for (const SafetensorsEntry& e : writer.order()) {
+    check_stop();
     host.resize(e.bytes);
     download(part_of.at(e.name), host.data(), host.size());
     writer.append(host.data(), host.size());

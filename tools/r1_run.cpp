@@ -2,11 +2,8 @@
 #include <malloc.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -21,12 +18,16 @@
 #include "actors/stage_verdict.h"
 #include "actors/summary.h"
 #include "base/clock.h"
+#include "base/deadline.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/thread_count.h"
 #include "base/version.h"
 #include "runtime/conductor/conductor.h"
+#include "runtime/store/run_directory.h"
 #include "runtime/store/run_store.h"
 #include "tools/guarded_main.h"
+#include "tools/interrupts.h"
 #include "tools/program_version.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
@@ -38,14 +39,6 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::atomic<bool> interrupted{false};
-
-extern "C" void on_signal(int signal_number) {
-  // A second Ctrl-C ends the process at once; the run stays resumable all the same.
-  std::signal(signal_number, SIG_DFL);
-  interrupted = true;
-}
 
 struct Arguments {
   fs::path graph, run, replay, report;
@@ -66,31 +59,6 @@ constexpr const char* kExamples = R"(Examples:
 
 Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
 
-fs::path fresh_name(const fs::path& dir) {
-  for (int i = 1;; ++i)
-    if (const fs::path p = dir.string() + "." + std::to_string(i); !fs::exists(p)) return p;
-}
-
-void prepare_run_dir(const fs::path& dir, bool fresh) {
-  std::error_code error;
-  if (fresh && fs::exists(dir)) {
-    const fs::path aside = fresh_name(dir);
-    fs::rename(dir, aside, error);
-    if (error) throw bad_input("cannot move the old run aside: " + error.message(), {dir.string()});
-    fmt::print(stderr, "the old run is now {}\n", aside.string());
-  }
-  if (fs::exists(dir) && !fs::is_directory(dir))
-    throw bad_input("is not a directory", {dir.string()}, "choose another one with --run");
-  fs::create_directories(dir, error);
-  if (error)
-    throw bad_input("cannot create the run directory: " + error.message(), {dir.string()}, "choose another one with --run");
-  if (::access(dir.c_str(), W_OK) != 0)
-    throw bad_input("the run directory is not writable", {dir.string()}, "choose another one with --run");
-  if (on_network_file_system(dir))
-    throw bad_input("the run directory is on a network file system, where the run store is not safe", {dir.string()},
-                    "choose a local one with --run");
-}
-
 // The graph a run was started with must be the graph it is continued with.
 void check_same_graph(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry) {
   const fs::path file = run_dir / "graph.graph";
@@ -99,10 +67,6 @@ void check_same_graph(const GraphView& graph, const fs::path& run_dir, const Rol
     if (store)
       throw bad_input("the graph of this run is missing", {file.string()},
                       "put the file back as it was, or start over with --fresh");
-    // A directory that holds other things is not silently filled with a run.
-    for (const auto& entry : fs::directory_iterator(run_dir))
-      if (entry.path().filename() != "lock")
-        throw bad_input("the directory is not empty and holds no run", {run_dir.string()}, "choose another one with --run");
     write_file_atomically(file, graph_dot(graph, registry, false));
     return;
   }
@@ -117,6 +81,15 @@ void check_same_graph(const GraphView& graph, const fs::path& run_dir, const Rol
   for (size_t i = 0; i < std::min<size_t>(difference.size(), 8); ++i) text += "\n  " + difference[i];
   throw bad_input("this run was started with a different graph:" + text, {run_dir.string()},
                   "use the same graph and --set, another directory with --run, or --fresh to start over");
+}
+
+// Of the roles that run at the same time, of the CPU backend, and of this program (store, log, actors, report, deadlines).
+int threads_needed(const GraphView& graph) {
+  constexpr int kOwn = 16;
+  size_t roles = 0;
+  for (const StagePlan& stage : graph.stages) roles = std::max(roles, stage.nodes.size());
+  const auto stages = std::min<int64_t>(graph.attrs.integer("parallel_stages"), static_cast<int64_t>(graph.stages.size()));
+  return static_cast<int>(roles) * static_cast<int>(stages) + static_cast<int>(std::thread::hardware_concurrency()) + kOwn;
 }
 
 std::string fingerprint_of(const RunEnv& env) {
@@ -221,14 +194,13 @@ int run_graph(Arguments args) {
   const bool begins = args.fresh || !fs::exists(run_dir / "run.db");
   std::vector<std::string> warnings;
   if (begins) warnings = read_data(env, graph, {});
-  prepare_run_dir(run_dir, args.fresh);
-  const auto lock = DirectoryLock::try_lock(run_dir);
-  if (!lock)
-    throw bad_input("another r1-run is using this run directory", {run_dir.string()},
-                    "wait for it, or choose another with --run");
+  require_threads(threads_needed(graph));
+  const RunDirectory taken = RunDirectory::take(run_dir, args.fresh);
+  if (taken.moved_aside_to()) fmt::print(stderr, "the old run is now {}\n", taken.moved_aside_to()->string());
   check_same_graph(graph, run_dir, registry);
   log_open(run_dir / "r1.log", LogLevel::info, LogLevel::warn);
   auto store = RunStore::open(run_dir);
+  remove_leftovers(run_dir, *store);
   const std::string fingerprint = fingerprint_of(env);
   check_fingerprint(*store, fingerprint, args.accept_fingerprint);
   store->set_meta("graph_dir", graph_dir.string());
@@ -248,8 +220,6 @@ int run_graph(Arguments args) {
   log_info(fmt::format("{}: {} {}, seed {}, {}; {}", program_version("r1-run"), continued ? "continues" : "runs",
                        args.graph.string(), env.seed, describe_machine(), fingerprint));
   for (const std::string& warning : warnings) log_info("warning: " + warning);
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
 
   RunOptions options;
   options.run_dir = run_dir;
@@ -275,16 +245,25 @@ int run_graph(Arguments args) {
   const double before = spent_before ? std::stod(*spent_before) : 0;
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view);
   Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
-  const ExitCode code = conductor.run(interrupted);
+  const ExitCode code = conductor.run(begin_gently());
   const double seconds = before + SystemClock().now_s() - begin;
   const std::vector<StageFailure>& failures = conductor.failures();
-  note_end(*store, seconds, failures);
-  outputs.finish();
+  Deadline deadline;
+  deadline.step("writing report.html and the event files", code == ExitCode::interrupted ? options.stop_s : options.job_stall_s,
+                code == ExitCode::done ? ExitCode::failed : code);
+  const bool gone = !holds_run(run_dir);
+  if (!gone && store->broken().empty()) note_end(*store, seconds, failures);
+  if (!gone) outputs.finish();
   view.close();
+  deadline.done();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds - before, static_cast<int>(code)));
   if (code == ExitCode::interrupted) {
     fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
     return static_cast<int>(code);
+  }
+  if (gone) {
+    fmt::print(stderr, "the run failed: its directory {} is gone\n", run_dir.string());
+    return static_cast<int>(ExitCode::failed);
   }
   RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds, failures};
   const std::string summary = run_summary(facts, store->stages());
@@ -349,6 +328,7 @@ int replay(const Arguments& args) {
 }
 
 int main_checked(int argc, char** argv) {
+  catch_interrupts();
   Arguments args;
   CLI::App app("Runs a graph of the DeepSeek-R1 recipe, or continues a run.", "r1-run");
   app.footer(kExamples);

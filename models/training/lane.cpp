@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/stop.h"
+
 namespace r1 {
 namespace {
 
@@ -19,6 +21,7 @@ Lanes::Lanes(Device& device, const ModelConfig& config) {
 
 void Lanes::for_each(int64_t micro_batches, const std::function<void(Lane&, int64_t)>& f) {
   const auto one = [&](Lane& lane, int64_t i) {
+    check_stop();
     lane.tape.clear();
     lane.ctx.arena.reset();
     f(lane, i);
@@ -31,7 +34,8 @@ void Lanes::for_each(int64_t micro_batches, const std::function<void(Lane&, int6
     }
     return;
   }
-  parallel_tasks(used, [&](int64_t l) {
+  parallel_tasks(used, [&, stop = current_stop()](int64_t l) {
+    const StopScope scope(stop);
     Lane& lane = *lanes_[static_cast<size_t>(l)];
     lane.ctx.parallel = false;
     for (int64_t i = l; i < micro_batches; i += size()) one(lane, i);

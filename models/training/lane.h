@@ -29,6 +29,7 @@ class Lanes {
   Lane& operator[](int64_t i) { return *lanes_[static_cast<size_t>(i)]; }
 
   // f(lane, index) for every micro-batch; the lane's tape and arena are fresh each time.
+  // Looks for a stop between micro-batches.
   void for_each(int64_t micro_batches, const std::function<void(Lane&, int64_t)>& f);
   // Adds up the gradients of all lanes that have some, in order of lanes, into the first one; null when there are none.
   Gradients* sum_gradients();

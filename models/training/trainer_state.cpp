@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 
+#include "base/stop.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -73,11 +74,12 @@ void save_trainer_state(const std::filesystem::path& file, const WeightSet& mast
   try {
     SafetensorsWriter writer(temporary, std::move(entries), metadata);
     for (const SafetensorsEntry& e : writer.order()) {
+      check_stop();
       const std::vector<float> host = download_as<float>(views.at(e.name));
       writer.append(host.data(), host.size() * sizeof(float));
     }
     writer.finish();
-  } catch (const Error&) {
+  } catch (...) {  // a stop, too
     std::filesystem::remove(temporary, error);
     throw;
   }

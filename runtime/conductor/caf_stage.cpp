@@ -24,6 +24,7 @@ CafStage::CafStage(caf::actor_system& system, HostServices services, const RoleF
                    std::function<void()> wake)
     : services_(services), wake_(std::move(wake)) {
   services_.transport = this;
+  services_.stop = &closed_;
   const GraphView& graph = *services_.graph;
   for (const int node : services_.stage->nodes) {
     if (graph.nodes[node].artifact) continue;

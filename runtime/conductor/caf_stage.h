@@ -31,14 +31,14 @@ class CafStage final : public HostTransport {
     std::exception_ptr error;
   };
 
-  // `services.transport` is set here. `wake` is called (any thread) whenever something happened. Creates the roles - what their
-  // constructors throw comes out of here - and starts them.
+  // `services.transport` and `services.stop` are set here. `wake` is called (any thread) whenever something happened. Creates
+  // the roles - what their constructors throw comes out of here - and starts them.
   CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io,
            std::function<void()> wake);
   ~CafStage() override;
 
-  // Ends all roles: no message is handled any more, jobs at hand end, threads are joined. False when that took longer than
-  // `limit_s`: then nothing of this stage may be destroyed, and the process has to end.
+  // Ends all roles: no message is handled any more, jobs at hand stop at their next unit, threads are joined. False when that
+  // took longer than `limit_s`: then nothing of this stage may be destroyed, and the process has to end.
   bool teardown(double limit_s);
 
   bool all_finished() const;

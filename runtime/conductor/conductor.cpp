@@ -12,7 +12,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "base/deadline.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "runtime/conductor/caf_stage.h"
 #include "runtime/shell/shell_server.h"
 #include "runtime/store/run_store.h"
@@ -127,6 +129,8 @@ struct Conductor::Impl {
   void end_roles(Stage& stage);
   void save_times(Stage& stage);
   StageTimes times_now(const Stage& stage) const;
+  double patience_s() const;
+  void last_step(const std::string& what);
   void failed(Stage& stage, const std::string& node, std::exception_ptr error);
   void end_run(ExitCode code, const std::string& reason, const std::string& stage = "");
   void complete(Stage& stage);
@@ -167,6 +171,9 @@ struct Conductor::Impl {
   std::optional<ExitCode> ended;
   std::string reason;
   std::vector<StageFailure> failures;
+  bool hook_hangs = false;
+  std::atomic<bool> stopping{false};  // hooks stop between their units
+  Deadline deadline;
   Again next_time = Again::goes_on;
 
   // Of the shell to roles, by node; under mutex.
@@ -188,7 +195,10 @@ void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<HookResu
   const std::string key = phase == Phase::before ? "job prepare the stage" : "job sum up the stage";
   waits.begin(stage.plan->name, kActor, key, "running", "");
   auto result = std::make_shared<HookResult>();
-  io->submit({[result, body = std::move(body)] { *result = body(); },
+  io->submit({[this, result, body = std::move(body)] {
+                const StopScope scope(&stopping);
+                *result = body();
+              },
               [this, &stage, result, key](std::exception_ptr error) {
                 waits.end(stage.plan->name, kActor, key);
                 waits.progressed(stage.plan->name);
@@ -247,19 +257,32 @@ void Conductor::Impl::save_times(Stage& stage) {
   store.set_stage_times(stage.id, total.json());
 }
 
+// What the process waits for at most before it ends without it.
+double Conductor::Impl::patience_s() const {
+  return ended == ExitCode::done || (ended && *ended != ExitCode::interrupted && !hook_hangs) ? options.job_stall_s
+                                                                                              : options.stop_s;
+}
+
+void Conductor::Impl::last_step(const std::string& what) {
+  deadline.step(what, patience_s(), *ended == ExitCode::interrupted ? ExitCode::interrupted : ExitCode::failed);
+}
+
 void Conductor::Impl::end_roles(Stage& stage) {
   if (!stage.times) return;
-  if (stage.caf && !stage.caf->teardown(options.job_stall_s)) {
+  const double limit_s = ended ? patience_s() : options.job_stall_s;
+  if (stage.caf && !stage.caf->teardown(limit_s)) {
     std::string jobs;
     for (const WaitRow& wait : waits.waits(stage.plan->name))
       if (wait.reason == "running") jobs += fmt::format("{}{} of {}", jobs.empty() ? "" : ", ", wait.key, wait.owner);
     log_error(fmt::format("stage {}: {} did not end within {:.0f} s; the process ends, the run can be continued",
-                          stage.plan->name, jobs.empty() ? "a role" : jobs, options.job_stall_s));
+                          stage.plan->name, jobs.empty() ? "a role" : jobs, limit_s));
+    const ExitCode code = ended == ExitCode::interrupted ? ExitCode::interrupted : ExitCode::failed;
+    deadline.step("the run store", options.stop_s, code);
     store.add_event(stage.id, kActor, "stuck", nlohmann::json{{"jobs", jobs}}.dump());
     store.flush();
     log_flush();
     // Threads that cannot be joined still use what unwinding would destroy.
-    std::_Exit(static_cast<int>(ExitCode::failed));
+    std::_Exit(static_cast<int>(code));
   }
   save_times(stage);
   stage.earlier.add(times_now(stage));
@@ -273,6 +296,7 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
   end_roles(stage);
   if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what, stage.plan->name);
   if (is_final(error)) return end_run(ExitCode::failed, what, stage.plan->name);
+  if (const std::string broken = store.broken(); !broken.empty()) return end_run(ExitCode::failed, broken, stage.plan->name);
   const int64_t batches = store.batch_count(stage.id);
   const bool repeated = batches == stage.batches_at_failure && what == stage.last_failure;
   if (batches > stage.batches_at_failure) stage.restarts = 0;
@@ -364,6 +388,10 @@ void Conductor::Impl::watch(Stage& stage) {
       if (!report.empty() && !std::exchange(stage.stall_logged, true)) {
         log_error(report);
         store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
+        hook_hangs = true;
+        end_run(ExitCode::failed,
+                fmt::format("stage {}: {} did not end within {:.0f} s", stage.plan->name,
+                            stage.phase == Phase::before ? "preparing it" : "summing it up", options.job_stall_s));
       }
     } else if (error) {
       end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)), stage.plan->name);
@@ -402,6 +430,7 @@ void Conductor::Impl::end_run(ExitCode code, const std::string& why, const std::
   ended = code;
   reason = why;
   if (code != ExitCode::interrupted) failures = {{stage, why}};
+  stopping = code != ExitCode::done;
   log_line(code == ExitCode::interrupted ? LogLevel::info : LogLevel::error, why);
 }
 
@@ -540,17 +569,27 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
       end_run(code_of(std::current_exception()), what_of(std::current_exception()));
     }
   }
+  last_step("the shell");
   shell.reset();
+  deadline.done();  // a stage has one of its own
   try {
     for (Stage& stage : stages) end_roles(stage);
+    std::string hook;
+    for (const Stage& stage : stages)
+      if (stage.phase == Phase::before || stage.phase == Phase::summary)
+        hook = fmt::format("stage {}: {}", stage.plan->name, stage.phase == Phase::before ? "preparing it" : "summing it up");
+    last_step(hook.empty() ? "the I/O thread" : hook);
     io.reset();
     if (*ended == ExitCode::interrupted) store.add_event(0, kActor, "interrupted", "{}");
-    store.flush();
+    last_step("writing the run store");
+    if (store.broken().empty()) store.flush();
   } catch (const Error& e) {
     log_error(e.what());
     if (*ended != ExitCode::bad_input) ended = ExitCode::failed;
   }
+  last_step("the actor system");
   system.reset();
+  deadline.done();
   return *ended;
 }
 

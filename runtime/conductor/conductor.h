@@ -9,6 +9,9 @@
 // them anew, which recovers them from the run store. After max_restarts failures without a batch committed in between, after
 // the same failure twice at the same batch, or at once for bad_input, the run ends.
 //
+// An interrupt stops jobs between their units (base/stop.h). What hangs all the same - a job, a hook, the shell, the store - is
+// named after stop_s (job_stall_s where nobody interrupted), and the process ends without it.
+//
 // Thread rule: run() blocks its caller; the interrupt flag may be set from a signal handler. Hooks run on the run's I/O thread,
 // the ProgressSink is called from the thread of run().
 #pragma once
@@ -39,6 +42,7 @@ struct RunOptions {
   int max_parallel_stages = 1;
   double stall_s = 60;       // nothing moved and no job runs
   double job_stall_s = 600;  // ... or the job runs for longer than this
+  double stop_s = 10;        // after an interrupt: what has not stopped by then is named and left behind
   int max_restarts = 3;
   double tick_s = 0.2;                      // how often waits, the interrupt flag and progress are looked at
   std::function<int64_t()> compute_cpu_ns;  // CPU time inside ops so far, of the whole process; may be absent

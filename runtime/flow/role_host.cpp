@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/stop.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -271,6 +272,8 @@ void RoleHost::start_job(Executor& executor, int from, std::string what, std::st
     const AtWork at_work(services_, engine, *times);
     if (const int64_t ms = services_.faults->slow_ms(plan_.id)) std::this_thread::sleep_for(std::chrono::milliseconds(ms));
     if (services_.faults->fail(plan_.id, number)) throw failure(fmt::format("injected fault: job {} of {}", number, plan_.id));
+    const StopScope scope(services_.stop);
+    check_stop();
     work();
   };
   job.finished = [this, from, key, what, engine, times, done = std::move(done)](std::exception_ptr error) {

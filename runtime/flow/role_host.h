@@ -13,6 +13,7 @@
 // executors (which joins them) before the host.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -72,6 +73,7 @@ struct HostServices {
   const Clock* clock = nullptr;
   FaultPlan* faults = nullptr;
   HostTransport* transport = nullptr;
+  const std::atomic<bool>* stop = nullptr;  // jobs look at it between their units (base/stop.h); null: they never stop early
 };
 
 class RoleHost final : public RoleContext, public StageControl {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <sys/stat.h>
+
 #include <chrono>
 
 #include "base/error.h"
@@ -137,8 +139,17 @@ void RunStore::Impl::drain() {
   }
 }
 
+void RunStore::Impl::check_in_place() const {
+  struct stat here {};
+  if (::stat(file.c_str(), &here) == 0 && here.st_dev == device && here.st_ino == inode) return;
+  throw failure("the run's directory was removed or replaced while the run was going on", {file.parent_path().string(), 0, 0},
+                "what was not in it any more is lost; a copy of it can be continued");
+}
+
 void RunStore::Impl::commit() {
-  if (db.in_transaction()) db.execute("COMMIT");
+  if (!db.in_transaction()) return;
+  check_in_place();
+  db.execute("COMMIT");
 }
 
 void RunStore::Impl::durable(const Write& write) {
@@ -197,6 +208,10 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   const fs::path file = run_dir / "run.db";
   auto impl = std::make_unique<Impl>(file, Database::Mode::create);
   Database& db = impl->db;
+  struct stat st {};
+  if (::stat(file.c_str(), &st) != 0) throw failure("cannot stat the run store", {file.string(), 0, 0});
+  impl->device = st.st_dev;
+  impl->inode = st.st_ino;
   bool fresh = false;
   try {
     fresh = db.one_integer("PRAGMA application_id") == 0 && db.one_integer("SELECT count(*) FROM sqlite_master") == 0;
@@ -227,6 +242,11 @@ std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
   auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
   check_schema(impl->db, file);
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
+}
+
+std::string RunStore::broken() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->broken;
 }
 
 void RunStore::flush() {

@@ -147,6 +147,9 @@ class RunStore {
   // Events in order, newest last, at most `limit`: (actor, kind, json). With `kind`: only those.
   std::vector<std::vector<std::string>> events(int64_t stage, int64_t limit, const std::string& kind = "") const;
   void flush();  // what is buffered becomes durable
+  // Why nothing can be written any more - a full disk, a run directory that is gone; "" while all is well. No restart of a
+  // stage helps then.
+  std::string broken() const;
 
  private:
   friend class StoreReadLock;

@@ -22,7 +22,8 @@ constexpr int64_t kRunStoreSchema = 2;
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 
 struct RunStore::Impl {
-  Impl(const std::filesystem::path& file, Database::Mode mode) : db(file, mode), read_only(mode == Database::Mode::read_only) {}
+  Impl(const std::filesystem::path& store_file, Database::Mode mode)
+      : file(store_file), db(store_file, mode), read_only(mode == Database::Mode::read_only) {}
   ~Impl();
 
   using Write = std::function<void(Impl&)>;
@@ -36,14 +37,18 @@ struct RunStore::Impl {
   void durable(const Write& write);
   void commit();  // caller holds mutex
   void begin();   // caller holds mutex
+  // Throws failure when the file is not where it was opened any more: what is committed then goes nowhere.
+  void check_in_place() const;
   void start_flusher();
 
   // Caller holds mutex.
   void insert_resolution(int64_t stage, const Resolution& resolution);
   void write_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);
 
+  const std::filesystem::path file;
   Database db;
   const bool read_only;
+  uint64_t device = 0, inode = 0;  // of the file when it was opened for writing
   SystemClock clock;
   std::mutex mutex;
   std::string broken;  // why no write is possible any more; "" while all is well

@@ -3,7 +3,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "base/deadline.h"
 #include "base/error.h"
+#include "base/fingerprint.h"
+#include "base/stop.h"
+#include "base/thread_count.h"
 
 namespace r1 {
 namespace {
@@ -50,6 +58,72 @@ TEST_F(Files, a_directory_lock_is_exclusive_until_released) {
   }
   EXPECT_TRUE(DirectoryLock::try_lock(dir).has_value());
 }
+
+TEST_F(Files, a_directory_lock_leaves_nothing_in_the_directory_and_follows_it_when_it_is_renamed) {
+  const fs::path first = dir / "first", aside = dir / "aside";
+  fs::create_directory(first);
+  auto held = DirectoryLock::try_lock(first);
+  ASSERT_TRUE(held.has_value());
+  EXPECT_TRUE(fs::is_empty(first));
+  fs::rename(first, aside);
+  EXPECT_FALSE(DirectoryLock::try_lock(aside).has_value());
+  fs::create_directory(first);
+  EXPECT_TRUE(DirectoryLock::try_lock(first).has_value());
+}
+
+TEST_F(Files, temporary_files_are_known_by_their_names) {
+  EXPECT_TRUE(is_temporary_name(temporary_beside(dir / "graph.graph").filename().string()));
+  EXPECT_TRUE(is_temporary_name("sft-12.state.tmp"));
+  for (const char* name : {"graph.graph", "notes.tmpl", "tmp", "12", "", "a.tmp.12"})
+    EXPECT_FALSE(is_temporary_name(name)) << name;
+}
+
+struct Fingerprints : Files {};
+
+TEST_F(Fingerprints, are_those_of_the_bytes_however_many_pieces_they_are_read_in) {
+  std::string bytes(9'000'001, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * i >> 3);
+  write_file_atomically(dir / "f", bytes);
+  const FileFingerprint f = fingerprint_file(dir / "f");
+  EXPECT_EQ(f.bytes, bytes.size());
+  EXPECT_EQ(f.content, hash_string(bytes));
+  bytes[8'500'000] ^= 1;
+  write_file_atomically(dir / "f", bytes);
+  EXPECT_NE(fingerprint_file(dir / "f").content, f.content);
+  EXPECT_EQ(fingerprint_file("/dev/null").bytes, 0u);
+}
+
+TEST_F(Fingerprints, stamps_change_with_every_write_and_are_not_trusted_while_they_are_young) {
+  write_file_atomically(dir / "f", "abc");
+  const FileStamp before = file_stamp(dir / "f");
+  const double changed_s = static_cast<double>(before.changed_ns) * 1e-9;
+  EXPECT_FALSE(before.settled(changed_s + 1));
+  EXPECT_TRUE(before.settled(changed_s + 5));
+  EXPECT_EQ(file_stamp(dir / "f"), before);
+  write_file_atomically(dir / "f", "abd");  // another inode, if nothing else
+  EXPECT_NE(file_stamp(dir / "f"), before);
+}
+
+TEST_F(Fingerprints, stop_between_pieces) {
+  write_file_atomically(dir / "f", "abc");
+  std::atomic<bool> stop{true};
+  const StopScope scope(&stop);
+  EXPECT_THROW(fingerprint_file(dir / "f"), Stopped);
+}
+
+TEST(DeadlineDeathTest, a_step_that_hangs_is_named_and_ends_the_process_with_its_code) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        Deadline deadline;
+        deadline.step("a quick step", 100, ExitCode::failed);
+        deadline.step("counting sheep", 0.02, ExitCode::interrupted);
+        std::this_thread::sleep_for(std::chrono::hours(1));
+      },
+      testing::ExitedWithCode(130), "counting sheep did not end within");
+}
+
+TEST(ThreadCount, that_the_system_gives_is_no_error) { require_threads(8); }
 
 }  // namespace
 }  // namespace r1

@@ -104,6 +104,78 @@ TEST_F(BadRunDirectory, whose_finished_stage_has_a_damaged_checkpoint) {
   expect_refusal(nano_run(), {"checkpoints/base/model.safetensors", "'base'", "--fresh"});
 }
 
+// ---- --fresh, and directories that are not for a run -------------------------------------------------------------------
+
+// Name and content of everything in a directory.
+std::map<std::string, std::string> everything(const fs::path& dir) {
+  std::map<std::string, std::string> all;
+  for (const auto& entry : fs::recursive_directory_iterator(dir))
+    all[fs::relative(entry.path(), dir).string()] = entry.is_regular_file() ? read_file(entry.path()) : "";
+  return all;
+}
+
+struct Fresh : BadRunDirectory {};
+
+TEST_F(Fresh, moves_a_finished_run_aside_and_starts_over) {
+  finished_run();
+  const auto before = summary_hashes(run());
+  const ProgramResult r = again({"--fresh"});
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("the old run is now " + run().string() + ".1"), std::string::npos) << r.err;
+  EXPECT_EQ(summary_hashes(run().string() + ".1"), before);
+  EXPECT_EQ(summary_hashes(run()), before);
+}
+TEST_F(Fresh, refuses_a_run_that_is_going_on_and_harms_nothing) {
+  write_text(top / "g.graph", minimal());
+  Program live({(top / "g.graph").string(), "--run", run().string(), "-q", "--set", "t.until=batches(100000)"});
+  while (!fs::exists(run() / "run.db-wal")) ASSERT_FALSE(live.wait(0.01));
+  expect_refusal(again({"--fresh"}), {run().string(), "another r1-run is using"});
+  EXPECT_FALSE(fs::exists(run().string() + ".1"));
+  EXPECT_FALSE(live.wait(0.1)) << "the live run goes on";
+  // Not even without the lock file that earlier versions had.
+  fs::remove(run() / "lock");
+  expect_refusal(again(), {"another r1-run is using"});
+}
+TEST_F(Fresh, never_moves_a_directory_that_is_no_run) {
+  write_text(top / "g.graph", minimal());
+  fs::create_directories(run() / "thesis");
+  write_text(run() / "thesis/chapter1.tex", "years of work");
+  write_text(run() / "notes.tmp", "mine");
+  const auto before = everything(run());
+  for (const auto& more : std::vector<std::vector<std::string>>{{"--fresh"}, {}}) {
+    expect_refusal(again(more), {run().string(), "holds no run", "--run"});
+    EXPECT_EQ(everything(run()), before) << "a refused directory is left as it was";
+    EXPECT_FALSE(fs::exists(run().string() + ".1"));
+  }
+}
+TEST_F(Fresh, takes_an_empty_directory_and_one_where_a_start_was_killed) {
+  write_text(top / "g.graph", minimal());
+  fs::create_directories(run());
+  write_text(run() / "graph.graph.tmp4242", "digraph g {");
+  write_text(run() / "lock", "");
+  const ProgramResult r = again();
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_FALSE(fs::exists(run() / "graph.graph.tmp4242"));
+}
+TEST_F(BadRunDirectory, that_a_kill_left_half_written_is_tidied_up) {
+  killed_run();
+  fs::create_directories(run() / "checkpoints/sft.tmp");
+  for (const char* left : {"snapshots/sft-3.state.tmp", "snapshots/sft-999.state", "datasets/rejection.jsonl.tmp77",
+                           "checkpoints/sft.tmp/config.json.tmp77", "summary.json.tmp77"}) {
+    fs::create_directories((run() / left).parent_path());
+    write_text(run() / left, "half");
+  }
+  // Without RENAME_EXCHANGE a checkpoint is replaced in two steps: killed between them, the old one has the second name.
+  fs::rename(run() / "checkpoints/base", run() / "checkpoints/base.old");
+  const ProgramResult r = nano_run();
+  ASSERT_EQ(r.code, 0) << r.err;
+  for (const auto& [name, content] : everything(run())) {
+    EXPECT_EQ(name.find(".tmp"), std::string::npos) << name;
+    EXPECT_EQ(name.find(".old"), std::string::npos) << name;
+    EXPECT_EQ(name.find("sft-999"), std::string::npos) << name;
+  }
+}
+
 // A snapshot only saves time: the run store holds every batch, so the weights are computed again from it.
 struct LostSnapshot : BadRunDirectory {
   fs::path snapshot() const {

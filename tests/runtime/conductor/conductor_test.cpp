@@ -1,4 +1,5 @@
 // The conductor with fake roles, under real CAF and real threads; deadlines are milliseconds.
+#include "base/stop.h"
 #include "runtime/conductor/conductor.h"
 
 #include <gtest/gtest.h>
@@ -310,6 +311,103 @@ TEST_F(ConductingDeathTest, a_job_that_never_ends_is_named_and_ends_the_process)
             .run(interrupted);
       },
       testing::ExitedWithCode(1), "job think of x did not end within");
+}
+
+TEST_F(ConductingDeathTest, a_hook_that_hangs_is_named_and_ends_the_process) {
+  store.reset();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  options.job_stall_s = 0.05;
+  options.stop_s = 0.05;
+  hooks.summary = [](const GraphView&, const StagePlan&, const StageTimes&) {
+    std::this_thread::sleep_for(std::chrono::hours(1));
+    return std::string();
+  };
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  EXPECT_EXIT(
+      {
+        store = RunStore::open(dir.path());
+        run(graph);
+      },
+      testing::ExitedWithCode(1), "stage s: summing it up did not end within");
+}
+
+// A job of hours that looks for a stop between its units, and one that does not.
+struct LongJob : Role {
+  LongJob(std::atomic<bool>& b, bool l) : begun(b), looks(l) {}
+  std::atomic<bool>& begun;
+  bool looks;
+  void start(RoleContext& c) override {
+    c.submit("evaluate", "evaluator",
+             [this] {
+               begun = true;
+               while (true) {
+                 if (looks) check_stop();
+                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
+               }
+             },
+             {});
+  }
+  void receive(RoleContext&, int, PayloadPtr) override {}
+};
+
+TEST_F(Conducting, an_interrupt_stops_a_long_job_between_its_units) {
+  options.stop_s = 100;
+  std::atomic<bool> begun{false};
+  const GraphView graph = GraphBuilder().stage("s").node("x", "long").build();
+  std::thread user([&] {
+    while (!begun) std::this_thread::yield();
+    interrupted = true;
+  });
+  Conductor conductor(
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<LongJob>(begun, true); }, hooks, options,
+      sink);
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::interrupted);
+  user.join();
+  EXPECT_EQ(events("restart").size(), 0u);
+}
+
+TEST_F(ConductingDeathTest, an_interrupt_does_not_wait_for_a_job_that_never_looks) {
+  store.reset();
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  options.stop_s = 0.05;
+  const GraphView graph = GraphBuilder().stage("s").node("x", "long").build();
+  EXPECT_EXIT(
+      {
+        store = RunStore::open(dir.path());
+        std::atomic<bool> begun{false};
+        std::thread user([&] {
+          while (!begun) std::this_thread::yield();
+          interrupted = true;
+        });
+        Conductor(
+            graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<LongJob>(begun, false); }, hooks,
+            options, sink)
+            .run(interrupted);
+      },
+      testing::ExitedWithCode(130), "job evaluate of x did not end within");
+}
+
+TEST_F(Conducting, a_run_directory_that_is_gone_ends_the_run_without_restarts) {
+  struct Remover : Role {
+    explicit Remover(std::filesystem::path d) : dir(std::move(d)) {}
+    std::filesystem::path dir;
+    void start(RoleContext& c) override {
+      c.submit_io("commit",
+                  [this, &c] {
+                    std::filesystem::remove_all(dir);
+                    c.store().flush();
+                    c.store().set_meta("key", "value");
+                  },
+                  {});
+    }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  const GraphView graph = GraphBuilder().stage("s").node("x", "remover").build();
+  Conductor conductor(
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Remover>(dir.path()); }, hooks, options,
+      sink);
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
+  EXPECT_NE(conductor.failure_reason().find("removed or replaced"), std::string::npos) << conductor.failure_reason();
 }
 
 TEST_F(Conducting, an_interrupted_run_is_stored_and_continues) {
