@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "actors/attribute_ranges.h"
 #include "actors/evaluator_role.h"
 #include "actors/filter_role.h"
 #include "actors/generator_role.h"
@@ -11,6 +12,7 @@
 #include "actors/judge_role.h"
 #include "actors/prompter_role.h"
 #include "actors/reference_role.h"
+#include "actors/size_checks.h"
 #include "actors/trainer_role.h"
 #include "tasks/source.h"
 
@@ -290,6 +292,8 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
                           number("stall_s", "60", 0.1, "seconds without progress before a stall is reported"),
                           number("job_stall_s", "900", 0.1, "seconds that one piece of work may take"),
                           integer("max_restarts", "3", 0, "restarts of a failed stage without progress in between")};
+  give_ranges(registry);
+  add_size_checks(registry, graph_dir);
   return registry;
 }
 

@@ -130,8 +130,7 @@ std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphVi
 ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {
   if (!origin.artifact) throw failure("the configuration of a model that is still to be trained was asked for", origin.where);
   if (origin.attrs.has("path")) return read_model_config(resolve_path(env, origin.attrs.text("path")));
-  const fs::path file = resolve_path(env, origin.attrs.text("config"));
-  return parse_model_config(read_file(file), file.string());
+  return read_model_config_file(resolve_path(env, origin.attrs.text("config")));
 }
 
 ModelConfig start_config(const RunEnv& env, const GraphView& graph, const NodePlan& node) {

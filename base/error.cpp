@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <vector>
 
+#include "base/clipped.h"
+
 namespace r1 {
 
 std::string Where::str() const {
@@ -15,6 +17,9 @@ std::string Where::str() const {
   return s;
 }
 
+// Whatever a user gave, a message stays one that can be read.
+static constexpr size_t kMostMessageBytes = 16'384;
+
 static std::string one_line(const std::string& what, const Where& where, const std::string& hint) {
   std::string s = where.str();
   if (!s.empty()) s += ": ";
@@ -24,11 +29,11 @@ static std::string one_line(const std::string& what, const Where& where, const s
 }
 
 Error::Error(ExitCode code, std::string what, Where where, std::string hint)
-    : std::runtime_error(one_line(what, where, hint)),
+    : std::runtime_error(one_line(clipped(what, kMostMessageBytes), where, clipped(hint, kMostMessageBytes))),
       code_(code),
-      message_(std::move(what)),
+      message_(clipped(what, kMostMessageBytes)),
       where_(std::move(where)),
-      hint_(std::move(hint)) {}
+      hint_(clipped(hint, kMostMessageBytes)) {}
 
 Error bad_input(std::string what, Where where, std::string hint) {
   return Error(ExitCode::bad_input, std::move(what), std::move(where), std::move(hint));
@@ -62,7 +67,9 @@ static size_t edit_distance(std::string_view a, std::string_view b) {
 std::string nearest_word(std::string_view word, const std::string* known, size_t count) {
   std::string best;
   size_t best_distance = 0;
+  if (word.size() > 256) return best;  // no name is so long, and the distance takes the product of the lengths
   for (size_t i = 0; i < count; ++i) {
+    if (known[i].size() > 256) continue;
     size_t d = edit_distance(word, known[i]);
     if (d * 5 > 2 * std::max(word.size(), known[i].size())) continue;
     if (best.empty() || d < best_distance) best = known[i], best_distance = d;

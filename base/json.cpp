@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/clipped.h"
 #include "base/files.h"
 
 namespace r1 {
@@ -40,14 +41,7 @@ std::string detail_of(const std::string& what) {
   std::string text = what;
   if (const size_t dash = text.find(" - "); dash != std::string::npos) text.erase(0, dash + 3);
   if (const size_t found = text.find("[json.exception"); found == 0) text.erase(0, text.find("] ") + 2);
-  constexpr size_t kMost = 160;
-  if (text.size() > kMost) {
-    size_t cut = kMost;
-    while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
-    text.resize(cut);
-    text += "...";
-  }
-  return text;
+  return clipped(text, 160);
 }
 
 // Builds the value from the parser's events, and stops at the first thing that is refused.
@@ -215,6 +209,17 @@ std::optional<Json> try_parse_json(std::string_view text) {
   }
 }
 
+Json json_or_null(std::string_view text) { return try_parse_json(text).value_or(nullptr); }
+
+nlohmann::ordered_json parse_stored_ordered_json(std::string_view text, const std::string& what) {
+  parse_stored_json(text, what);  // refuses what the library would throw for
+  return nlohmann::ordered_json::parse(text);
+}
+
+nlohmann::ordered_json ordered_json_or_null(std::string_view text) {
+  return try_parse_json(text) ? nlohmann::ordered_json::parse(text) : nlohmann::ordered_json();
+}
+
 std::optional<int64_t> json_integer(const Json& value) {
   if (!value.is_number_integer()) return std::nullopt;
   if (value.is_number_unsigned() && value.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
@@ -222,12 +227,7 @@ std::optional<int64_t> json_integer(const Json& value) {
 }
 
 std::string shown_json(const Json& value, size_t most) {
-  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() <= most) return text;
-  size_t cut = most > 3 ? most - 3 : 0;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
-  text.resize(cut);
-  return text + "...";
+  return clipped(value.dump(-1, ' ', false, Json::error_handler_t::replace), most);
 }
 
 void rethrow_json_error(const Where& where, const char* hint) {

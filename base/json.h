@@ -49,6 +49,10 @@ nlohmann::json parse_stored_json(std::string_view text, const std::string& what)
 // The same where a damaged value may be left out: an absent value instead of an error ("discarded" is no type that get()
 // takes).
 std::optional<nlohmann::json> try_parse_json(std::string_view text);
+nlohmann::json json_or_null(std::string_view text);
+// For texts whose order of members matters.
+nlohmann::ordered_json parse_stored_ordered_json(std::string_view text, const std::string& what);
+nlohmann::ordered_json ordered_json_or_null(std::string_view text);
 
 // The value as a 64-bit signed integer; nullopt when it is none, or one beyond int64_t (which get<int64_t>() would wrap
 // around).

@@ -8,9 +8,16 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "models/model_config.h"
 
 namespace r1 {
+
+// No published model is near these; beyond them a number is a slip, and sizes made of it would overflow or take all memory.
+constexpr int64_t kMostLayers = 1 << 10, kMostHeads = 1 << 14, kMostExperts = 1 << 14;
+constexpr int64_t kMostWidth = 1 << 20;       // hidden and feed-forward sizes, dimensions of a head, ranks
+constexpr int64_t kMostVocabulary = 1 << 22;  // as a tokenizer's largest id
+constexpr int64_t kMostPositions = 1 << 24;
 
 struct ConfigReader {
   const nlohmann::json& json;
@@ -24,26 +31,34 @@ struct ConfigReader {
     if (!json.at(key).is_number()) fail(fmt::format("\"{}\" must be a number, not {}", key, json.at(key).type_name()));
     return json.at(key).get<double>();
   }
-  double number(const char* key, double otherwise) const { return has(key) ? number(key) : otherwise; }
-  int64_t integer(const char* key, int64_t least) const {
-    if (!has(key)) fail(fmt::format("\"{}\" is missing", key));
-    if (!json.at(key).is_number_integer()) fail(fmt::format("\"{}\" must be an integer, not {}", key, json.at(key).dump()));
-    const int64_t v = json.at(key).get<int64_t>();
-    if (v < least || v > (int64_t{1} << 31) - 1) fail(fmt::format("\"{}\" is {}, expected {} to 2147483647", key, v, least));
+  // A number from `least` to `most`; `otherwise` when it is not given.
+  double number(const char* key, double otherwise, double least, double most) const {
+    if (!has(key)) return otherwise;
+    const double v = number(key);
+    if (!(v >= least && v <= most)) fail(fmt::format("\"{}\" is {}, expected {} to {}", key, v, least, most));
     return v;
   }
-  int64_t size(const char* key) const { return integer(key, 1); }
-  int64_t size(const char* key, int64_t otherwise) const { return has(key) ? size(key) : otherwise; }
+  int64_t integer(const char* key, int64_t least, int64_t most) const {
+    if (!has(key)) fail(fmt::format("\"{}\" is missing", key));
+    const nlohmann::json& j = json.at(key);
+    if (!j.is_number_integer()) fail(fmt::format("\"{}\" must be an integer, not {}", key, shown_json(j)));
+    const auto v = json_integer(j);
+    if (!v || *v < least || *v > most) fail(fmt::format("\"{}\" is {}, expected {} to {}", key, shown_json(j), least, most));
+    return *v;
+  }
+  // At least 1.
+  int64_t size(const char* key, int64_t most) const { return integer(key, 1, most); }
+  int64_t size_or(const char* key, int64_t otherwise, int64_t most) const { return has(key) ? size(key, most) : otherwise; }
   // May be 0.
-  int64_t count(const char* key, int64_t otherwise) const { return has(key) ? integer(key, 0) : otherwise; }
+  int64_t count(const char* key, int64_t otherwise, int64_t most) const { return has(key) ? integer(key, 0, most) : otherwise; }
   bool flag(const char* key, bool otherwise) const {
     if (!has(key)) return otherwise;
-    if (!json.at(key).is_boolean()) fail(fmt::format("\"{}\" must be true or false, not {}", key, json.at(key).dump()));
+    if (!json.at(key).is_boolean()) fail(fmt::format("\"{}\" must be true or false, not {}", key, shown_json(json.at(key))));
     return json.at(key).get<bool>();
   }
   std::string text(const char* key, const std::string& otherwise) const {
     if (!has(key)) return otherwise;
-    if (!json.at(key).is_string()) fail(fmt::format("\"{}\" must be a string, not {}", key, json.at(key).dump()));
+    if (!json.at(key).is_string()) fail(fmt::format("\"{}\" must be a string, not {}", key, shown_json(json.at(key))));
     return json.at(key).get<std::string>();
   }
   // An id, or the first of a list of ids (Llama 3.1 lists its end tokens).
@@ -51,9 +66,10 @@ struct ConfigReader {
     if (!has(key)) return -1;
     const nlohmann::json* j = &json.at(key);
     if (j->is_array() && !j->empty()) j = &j->front();
-    if (!j->is_number_integer() || j->get<int64_t>() < -1 || j->get<int64_t>() > (int64_t{1} << 31) - 1)
-      fail(fmt::format("\"{}\" must be a token id, not {}", key, json.at(key).dump()));
-    return j->get<int32_t>();
+    const auto id = json_integer(*j);
+    if (!id || *id < -1 || *id >= kMostVocabulary)
+      fail(fmt::format("\"{}\" must be a token id, not {}", key, shown_json(json.at(key))));
+    return static_cast<int32_t>(*id);
   }
 };
 

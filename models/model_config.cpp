@@ -3,7 +3,6 @@
 #include <cmath>
 #include <vector>
 
-#include "base/files.h"
 #include "models/config_reader.h"
 
 namespace r1 {
@@ -12,24 +11,14 @@ namespace {
 using Json = nlohmann::json;
 using Reader = ConfigReader;
 
-Json parse_json(const std::string& text, const std::string& file) {
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& e) {
-    int line = 1, column = 1;
-    for (size_t i = 0; i + 1 < e.byte && i < text.size(); ++i) {
-      column = text[i] == '\n' ? 1 : column + 1;
-      line += text[i] == '\n';
-    }
-    throw bad_input("not valid JSON", {file, line, column}, "a model's config.json is expected");
-  }
-}
+constexpr JsonOptions kConfigJson{.hint = "a model's config.json is expected", .max_bytes = 1 << 24};
 
 const std::vector<std::string> kModelTypes = {"llama", "qwen2", "qwen3", "deepseek_v3"};
+constexpr double kMostFactor = 1e6, kMostTheta = 1e12;
 const char* const kClassNames[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "DeepseekV3ForCausalLM"};
 
 Architecture read_architecture(const Reader& r) {
-  const std::string type = r.text("model_type", "");
+  const std::string type = r.text("model_type", "").substr(0, 60);
   for (size_t i = 0; i < kModelTypes.size(); ++i)
     if (type == kModelTypes[i]) return static_cast<Architecture>(i);
   const std::string near = nearest(type, kModelTypes);
@@ -42,66 +31,78 @@ void read_yarn(const Reader& s, const char* key, ModelConfig& c) {
   if (s.has("attention_factor") || !s.flag("truncate", true))
     s.fail(fmt::format("\"{}\": attention_factor and truncate=false are not supported", key), "give mscale and mscale_all_dim");
   if (!s.has("factor")) s.fail(fmt::format("\"{}\" has no \"factor\"", key));
-  y.factor = s.number("factor");
-  y.beta_fast = s.number("beta_fast", 32);
-  y.beta_slow = s.number("beta_slow", 1);
-  y.mscale = s.number("mscale", 0);
-  y.mscale_all_dim = s.number("mscale_all_dim", 0);
-  y.original_context = s.number("original_max_position_embeddings", static_cast<double>(c.max_positions));
+  y.factor = s.number("factor", 0, -kMostFactor, kMostFactor);
+  y.beta_fast = s.number("beta_fast", 32, -kMostFactor, kMostFactor);
+  y.beta_slow = s.number("beta_slow", 1, -kMostFactor, kMostFactor);
+  y.mscale = s.number("mscale", 0, -kMostFactor, kMostFactor);
+  y.mscale_all_dim = s.number("mscale_all_dim", 0, -kMostFactor, kMostFactor);
+  y.original_context =
+      s.number("original_max_position_embeddings", static_cast<double>(c.max_positions), 0, double{kMostPositions});
   if (!(y.factor > 0 && y.beta_slow > 0 && y.beta_fast >= y.beta_slow && y.original_context > 0))
     s.fail(fmt::format("\"{}\": expected factor > 0, 0 < beta_slow <= beta_fast and a positive original context", key));
 }
 
 void read_rope(const Reader& r, ModelConfig& c) {
-  c.rope_theta = r.number("rope_theta", 10000);
+  c.rope_theta = r.number("rope_theta", 10000, 0, kMostTheta);
   // Newer Hugging Face files nest everything in rope_parameters.
   const char* key = r.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!r.has(key)) return;
   if (!r.json.at(key).is_object()) r.fail(fmt::format("\"{}\" must be an object", key));
   const Reader s{r.json.at(key), r.file};
-  c.rope_theta = s.number("rope_theta", c.rope_theta);
+  c.rope_theta = s.number("rope_theta", c.rope_theta, 0, kMostTheta);
   const std::string type = s.text("rope_type", s.text("type", "default"));
   if (type == "default") return;
   if (type == "yarn") return read_yarn(s, key, c);
   if (type != "llama3") r.fail(fmt::format("\"{}\" has type \"{}\"", key, type), "supported: default, llama3, yarn");
-  c.rope_factor = s.number("factor", 8);
-  c.rope_low = s.number("low_freq_factor", 1);
-  c.rope_high = s.number("high_freq_factor", 4);
-  c.rope_original_context = s.number("original_max_position_embeddings", 8192);
+  c.rope_factor = s.number("factor", 8, -kMostFactor, kMostFactor);
+  c.rope_low = s.number("low_freq_factor", 1, -kMostFactor, kMostFactor);
+  c.rope_high = s.number("high_freq_factor", 4, -kMostFactor, kMostFactor);
+  c.rope_original_context = s.number("original_max_position_embeddings", 8192, 0, double{kMostPositions});
   if (c.rope_factor <= 0 || c.rope_high <= c.rope_low || c.rope_low <= 0 || c.rope_original_context <= 0)
     r.fail(fmt::format("\"{}\": expected factor > 0, 0 < low_freq_factor < high_freq_factor and a positive original context",
                        key));
 }
 
+// Each number may be sane and their product not.
+void check_size(const Reader& r, const ModelConfig& c) {
+  constexpr double kMostParameters = 1e13, kMostTensors = 3e5;  // the largest published models: 1e12 and 7e4
+  const ModelSize size = c.size();
+  if (size.parameters > kMostParameters)
+    r.fail(fmt::format("these sizes make a model of {:.2g} parameters", size.parameters), "expected at most 1e13");
+  if (size.tensors > kMostTensors)
+    r.fail(fmt::format("these sizes make a model of {:.2g} tensors", size.tensors),
+           "expected at most 3e5; layers x experts x 3 of them are the experts'");
+}
+
 }  // namespace
 
 ModelConfig parse_model_config(const std::string& text, const std::string& name) {
-  const Json json = parse_json(text, name);
+  const Json json = parse_json(text, {name}, kConfigJson);
   if (!json.is_object()) throw bad_input("a JSON object is expected", {name});
   const Reader r{json, name};
   ModelConfig c;
   c.architecture = read_architecture(r);
-  c.vocab_size = r.size("vocab_size");
-  c.hidden = r.size("hidden_size");
-  c.layers = r.size("num_hidden_layers");
-  c.heads = r.size("num_attention_heads");
-  c.kv_heads = r.size("num_key_value_heads", c.heads);
-  c.ffn = r.size("intermediate_size");
+  c.vocab_size = r.size("vocab_size", kMostVocabulary);
+  c.hidden = r.size("hidden_size", kMostWidth);
+  c.layers = r.size("num_hidden_layers", kMostLayers);
+  c.heads = r.size("num_attention_heads", kMostHeads);
+  c.kv_heads = r.size_or("num_key_value_heads", c.heads, kMostHeads);
+  c.ffn = r.size("intermediate_size", kMostWidth);
   if (c.is_mla()) {
     read_deepseek(r, c);
   } else {
     if (!r.has("head_dim") && c.hidden % c.heads != 0)
       r.fail(fmt::format("hidden_size {} is not a multiple of num_attention_heads {}", c.hidden, c.heads), "or give head_dim");
-    c.head_dim = r.size("head_dim", c.hidden / c.heads);
+    c.head_dim = r.size_or("head_dim", c.hidden / c.heads, kMostWidth);
     if (c.heads % c.kv_heads != 0)
       r.fail(fmt::format("num_attention_heads {} is not a multiple of num_key_value_heads {}", c.heads, c.kv_heads));
     if (c.head_dim % 2 != 0) r.fail(fmt::format("head_dim {} is odd: rotary embedding needs pairs", c.head_dim));
   }
   if (r.has("quantization_config"))
     r.fail("\"quantization_config\": quantized weights are not supported yet", "convert the checkpoint to BF16 first");
-  c.rms_eps = static_cast<float>(r.number("rms_norm_eps", c.architecture == Architecture::llama ? 1e-5 : 1e-6));
+  c.rms_eps = static_cast<float>(r.number("rms_norm_eps", c.architecture == Architecture::llama ? 1e-5 : 1e-6, -1, 1));
   if (!(c.rms_eps > 0)) r.fail(fmt::format("rms_norm_eps is {}, expected a positive number", c.rms_eps));
-  c.max_positions = r.size("max_position_embeddings", 4096);
+  c.max_positions = r.size_or("max_position_embeddings", 4096, kMostPositions);
   read_rope(r, c);
   if (!(c.rope_theta > 0)) r.fail(fmt::format("rope_theta is {}, expected a positive number", c.rope_theta));
   if (c.yarn.factor > 0 && !(c.rope_theta > 1)) r.fail(fmt::format("rope_theta is {}, YaRN needs more than 1", c.rope_theta));
@@ -124,13 +125,18 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
   c.sees = r.text("r1_sees", "");
   if (!c.sees.empty() && c.sees != "answer" && c.sees != "response")
     r.fail(fmt::format("r1_sees \"{}\"", c.sees), "known: answer, response");
+  check_size(r, c);
   return c;
+}
+
+ModelConfig read_model_config_file(const std::filesystem::path& file) {
+  return parse_model_config(read_small_file(file, kConfigJson.max_bytes), file.string());
 }
 
 ModelConfig read_model_config(const std::filesystem::path& dir) {
   const std::filesystem::path file = dir / "config.json";
   if (!std::filesystem::exists(file)) throw bad_input("no such file", {file.string()}, "a model directory holds a config.json");
-  return parse_model_config(read_file(file), file.string());
+  return read_model_config_file(file);
 }
 
 std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
@@ -148,7 +154,7 @@ std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
   j["hidden_act"] = "silu";
   j["max_position_embeddings"] = c.max_positions;
   // The shortest decimal that reads back as the same float.
-  j["rms_norm_eps"] = Json::parse(fmt::format("{}", c.rms_eps));
+  j["rms_norm_eps"] = parse_json(fmt::format("{}", c.rms_eps), {});
   j["rope_theta"] = c.rope_theta;
   if (c.rope_factor > 0)
     j["rope_scaling"] = {{"rope_type", "llama3"},

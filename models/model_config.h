@@ -39,6 +39,12 @@ struct MoeConfig {
   double aux_loss_alpha = 1e-4;             // kept from and for the file; a trainer's balance_loss is what counts
 };
 
+// Counted in double, so that no config overflows it: exact for every model that fits a machine.
+struct ModelSize {
+  double parameters = 0;
+  double tensors = 0;  // published ones
+};
+
 struct ModelConfig {
   Architecture architecture = Architecture::llama;
   int64_t vocab_size = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, ffn = 0;
@@ -72,14 +78,18 @@ struct ModelConfig {
   // context length).
   double attention_scale() const;
 
+  // What param_layout() would count, without making a layout: for checks of numbers that nobody has looked at yet.
+  ModelSize size() const;
   int64_t parameter_count() const;
   // Parameters that a token passes through with arithmetic, so that a forward pass takes about 2 * this FLOP a token: all but
   // the input embedding (a look-up; counted when it is the head too), the experts a token does not go to, and the MTP module.
   int64_t active_parameter_count() const;
 };
 
-// Throws bad_input with file and key: not JSON, unknown architecture, missing or inconsistent numbers (hidden % heads, ...).
+// Throws bad_input with file and key: not JSON, unknown architecture, missing, inconsistent (hidden % heads, ...) or absurd
+// numbers, alone or multiplied (docs/limits.md).
 ModelConfig parse_model_config(const std::string& json, const std::string& name_for_errors);
+ModelConfig read_model_config_file(const std::filesystem::path& config_json);
 ModelConfig read_model_config(const std::filesystem::path& model_dir);  // model_dir/config.json
 std::string model_config_json(const ModelConfig&, const char* torch_dtype);
 

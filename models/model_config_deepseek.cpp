@@ -13,11 +13,11 @@ double yarn_m(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * msc
 
 void read_mla(const ConfigReader& r, ModelConfig& c) {
   MlaConfig& m = c.mla;
-  m.q_rank = r.has("q_lora_rank") ? r.size("q_lora_rank") : 0;
-  m.kv_rank = r.size("kv_lora_rank");
-  m.nope_dim = r.size("qk_nope_head_dim");
-  m.rope_dim = r.size("qk_rope_head_dim");
-  m.v_dim = r.size("v_head_dim");
+  m.q_rank = r.has("q_lora_rank") ? r.size("q_lora_rank", kMostWidth) : 0;
+  m.kv_rank = r.size("kv_lora_rank", kMostWidth);
+  m.nope_dim = r.size("qk_nope_head_dim", kMostWidth);
+  m.rope_dim = r.size("qk_rope_head_dim", kMostWidth);
+  m.v_dim = r.size("v_head_dim", kMostWidth);
   m.rope_interleaved = r.flag("rope_interleave", true);
   if (m.rope_dim % 2 != 0) r.fail(fmt::format("qk_rope_head_dim {} is odd: rotary embedding needs pairs", m.rope_dim));
   if (c.kv_heads != c.heads)
@@ -35,22 +35,22 @@ std::string choice(const ConfigReader& r, const char* key, const std::vector<std
 
 void read_moe(const ConfigReader& r, ModelConfig& c) {
   MoeConfig& m = c.moe;
-  m.experts = r.count("n_routed_experts", 0);
-  m.aux_loss_alpha = r.number("aux_loss_alpha", m.aux_loss_alpha);
+  m.experts = r.count("n_routed_experts", 0, kMostExperts);
+  m.aux_loss_alpha = r.number("aux_loss_alpha", m.aux_loss_alpha, 0, 1e6);
   if (m.experts == 0) return;
-  m.shared = r.count("n_shared_experts", 0);
-  m.per_token = r.size("num_experts_per_tok");
-  m.ffn = r.size("moe_intermediate_size");
-  m.first_dense = r.count("first_k_dense_replace", 0);
-  m.layer_freq = r.size("moe_layer_freq", 1);
-  m.scale = r.number("routed_scaling_factor", 1);
+  m.shared = r.count("n_shared_experts", 0, kMostExperts);
+  m.per_token = r.size("num_experts_per_tok", kMostExperts);
+  m.ffn = r.size("moe_intermediate_size", kMostWidth);
+  m.first_dense = r.count("first_k_dense_replace", 0, kMostLayers);
+  m.layer_freq = r.size_or("moe_layer_freq", 1, kMostLayers);
+  m.scale = r.number("routed_scaling_factor", 1, 0, 1e6);
   m.normalize = r.flag("norm_topk_prob", true);
   m.softmax = choice(r, "scoring_func", {"sigmoid", "softmax"}) == "softmax";
   const std::string method = choice(r, "topk_method", {"noaux_tc", "group_limited_greedy", "greedy"});
   m.selection_bias = method == "noaux_tc";
   if (method != "greedy") {
-    m.groups = r.size("n_group", 1);
-    m.top_groups = r.size("topk_group", m.groups);
+    m.groups = r.size_or("n_group", 1, kMostExperts);
+    m.top_groups = r.size_or("topk_group", m.groups, kMostExperts);
   }
   if (!(m.scale > 0)) r.fail(fmt::format("routed_scaling_factor is {}, expected a positive number", m.scale));
   if (m.experts % m.groups != 0)
@@ -70,7 +70,7 @@ void read_moe(const ConfigReader& r, ModelConfig& c) {
 void read_deepseek(const ConfigReader& r, ModelConfig& c) {
   read_mla(r, c);
   read_moe(r, c);
-  c.mtp_layers = r.count("num_nextn_predict_layers", 0);
+  c.mtp_layers = r.count("num_nextn_predict_layers", 0, kMostLayers);
   if (c.mtp_layers > 1)
     r.fail(fmt::format("num_nextn_predict_layers is {}", c.mtp_layers), "supported: 0 and 1, as in the published models");
 }

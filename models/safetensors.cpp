@@ -10,9 +10,9 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace r1 {
 
@@ -45,37 +45,10 @@ std::optional<uint64_t> total_bits(const std::vector<int64_t>& shape, int bits_p
   return total;
 }
 
-// Parses the header and refuses duplicate keys, which nlohmann-json would silently merge.
-Json parse_header(std::string_view text, const Where& where) {
-  std::vector<std::set<std::string>> keys;
-  std::string duplicate;
-  bool repeated = false;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second && !repeated) {
-      repeated = true;
-      duplicate = parsed.get<std::string>();
-    }
-    return true;
-  };
-  Json header;
-  try {
-    header = Json::parse(text.begin(), text.end(), watch);
-  } catch (const Json::exception& e) {
-    throw bad_input(
-        fmt::format("safetensors header is not valid JSON at byte {}", dynamic_cast<const Json::parse_error*>(&e) != nullptr
-                                                                           ? static_cast<const Json::parse_error&>(e).byte + 8
-                                                                           : 8),
-        where, "the file is damaged; download or write it again");
-  }
-  if (repeated) throw bad_input(fmt::format("safetensors header has the key '{}' twice", duplicate), where);
-  return header;
-}
-
 uint64_t unsigned_number(const Json& value, const std::string& name, const char* what, const Where& where) {
   if (!value.is_number_unsigned())
-    throw bad_input(fmt::format("tensor '{}': {} must be non-negative integers, found {}", name, what, value.dump()), where);
+    throw bad_input(fmt::format("tensor '{}': {} must be non-negative integers, found {}", name, what, shown_json(value)),
+                    where);
   return value.get<uint64_t>();
 }
 
@@ -136,6 +109,15 @@ Placed parse_entry(const std::string& name, const Json& value, const Where& wher
                     where);
   placed.entry.bytes = static_cast<size_t>(*total / 8);
   return placed;
+}
+
+// Columns count within the header.
+Json parse_header(std::string_view text, const Where& where) {
+  try {
+    return parse_json(text, where, {.hint = "the file is damaged; download or write it again", .max_bytes = kMaxHeaderBytes});
+  } catch (const Error& e) {
+    throw bad_input("safetensors header is not valid JSON: " + e.message(), e.where(), e.hint());
+  }
 }
 
 }  // namespace

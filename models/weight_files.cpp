@@ -15,6 +15,7 @@
 #include "base/stop.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "models/finite.h"
 #include "models/safetensors.h"
 #include "models/weights.h"
@@ -53,12 +54,7 @@ void add_file(ModelFiles& model, const fs::path& path) {
 
 void add_shards(ModelFiles& model, const fs::path& dir, const fs::path& index_path) {
   const Where where{index_path.string()};
-  nlohmann::json index;
-  try {
-    index = nlohmann::json::parse(read_file(index_path));
-  } catch (const nlohmann::json::exception& e) {
-    throw bad_input("the index of shards is not valid JSON", where);
-  }
+  const nlohmann::json index = read_json_file(index_path, {.hint = "an index of shards is expected"});
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
     throw bad_input("the index of shards has no 'weight_map' object", where);
   std::map<std::string, std::string> file_of;

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/clipped.h"
 #include "rewards/rule_calls.h"
 
 namespace r1 {
@@ -46,6 +47,8 @@ using Node = RewardExpression::Node;
 using NodePtr = std::unique_ptr<Node>;
 
 constexpr int kMaxDepth = 200;
+// Evaluation recurses over the tree, and 1+1+...+1 is as deep as it is long.
+constexpr int kMaxNodes = 2000;
 
 struct Function {
   const char* name;
@@ -95,7 +98,9 @@ class Parser {
     return true;
   }
 
-  static NodePtr node(Op op, NodePtr a = nullptr, NodePtr b = nullptr) {
+  NodePtr node(Op op, NodePtr a = nullptr, NodePtr b = nullptr) {
+    if (++nodes_ > kMaxNodes)
+      fail(fmt::format("the reward expression has more than {} numbers, names and operators", kMaxNodes), at_);
     auto n = std::make_unique<Node>();
     n->op = op;
     if (a) n->args.push_back(std::move(a));
@@ -168,6 +173,7 @@ class Parser {
     double value = 0;
     const char* begin = text_.data() + at_;
     const auto [end, error] = std::from_chars(begin, text_.data() + text_.size(), value);
+    if (error == std::errc::result_out_of_range) fail("the number is out of range", at_, "the largest is about 1.8e308");
     if (error != std::errc()) fail("not a number", at_);
     at_ += static_cast<size_t>(end - begin);
     NodePtr n = node(Op::number);
@@ -179,6 +185,7 @@ class Parser {
     const size_t start = at_;
     while (at_ < text_.size() && (std::isalnum(static_cast<unsigned char>(text_[at_])) || text_[at_] == '_')) ++at_;
     const std::string word(text_.substr(start, at_ - start));
+    if (word.size() > 255) fail(fmt::format("'{}' is too long a name", clipped(word)), start);
     const auto* f =
         std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Function& x) { return word == x.name; });
     const bool known = f != std::end(kFunctions);
@@ -191,7 +198,7 @@ class Parser {
         for (const Function& x : kFunctions) names.emplace_back(x.name);
         names.insert(names.end(), calls.begin(), calls.end());
         const std::string near = nearest(word, names);
-        fail(fmt::format("unknown function '{}'", word), start,
+        fail(fmt::format("unknown function '{}'", clipped(word)), start,
              near.empty() ? fmt::format("known are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
       }
       NodePtr n = node(f->op);
@@ -250,7 +257,7 @@ class Parser {
   std::vector<std::string>& variables_;
   std::vector<OverlongUse>& overlongs_;
   size_t at_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, nodes_ = 0;
 };
 
 // A step of an expression that is no number: min, max, `if` and comparisons would hide it.

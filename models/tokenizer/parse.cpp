@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/clipped.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "models/tokenizer/tokenizer_impl.h"
 #include "models/tokenizer/utf8.h"
 
@@ -14,7 +16,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kMaxId = 50'000'000;  // far above any vocabulary; keeps a wrong id from asking for terabytes
+// Ids have gaps in files that people have, but not many: a table of all ids may be this much longer than the list of tokens.
+constexpr int64_t kMaxId = (int64_t{1} << 22) - 1;  // published vocabularies end below 2^18
+constexpr size_t kSpareIds = 65'536, kIdsPerToken = 16;
+constexpr size_t kMaxNormalizers = 16;    // published files: at most 2
+constexpr size_t kMaxPreTokenizers = 64;  // ... 5
+constexpr size_t kMaxAdded = 64;          // tokens that a template puts around a text; published files: at most 2
 
 // GPT-2's pattern, which ByteLevel applies when use_regex is true.
 constexpr const char* kByteLevelPattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
@@ -24,19 +31,22 @@ class Parser {
   Parser(const std::string& file, Tokenizer::Impl& out) : file_(file), out_(out) {}
 
   void parse(std::string_view text) {
-    const Json root = parse_json(text);
+    const Json root =
+        parse_json(text, {file_}, {.hint = "expected a Hugging Face tokenizer.json", .max_bytes = kMaxTokenizerBytes});
     if (!root.is_object()) fail("expected a JSON object with model, added_tokens, pre_tokenizer, ...");
     if (!root.contains("model")) fail("no \"model\": expected a Hugging Face tokenizer.json");
+    const Json& added = member(root, "added_tokens");
+    known_tokens_ = added.size();
     model(root["model"]);
-    normalizer(root.value("normalizer", Json()), "normalizer");
-    pre_tokenizer(root.value("pre_tokenizer", Json()), "pre_tokenizer");
+    normalizer(member(root, "normalizer"), "normalizer");
+    pre_tokenizer(member(root, "pre_tokenizer"), "pre_tokenizer");
     if (!byte_level_)
       fail("pre_tokenizer: no ByteLevel: only byte-level BPE is supported",
            "expected {\"type\":\"ByteLevel\"} as its last step");
-    added_tokens(root.value("added_tokens", Json()));
-    post_processor(root.value("post_processor", Json()), "post_processor");
+    added_tokens(added);
+    post_processor(member(root, "post_processor"), "post_processor");
     byte_decoder_ = false;
-    decoder(root.value("decoder", Json()), "decoder");
+    decoder(member(root, "decoder"), "decoder");
     if (!byte_decoder_) fail("decoder: expected ByteLevel");
     bytes();
   }
@@ -44,16 +54,10 @@ class Parser {
  private:
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const { throw bad_input(what, {file_}, hint); }
 
-  Json parse_json(std::string_view text) const {
-    try {
-      return Json::parse(text);
-    } catch (const Json::parse_error& e) {
-      const std::string_view before = text.substr(0, std::min(text.size(), e.byte > 0 ? e.byte - 1 : 0));
-      const int line = 1 + static_cast<int>(std::count(before.begin(), before.end(), '\n'));
-      const size_t start = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
-      throw bad_input("not JSON", {file_, line, static_cast<int>(before.size() - start) + 1},
-                      "expected a Hugging Face tokenizer.json");
-    }
+  static const Json& member(const Json& j, const char* key) {
+    static const Json kNull;
+    const auto it = j.find(key);
+    return it == j.end() ? kNull : *it;
   }
 
   // Typed access: null and missing give the default, another type is an error.
@@ -75,13 +79,17 @@ class Parser {
     return j[key];
   }
   int32_t id(const Json& j, const std::string& path) const {
-    if (!j.is_number_integer() || j.get<int64_t>() < 0 || j.get<int64_t>() > kMaxId)
-      fail(fmt::format("{}: expected an id from 0 to {}, not {}", path, kMaxId, j.dump()));
-    return static_cast<int32_t>(j.get<int64_t>());
+    const auto n = json_integer(j);
+    if (!n || *n < 0 || *n > kMaxId) fail(fmt::format("{}: expected an id from 0 to {}, not {}", path, kMaxId, shown_json(j)));
+    return static_cast<int32_t>(*n);
   }
 
   void name_id(int32_t id, const std::string& token) {
     if (static_cast<size_t>(id) >= out_.tokens.size()) {
+      const size_t most = kSpareIds + kIdsPerToken * known_tokens_;
+      if (static_cast<size_t>(id) >= most)
+        fail(fmt::format("id {} of '{}' leaves a gap: with {} tokens ids end below {}", id, clipped(token), known_tokens_,
+                         most));
       out_.tokens.resize(static_cast<size_t>(id) + 1);
       out_.special.resize(static_cast<size_t>(id) + 1);
     }
@@ -116,6 +124,7 @@ class Parser {
   void vocab(const Json& j) {
     if (!j.contains("vocab") || !j["vocab"].is_object()) fail("model.vocab: expected an object of token -> id");
     if (j["vocab"].empty()) fail("model.vocab is empty");
+    known_tokens_ += j["vocab"].size();
     out_.bpe.vocab.reserve(j["vocab"].size());
     for (const auto& [token, value] : j["vocab"].items()) {
       const int32_t n = id(value, fmt::format("model.vocab['{}']", token));
@@ -161,6 +170,7 @@ class Parser {
   void normalizer(const Json& j, const std::string& path) {
     if (j.is_null()) return;
     const std::string kind = type(j, path);
+    if (out_.normalizer.size() >= kMaxNormalizers) fail(fmt::format("{}: more than {} steps", path, kMaxNormalizers));
     if (kind == "Sequence") {
       for (const Json& part : list(j, "normalizers", path)) normalizer(part, path + ".normalizers");
     } else if (kind == "NFC") {
@@ -184,6 +194,7 @@ class Parser {
       return;
     }
     if (byte_level_) fail(fmt::format("{}: '{}' after ByteLevel is not supported", path, kind), "expected ByteLevel last");
+    if (out_.pre_tokenizer.size() >= kMaxPreTokenizers) fail(fmt::format("{}: more than {} steps", path, kMaxPreTokenizers));
     PreTokenStep step;
     if (kind == "ByteLevel") {
       byte_level_ = true;
@@ -233,7 +244,7 @@ class Parser {
       AddedToken token;
       token.content = text(t, "content", path);
       if (token.content.empty()) fail(path + ".content is empty");
-      token.id = id(t.value("id", Json()), path + ".id");
+      token.id = id(member(t, "id"), path + ".id");
       token.special = flag(t, "special", path);
       token.single_word = flag(t, "single_word", path);
       token.lstrip = flag(t, "lstrip", path);
@@ -275,7 +286,7 @@ class Parser {
         ++sequences;
       } else if (item.is_object() && item.contains("SpecialToken") && item["SpecialToken"].is_object()) {
         const std::string name = text(item["SpecialToken"], "id", path + ".single.SpecialToken");
-        const Json specials = j.value("special_tokens", Json::object());
+        const Json& specials = member(j, "special_tokens");
         if (!specials.is_object() || !specials.contains(name) || !specials[name].is_object())
           fail(fmt::format("{}.special_tokens has no entry '{}'", path, name));
         for (const Json& n : list(specials[name], "ids", path + ".special_tokens." + name)) {
@@ -289,6 +300,8 @@ class Parser {
       }
     }
     if (sequences != 1) fail(path + ".single: expected exactly one {\"Sequence\": ...}");
+    if (out_.prefix.size() + prefix.size() + out_.suffix.size() + suffix.size() > kMaxAdded)
+      fail(fmt::format("{}: more than {} special tokens around a text", path, kMaxAdded));
     out_.prefix.insert(out_.prefix.begin(), prefix.begin(), prefix.end());
     out_.suffix.insert(out_.suffix.end(), suffix.begin(), suffix.end());
   }
@@ -320,6 +333,7 @@ class Parser {
 
   const std::string& file_;
   Tokenizer::Impl& out_;
+  size_t known_tokens_ = 0;  // that the file lists
   bool byte_level_ = false;
   bool byte_decoder_ = false;
 };

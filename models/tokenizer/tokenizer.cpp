@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "base/files.h"
+#include "base/json.h"
 #include "models/tokenizer/tokenizer_impl.h"
 #include "models/tokenizer/utf8.h"
 
@@ -49,7 +49,7 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name_fo
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path))
     throw bad_input("no such file", {path.string()}, "expected a Hugging Face tokenizer.json");
-  return from_json(read_file(path), path.string());
+  return from_json(read_small_file(path, kMaxTokenizerBytes), path.string());
 }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

@@ -29,6 +29,8 @@ struct Tokenizer::Impl {
   std::string normalize(std::string_view text) const;
 };
 
+constexpr size_t kMaxTokenizerBytes = size_t{1} << 28;  // published files: up to 40 MB
+
 // Throws bad_input as Tokenizer::from_json does.
 std::shared_ptr<const Tokenizer::Impl> parse_tokenizer_json(std::string_view json, const std::string& file);
 

@@ -8,6 +8,8 @@
 #include <optional>
 #include <set>
 
+#include "base/clipped.h"
+
 namespace r1 {
 
 namespace {
@@ -195,12 +197,12 @@ static void check_range(const AttrSpec& spec, const Attr& attr, const std::strin
   const std::string wanted = spec.min && spec.max ? fmt::format("from {} to {}", *spec.min, *spec.max)
                              : spec.min           ? fmt::format("at least {}", *spec.min)
                                                   : fmt::format("at most {}", *spec.max);
-  throw bad_input(fmt::format("{}.{} must be {}, got {}", owner, spec.name, wanted, attr.value), attr.where, spec.doc);
+  throw bad_input(fmt::format("{}.{} must be {}, got {}", owner, spec.name, wanted, clipped(attr.value)), attr.where, spec.doc);
 }
 
 void check_value(const AttrSpec& spec, const Attr& attr, const std::string& owner) {
   const auto refuse = [&](const std::string& wanted, std::string hint) {
-    throw bad_input(fmt::format("{}.{} must be {}, got '{}'", owner, spec.name, wanted, attr.value), attr.where,
+    throw bad_input(fmt::format("{}.{} must be {}, got '{}'", owner, spec.name, wanted, clipped(attr.value)), attr.where,
                     std::move(hint));
   };
   switch (spec.type) {

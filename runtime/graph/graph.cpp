@@ -1,6 +1,6 @@
 #include "runtime/graph/graph.h"
 
-#include "base/files.h"
+#include "base/json.h"
 #include "runtime/graph/draft.h"
 
 namespace r1 {
@@ -36,12 +36,13 @@ static GraphView checked_graph(const std::string& text, const std::string& file,
 }
 
 GraphView load_graph(const std::filesystem::path& file, const RoleRegistry& registry, const std::vector<Override>& overrides) {
+  constexpr size_t kMaxGraphBytes = size_t{1} << 24;
   std::error_code error;
   if (!std::filesystem::exists(file, error)) throw bad_input("there is no such file", {file.string()});
   if (std::filesystem::is_directory(file, error)) throw bad_input("this is a directory, not a graph file", {file.string()});
   std::string text;
   try {
-    text = read_file(file);
+    text = read_small_file(file, kMaxGraphBytes);
   } catch (const Error& e) {
     throw bad_input(e.message(), {file.string()});
   }

@@ -1,8 +1,12 @@
 #include "runtime/graph/lexer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
+
+#include "base/clipped.h"
 
 namespace r1::graph {
 
@@ -109,6 +113,9 @@ void Lexer::skip_blanks_and_comments() {
 Token Lexer::read_string(Token token) {
   advance();
   while (peek() != '"') {
+    if (token.text.size() > kMaxString)
+      throw bad_input(fmt::format("this string is longer than {} bytes", kMaxString), token.where,
+                      "is its closing \" missing?");
     if (at_ >= text_.size()) throw bad_input("this string is never closed", token.where, "end it with \"");
     const char c = peek();
     advance();
@@ -203,6 +210,8 @@ Token Lexer::next() {
         token.kind = TokenKind::other;
     }
   }
+  if (length > kMaxName)
+    throw bad_input(fmt::format("'{}' is longer than {} bytes", clipped(rest.substr(0, length)), kMaxName), token.where);
   token.text = token.kind == TokenKind::keyword ? lower(rest.substr(0, length)) : std::string(rest.substr(0, length));
   for (size_t i = 0; i < length; ++i) advance();
   token.end = at_;
@@ -213,7 +222,7 @@ size_t Lexer::skip_spaces(size_t begin) const { return std::min(text_.find_first
 
 std::string Lexer::raw_value(size_t begin) const {
   const size_t end = text_.find_first_of(" \t\r\n,;]", begin);
-  return std::string(text_.substr(begin, end == std::string_view::npos ? end : end - begin));
+  return clipped(text_.substr(begin, end == std::string_view::npos ? end : end - begin), kMaxName);
 }
 
 }  // namespace r1::graph

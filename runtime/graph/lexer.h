@@ -48,6 +48,9 @@ bool is_bare_id(std::string_view text);            // needs no quotes as a DOT I
 std::string quoted_id(std::string_view text);      // bare where possible, otherwise quoted and escaped
 std::string quoted_string(std::string_view text);  // always quoted
 
+// What people write is far shorter; a message shows what was written.
+constexpr size_t kMaxName = 255, kMaxString = 65'536;
+
 class Lexer {
  public:
   // `text` must outlive the object.

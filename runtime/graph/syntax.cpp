@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/clipped.h"
 #include "runtime/graph/lexer.h"
 
 namespace r1::graph {
@@ -12,12 +13,15 @@ namespace {
 
 std::string shown(const Token& token) {
   if (token.kind == TokenKind::end) return "the end of the file";
-  if (token.kind == TokenKind::string) return quoted_string(token.text);
+  if (token.kind == TokenKind::string) return quoted_string(clipped(token.text));
   return "'" + token.text + "'";
 }
 
+// A run is one process on one machine: larger files are written by accident. Checks compare all pairs of nodes and edges.
+constexpr size_t kMaxStatements = 10'000, kMaxAttributes = 256;
+
 bool plain_name(const std::string& name) {
-  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+  return !name.empty() && name.size() <= kMaxName && std::all_of(name.begin(), name.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
            static_cast<unsigned char>(c) >= 0x80;
   });
@@ -73,6 +77,7 @@ class Parser {
   Statement statement(const std::string& stage) {
     Statement s;
     s.where = token_.where;
+    count();
     if (token_.kind == TokenKind::keyword && token_.text != "subgraph") {
       const Token word = take();
       if (word.text == "node")
@@ -104,6 +109,7 @@ class Parser {
       s.kind = Statement::Kind::edge;
       if (keyword("subgraph") || token_.kind == TokenKind::open_brace) refuse_subgraph_end();
       if (!is_id()) throw bad_input("expected a node after '->', found " + shown(token_), token_.where);
+      count();
       s.ends.push_back(mention(take()));
     }
     if (token_.kind == TokenKind::undirected) throw bad_input("'--' is an edge of undirected graphs", token_.where, "write ->");
@@ -126,6 +132,11 @@ class Parser {
     throw bad_input("a subgraph cannot be the end of an edge", token_.where, "write one edge for each node");
   }
 
+  void count() {
+    if (++statements_ > kMaxStatements)
+      throw bad_input(fmt::format("a graph holds at most {} statements and edges", kMaxStatements), token_.where);
+  }
+
   Mention mention(const Token& token) {
     if (token.kind != TokenKind::string && token_.begin == token.end &&
         (token_.kind == TokenKind::word || token_.kind == TokenKind::number || token_.kind == TokenKind::other)) {
@@ -137,7 +148,7 @@ class Parser {
     if (token_.kind == TokenKind::colon)
       throw bad_input("ports are not supported", token_.where, fmt::format("write the node alone: {}", quoted_id(token.text)));
     if (!plain_name(token.text))
-      throw bad_input(fmt::format("{} is not a name for a node", quoted_string(token.text)), token.where,
+      throw bad_input(fmt::format("{} is not a name for a node", quoted_string(clipped(token.text))), token.where,
                       "use letters, digits, _ and -");
     if (is_keyword(token.text))
       throw bad_input(fmt::format("a node cannot be called '{}'", token.text), token.where,
@@ -163,7 +174,7 @@ class Parser {
                       "stages are called cluster_NAME; other subgraphs are not supported");
     s.stage = name.substr(kPrefix.size());
     if (!plain_name(s.stage) || is_keyword(s.stage))
-      throw bad_input(fmt::format("'{}' is not a name for a stage", s.stage), s.where, "use letters, digits, _ and -");
+      throw bad_input(fmt::format("'{}' is not a name for a stage", clipped(s.stage)), s.where, "use letters, digits, _ and -");
     if (!stage.empty())
       throw bad_input(fmt::format("stage '{}' lies inside stage '{}'", s.stage, stage), s.where,
                       "stages do not nest; is a '}' missing before it?");
@@ -185,6 +196,11 @@ class Parser {
           throw bad_input("expected an attribute or ']', found " + shown(token_), token_.where,
                           "quote values that hold blanks or punctuation");
         const Token name = take();
+        if (name.text.size() > kMaxName || attrs.size() >= kMaxAttributes)
+          throw bad_input(attrs.size() >= kMaxAttributes
+                              ? fmt::format("more than {} attributes", kMaxAttributes)
+                              : fmt::format("{} is too long a name", quoted_string(clipped(name.text))),
+                          name.where);
         if (token_.kind == TokenKind::open_bracket || token_.kind == TokenKind::arrow || token_.kind == TokenKind::end)
           refuse_open_list(open);
         if (token_.kind != TokenKind::equals)
@@ -245,6 +261,8 @@ class Parser {
           if (token_.kind != TokenKind::string)
             throw bad_input("expected a quoted string after '+', found " + shown(token_), token_.where);
           text += take().text;
+          if (text.size() > kMaxString)
+            throw bad_input(fmt::format("the value of '{}' is longer than {} bytes", name, kMaxString), token_.where);
         }
         return text;
       }
@@ -265,6 +283,7 @@ class Parser {
 
   Lexer lexer_;
   Token token_;
+  size_t statements_ = 0;
 };
 
 }  // namespace

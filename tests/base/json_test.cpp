@@ -110,6 +110,11 @@ TEST(Json, what_the_program_stored_itself_is_a_failure_not_bad_input) {
   EXPECT_FALSE(try_parse_json("{"));
   EXPECT_FALSE(try_parse_json("1e400"));
   EXPECT_EQ(*try_parse_json("[1]"), json::parse("[1]"));
+  EXPECT_EQ(json_or_null("{"), json());
+  EXPECT_EQ(json_or_null("[1]"), json::parse("[1]"));
+  EXPECT_EQ(parse_stored_ordered_json("{\"b\":1,\"a\":2}", "x").dump(), "{\"b\":1,\"a\":2}");
+  EXPECT_EQ(ordered_json_or_null("{\"b\":1,\"a\":2}").dump(), "{\"b\":1,\"a\":2}");
+  EXPECT_TRUE(ordered_json_or_null(nested(100'000)).is_null());
 }
 
 TEST(Json, exceptions_of_the_library_become_errors_with_the_file) {

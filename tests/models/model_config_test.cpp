@@ -113,7 +113,7 @@ TEST(ModelConfig, RefusesBadFilesWithPlaceAndKey) {
   const struct {
     std::string text, said;
   } cases[] = {
-      {"{\n  \"hidden_size\": ,", "not valid JSON"},
+      {"{\n  \"hidden_size\": ,", "not JSON"},
       {"[]", "object"},
       {replaced("\"llama\"", "\"lama\""), "lama"},
       {replaced("\"hidden_size\": 16,", ""), "hidden_size"},
@@ -140,6 +140,67 @@ TEST(ModelConfig, RefusesBadFilesWithPlaceAndKey) {
     EXPECT_EQ(e.where().line, 2);
     EXPECT_EQ(e.where().column, 18);
   }
+}
+
+TEST(ModelConfig, is_as_large_as_its_layout_says) {
+  for (const auto& [name, config] : tiny_configs())
+    for (const bool scalar : {false, true}) {
+      ModelConfig c = config;
+      c.scalar_head = scalar;
+      const auto specs = param_specs(c);
+      size_t tensors = 0;
+      for (const ParamSpec& spec : specs) tensors += spec.parts.size();
+      EXPECT_EQ(c.size().parameters, static_cast<double>(c.parameter_count())) << name;
+      EXPECT_EQ(c.size().tensors, static_cast<double>(tensors)) << name;
+    }
+}
+
+TEST(ModelConfig, absurd_numbers_are_refused_alone_and_multiplied) {
+  const auto refusal = [](const std::string& more) {
+    try {
+      parse_model_config(R"({"model_type": "deepseek_v3", "vocab_size": 400, "hidden_size": 32, "intermediate_size": 64,
+        "num_hidden_layers": 20, "num_attention_heads": 2, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
+        "v_head_dim": 8)" + more +
+                             "}",
+                         "config.json");
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refusal(""), "accepted");
+  const std::pair<const char*, const char*> cases[] = {
+      {R"(, "max_position_embeddings": 2147483647)", "expected 1 to 16777216"},
+      {R"(, "max_position_embeddings": 18446744073709551615)", "is 18446744073709551615, expected 1 to"},
+      {R"(, "eos_token_id": 18446744073709551615)", "must be a token id, not 18446744073709551615"},
+      {R"(, "bos_token_id": 1e9)", "must be a token id"},
+      {R"(, "rope_theta": 1e300)", "\"rope_theta\" is 1e+300, expected 0 to 1000000000000"},
+      {R"(, "rms_norm_eps": 1e300)", "\"rms_norm_eps\" is 1e+300"},
+      {R"(, "rope_theta": 1e400)", "config.json:3:"},
+      {R"(, "rope_scaling": {"type": "yarn", "factor": 1e300})", "\"factor\" is 1e+300"},
+      {R"(, "vocab_size": 3)", "the key \"vocab_size\" stands twice"},
+      {R"(, "n_routed_experts": 16384, "num_experts_per_tok": 1, "moe_intermediate_size": 1, "topk_method": "greedy")",
+       "a model of 9.8e+05 tensors"},
+  };
+  for (const auto& [more, expected] : cases) EXPECT_NE(refusal(more).find(expected), std::string::npos) << refusal(more);
+  const auto llama = [](const std::string& layers, const std::string& hidden, const std::string& heads) {
+    return R"({"model_type": "llama", "vocab_size": 400, "intermediate_size": 64, "num_hidden_layers": )" + layers +
+           R"(, "hidden_size": )" + hidden + R"(, "num_attention_heads": )" + heads + "}";
+  };
+  const auto message = [](const std::string& text) {
+    try {
+      parse_model_config(text, "config.json");
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_NE(message(llama("2147483647", "32", "2")).find("\"num_hidden_layers\" is 2147483647, expected 1 to 1024"),
+            std::string::npos);
+  EXPECT_NE(message(llama("1024", "1048576", "1024")).find("these sizes make a model of 4.5e+15 parameters"), std::string::npos)
+      << message(llama("1024", "1048576", "1024"));
+  EXPECT_LT(message(llama(std::string(200'000, '['), "32", "2")).size(), 200u);
 }
 
 TEST(RopeTable, KeepsHighFrequenciesAndDividesLowOnesForLlama3) {

@@ -120,8 +120,50 @@ TEST(TokenizerBadInput, text_that_is_not_json_is_placed_by_line_and_column) {
       << refusal("{\n  \"model\": oops }");
   EXPECT_NE(refusal("").find("not JSON"), std::string::npos);
   EXPECT_NE(refusal("[1]").find("expected a JSON object"), std::string::npos);
-  EXPECT_NE(refusal("\xFF\xFE{}").find("not JSON"), std::string::npos);
+  EXPECT_NE(refusal("\xFF\xFE{}").find("this is UTF-16"), std::string::npos);
   EXPECT_NE(refusal(small_tokenizer().dump().substr(0, 500)).find("not JSON"), std::string::npos);
+}
+
+// Each of these once took gigabytes, crashed, or left as an exception of the JSON library.
+TEST(TokenizerBadInput, hostile_files_are_refused_with_bounded_work) {
+  const auto with = [](const std::string& key, const std::string& value) {
+    json j = small_tokenizer();
+    j[key] = "<here>";
+    std::string text = j.dump();
+    return text.replace(text.find("\"<here>\""), 8, value);
+  };
+  const auto repeated = [](int n, const std::string& text) {
+    std::string all;
+    for (int i = 0; i < n; ++i) all += text;
+    return all;
+  };
+  const std::string nfc = R"({"type":"NFC"})", digits = R"({"type":"Digits"})";
+  const struct {
+    const char* name;
+    std::string text;
+    const char* expected;
+  } cases[] = {
+      {"number", with("version", "1e400"), "the number 1e400 is out of range"},
+      {"deep id", with("added_tokens", R"([{"content":"x","id":)" + std::string(200'000, '[') + "]"),
+       "nested more than 64 deep"},
+      {"deep normalizer", with("normalizer", repeated(20'000, R"({"type":"Sequence","normalizers":[)")), "nested more than 64"},
+      {"long normalizer",
+       with("normalizer", R"({"type":"Sequence","normalizers":[)" + repeated(100'000, nfc + ",") + nfc + "]}"),
+       "normalizer.normalizers: more than 16 steps"},
+      {"long pre-tokenizer",
+       with("pre_tokenizer", R"({"type":"Sequence","pretokenizers":[)" + repeated(100'000, digits + ",") + digits + "]}"),
+       "more than 64 steps"},
+      {"large id", with("added_tokens", R"([{"content":"<x>","id":49999999}])"),
+       "expected an id from 0 to 4194303, not 49999999"},
+      {"gap", with("added_tokens", R"([{"content":"<x>","id":4194303}])"), "id 4194303 of '<x>' leaves a gap"},
+      {"id that wraps around", with("added_tokens", R"([{"content":"<x>","id":18446744073709551615}])"),
+       "expected an id from 0"},
+      {"key twice", with("version", "1, \"version\": 2"), "the key \"version\" stands twice"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_NE(refusal(c.text).find(c.expected), std::string::npos) << c.name << ": " << refusal(c.text);
+    EXPECT_LT(refusal(c.text).size(), 400u) << c.name;
+  }
 }
 
 TEST(TokenizerBadInput, a_missing_file_is_bad_input) {

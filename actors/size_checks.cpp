@@ -1,0 +1,86 @@
+#include "actors/size_checks.h"
+
+#include <fmt/format.h>
+
+#include "actors/run_env.h"
+#include "base/memory.h"
+
+namespace r1 {
+
+namespace {
+
+double rotary_table_bytes(const ModelConfig& c) {
+  return 4.0 * static_cast<double>(c.max_positions) * static_cast<double>(c.rotary_dim());
+}
+
+void refuse_beyond_memory(const NodePlan& node, double bytes, double parameters, const std::string& what) {
+  const auto limit = static_cast<double>(memory_limit());
+  if (bytes <= limit) return;
+  throw bad_input(fmt::format("'{}' {} a model of {:.3g} parameters, which takes at least {}; this machine has {}", node.id,
+                              what, parameters, bytes_text(bytes), bytes_text(limit)),
+                  node.where, "a smaller config.json, or a machine with more memory");
+}
+
+}  // namespace
+
+double model_bytes(const ModelConfig& c) { return 2 * c.size().parameters + rotary_table_bytes(c); }
+double training_bytes(const ModelConfig& c) { return 16 * c.size().parameters + rotary_table_bytes(c); }
+
+void check_model_fits(const NodePlan& model, const ModelConfig& c) {
+  refuse_beyond_memory(model, model_bytes(c), c.size().parameters, "is");
+}
+
+void check_training_fits(const NodePlan& trainer, const ModelConfig& c) {
+  refuse_beyond_memory(trainer, training_bytes(c), c.size().parameters, "trains");
+}
+
+void check_batch_tokens(const GraphView& graph, const NodePlan& node) {
+  constexpr double kMostTokens = 1e12;  // 5 bytes of log-probability and id each are in memory until a batch is trained on
+  const bool evaluator = node.role == "evaluator";
+  const auto groups = static_cast<double>(evaluator ? node.attrs.integer("problems") : stage_window(graph, node.stage));
+  const auto samples = static_cast<double>(node.attrs.integer("samples"));
+  const auto longest = static_cast<double>(node.attrs.integer("max_tokens"));
+  if (groups * samples * longest <= kMostTokens) return;
+  throw bad_input(
+      fmt::format("{} {} x {} samples x {} tokens are more than the {:.0e} tokens that a {} may have", groups,
+                  evaluator ? "problems" : "groups", samples, longest, kMostTokens, evaluator ? "measurement" : "batch"),
+      attr_place(node, "samples"), "lower samples, max_tokens or the number of prompts");
+}
+
+void add_size_checks(RoleRegistry& registry, const std::filesystem::path& graph_dir) {
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  const auto before = [](RoleSpec& role, auto more) {
+    role.check = [more, then = role.check](const GraphView& graph, const NodePlan& node) {
+      more(graph, node);
+      if (then) then(graph, node);
+    };
+  };
+  const auto after = [](RoleSpec& role, auto more) {
+    role.check = [more, first = role.check](const GraphView& graph, const NodePlan& node) {
+      if (first) first(graph, node);
+      more(graph, node);
+    };
+  };
+  for (RoleSpec& role : registry.roles) {
+    if (role.name == "generator" || role.name == "evaluator") after(role, check_batch_tokens);
+    if (role.name == "trainer" || role.name == "distiller")
+      after(role, [env](const GraphView& graph, const NodePlan& node) {
+        check_training_fits(node, origin_config(env, model_root(graph, node)));
+      });
+  }
+  for (RoleSpec& kind : registry.artifacts)
+    if (kind.name == "model")
+      before(kind, [env](const GraphView&, const NodePlan& node) {
+        if (node.attrs.has("path") == node.attrs.has("config")) return;
+        ModelConfig config;
+        try {
+          config = origin_config(env, node);
+        } catch (const Error&) {
+          return;  // the check that comes next says so, with the place in the graph
+        }
+        check_model_fits(node, config);
+      });
+}
+
+}  // namespace r1

@@ -1,0 +1,13 @@
+// How much memory this process may take at most. Thread rule: pure functions of the machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace r1 {
+
+// Physical memory and swap, or the limit of the control group that this process is in, whichever is less. Bytes.
+uint64_t memory_limit();
+std::string bytes_text(double bytes);  // "1.5 GiB"
+
+}  // namespace r1
