@@ -241,6 +241,12 @@ class Checker {
       for (const auto& [flag, count] : survey.answered)
         if (count > 0) flags.insert(flag);
     }
+    FactValues values;
+    for (const auto& [reading, survey] : prompts)
+      for (const auto& [fact, some] : survey.facts) values[fact].insert(some.begin(), some.end());
+    if (const NodePlan* trainer = stage_trainer(graph_, static_cast<int>(&stage - graph_.stages.data()));
+        trainer != nullptr && !prompts.empty())
+      check_until_facts(graph_, *trainer, values);
     for (const auto& [node, attr] : expressions(stage)) check_names(graph_, *node, attr, {flags.begin(), flags.end()});
     for (const auto& [reading, survey] : prompts)
       for (const auto& [flag, count] : survey.answered)

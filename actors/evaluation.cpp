@@ -97,7 +97,7 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
       put(out, "over_refusal", m.over_refusal);
       double right = 0, count = 0;
       for (const RewardInput& in : sampled.inputs) {
-        if (in.fact("domain") != "general" || in.fact("harm") == "1") continue;
+        if (in.fact("domain") != "general" || in.fact("harm") == "1" || in.fact("courtesy").empty()) continue;
         right += accuracy_reward(in) * courtesy_reward(in) * format_reward(in);
         count += 1;
       }
@@ -111,12 +111,16 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
     }
   }
   for (const auto& [kind, m] : measure_by("kind", sampled.inputs)) put(out, "accuracy_" + kind, m.accuracy);
-  if (spec.samples > 1 && !sampled.prompts.empty()) {
-    double right = 0;
+  if (spec.samples > 1) {
+    double right = 0, count = 0;
     const auto k = static_cast<size_t>(spec.samples);
-    for (size_t i = 0; i < sampled.prompts.size(); ++i)
-      right += consensus_accuracy(std::span<const RewardInput>(sampled.inputs).subspan(i * k, k));
-    out["cons"] = right / static_cast<double>(sampled.prompts.size());
+    for (size_t i = 0; i < sampled.prompts.size(); ++i) {
+      const auto completions = std::span<const RewardInput>(sampled.inputs).subspan(i * k, k);
+      if (!has_answer(completions[0])) continue;
+      right += consensus_accuracy(completions);
+      count += 1;
+    }
+    if (count > 0) out["cons"] = right / count;
   }
   if (!spec.greedy) return;
   const Answered greedy = answer(env, spec, source, true, weights, tokenizer);

@@ -9,9 +9,11 @@
 #include <set>
 #include <utility>
 
+#include "actors/batch_statistics.h"
 #include "actors/codec.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
+#include "actors/reward_errors.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "rewards/expression.h"
@@ -191,10 +193,10 @@ class GroupFilterRole final : public FilterRole {
 
   std::string reason(const ScoredMessage& scored) const {
     if (const std::string& dropped = scored.group->prompt->dropped; !dropped.empty()) return dropped;
-    if (!scored.error.empty()) return "reward_error";
+    if (scored.failed_sample() >= 0) return "reward_error";
     // In draw order admission rules this out; in order of arrival a draw can be overtaken.
     if (next_ - oldest_version(*scored.group) > staleness_) return "stale";
-    const double first = scored.scores.at(0).reward;
+    const std::optional<double> first = scored.scores.at(0).reward;
     const bool spread =
         std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
     if (!spread) return "equal_rewards";
@@ -234,6 +236,10 @@ class DatasetFilterRole final : public FilterRole {
     const NodePlan& node = context.node();
     keep_ = RewardExpression::parse(node.attrs.text("keep"), node.attrs.where("keep"));
     per_prompt_ = node.attrs.integer("max_per_prompt");
+    if (const NodePlan* judge = stage_node(context.graph(), node.stage, "judge"))
+      models_ = reward_model_names(context.graph(), *judge);
+    errors_ = RewardErrors(context.graph(), node.stage);
+    errors_.restore(context.store(), context.stage_id());
     total_ = stage_node(context.graph(), node.stage, "prompter")->attrs.integer("count");
     if (next_ * window_ >= total_) write(context);
   }
@@ -259,34 +265,62 @@ class DatasetFilterRole final : public FilterRole {
     std::vector<TrajectoryRow> trajectories;
     std::string lines;
     int64_t kept = 0;
+    CompletionStatistics statistics;
     for (const Scored& scored : window) {
       const TrajectoriesMessage& t = *scored->group;
-      std::set<std::string> chosen;
+      Choice choice = chosen(*scored);
       for (size_t i = 0; i < t.samples.size(); ++i) {
-        TrajectoryRow row{t.prompt->draw, static_cast<int>(i), 0, "{}", encode_sequence(t.samples[i])};
-        if (i < scored->scores.size()) {
-          row.reward = scored->scores[i].reward;
-          row.scores_json = json(scored->scores[i].parts).dump();
-          if (static_cast<int64_t>(chosen.size()) < per_prompt_ && wanted(*scored, i)) chosen.insert(scored->responses[i]);
-        }
-        trajectories.push_back(std::move(row));
+        const SampleScore& score = scored->scores[i];
+        statistics.add(score, static_cast<int64_t>(t.samples[i].tokens.size() - t.prompt->tokens.size()));
+        trajectories.push_back(
+            {t.prompt->draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(t.samples[i])});
       }
-      for (const std::string& response : chosen) lines += dataset_line(t.prompt->text, response);
-      kept += static_cast<int64_t>(chosen.size());
+      if (choice.failed >= 0) errors_.show_first(context.store(), context.stage_id(), *scored, choice.failed, choice.error);
+      for (const std::string& response : choice.responses) lines += dataset_line(t.prompt->text, response);
+      kept += static_cast<int64_t>(choice.responses.size());
       const std::string& dropped = t.prompt->dropped;
-      const std::string reason = !dropped.empty()         ? dropped
-                                 : !scored->error.empty() ? "reward_error"
-                                 : chosen.empty()         ? "rejected"
-                                                          : "";
+      const std::string reason = !dropped.empty()           ? dropped
+                                 : choice.failed >= 0       ? "reward_error"
+                                 : choice.responses.empty() ? "rejected"
+                                                            : "";
       resolutions.push_back({t.prompt->draw, reason.empty() ? next_ : -1, reason});
+      statistics.add_group(reason);
     }
     BatchRow row;
     row.version = next_;
     row.skipped = lines.empty();
     row.payload = std::move(lines);
-    row.stats_json = json{{"kept", kept}}.dump();
+    json stats = statistics.json();
+    stats["kept"] = kept;  // completions here, not groups
+    row.stats_json = stats.dump();
     context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
     kept_ += kept;
+    errors_.add(resolutions);
+    errors_.check(context.store(), context.stage_id());
+  }
+
+  // What is kept of a group, or the sample for which neither the judge nor `keep` could say.
+  struct Choice {
+    std::set<std::string> responses;
+    int failed = -1;
+    std::string error;
+  };
+  Choice chosen(const ScoredMessage& scored) const {
+    Choice choice;
+    choice.failed = scored.failed_sample();
+    if (choice.failed >= 0) {
+      choice.error = scored.scores[static_cast<size_t>(choice.failed)].error;
+      return choice;
+    }
+    for (size_t i = 0; i < scored.scores.size(); ++i) {
+      if (static_cast<int64_t>(choice.responses.size()) >= per_prompt_) break;
+      try {
+        if (wanted(scored, i)) choice.responses.insert(scored.responses[i]);
+      } catch (const Error& e) {
+        return {{}, static_cast<int>(i), "keep: " + e.message()};
+      }
+    }
+    return choice;
   }
 
   bool wanted(const ScoredMessage& scored, size_t i) const {
@@ -297,10 +331,11 @@ class DatasetFilterRole final : public FilterRole {
     in.finished = scored.group->finished[i] != 0;
     in.tokens = static_cast<int64_t>(scored.group->samples[i].tokens.size() - scored.group->prompt->tokens.size());
     return keep_->evaluate([&](const std::string& name) {
-      if (name == "reward") return scored.scores[i].reward;
-      if (const auto rule = rule_value(name, in)) return *rule;
-      const auto part = scored.scores[i].parts.find(name);
-      if (part == scored.scores[i].parts.end()) throw failure("the filter's keep= names '" + name + "', which was not scored");
+      const SampleScore& score = scored.scores[i];
+      if (name == "reward") return *score.reward;
+      if (std::find(models_.begin(), models_.end(), name) == models_.end()) return rule_or_flag(name, in);
+      const auto part = score.parts.find(name);
+      if (part == score.parts.end()) throw failure("'" + name + "' did not score this completion: the judge did not ask it");
       return part->second;
     }) != 0;
   }
@@ -328,6 +363,8 @@ class DatasetFilterRole final : public FilterRole {
   }
 
   std::optional<RewardExpression> keep_;
+  std::vector<std::string> models_;  // of the judge
+  RewardErrors errors_;
   int64_t per_prompt_ = 1, total_ = 0, kept_ = 0;
 };
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/training_plan.h"
 #include "base/files.h"
@@ -37,32 +39,35 @@ std::set<std::string> carried_in(const GraphView& graph, const NodePlan& node) {
   return kinds;
 }
 
-std::vector<std::string> model_names(const GraphView& graph, const NodePlan& judge) {
-  std::vector<std::string> names;
-  for (int e : judge.in_edges)
-    if (graph.edges[e].carries == "model" && graph.edges[e].attrs.has("as")) names.push_back(graph.edges[e].attrs.text("as"));
-  return names;
-}
-
-// The flags that prompts of the stage's source answer; nullopt when it has to read a file to know them (check_data does).
-std::optional<std::vector<std::string>> known_flags(const fs::path& graph_dir, const GraphView& graph, int stage) {
-  std::set<std::string> names;
+// The facts of the prompts of the stage's sources, and their values; nullopt when a file has to be read for them
+// (check_data does).
+std::optional<FactValues> stage_facts(const fs::path& graph_dir, const GraphView& graph, int stage) {
+  FactValues facts;
   for (int n : graph.stages[stage].nodes) {
     const NodePlan& node = graph.nodes[n];
     if (node.role != "prompter") continue;
     const std::string source = located_source(node.attrs.text("source"), graph_dir);
     if (source_path(source)) return std::nullopt;
     if (source_kind(source) != RecordKind::prompt) continue;
-    const auto values = placed(node, "source", [&] { return open_source(source, 0)->fact_values(); });
-    for (const std::string& flag : flag_names(values)) names.insert(flag);
+    for (const auto& [name, values] : placed(node, "source", [&] { return open_source(source, 0)->fact_values(); }))
+      facts[name].insert(values.begin(), values.end());
   }
-  return std::vector<std::string>(names.begin(), names.end());
+  return facts;
 }
 
 RewardExpression check_expression(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node,
                                   const std::string& attr) {
-  if (const auto flags = known_flags(graph_dir, graph, node.stage)) check_names(graph, node, attr, *flags);
+  if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_names(graph, node, attr, flag_names(*facts));
   return RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
+}
+
+// Every name is recorded with the statistics of its batch and can stand in `until`, so it has to be told from theirs.
+void check_recorded(const RewardExpression& expression, const Where& where) {
+  const auto& rules = rule_names();
+  for (const std::string& name : expression.variables())
+    if (batch_metric(name) != nullptr && std::find(rules.begin(), rules.end(), name) == rules.end())
+      throw bad_input(fmt::format("'{}' is the name of a batch's own metric, and cannot be a reward beside it", name), where,
+                      "rename the field of the prompts, or the model's as=NAME");
 }
 
 // A punishment that begins behind the longest completion is a slip.
@@ -86,10 +91,10 @@ bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
 }
 
 std::vector<std::string> other_names(const GraphView& graph, const NodePlan& node) {
-  if (node.role == "judge") return model_names(graph, node);
+  if (node.role == "judge") return reward_model_names(graph, node);
   std::vector<std::string> names = {"reward"};
   if (const NodePlan* judge = stage_node(graph, node.stage, "judge"))
-    for (const std::string& name : model_names(graph, *judge)) names.push_back(name);
+    for (const std::string& name : reward_model_names(graph, *judge)) names.push_back(name);
   return names;
 }
 
@@ -144,7 +149,9 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
 }
 
 void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
-  check_overlong(graph, node, check_expression(graph_dir, graph, node, "rewards"));
+  const RewardExpression rewards = check_expression(graph_dir, graph, node, "rewards");
+  check_overlong(graph, node, rewards);
+  check_recorded(rewards, attr_place(node, "rewards"));
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -268,6 +275,28 @@ void check_source_lasts(const fs::path& graph_dir, const GraphView& graph, const
   }
 }
 
+void check_until_facts(const GraphView& graph, const NodePlan& node, const FactValues& facts) {
+  const NodePlan* judge = stage_node(graph, node.stage, "judge");
+  const std::vector<std::string> used = parse_until(graph, node).metrics();
+  const auto names = [](const std::vector<std::string>& v, const char* name) {
+    return std::find(v.begin(), v.end(), name) != v.end();
+  };
+  if (judge == nullptr || !(names(used, "accuracy") || names(used, "language") || names(used, "harmless"))) return;
+  const std::vector<std::string> models = reward_model_names(graph, *judge);
+  const auto has = [&](const char* fact, const char* value) {
+    const auto it = facts.find(fact);
+    return it != facts.end() && (value == nullptr || it->second.count(value) != 0);
+  };
+  const auto refuse = [&](const char* metric, const char* why) {
+    if (names(used, metric) && !names(models, metric))
+      throw bad_input(fmt::format("until: no batch will have '{}': {}", metric, why), attr_place(node, "until"));
+  };
+  if (const auto it = facts.find("checkable"); it != facts.end() && it->second == std::set<std::string>{"0"})
+    refuse("accuracy", "no prompt of this stage has an answer");
+  if (!has("language", nullptr)) refuse("language", "no prompt of this stage has a language");
+  if (!has("harm", "1")) refuse("harmless", "no prompt of this stage has harm=1");
+}
+
 void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   const std::set<std::string> in = carried_in(graph, node);
   const std::string objective = node.attrs.text("objective");
@@ -299,6 +328,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
   if (!finite && live > 1)
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
+  if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_until_facts(graph, node, *facts);
   if (objective == "grpo") check_grpo_attrs(node);
   if (objective == "reward_model") check_sees(graph_dir, graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,5 +32,9 @@ void check_draft(const std::filesystem::path& graph_dir, const GraphView&, const
 void check_evaluator(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
+
+// A condition of `until` on a part that no prompt with these facts has would never be true: bad_input.
+using FactValues = std::map<std::string, std::set<std::string>>;
+void check_until_facts(const GraphView& graph, const NodePlan& trainer, const FactValues& facts);
 
 }  // namespace r1

@@ -65,13 +65,12 @@ class JudgeRole final : public Role {
     context.submit(
         fmt::format("score {} groups", groups->size()), "judge",
         [this, groups, scored] {
-          const auto scores = scorer_->score(*groups, *tokenizer_);
+          auto scores = scorer_->score(*groups, *tokenizer_);
           for (size_t g = 0; g < groups->size(); ++g) {
             auto m = std::make_shared<ScoredMessage>();
             m->group = (*groups)[g];
-            m->responses = scores[g].responses;
-            m->error = scores[g].error;  // the draw ends as dropped(reward_error); the run goes on
-            if (m->error.empty()) m->scores = scores[g].scores;
+            m->responses = std::move(scores[g].responses);
+            m->scores = std::move(scores[g].scores);
             scored->push_back(std::move(m));
           }
         },

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,15 +37,21 @@ struct TrajectoriesMessage : Payload {
 };
 
 struct SampleScore {
-  double reward = 0;
-  std::map<std::string, double> parts;  // "accuracy", "format", ...
+  std::optional<double> reward;         // absent: it could not be computed
+  std::map<std::string, double> parts;  // "accuracy", "format", ... and every name of the expression that was evaluated
+  std::string error;                    // why there is no reward; "" with one
 };
 
 struct ScoredMessage final : Payload {
   std::shared_ptr<const TrajectoriesMessage> group;
-  std::vector<SampleScore> scores;     // one per sample
+  std::vector<SampleScore> scores;     // one per sample; one without a reward: the draw is dropped as reward_error
   std::vector<std::string> responses;  // decoded completions
-  std::string error;                   // not empty: scoring failed; the draw is dropped as reward_error
+  // The first sample without a reward, or -1.
+  int failed_sample() const {
+    for (size_t i = 0; i < scores.size(); ++i)
+      if (!scores[i].reward) return static_cast<int>(i);
+    return -1;
+  }
   const char* kind() const override { return "scored"; }
   std::string describe() const override { return group->describe(); }
 };

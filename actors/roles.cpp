@@ -110,7 +110,16 @@ RoleSpec judge(const fs::path& graph_dir) {
   r.doc = "scores completions with rules and reward models";
   r.attrs = {required_text("rewards",
                            "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME); "
-                           "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO)")};
+                           "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO)"),
+             {"max_reward_errors",
+              AttrType::number,
+              "0.01",
+              false,
+              "share of the groups (at least one) whose rewards may fail to be numbers; until a group is kept none may, unless "
+              "it is 1",
+              0.0,
+              1.0,
+              {}}};
   r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_judge(graph_dir, graph, node); };

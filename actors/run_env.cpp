@@ -41,6 +41,13 @@ const NodePlan* stage_node(const GraphView& graph, int stage, const std::string&
   return nullptr;
 }
 
+std::vector<std::string> reward_model_names(const GraphView& graph, const NodePlan& judge) {
+  std::vector<std::string> names;
+  for (int e : judge.in_edges)
+    if (graph.edges[e].carries == "model" && graph.edges[e].attrs.has("as")) names.push_back(graph.edges[e].attrs.text("as"));
+  return names;
+}
+
 const NodePlan& model_origin(const GraphView& graph, const NodePlan& node) {
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];

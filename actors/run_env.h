@@ -48,8 +48,9 @@ const NodePlan* stage_node(const GraphView&, int stage, const std::string& role)
 const NodePlan& model_origin(const GraphView&, const NodePlan&);
 // The kind=model artifact at the end of that chain: it names the tokenizer.
 const NodePlan& model_root(const GraphView&, const NodePlan&);
-Where attr_place(const NodePlan&, const std::string& attr);    // of its value; of the node when it was not given
-int64_t stage_staleness(const GraphView&, int stage);          // of the trainer -> generator edge; 0 without one
+Where attr_place(const NodePlan&, const std::string& attr);  // of its value; of the node when it was not given
+int64_t stage_staleness(const GraphView&, int stage);        // of the trainer -> generator edge; 0 without one
+std::vector<std::string> reward_model_names(const GraphView&, const NodePlan& judge);  // the as=NAME of its models' edges
 int64_t stage_window(const GraphView&, int stage);             // groups a batch: the prompter's groups_per_batch
 int64_t max_draws_of(const NodePlan& filter, int64_t window);  // fill=resample: draws that one batch may take
 // Whether batches are windows of consecutive draws, so that committed draws are the first batches x window ones.

@@ -23,30 +23,34 @@ namespace r1 {
 struct RewardModel {
   std::shared_ptr<const Tokenizer> tokenizer;
   bool sees_answer = false;  // prompt and final answer only; else the whole response
+  int64_t longest = 0;       // tokens it can be shown
   std::unique_ptr<ScoringEngine> engine;
 };
 
 class Scorer {
  public:
   Scorer(RewardExpression expression, std::map<std::string, RewardModel> models);
-  // What became of one group: a score per sample and the decoded completions; or why it could not be scored (a reward that is
-  // not finite).
+  // What became of one group: a score per sample (without a reward where the expression, a rule or a model failed or gave a
+  // number that is not finite; what else is known of the sample is there all the same) and the decoded completions.
   struct GroupScores {
     std::vector<SampleScore> scores;
     std::vector<std::string> responses;
-    std::string error;
   };
   // Reward models see the samples of all groups together. Throws bad_input alone.
   std::vector<GroupScores> score(std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
                                  const Tokenizer& tokenizer);
 
  private:
-  // A model's scores by (group, sample); those asked for and not there yet.
+  using Place = std::pair<size_t, size_t>;  // group, sample
+  // A model's scores, why it gave none, and what it is asked for and has not answered yet.
   struct ModelScores {
-    std::map<std::pair<size_t, size_t>, double> known;
-    std::set<std::pair<size_t, size_t>> wanted;
+    std::map<Place, double> known;
+    std::map<Place, std::string> failed;
+    std::set<Place> wanted;
   };
   SampleScore score_sample(const RewardInput& in, const std::function<double(const std::string&)>& ask_model) const;
+  void answer(const std::string& name, ModelScores& asked, std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
+              const std::vector<GroupScores>& out);
 
   RewardExpression expression_;
   std::map<std::string, RewardModel> models_;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 namespace r1 {
@@ -22,17 +23,18 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   s["seconds"] = times.seconds;
 
   int64_t steps = 0, tokens_trained = 0, gap_tokens = 0;
-  double gap = 0, age_max = 0;
+  std::optional<double> gap, age_max;  // absent where nothing was compared, nothing trained
+  const auto most = [](std::optional<double>& to, double value) { to = std::max(to.value_or(value), value); };
   for (const auto& [version, text] : store.batch_stats(id)) {
     const json b = json::parse(text, nullptr, false);
     if (!b.is_object()) continue;
     ++steps;
     tokens_trained += b.value("tokens", int64_t{0});
-    gap = std::max(gap, b.value("logprob_gap_max", 0.0));
+    if (const auto it = b.find("logprob_gap_max"); it != b.end() && it->is_number()) most(gap, it->get<double>());
     gap_tokens += b.value("logprob_gap_tokens", int64_t{0});
-    age_max = std::max(age_max, b.value("age_max", 0.0));
+    if (const auto it = b.find("age_max"); it != b.end() && it->is_number()) most(age_max, it->get<double>());
   }
-  for (const MetricRow& m : store.metrics(id, "logprob_audit_gap")) gap = std::max(gap, m.value);
+  for (const MetricRow& m : store.metrics(id, "logprob_audit_gap")) most(gap, m.value);
   for (const MetricRow& m : store.metrics(id, "logprob_audit_tokens")) gap_tokens += static_cast<int64_t>(m.value);
   double generated = 0;
   for (const MetricRow& m : store.metrics(id, "tokens_generated")) generated += m.value;
@@ -60,9 +62,9 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
     s["dropped"] = dropped;
   }
   if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
-    s["logprob_gap_max"] = gap;
+    if (gap) s["logprob_gap_max"] = *gap;
     s["logprob_gap_tokens"] = gap_tokens;
-    s["staleness_max"] = age_max;
+    if (age_max) s["staleness_max"] = *age_max;
     s["overlap"] = times.overlap();
   }
   s["busy"] = times.busy(cores);

@@ -10,9 +10,11 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "actors/batch_statistics.h"
 #include "actors/broken_promise.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
+#include "actors/reward_errors.h"
 #include "actors/stage_verdict.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
@@ -43,6 +45,8 @@ class TrainerRole final : public Role {
     every_token_ = node.attrs.text("objective") == "pretrain";
     by_deviation_ = advantages_by_deviation(node);
     mask_truncated_ = node.attrs.flag("mask_truncated");
+    errors_ = RewardErrors(context.graph(), node.stage);
+    measures_.mtp = node.attrs.flag("mtp");
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
@@ -163,8 +167,10 @@ class TrainerRole final : public Role {
     RunStore& store = context.store();
     const int64_t stage = context.stage_id();
     const GraphView& graph = context.graph();
-    engine_ = std::make_unique<TrainerEngine>(*env_.device, trainer_config(env_, graph, context.node(), batches_planned_),
-                                              *trainer_start_weights(env_, graph, context.node()));
+    errors_.restore(store, stage);
+    const TrainerConfig config = trainer_config(env_, graph, context.node(), batches_planned_);
+    measures_.objective = config.objective;
+    engine_ = std::make_unique<TrainerEngine>(*env_.device, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = store.batch_count(stage);
     if (const auto snapshot = store.latest_snapshot(stage)) {
       // A snapshot only saves time. One that cannot be used leaves the engine as it was: all batches are trained on again.
@@ -184,10 +190,11 @@ class TrainerRole final : public Role {
     while (engine_->version() < committed) {
       check_stop();
       const int64_t version = engine_->version();
-      const TrainStats stats = trained_on(context, stored_batch(store, stage, version));
+      const TrainBatch batch = stored_batch(store, stage, version);
+      const TrainStats stats = trained_on(context, batch);
       if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
       // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
-      store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats).dump());
+      store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats, batch).dump());
     }
     version_ = engine_->version();
     make_weights();
@@ -258,7 +265,7 @@ class TrainerRole final : public Role {
       check_lengths(context, plan.chunk->sequences);
       for (const Sequence& s : plan.chunk->sequences) plan.content.items.emplace_back().inline_sequence = s;
     }
-    if (plan.batch) lay_out(*plan.batch, plan, resolutions, trajectories, sampled);
+    if (plan.batch) lay_out(context, *plan.batch, plan, resolutions, trajectories, sampled);
     plan.train = assemble_batch(plan.content, [&](int64_t draw, int32_t sample) { return *sampled.at({draw, sample}); });
     int64_t tokens = 0;
     for (const Sequence& s : plan.train.sequences) tokens += static_cast<int64_t>(s.tokens.size());
@@ -270,6 +277,8 @@ class TrainerRole final : public Role {
     row.payload = encode_batch(plan.content);
     row.stats_json = plan.stats.dump();
     context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
+    errors_.add(resolutions);
+    errors_.check(context.store(), context.stage_id());
   }
 
   // How many examples have a token to learn; how many pairs have two sides.
@@ -285,54 +294,39 @@ class TrainerRole final : public Role {
   }
 
   // Turns scored groups into items with advantages, ledger rows and the statistics of all that was sampled.
-  void lay_out(const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions,
+  void lay_out(RoleContext& context, const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions,
                std::vector<TrajectoryRow>& trajectories, std::map<std::pair<int64_t, int32_t>, const Sequence*>& sampled) {
-    std::map<std::string, double> sums;
-    double samples = 0, length = 0, ages = 0, age_max = 0, trained = 0;
-    int64_t kept = 0;
+    CompletionStatistics statistics;
     for (const auto& group : batch.groups) {
       const TrajectoriesMessage& t = *group.scored->group;
       const int64_t draw = t.prompt->draw;
       resolutions.push_back({draw, group.dropped.empty() ? version_ : -1, group.dropped});
+      statistics.add_group(group.dropped);
+      if (const int failed = group.scored->failed_sample(); failed >= 0)
+        errors_.show_first(context.store(), context.stage_id(), *group.scored, failed,
+                           group.scored->scores[static_cast<size_t>(failed)].error);
       std::vector<double> rewards;
-      for (const SampleScore& s : group.scored->scores) rewards.push_back(s.reward);
+      for (const SampleScore& s : group.scored->scores) rewards.push_back(s.reward.value_or(0));
       const std::vector<float> advantages = group_advantages(rewards, by_deviation_);
-      kept += group.dropped.empty();
       for (size_t i = 0; i < t.samples.size(); ++i) {
         const Sequence& s = t.samples[i];
-        TrajectoryRow row{draw, static_cast<int>(i), 0, "{}", encode_sequence(s)};
-        if (i < rewards.size()) {
-          const SampleScore& score = group.scored->scores[i];
-          row.reward = score.reward;
-          row.scores_json = json(score.parts).dump();
-          sums["reward"] += score.reward;
-          for (const auto& [name, value] : score.parts) sums[name] += value;
-          samples += 1;
-        }
+        const SampleScore& score = group.scored->scores[i];
         int64_t oldest = version_, new_tokens = 0;
         for (size_t k = 0; k < s.tokens.size(); ++k)
           if (s.trainable[k]) oldest = std::min(oldest, s.version[k]), ++new_tokens;
-        length += static_cast<double>(new_tokens);
-        if (group.dropped.empty() && (t.finished[i] || !mask_truncated_)) {
-          ages += static_cast<double>(version_ - oldest);
-          age_max = std::max(age_max, static_cast<double>(version_ - oldest));
-          trained += 1;
-          auto& item = plan.content.items.emplace_back();
-          item.draw = draw;
-          item.sample = static_cast<int32_t>(i);
-          item.advantage = advantages[i];
-          if (!group.reference_logp.empty()) item.reference_logp = group.reference_logp[i];
-          sampled[{draw, item.sample}] = &s;
-        }
-        trajectories.push_back(std::move(row));
+        statistics.add(score, new_tokens);
+        trajectories.push_back({draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(s)});
+        if (!group.dropped.empty() || !(t.finished[i] || !mask_truncated_)) continue;
+        statistics.add_age(version_ - oldest);
+        auto& item = plan.content.items.emplace_back();
+        item.draw = draw;
+        item.sample = static_cast<int32_t>(i);
+        item.advantage = advantages[i];
+        if (!group.reference_logp.empty()) item.reference_logp = group.reference_logp[i];
+        sampled[{draw, item.sample}] = &s;
       }
     }
-    for (const auto& [name, sum] : sums) plan.stats[name] = sum / std::max(1.0, samples);
-    plan.stats["length"] = length / std::max(1.0, samples);
-    plan.stats["age"] = ages / std::max(1.0, trained);
-    plan.stats["age_max"] = age_max;
-    plan.stats["kept"] = kept;
-    plan.stats["dropped"] = static_cast<int64_t>(batch.groups.size()) - kept;
+    plan.stats = statistics.json();
   }
 
   void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
@@ -369,56 +363,24 @@ class TrainerRole final : public Role {
     }
   }
 
-  static json merged(json stats, const TrainStats& r) {
-    stats["loss"] = r.loss;
-    stats["grad_norm"] = r.grad_norm;
-    stats["lr"] = r.lr;
-    stats["kl"] = r.kl;
-    stats["entropy"] = r.entropy;
-    stats["clip_fraction"] = r.clip_fraction;
-    stats["ratio"] = r.ratio_mean;
-    stats["pair_accuracy"] = r.pair_accuracy;
-    stats["trained_tokens"] = r.trained_tokens;
-    stats["optimizer_steps"] = r.optimizer_steps;
-    stats["logprob_gap_max"] = r.logprob_gap.max;
-    stats["logprob_gap_tokens"] = r.logprob_gap.tokens;
-    if (!r.expert_load.empty()) note_experts(r, stats);
-    if (r.mtp_loss != 0) {
-      stats["mtp_loss"] = r.mtp_loss;
-      stats["mtp_accuracy"] = r.mtp_accuracy;
-    }
-    return stats;
-  }
-
-  // Shares of the experts by layer, the most loaded one's share times their number, the spread of the selection bias.
-  static void note_experts(const TrainStats& r, json& stats) {
-    json layers = json::array();
-    double most = 0;
-    for (const std::vector<double>& layer : r.expert_load) {
-      json shares = json::array();
-      for (double share : layer) {
-        shares.push_back(std::round(share * 1e4) / 1e4);
-        most = std::max(most, share * static_cast<double>(layer.size()));
-      }
-      layers.push_back(std::move(shares));
-    }
-    stats["expert_load"] = std::move(layers);
-    stats["expert_load_max"] = most;
-    stats["expert_bias_spread"] = r.expert_bias_spread;
-    stats["balance_loss"] = r.balance_loss;
+  json merged(json stats, const TrainStats& result, const TrainBatch& batch) const {
+    TrainingMeasures measures = measures_;
+    measures.reference = !batch.sequences.empty() && !batch.sequences[0].reference_logp.empty();
+    return with_training(std::move(stats), result, measures);
   }
 
   void trained(RoleContext& context, const Plan& plan) {
     if (plan.batch) context.release(batch_edge_);
     if (plan.chunk) context.release(example_edge_);
-    const std::string stats = merged(plan.stats, plan.result).dump();
+    const json measured = merged(plan.stats, plan.result, plan.train);
+    const std::string stats = measured.dump();
     context.store().set_batch_stats(context.stage_id(), version_, stats);
     progress_.note(stats);
     version_ = engine_->version();
     busy_ = false;
     publish(context, false);
     fault_point("after_publish");
-    context.progress(progress_line(plan));
+    context.progress(progress_line(plan, measured));
     if (over(context)) return end(context);
     wait_for_batch(context);
     const double now = clock_.now_s();
@@ -429,15 +391,16 @@ class TrainerRole final : public Role {
     pump(context);
   }
 
-  std::string progress_line(const Plan& plan) const {
+  std::string progress_line(const Plan& plan, const json& stats) const {
     const int64_t limit = batches_planned_ > 0 ? batches_planned_ : until_->batch_limit();
     std::string line = fmt::format("batch {}{}", version_, limit > 0 ? fmt::format("/{}", limit) : "");
     if (plan.batch)
-      line += fmt::format("  reward {:.3f}  accuracy {:.3f}  format {:.3f}  age {:.1f}", plan.stats.value("reward", 0.0),
-                          plan.stats.value("accuracy", 0.0), plan.stats.value("format", 0.0), plan.stats.value("age", 0.0));
+      line += fmt::format("  reward {}  accuracy {}  format {}  age {}", shown(stats, "reward", 3), shown(stats, "accuracy", 3),
+                          shown(stats, "format", 3), shown(stats, "age", 1));
     else
-      line += fmt::format("  loss {:.4f}", plan.result.loss);
-    if (stride_ == 2) line += fmt::format("  pairs right {:.3f}", plan.result.pair_accuracy);
+      line += "  loss " + shown(stats, "loss", 4);
+    if (progress_.incomplete()) line += fmt::format("  reward errors {}", shown(stats, "reward_errors", 0));
+    if (stride_ == 2) line += "  pairs right " + shown(stats, "pair_accuracy", 3);
     if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
     if (limit > version_ && version_ > first_version_) {
       const double left_s =
@@ -566,6 +529,8 @@ class TrainerRole final : public Role {
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
   std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
   TrainingProgress progress_;  // of committed batches
+  RewardErrors errors_;
+  TrainingMeasures measures_;
 
   // Touched by jobs only while one is running.
   std::unique_ptr<TrainerEngine> engine_;

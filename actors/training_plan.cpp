@@ -4,16 +4,9 @@
 
 #include <cmath>
 
-namespace r1 {
+#include "actors/metric_table.h"
 
-std::vector<std::string> until_metrics(const GraphView& graph, const NodePlan& trainer) {
-  std::vector<std::string> names = {"loss", "grad_norm"};
-  if (trainer.attrs.text("objective") == "grpo")
-    names.insert(names.end(), {"reward", "accuracy", "format", "language", "length", "kl", "entropy"});
-  if (trainer.attrs.text("objective") == "reward_model") names.push_back("pair_accuracy");
-  (void)graph;
-  return names;
-}
+namespace r1 {
 
 Until parse_until(const GraphView& graph, const NodePlan& trainer) {
   std::string text = trainer.attrs.text("until");
@@ -22,7 +15,13 @@ Until parse_until(const GraphView& graph, const NodePlan& trainer) {
     throw bad_input("trainer '" + trainer.id + "' does not say when it ends", trainer.where,
                     "add until=\"batches(100)\", or epochs=2 for a finite set of examples");
   const Where where = attr_place(trainer, "until");
-  return Until::parse(text, where, until_metrics(graph, trainer));
+  UntilNames names;
+  names.metrics = trainer_metrics(graph, trainer);
+  if (trainer.attrs.text("objective") == "grpo")
+    names.no_epochs = "grpo draws new prompts for every batch: epochs has no meaning";
+  else if (trainer.attrs.integer("epochs") == 0)
+    names.no_epochs = "examples are taken as they come: only epochs=N on '" + trainer.id + "' makes epochs of them";
+  return Until::parse(text, where, names);
 }
 
 TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const NodePlan& node, int64_t batches) {

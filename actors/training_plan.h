@@ -14,8 +14,7 @@
 
 namespace r1 {
 
-// Metric names that `until` may name for this trainer.
-std::vector<std::string> until_metrics(const GraphView&, const NodePlan& trainer);
+// What `until` (or epochs=N) says. Metrics that the stage cannot have are bad_input (metric_table.h).
 Until parse_until(const GraphView&, const NodePlan& trainer);
 
 // `batches`: how many the stage will have (for the learning rate's schedule); 0 when only `until` knows.

@@ -15,8 +15,10 @@ void TrainingProgress::note(const std::string& stats_json) {
   ++batches_;
   const json stats = json::parse(stats_json, nullptr, false);
   if (!stats.is_object()) return;
+  // The statistics of a batch whose rewards could not all be computed are those of its luckier groups: in no window.
+  incomplete_ = count_of(stats, "reward_errors") > 0;
   for (const auto& [name, value] : stats.items())
-    if (value.is_number()) series_[name].push_back(value.get<double>());
+    if (value.is_number() && !incomplete_) series_[name].push_back(value.get<double>());
   tokens_ += count_of(stats, "tokens");
   trained_tokens_ += count_of(stats, "trained_tokens");
   examples_ += count_of(stats, "examples");
@@ -30,6 +32,7 @@ UntilInput TrainingProgress::until_input() const {
   in.batches = batches_;
   if (planned_ > 0) in.epochs = static_cast<double>(batches_) * static_cast<double>(epochs_) / static_cast<double>(planned_);
   in.tokens = static_cast<double>(tokens_);
+  in.incomplete = incomplete_;
   in.metric = [this](const std::string& name) {
     const auto it = series_.find(name);
     return it == series_.end() ? std::vector<double>() : it->second;

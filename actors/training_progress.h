@@ -29,10 +29,13 @@ class TrainingProgress {
   int64_t examples_trained() const { return examples_trained_; }
   // Batches in a row, up to the newest, in which nothing was trained.
   int64_t idle() const { return idle_; }
+  // The newest batch has rewards that could not be computed.
+  bool incomplete() const { return incomplete_; }
 
  private:
   int64_t planned_ = 0, epochs_ = 0, batches_ = 0, tokens_ = 0, trained_tokens_ = 0, examples_ = 0, examples_trained_ = 0,
           idle_ = 0;
+  bool incomplete_ = false;
   std::map<std::string, std::vector<double>> series_;
 };
 

@@ -18,12 +18,16 @@ struct Mean {
 
 }  // namespace
 
+bool has_answer(const RewardInput& in) {
+  const std::string_view checkable = in.fact("checkable");
+  return checkable.empty() ? !in.fact("answers").empty() : checkable == "1";
+}
+
 ResponseMetrics measure(std::span<const RewardInput> inputs) {
   Mean accuracy, format, language, length, words, courtesy, harmless, over_refusal;
   for (const RewardInput& in : inputs) {
     const bool harm = in.fact("harm") == "1";
-    const std::string_view checkable = in.fact("checkable");
-    if (checkable.empty() ? !in.fact("answers").empty() : checkable == "1") accuracy.add(accuracy_reward(in));
+    if (has_answer(in)) accuracy.add(accuracy_reward(in));
     format.add(format_reward(in));
     if (!in.fact("language").empty()) language.add(language_reward(in));
     if (in.tokens > 0) length.add(static_cast<double>(in.tokens));

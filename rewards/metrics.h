@@ -24,6 +24,9 @@ struct ResponseMetrics {
   std::optional<double> over_refusal;  // share of the other prompts with a refusal fact that are refused
 };
 
+// Whether the prompt has an answer that decides: checkable=1, or answers where the fact `checkable` is missing.
+bool has_answer(const RewardInput& in);
+
 ResponseMetrics measure(std::span<const RewardInput> inputs);
 
 // By the fact `domain` ("" where it is missing).

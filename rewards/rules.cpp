@@ -1,6 +1,9 @@
 #include "rewards/rules.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <charconv>
 
 #include "rewards/choice.h"
 #include "rewards/language.h"
@@ -32,6 +35,18 @@ std::string plain_answer(const RewardInput& in, bool* polite = nullptr) {
   if (ends) answer.resize(answer.size() - courtesy.size() - 1);
   if (polite != nullptr) *polite = ends;
   return answer;
+}
+
+// "0", "1", and the ways in which JSON writers spell them: 0.0, 1.0, 1e0.
+std::optional<double> zero_or_one(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || (value != 0 && value != 1)) return std::nullopt;
+  return value;
+}
+
+std::string not_a_number(std::string_view name, std::string_view value) {
+  return fmt::format("the fact '{0}' is '{1}' here, and as a number a fact is 0 or 1", name, value);
 }
 
 }  // namespace
@@ -126,16 +141,42 @@ std::optional<double> rule_value(std::string_view name, const RewardInput& in) {
     if (name == r.name) return r.value(in);
   if (const auto call = rule_call_value(name, in)) return call;
   if (in.facts == nullptr) return std::nullopt;
-  if (const auto it = in.facts->find(std::string(name)); it != in.facts->end()) {
-    if (it->second == "1") return 1;
-    if (it->second == "0") return 0;
-  }
+  if (const auto it = in.facts->find(std::string(name)); it != in.facts->end())
+    if (const auto flag = zero_or_one(it->second)) return flag;
+  bool known = false;  // several facts may spell the name: with kind_a and kind, kind_a_b is one of either
   for (const auto& [key, value] : *in.facts) {
-    if (key == "domain" && (name == "reasoning" || name == "general")) return name == value ? 1 : 0;
-    if (name.size() > key.size() + 1 && name.starts_with(key) && name[key.size()] == '_')
-      return name.substr(key.size() + 1) == value ? 1 : 0;
+    std::string_view wanted;
+    if (key == "domain" && (name == "reasoning" || name == "general"))
+      wanted = name;
+    else if (name.size() > key.size() + 1 && name.starts_with(key) && name[key.size()] == '_')
+      wanted = name.substr(key.size() + 1);
+    else
+      continue;
+    if (wanted == value) return 1;
+    known = true;
   }
-  return std::nullopt;
+  return known ? std::optional<double>(0) : std::nullopt;
+}
+
+double rule_or_flag(const std::string& name, const RewardInput& in) {
+  if (const auto value = rule_value(name, in)) return *value;
+  if (in.facts != nullptr)
+    if (const auto fact = in.facts->find(name); fact != in.facts->end()) throw failure(not_a_number(name, fact->second));
+  return 0;
+}
+
+std::string fact_complaint(const RewardExpression& expression, const std::vector<std::string>& models, const Facts& facts) {
+  const auto is = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  RewardInput in;
+  in.facts = &facts;
+  for (const std::string& name : expression.variables()) {
+    if (is(rule_names(), name) || is(models, name)) continue;
+    const auto fact = facts.find(name);
+    if (fact != facts.end() && !rule_value(name, in)) return not_a_number(name, fact->second);
+  }
+  return "";
 }
 
 std::vector<std::string> flag_names(const std::map<std::string, std::set<std::string>>& fact_values) {
@@ -148,7 +189,7 @@ std::vector<std::string> flag_names(const std::map<std::string, std::set<std::st
   for (const auto& [key, values] : fact_values) {
     if (!word(key) || key == "answers") continue;
     for (const std::string& value : values) {
-      if (value == "0" || value == "1")
+      if (zero_or_one(value))
         out.insert(key);
       else if (word(value))
         out.insert(key + "_" + value);

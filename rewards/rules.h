@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "rewards/expression.h"
 #include "rewards/reward_input.h"
 
 namespace r1 {
@@ -42,11 +43,20 @@ double think_length(const RewardInput& in);
 // Names of the rewards above as a reward expression spells them: accuracy, format, language, ...
 const std::vector<std::string>& rule_names();
 
-// The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name is neither (so it must be a model's score).
-//   NAME        a fact that is "0" or "1" (harm, checkable)
+// The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name is
+// neither (so it must be a model's score, or a flag of a fact that this prompt lacks).
+//   NAME        a fact that is 0 or 1 (harm, checkable)
 //   KEY_VALUE   1 if the fact KEY is VALUE (kind_color, language_zh), 0 if it is something else
 //   reasoning, general   short for domain_reasoning, domain_general
 std::optional<double> rule_value(std::string_view name, const RewardInput& in);
+
+// The same for a name that is known to be a rule or one of flag_names(): a flag is 0 where the prompt lacks its fact. Throws
+// failure when the fact NAME is there and is neither 0 nor 1.
+double rule_or_flag(const std::string& name, const RewardInput& in);
+
+// What is wrong with the facts of one prompt where `expression` uses them as numbers, as a sentence; "" when nothing is. A fact
+// that the prompt lacks is not wrong: its flags are 0. `models`: names that are scores of models, not facts.
+std::string fact_complaint(const RewardExpression& expression, const std::vector<std::string>& models, const Facts& facts);
 
 // The flags that prompts with such facts answer, spelt as above: what a graph's reward expression may use.
 // `fact_values`: which values each fact takes (Source::fact_values of tasks/source.h).

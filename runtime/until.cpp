@@ -29,6 +29,7 @@ struct Until::Node {
 
   bool reached(const UntilInput& in) const {
     const size_t w = static_cast<size_t>(window);
+    if (!metric.empty() && in.incomplete) return false;
     switch (kind) {
       case Kind::any:
         return std::any_of(children.begin(), children.end(), [&](const auto& c) { return c->reached(in); });
@@ -92,11 +93,13 @@ constexpr std::array<Call, 6> kCalls = {{{"batches", "batches(N)", 1, 1, false},
                                          {"above", "above(METRIC, VALUE [, WINDOW])", 2, 3, true},
                                          {"below", "below(METRIC, VALUE [, WINDOW])", 2, 3, true}}};
 
+constexpr int kMaxDepth = 200;  // of parentheses, as in reward expressions
+
 template <class Node>
 class Parser {
  public:
-  Parser(const std::string& text, const Where& where, const std::vector<std::string>& metrics)
-      : text_(text), where_(where), metrics_(metrics) {}
+  Parser(const std::string& text, const Where& where, const UntilNames& names)
+      : text_(text), where_(where), metrics_(names.metrics), no_epochs_(names.no_epochs) {}
 
   std::shared_ptr<const Node> parse() {
     blanks();
@@ -127,6 +130,18 @@ class Parser {
     size_t end = at_;
     while (end < text_.size() && in_word(text_[end])) ++end;
     return end;
+  }
+  // A number or the name of a metric, which may be a rule's call: repetition(3), regex('a, (b)').
+  size_t argument_end() const {
+    size_t end = word_end();
+    if (end == at_ || end == text_.size() || text_[end] != '(') return end;
+    for (char quote = 0; end < text_.size() && (quote != 0 || text_[end] != ')'); ++end) {
+      if (quote != 0)
+        quote = text_[end] == quote ? '\0' : quote;
+      else if (text_[end] == '\'' || text_[end] == '"')
+        quote = text_[end];
+    }
+    return end == text_.size() ? word_end() : end + 1;
   }
   std::string found() const {
     if (at_ == text_.size()) return "the end";
@@ -166,7 +181,9 @@ class Parser {
   std::shared_ptr<const Node> factor() {
     const size_t start = at_;
     if (eat('(')) {
+      if (++depth_ > kMaxDepth) refuse(start, "the condition is nested too deeply");
       auto inner = condition();
+      --depth_;
       if (!eat(')')) refuse(at_, "expected ')', found " + found(), fmt::format("the '(' of column {} is open", start + 1));
       return inner;
     }
@@ -192,7 +209,7 @@ class Parser {
     if (!eat('(')) refuse(at_, fmt::format("expected '(' after '{}', found {}", name, found()), form->form);
     std::vector<Argument> args;
     do {
-      const size_t arg_end = word_end();
+      const size_t arg_end = argument_end();
       if (arg_end == at_) refuse(at_, "expected an argument, found " + found(), form->form);
       args.push_back({text_.substr(at_, arg_end - at_), at_});
       at_ = arg_end;
@@ -207,13 +224,14 @@ class Parser {
   std::shared_ptr<const Node> built(const Call& form, const std::vector<Argument>& args) {
     auto node = std::make_shared<Node>();
     const std::string name = form.name;
+    if (name == "epochs" && !no_epochs_.empty()) refuse(args[0].at, no_epochs_, "batches(100)");
     if (form.metric) {
       node->metric = args[0].text;
       if (std::find(metrics_.begin(), metrics_.end(), node->metric) == metrics_.end()) {
         const std::string near = nearest(node->metric, metrics_);
-        refuse(
-            args[0].at, fmt::format("there is no metric '{}'", node->metric),
-            near.empty() ? fmt::format("metrics are {}", fmt::join(metrics_, ", ")) : fmt::format("did you mean '{}'?", near));
+        refuse(args[0].at, fmt::format("this stage has no metric '{}'", node->metric),
+               fmt::format("{}it has {}", near.empty() ? "" : fmt::format("did you mean '{}'? ", near),
+                           fmt::join(metrics_, ", ")));
       }
     }
     if (name == "plateau") {
@@ -258,7 +276,9 @@ class Parser {
   const std::string& text_;
   const Where& where_;
   const std::vector<std::string>& metrics_;
+  const std::string& no_epochs_;
   size_t at_ = 0;
+  int depth_ = 0;
 };
 
 }  // namespace
@@ -268,8 +288,8 @@ Until::Until(const Until&) = default;
 Until& Until::operator=(const Until&) = default;
 Until::~Until() = default;
 
-Until Until::parse(const std::string& text, const Where& where, const std::vector<std::string>& metrics) {
-  return Until(Parser<Node>(text, where, metrics).parse());
+Until Until::parse(const std::string& text, const Where& where, const UntilNames& names) {
+  return Until(Parser<Node>(text, where, names).parse());
 }
 
 bool Until::reached(const UntilInput& in) const { return root_->reached(in); }
@@ -289,6 +309,18 @@ int64_t Until::batch_limit() const {
     limit = limit == 0 ? n : std::min(limit, n);
   }
   return limit;
+}
+
+std::vector<std::string> Until::metrics() const {
+  std::vector<std::string> names;
+  std::vector<const Node*> open = {root_.get()};
+  while (!open.empty()) {
+    const Node& node = *open.back();
+    open.pop_back();
+    for (const auto& child : node.children) open.push_back(child.get());
+    if (!node.metric.empty() && std::find(names.begin(), names.end(), node.metric) == names.end()) names.push_back(node.metric);
+  }
+  return names;
 }
 
 }  // namespace r1

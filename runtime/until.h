@@ -6,8 +6,9 @@
 //         | below(METRIC, VALUE [, WINDOW])
 // plateau: mean of the metric over the last WINDOW batches minus the mean over the WINDOW before is below EPSILON, checked from
 // batch max(2 WINDOW, MIN_BATCHES). above, below: the mean over the last WINDOW (1) recorded values is strictly above or below
-// VALUE; false while there are fewer. N is a positive number, an integer for batches; WINDOW and MIN_BATCHES are positive
-// integers; "and" binds tighter than "or". Thread rule: immutable after parsing.
+// VALUE; false while there are fewer. Batches that lack the metric are in no window, and a condition on a metric is false while
+// the newest batch is not to be trusted (UntilInput). N is a positive number, an integer for batches; WINDOW and MIN_BATCHES
+// are positive integers; "and" binds tighter than "or". Thread rule: immutable after parsing.
 #pragma once
 
 #include <functional>
@@ -24,18 +25,27 @@ struct UntilInput {
   double epochs = 0, tokens = 0;
   // The metric's value per committed batch, oldest first (size = batches, or fewer when it was not recorded).
   std::function<std::vector<double>(const std::string&)> metric;
+  // The newest batch lacks rewards that could not be computed: conditions on metrics are false, counts are not.
+  bool incomplete = false;
+};
+
+// What conditions may name.
+struct UntilNames {
+  std::vector<std::string> metrics;
+  std::string no_epochs;  // why epochs(N) has no meaning here; "" where it has one
 };
 
 class Until {
  public:
-  // Throws bad_input at `where` (columns inside the text are named in the message). `metrics`: the names that exist.
-  static Until parse(const std::string& text, const Where& where, const std::vector<std::string>& metrics);
+  // Throws bad_input at `where` (columns inside the text are named in the message).
+  static Until parse(const std::string& text, const Where& where, const UntilNames& names);
   bool reached(const UntilInput&) const;
   std::string why(const UntilInput&) const;  // "batches(160)" - which call was true; "" when none
   // The above() or below() that was true and made it end: a goal that was met, not a limit that was reached. "" when none.
   std::string goal(const UntilInput&) const;
   // The largest number of batches it can last, if it has a batches(N) at the top level of an "or"; else 0 (for progress bars).
   int64_t batch_limit() const;
+  std::vector<std::string> metrics() const;  // the names that its conditions use, each once
   Until(const Until&);
   Until& operator=(const Until&);
   ~Until();

@@ -41,9 +41,9 @@ struct Resolution {
 struct TrajectoryRow {
   int64_t draw = 0;
   int sample = 0;
-  double reward = 0;
-  std::string scores_json;  // {"accuracy":1,...}
-  std::string payload;      // opaque blob: tokens, log-probabilities, versions (format of actors/)
+  std::optional<double> reward;  // absent: it could not be computed
+  std::string scores_json;       // {"accuracy":1,...}
+  std::string payload;           // opaque blob: tokens, log-probabilities, versions (format of actors/)
 };
 
 struct BatchRow {

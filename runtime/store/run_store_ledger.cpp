@@ -182,15 +182,13 @@ void RunStore::commit_batch(int64_t stage, const BatchRow& batch, const std::vec
                fmt::format("draw {} resolved to batch {} in the commit of {}", r.draw, r.batch, batch.version));
       impl.insert_resolution(stage, r);
     }
-    for (const TrajectoryRow& t : trajectories)
-      impl.db.prepare("INSERT INTO trajectories (stage, draw, sample, reward, scores, payload) VALUES (?, ?, ?, ?, ?, ?)")
-          .bind(stage)
-          .bind(t.draw)
-          .bind(int64_t{t.sample})
-          .bind(t.reward)
-          .bind_text(t.scores_json)
-          .bind_blob(t.payload)
-          .run();
+    for (const TrajectoryRow& t : trajectories) {
+      Statement s =
+          impl.db.prepare("INSERT INTO trajectories (stage, draw, sample, reward, scores, payload) VALUES (?, ?, ?, ?, ?, ?)");
+      s.bind(stage).bind(t.draw).bind(int64_t{t.sample});
+      t.reward ? s.bind(*t.reward) : s.bind_null();
+      s.bind_text(t.scores_json).bind_blob(t.payload).run();
+    }
     fault_point("before_commit");
   });
   fault_point("after_commit");
@@ -241,7 +239,9 @@ std::vector<TrajectoryRow> RunStore::trajectories(int64_t stage, int64_t draw) c
       "SELECT sample, reward, scores, payload FROM trajectories WHERE stage = ? AND draw = ? ORDER BY sample");
   s.bind(stage).bind(draw);
   std::vector<TrajectoryRow> rows;
-  while (s.step()) rows.push_back({draw, static_cast<int>(s.integer(0)), s.real(1), s.text(2), s.text(3)});
+  while (s.step())
+    rows.push_back(
+        {draw, static_cast<int>(s.integer(0)), s.null(1) ? std::nullopt : std::optional(s.real(1)), s.text(2), s.text(3)});
   return rows;
 }
 

@@ -169,7 +169,40 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rl_trainer.advantage=rank", "std or mean"}, BadCase{"rl_trainer.clip=cipso", "cispo"},
         BadCase{"rl_trainer.behave_cap=2", "decoupled"}, BadCase{"rl_trainer.behave_above=mask", "decoupled"},
         BadCase{"rl2_trainer.behave_cap=0", "no importance weight"},
-        BadCase{"rl2_trainer.ratio=sequence", "loss_mean=token does not"}));
+        BadCase{"rl2_trainer.ratio=sequence", "loss_mean=token does not"},
+        BadCase{"rl2_trainer.until=above(kl, 1)", "this stage has no metric 'kl'"},
+        BadCase{"rl_trainer.until=above(pair_accuracy, 1)", "this stage has no metric 'pair_accuracy'"},
+        BadCase{"rl_trainer.until=above(thik_length, 1)", "did you mean 'think_length'? it has reward"},
+        BadCase{"rl_trainer.until=above(harmless_rm, 1)", "this stage has no metric 'harmless_rm'"},
+        BadCase{"base_trainer.until=above(reward, 1)", "this stage has no metric 'reward'"},
+        BadCase{"rl_trainer.until=epochs(1)", "epochs has no meaning"},
+        BadCase{"base_trainer.until=epochs(1)", "only epochs=N on 'base_trainer'"},
+        BadCase{"rl_trainer.until=above(harmless, 1)", "no prompt of this stage has harm=1"},
+        BadCase{"judge.max_reward_errors=1.5", "max_reward_errors"}));
+
+// As deep as a reward expression may be, and no deeper: the parser goes down the stack with it.
+TEST(GraphChecks, conditions_and_rewards_that_are_nested_or_long_without_end_are_refused) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto load = [&](const std::string& attr, const std::string& text) -> std::string {
+    Override o = parse_override(attr + "=x");
+    o.value = text;
+    try {
+      load_graph(dir / "nano.graph", role_registry(dir), {o});
+      return "accepted";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.message();
+    }
+  };
+  const auto nested = [](int n, const std::string& inside) { return std::string(n, '(') + inside + std::string(n, ')'); };
+  EXPECT_EQ(load("rl_trainer.until", nested(200, "batches(3)")), "accepted");
+  EXPECT_NE(load("rl_trainer.until", nested(201, "batches(3)")).find("nested too deeply"), std::string::npos);
+  EXPECT_NE(load("rl_trainer.until", nested(300000, "batches(3)")).find("nested too deeply"), std::string::npos);
+  EXPECT_NE(load("judge.rewards", nested(300000, "format")).find("nested too deeply"), std::string::npos);
+  std::string sum = "format";
+  for (int i = 0; i < 300000; ++i) sum += "+format";
+  EXPECT_NE(load("judge.rewards", sum).find("more than 2000 terms"), std::string::npos);
+}
 
 }  // namespace
 }  // namespace r1

@@ -171,5 +171,31 @@ TEST(RuleValue, every_flag_listed_for_facts_has_a_value) {
   for (const std::string& name : names) EXPECT_TRUE(rule_value(name, in(kGood)).has_value()) << name;
 }
 
+TEST(RuleValue, a_flag_of_a_fact_that_the_prompt_lacks_is_0) {
+  const Facts facts = {{"level", "2"}, {"float", "1.0"}, {"kind", "a_b"}, {"kind_a", "c"}};
+  const RewardInput x{"", "", &facts, true, 0};
+  EXPECT_EQ(rule_or_flag("absent", x), 0);
+  EXPECT_EQ(rule_or_flag("absent_red", x), 0);
+  EXPECT_EQ(rule_or_flag("level_2", x), 1);
+  EXPECT_EQ(rule_or_flag("level_3", x), 0);
+  EXPECT_EQ(rule_or_flag("float", x), 1) << "1.0 is 1";
+  EXPECT_EQ(rule_or_flag("kind_a_b", x), 1);
+  EXPECT_EQ(rule_or_flag("kind_a_c", x), 1) << "of the fact kind_a, whatever kind says";
+  EXPECT_EQ(rule_or_flag("kind_a_d", x), 0);
+  EXPECT_THROW(rule_or_flag("level", x), Error);
+}
+
+TEST(FactComplaint, names_the_fact_that_is_no_number) {
+  const auto complaint = [](const char* expression, const Facts& facts) {
+    return fact_complaint(RewardExpression::parse(expression), {"helpful"}, facts);
+  };
+  EXPECT_EQ(complaint("level + format", {{"level", "1"}}), "");
+  EXPECT_EQ(complaint("level + format", {}), "");
+  EXPECT_EQ(complaint("level_2", {{"level", "2"}}), "");
+  EXPECT_EQ(complaint("helpful + length", {{"helpful", "very"}, {"length", "9"}}), "") << "a model and a rule go before";
+  EXPECT_NE(complaint("format * level", {{"level", "2"}}).find("'level' is '2'"), std::string::npos);
+  EXPECT_NE(complaint("level", {{"level", ""}}), "");
+}
+
 }  // namespace
 }  // namespace r1

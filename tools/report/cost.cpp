@@ -118,13 +118,22 @@ std::string proofs_section(const RunData& run) {
     if (stage.ledger.open > 0) ends += fmt::format(" + {} open", grouped(stage.ledger.open));
     std::string on_policy = "<td></td><td></td>";
     if (stage.kind == StageKind::rl) {
-      const double stage_gap = stage.summary.value("logprob_gap_max", 0.0), age = stage.summary.value("staleness_max", 0.0);
       const auto tokens = stage.summary.value("logprob_gap_tokens", int64_t{0});
-      gap = std::max(gap, stage_gap);
       gap_tokens += tokens;
-      on_policy = fmt::format("<td>{}{} over {} tokens</td><td>{}{} of at most {}</td>", tokens > 0 ? mark(stage_gap == 0) : "",
-                              number(stage_gap), grouped(tokens), mark(age <= static_cast<double>(stage.staleness_bound)),
-                              number(age), stage.staleness_bound);
+      const auto number_of = [&](const char* name) {
+        const auto it = stage.summary.find(name);
+        return it != stage.summary.end() && it->is_number() ? it->get<double>() : NAN;
+      };
+      // What was not measured is a dash: nothing was compared, nothing trained.
+      std::string compared = "–", oldest = "–";
+      if (const double stage_gap = number_of("logprob_gap_max"); std::isfinite(stage_gap)) {
+        gap = std::max(gap, stage_gap);
+        compared = fmt::format("{}{} over {} tokens", mark(stage_gap == 0), number(stage_gap), grouped(tokens));
+      }
+      if (const double age = number_of("staleness_max"); std::isfinite(age))
+        oldest = fmt::format("{}{} of at most {}", mark(age <= static_cast<double>(stage.staleness_bound)), number(age),
+                             stage.staleness_bound);
+      on_policy = fmt::format("<td>{}</td><td>{}</td>", compared, oldest);
     }
     rows += fmt::format("<tr><td><a class=\"stage-name\" href=\"#{}\">{}</a></td><td>{}{} = {}</td>{}</tr>\n",
                         escaped(stage_anchor(stage)), escaped(stage.plan->name), mark(stage.ledger_complaint.empty()),

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "tools/report/charts.h"
 #include "tools/report/html.h"
@@ -14,11 +15,20 @@ namespace r1::report {
 
 namespace {
 
-std::string single(const StageData& stage, const char* key, const char* title, const char* note, const char* colour = nullptr,
-                   bool smooth = true) {
+// The chart of a metric, titled as the table of metrics says; `title` and `note` where a stage means something else by it.
+std::string single(const StageData& stage, const char* key, const char* colour = nullptr, bool smooth = true,
+                   const char* title = nullptr, const char* note = nullptr) {
   const Curve* curve = stage.curve(key);
-  if (curve == nullptr) return "";
-  return line_chart({title, note, {{key, colour != nullptr ? colour : colour_of(key), *curve}}, {}, {}, {}, "batch", smooth});
+  const BatchMetric* metric = batch_metric(key);
+  if (curve == nullptr || metric == nullptr) return "";
+  return line_chart({title != nullptr ? title : metric->title,
+                     note != nullptr ? note : metric->note,
+                     {{key, colour != nullptr ? colour : colour_of(key), *curve}},
+                     {},
+                     {},
+                     {},
+                     "batch",
+                     smooth});
 }
 
 // Shares on one chart, whatever else the judge scored on charts of its own.
@@ -28,13 +38,12 @@ std::string reward_charts(const StageData& stage) {
   for (const std::string& part : stage.reward_parts) {
     const Curve* curve = stage.curve(part);
     if (curve == nullptr) continue;
-    const auto [low, high] = std::minmax_element(curve->y.begin(), curve->y.end());
-    if (*low >= 0 && *high <= 1)
+    if (std::all_of(curve->y.begin(), curve->y.end(), [](double v) { return std::isnan(v) || (v >= 0 && v <= 1); }))
       shares.series.push_back({part, colour_of(part), *curve});
     else
       others += line_chart({part, "mean score", {{part, colour_of(part), *curve}}});
   }
-  return single(stage, "reward", "Reward", "mean a completion") + line_chart(shares) + others;
+  return single(stage, "reward") + line_chart(shares) + others;
 }
 
 std::string age_chart(const StageData& stage) {
@@ -47,7 +56,8 @@ std::string age_chart(const StageData& stage) {
   chart.rules = {{fmt::format("bound {}", stage.staleness_bound), static_cast<double>(stage.staleness_bound)}};
   chart.y_max = std::max(1.0, static_cast<double>(stage.staleness_bound)) * 1.15;
   for (const Series& s : chart.series)
-    for (const double y : s.curve.y) chart.y_max = std::max(*chart.y_max, y * 1.05);
+    for (const double y : s.curve.y)
+      if (std::isfinite(y)) chart.y_max = std::max(*chart.y_max, y * 1.05);
   return line_chart(chart);
 }
 
@@ -134,26 +144,23 @@ std::string curves_of(const RunData& run, const StageData& stage) {
   std::string charts;
   if (stage.kind == StageKind::rl) {
     charts += reward_charts(stage);
-    charts += single(stage, "length", "Length", "tokens a completion");
-    charts += single(stage, "entropy", "Entropy of the policy", "nats a token");
-    charts += single(stage, "kl", "KL to the reference", "nats a token");
+    for (const char* key : {"length", "entropy", "kl"}) charts += single(stage, key);
     charts += age_chart(stage);
     charts += outcome_chart(stage);
-    charts += single(stage, "grad_norm", "Gradient norm", "", "c-grey");
-    charts += single(stage, "clip_fraction", "Clipped tokens", "share", "c-grey");
+    charts += single(stage, "grad_norm", "c-grey");
+    charts += single(stage, "clip_fraction", "c-grey");
     charts += published_chart(stage);
   } else if (stage.kind == StageKind::sampling) {
-    charts += single(stage, "kept", "Kept completions", "a batch of prompts", "c-green");
+    charts += single(stage, "kept", "c-green", true, "Kept completions", "a batch of prompts");
   } else {
-    charts += single(stage, "loss", "Loss", stage.kind == StageKind::reward_model ? "a pair" : "nats a token");
-    if (stage.kind == StageKind::reward_model)
-      charts += single(stage, "pair_accuracy", "Training pairs told right", "share of a batch");
-    charts += single(stage, "lr", "Learning rate", "", "c-grey", false);
-    charts += single(stage, "grad_norm", "Gradient norm", "", "c-grey");
+    charts += single(stage, "loss", nullptr, true, nullptr, stage.kind == StageKind::reward_model ? "a pair" : nullptr);
+    if (stage.kind == StageKind::reward_model) charts += single(stage, "pair_accuracy");
+    charts += single(stage, "lr", "c-grey", false);
+    charts += single(stage, "grad_norm", "c-grey");
   }
   const std::string experts = expert_charts(stage);
-  charts += single(stage, "expert_load_max", "Busiest expert", "load over an equal share", "c-red");
-  charts += single(stage, "expert_bias_spread", "Spread of the selection bias", "max − min", "c-purple");
+  charts += single(stage, "expert_load_max", "c-red");
+  charts += single(stage, "expert_bias_spread", "c-purple");
   charts += experts;
   if (charts.empty()) charts = stage.kind == StageKind::sampling ? "" : "<p class=\"note\">No batch has been trained yet.</p>";
   return stage_heading(stage) + sub_line(run, stage) + "<div class=\"charts\">" + charts + "</div>\n" +

@@ -27,13 +27,24 @@ struct Range {
 
 // A line through the finite points, every `stride`-th and the last; a gap starts a new piece.
 std::string line_path(const Frame& frame, const std::vector<double>& x, const std::vector<double>& y, size_t stride) {
-  std::string d;
-  bool pen_down = false;
+  std::string d, last;
+  bool pen_down = false, moved = false;
+  const auto lift = [&] {
+    if (pen_down && !moved) d += "L" + last;  // a point between two gaps: a line of no length has round ends
+    pen_down = moved = false;
+  };
   for (size_t i = 0; i < x.size(); ++i) {
     if (i % stride != 0 && i + 1 != x.size()) continue;
-    if (std::isfinite(y[i])) d += (pen_down ? "L" : "M") + point(frame.x(x[i]), frame.y(y[i]));
-    pen_down = std::isfinite(y[i]);
+    if (!std::isfinite(y[i])) {
+      lift();
+      continue;
+    }
+    last = point(frame.x(x[i]), frame.y(y[i]));
+    d += (pen_down ? "L" : "M") + last;
+    moved = pen_down;
+    pen_down = true;
   }
+  if (x.size() > 1) lift();
   return d;
 }
 

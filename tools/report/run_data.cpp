@@ -30,15 +30,18 @@ int cores_of(const std::string& machine) {
   return cores > 0 ? cores : 1;
 }
 
+// A batch that did not measure something has no number there: its curve has a gap.
 void read_statistics(const RunStore& store, StageData& stage) {
+  std::vector<double> batches;
   for (const auto& [version, text] : store.batch_stats(stage.row.id)) {
     const json stats = json::parse(text, nullptr, false);
     if (!stats.is_object()) continue;
     const auto x = static_cast<double>(version);
+    batches.push_back(x);
     for (const auto& [name, value] : stats.items()) {
       if (!value.is_number()) continue;
       Curve& curve = stage.curves[name];
-      curve.x.push_back(x);
+      curve.y.resize(batches.size() - 1, NAN);
       curve.y.push_back(value.get<double>());
     }
     if (const auto load = stats.find("expert_load"); load != stats.end() && load->is_array()) {
@@ -49,6 +52,10 @@ void read_statistics(const RunStore& store, StageData& stage) {
         // Not an array of arrays of numbers: shown by nobody.
       }
     }
+  }
+  for (auto& [name, curve] : stage.curves) {
+    curve.x = batches;
+    curve.y.resize(batches.size(), NAN);
   }
 }
 

@@ -21,7 +21,8 @@ enum class StageKind { pretrain, sft, rl, reward_model, distill, sampling };
 const char* kind_name(StageKind kind);   // "pre-training", "RL", ...
 const char* kind_class(StageKind kind);  // CSS class: "k-pre", "k-rl", ...
 
-// A statistic over the batches of a stage; x is the version that the batch was trained on top of.
+// A statistic over the batches of a stage; x is the version that the batch was trained on top of. y is NaN where a batch did
+// not measure it.
 struct Curve {
   std::vector<double> x, y;
 };

@@ -103,12 +103,19 @@ std::string token_spans(const Sequence& s, const Tokenizer& tokenizer) {
 std::string sample_card(const Group& group, const char* when, const Tokenizer& tokenizer) {
   const TrajectoryRow& row = median(group);
   const Sequence s = decode_sequence(row.payload);
-  double mean = 0, low = INFINITY, high = -INFINITY;
+  double sum = 0, low = INFINITY, high = -INFINITY;
+  size_t scored = 0;
   for (const TrajectoryRow& r : group.rows) {
-    mean += r.reward / static_cast<double>(group.rows.size());
-    low = std::min(low, r.reward);
-    high = std::max(high, r.reward);
+    if (!r.reward) continue;
+    ++scored;
+    sum += *r.reward;
+    low = std::min(low, *r.reward);
+    high = std::max(high, *r.reward);
   }
+  std::string of_group;
+  if (scored > 0)
+    of_group = fmt::format(": mean {}, from {} to {}", number(sum / static_cast<double>(scored)), number(low), number(high));
+  if (scored < group.rows.size()) of_group += fmt::format("; {} without a reward", group.rows.size() - scored);
   std::string parts;
   const nlohmann::json scores = nlohmann::json::parse(row.scores_json, nullptr, false);
   if (scores.is_object())
@@ -116,10 +123,9 @@ std::string sample_card(const Group& group, const char* when, const Tokenizer& t
       if (value.is_number()) parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
   return fmt::format(
       "<div class=\"sample\"><div class=\"when\"><b>{}</b>: draw {}, {}</div><div class=\"tokens\"><span "
-      "class=\"prompt\">{}</span>{}</div><div class=\"score\">reward <b>{}</b>{}<br>its group of {}: mean {}, from {} to "
-      "{}</div></div>\n",
+      "class=\"prompt\">{}</span>{}</div><div class=\"score\">reward <b>{}</b>{}<br>its group of {}{}</div></div>\n",
       when, group.draw, escaped(group.outcome), escaped(shortened(group.prompt, kPromptCharacters)), token_spans(s, tokenizer),
-      number(row.reward), parts, group.rows.size(), number(mean), number(low), number(high));
+      row.reward ? number(*row.reward) : "–", parts, group.rows.size(), of_group);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include "actors/metric_table.h"
 #include "tools/report/charts.h"
 #include "tools/report/graph_picture.h"
 #include "tools/report/html.h"
@@ -15,31 +16,17 @@ namespace r1::report {
 
 namespace {
 
-struct Column {
-  const char *metric, *header, *meaning;
-  bool share;  // 0..1, shown in percent
-};
-constexpr std::array<Column, 8> kColumns = {
-    {{"accuracy", "accuracy", "right final answers to held-out problems, sampled at the evaluation's temperature", true},
-     {"accuracy_greedy", "greedy", "the same, always taking the likeliest token", true},
-     {"format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)", true},
-     {"language", "language", "words of the thought in the prompt's language", true},
-     {"length", "length", "tokens in a completion, mean", false},
-     {"helpful", "helpful", "general requests answered right and politely", true},
-     {"harmless", "harmless", "harmful requests refused, harmless ones answered", true},
-     {"pair_accuracy", "pairs", "held-out pairs whose better answer the reward model scores higher", true}}};
-
-std::string metric_text(const Column& column, double value) {
+std::string metric_text(const HeldOutMetric& column, double value) {
   if (!std::isfinite(value)) return "–";
   return column.share ? percent(value) : fmt::format("{:.1f}", value);
 }
 
-std::string metric_cell(const StageData& stage, const Column& column, double full) {
-  const double before = stage.metric("before", column.metric), after = stage.metric("after", column.metric);
+std::string metric_cell(const StageData& stage, const HeldOutMetric& column, double full) {
+  const double before = stage.metric("before", column.name), after = stage.metric("after", column.name);
   std::string cell = fmt::format("<td data-label=\"{}\">", column.header);
   if (!std::isfinite(before) && !std::isfinite(after)) return fmt::format("<td data-label=\"{}\"></td>", column.header);
   cell += fmt::format("<span class=\"ba\"><i>{} →</i> <b>{}</b></span>{}", metric_text(column, before),
-                      metric_text(column, after), dumbbell(before, after, full, colour_of(column.metric)));
+                      metric_text(column, after), dumbbell(before, after, full, colour_of(column.name)));
   return cell + "</td>";
 }
 
@@ -100,12 +87,12 @@ std::string pipeline_section(const RunData& run) {
 }
 
 std::string stages_section(const RunData& run) {
-  std::vector<const Column*> shown;
+  std::vector<const HeldOutMetric*> shown;
   double longest = 1;
-  for (const Column& column : kColumns) {
+  for (const HeldOutMetric& column : held_out_metrics()) {
     bool any = false;
     for (const StageData& stage : run.stages)
-      any = any || std::isfinite(stage.metric("before", column.metric)) || std::isfinite(stage.metric("after", column.metric));
+      any = any || std::isfinite(stage.metric("before", column.name)) || std::isfinite(stage.metric("after", column.name));
     if (any) shown.push_back(&column);
   }
   for (const StageData& stage : run.stages)
@@ -119,7 +106,8 @@ std::string stages_section(const RunData& run) {
       "aria-hidden=\"true\"><path class=\"way c-grey\" d=\"M6 6H40\"/><circle class=\"hollow c-grey\" cx=\"6\" cy=\"6\" "
       "r=\"3.2\"/><circle class=\"dot c-grey\" cx=\"40\" cy=\"6\" r=\"3.7\"/></svg> hollow: before, filled: after.</p>\n"
       "<div class=\"scroll\"><table class=\"stage-table\"><thead><tr><th>stage</th>";
-  for (const Column* column : shown) out += fmt::format("<th title=\"{}\">{}</th>", escaped(column->meaning), column->header);
+  for (const HeldOutMetric* column : shown)
+    out += fmt::format("<th title=\"{}\">{}</th>", escaped(column->meaning), column->header);
   out +=
       "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">tokens sampled</th><th "
       "class=\"n\">time</th></tr></thead><tbody>\n";
@@ -133,7 +121,7 @@ std::string stages_section(const RunData& run) {
                                              : fmt::format("<span class=\"stage-name\">{}</span>", escaped(stage.plan->name));
     out += fmt::format("<tr><td class=\"wide\">{} <span class=\"chip {}\">{}</span>{}{}</td>", name, kind_class(stage.kind),
                        kind_name(stage.kind), state_of(stage), label);
-    for (const Column* column : shown) out += metric_cell(stage, *column, column->share ? 1 : longest);
+    for (const HeldOutMetric* column : shown) out += metric_cell(stage, *column, column->share ? 1 : longest);
     const auto cell = [&](const char* header, const std::string& text) {
       out += fmt::format("<td class=\"n\" data-label=\"{}\">{}</td>", header, text);
     };
@@ -146,7 +134,8 @@ std::string stages_section(const RunData& run) {
     out += "</tr>\n";
   }
   out += "</tbody></table></div>\n<details><summary>What the columns mean</summary><dl class=\"glossary\">";
-  for (const Column* column : shown) out += fmt::format("<dt>{}</dt><dd>{}</dd>", column->header, escaped(column->meaning));
+  for (const HeldOutMetric* column : shown)
+    out += fmt::format("<dt>{}</dt><dd>{}</dd>", column->header, escaped(column->meaning));
   return out + "</dl></details></section>\n";
 }
 

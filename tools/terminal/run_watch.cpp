@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/training_plan.h"
 #include "tools/terminal/text.h"
@@ -36,6 +37,11 @@ std::string kind_of(const GraphView& graph, const StagePlan& plan) {
   return trainer == nullptr ? "dataset" : trainer->attrs.text("objective");
 }
 
+const char* curve_name(const GraphView& graph, const StagePlan& plan) {
+  const std::string kind = kind_of(graph, plan);
+  return kind == "grpo" || kind == "dataset" ? "reward" : "loss";
+}
+
 }  // namespace
 
 std::vector<std::string> result_pieces(const std::string& summary_json) {
@@ -49,9 +55,9 @@ std::vector<std::string> result_pieces(const std::string& summary_json) {
     double change;
   };
   const auto piece = [&](const char* name, const char* label) -> std::optional<Piece> {
-    if (!after.contains(name)) return std::nullopt;
+    if (!after.contains(name) || !after[name].is_number()) return std::nullopt;
     const double last = after[name].get<double>();
-    if (!before.contains(name)) return Piece{fmt::format("{} {}", label, share_text(last, 3)), 0};
+    if (!before.contains(name) || !before[name].is_number()) return Piece{fmt::format("{} {}", label, share_text(last, 3)), 0};
     const double first = before[name].get<double>();
     return Piece{fmt::format("{} {} > {}", label, share_text(first, 3), share_text(last, 3)), std::abs(last - first)};
   };
@@ -121,11 +127,12 @@ void RunWatch::read_batches(const StagePlan& plan, Watched& w) {
   for (const auto& [version, text] : store_.batch_stats(ids_.at(plan.name), w.next)) {
     const json stats = json::parse(text, nullptr, false);
     // The numbers of what was learned follow those of what was sampled: a batch is read when both are there.
-    if (!stats.is_object() || (trainer_of(graph_, plan) != nullptr && !stats.contains("loss"))) break;
+    if (!stats.is_object() || (trainer_of(graph_, plan) != nullptr && !stats.contains("trained_tokens"))) break;
     w.next = version + 1;
+    w.latest.clear();  // what the newest batch did not measure is not shown
     for (const auto& [name, value] : stats.items())
       if (value.is_number()) w.latest[name] = value.get<double>();
-    const char* curve = stats.contains("reward") ? "reward" : "loss";
+    const char* curve = curve_name(graph_, plan);
     if (stats.contains(curve) && stats[curve].is_number()) w.curve.push_back(stats[curve].get<double>());
     if (w.curve.size() > kCurvePoints) w.curve.erase(w.curve.begin());
     const double groups = stats.value("kept", 0.0) + stats.value("dropped", 0.0);
@@ -159,9 +166,11 @@ StageState RunWatch::make(const StagePlan& plan) {
   s.note = w.note;
   read_batches(plan, w);
   s.curve = w.curve;
-  s.curve_name = w.latest.count("reward") ? "reward" : "loss";
-  for (const char* name : {"accuracy", "format", "language", "harmless"})
-    if (w.latest.count("reward") && w.latest.count(name)) s.metrics.emplace_back(name, w.latest[name]);
+  s.curve_name = curve_name(graph_, plan);
+  for (const std::string& name : standing_parts())
+    if (w.latest.count(name)) s.metrics.emplace_back(name, w.latest[name]);
+  if (w.latest.count("reward_errors") && w.latest["reward_errors"] > 0)
+    s.metrics.emplace_back("reward errors", w.latest["reward_errors"]);
   if (kind_of(graph_, plan) == "reward_model" && w.latest.count("pair_accuracy"))
     s.metrics.emplace_back("pairs right", w.latest["pair_accuracy"]);
   const auto &first = w.marks.front(), &last = w.marks.back();

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
+#include "actors/metric_table.h"
 #include "tools/terminal/text.h"
 
 namespace r1::terminal {
@@ -16,43 +19,43 @@ using nlohmann::json;
 constexpr size_t kNameColumns = 13;
 
 struct Column {
-  const char* title;
+  std::string title;
   size_t width;
-  std::string (*cell)(const json& stage);
+  std::function<std::string(const json& stage)> cell;
 };
 
-std::string metric(const json& stage, const char* when, const char* name) {
-  const json m = stage.value("metrics", json::object()).value(when, json::object());
-  return m.contains(name) ? share_text(m[name].get<double>(), 3) : "";
+// What was not measured leaves its cell empty.
+std::string metric(const json& stage, const char* when, const HeldOutMetric& m) {
+  const json values = stage.value("metrics", json::object()).value(when, json::object());
+  const auto value = values.find(m.name);
+  if (value == values.end() || !value->is_number()) return "";
+  return m.share ? share_text(value->get<double>(), 3) : fmt::format("{:.1f}", value->get<double>());
 }
-std::string before_after(const json& stage, const char* name) {
-  const std::string before = metric(stage, "before", name), after = metric(stage, "after", name);
+std::string before_after(const json& stage, const HeldOutMetric& m) {
+  const std::string before = metric(stage, "before", m), after = metric(stage, "after", m);
   return after.empty() || before.empty() ? after : before + " > " + after;
 }
 
-const Column kColumns[] = {
-    {"accuracy", 13, [](const json& s) { return before_after(s, "accuracy"); }},
-    {"greedy", 7, [](const json& s) { return metric(s, "after", "accuracy_greedy"); }},
-    {"format", 7, [](const json& s) { return metric(s, "after", "format"); }},
-    {"lang", 6, [](const json& s) { return metric(s, "after", "language"); }},
-    {"len", 6,
-     [](const json& s) {
-       const json m = s.value("metrics", json::object()).value("after", json::object());
-       return m.contains("length") ? fmt::format("{:.1f}", m["length"].get<double>()) : "";
-     }},
-    {"help", 6, [](const json& s) { return metric(s, "after", "helpful"); }},
-    {"harml", 6, [](const json& s) { return metric(s, "after", "harmless"); }},
-    {"pairs", 6, [](const json& s) { return metric(s, "after", "pair_accuracy"); }},
-    {"steps", 6, [](const json& s) { return fmt::format("{}", s.value("steps", int64_t{0})); }},
-    {"sec", 4, [](const json& s) { return fmt::format("{:.0f}", s.value("seconds", 0.0)); }},
-};
+std::vector<Column> table_columns() {
+  std::vector<Column> columns;
+  for (const HeldOutMetric& m : held_out_metrics()) {
+    const bool first = columns.empty();  // what the others follow from: shown with where it came from
+    const size_t width = first ? 13 : std::string_view(m.shorter).size() > 5 ? 7 : 6;
+    columns.push_back(
+        {m.shorter, width, [&m, first](const json& s) { return first ? before_after(s, m) : metric(s, "after", m); }});
+  }
+  columns.push_back({"steps", 6, [](const json& s) { return fmt::format("{}", s.value("steps", int64_t{0})); }});
+  columns.push_back({"sec", 4, [](const json& s) { return fmt::format("{:.0f}", s.value("seconds", 0.0)); }});
+  return columns;
+}
 
 }  // namespace
 
 std::string summary_table(const std::string& summary_json) {
   const json s = json::parse(summary_json);
+  const std::vector<Column> all = table_columns();
   std::vector<const Column*> columns;
-  for (const Column& c : kColumns)
+  for (const Column& c : all)
     if (std::any_of(s["stages"].begin(), s["stages"].end(), [&](const json& stage) { return !c.cell(stage).empty(); }))
       columns.push_back(&c);
   std::string out = padded("stage", kNameColumns);
@@ -67,7 +70,7 @@ std::string summary_table(const std::string& summary_json) {
   double gap = 0;
   for (const json& stage : s["stages"]) {
     gap_tokens += stage.value("logprob_gap_tokens", int64_t{0});
-    gap = std::max(gap, stage.value("logprob_gap_max", 0.0));
+    if (stage.contains("logprob_gap_max")) gap = std::max(gap, stage["logprob_gap_max"].get<double>());
   }
   out += fmt::format("\n{} on {}\n", clock_text(s["seconds"].get<double>()), s["machine"].get<std::string>());
   if (gap_tokens > 0) out += fmt::format("train/inference gap: {:g} over {} tokens\n", gap, gap_tokens);

@@ -2,12 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace r1 {
 namespace {
 
 const std::vector<std::string> kMetrics = {"reward", "loss", "accuracy"};
 
-Until parsed(const std::string& text) { return Until::parse(text, {"g", 3, 9}, kMetrics); }
+Until parsed(const std::string& text) { return Until::parse(text, {"g", 3, 9}, {kMetrics, ""}); }
 
 UntilInput after(std::vector<double> rewards, double epochs = 0, double tokens = 0) {
   UntilInput in;
@@ -64,6 +66,36 @@ TEST(Until, above_and_below_compare_the_mean_of_a_window) {
   EXPECT_FALSE(parsed("below(loss, 0.5)").reached(after({0})));
 }
 
+TEST(Until, a_condition_on_a_metric_is_false_on_an_incomplete_batch_and_a_count_is_not) {
+  UntilInput in = after({1, 1, 1, 1});
+  in.incomplete = true;
+  for (const char* text : {"above(reward, 0)", "below(reward, 2)", "plateau(reward, 1, 0.1)"}) {
+    EXPECT_FALSE(parsed(text).reached(in)) << text;
+    EXPECT_TRUE(parsed(text).reached(after({1, 1, 1, 1}))) << text;
+  }
+  EXPECT_TRUE(parsed("above(reward, 0) or batches(4)").reached(in));
+}
+
+TEST(Until, epochs_are_refused_where_they_have_no_meaning) {
+  EXPECT_NO_THROW(Until::parse("epochs(1)", {"g", 3, 9}, {{}, ""}));
+  EXPECT_THROW(Until::parse("batches(9) or epochs(1)", {"g", 3, 9}, {{}, "there are no epochs here"}), Error);
+}
+
+TEST(Until, a_metric_may_be_the_call_of_a_rule) {
+  const UntilNames names{{"repetition(3)", "regex('a, (b)')"}, ""};
+  const Until until = Until::parse("below(repetition(3), 0.1) or above(regex('a, (b)'), 0.5, 2)", {"g", 3, 9}, names);
+  EXPECT_EQ(until.metrics().size(), 2u);
+  EXPECT_THROW(Until::parse("below(repetition(4), 0.1)", {"g", 3, 9}, names), Error);
+  EXPECT_THROW(Until::parse("below(repetition(3, 0.1", {"g", 3, 9}, names), Error);
+}
+
+TEST(Until, lists_the_metrics_it_uses) {
+  EXPECT_TRUE(parsed("batches(3)").metrics().empty());
+  auto names = parsed("above(reward, 1) and (below(loss, 1) or above(reward, 2)) or batches(9)").metrics();
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"loss", "reward"}));
+}
+
 TEST(Until, and_binds_tighter_than_or) {
   const Until until = parsed("batches(1) or batches(2) and epochs(1)");
   EXPECT_TRUE(until.reached(after({0})));
@@ -83,7 +115,7 @@ TEST(Until, a_goal_is_a_metric_that_came_where_it_was_wanted_and_not_a_limit) {
   UntilInput in;
   in.batches = 8;
   in.metric = [](const std::string&) { return std::vector<double>(8, 0.5); };
-  const auto goal = [&](const char* text) { return Until::parse(text, {}, {"reward"}).goal(in); };
+  const auto goal = [&](const char* text) { return Until::parse(text, {}, {{"reward"}, ""}).goal(in); };
   EXPECT_EQ(goal("above(reward, 0.4, 2) or batches(8)"), "above(reward, 0.4, 2)");
   EXPECT_EQ(goal("batches(8) and below(reward, 0.6)"), "below(reward, 0.6)");
   EXPECT_EQ(goal("batches(9) and below(reward, 0.6)"), "");
@@ -127,7 +159,8 @@ TEST(Until, bad_conditions_get_one_clear_error_with_the_column) {
   EXPECT_EQ(error_of("plateau(reward, 20)"),
             "g:3:9: until: column 1: 'plateau' with 2 arguments "
             "(plateau(METRIC, WINDOW, EPSILON [, MIN_BATCHES]))");
-  EXPECT_EQ(error_of("plateau(rewrd, 20, 0.1)"), "g:3:9: until: column 9: there is no metric 'rewrd' (did you mean 'reward'?)");
+  EXPECT_EQ(error_of("plateau(rewrd, 20, 0.1)"),
+            "g:3:9: until: column 9: this stage has no metric 'rewrd' (did you mean 'reward'? it has reward, loss, accuracy)");
   EXPECT_EQ(error_of("above(reward, high)"), "g:3:9: until: column 15: expected a number, found 'high'");
 }
 

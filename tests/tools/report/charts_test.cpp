@@ -83,6 +83,15 @@ TEST(LineChart, without_a_finite_point_there_is_no_chart) {
   EXPECT_EQ(line_chart({"x", "", {{"a", "c-blue", {{0, 1}, {NAN, INFINITY}}}}}), "");
 }
 
+TEST(LineChart, what_was_not_measured_is_a_gap_and_a_point_between_gaps_is_seen) {
+  const std::string svg = line_chart({"x", "", {{"a", "c-blue", {{0, 1, 2, 3, 4, 5}, {1, 2, NAN, 3, NAN, 2}}}}});
+  const size_t at = svg.find("data-name=\"a\" d=\"");
+  ASSERT_NE(at, std::string::npos);
+  const std::string path = svg.substr(at + 17, svg.find('"', at + 17) - at - 17);
+  EXPECT_EQ(std::count(path.begin(), path.end(), 'M'), 3) << path;
+  EXPECT_EQ(std::count(path.begin(), path.end(), 'L'), 3) << path;
+}
+
 TEST(LineChart, labels_never_cover_each_other_and_stay_inside) {
   LineChart chart{"x", "", {}, 0.0, 1.0};
   for (int i = 0; i < 6; ++i)

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <regex>
 
 #include "base/error.h"
@@ -160,6 +161,26 @@ TEST(ReportPage, damaged_statistics_and_completions_are_left_out) {
   run.store->set_batch_stats(id, 1, R"({"reward":null,"expert_load":[1,2],"accuracy":"x"})");
   run.store->set_batch_stats(id, 2, R"({"kept":1})");
   EXPECT_EQ(markup_complaint(run.page()), "");
+}
+
+TEST(ReportPage, a_batch_that_did_not_measure_something_leaves_a_gap_in_its_curve) {
+  RunFixture run;
+  run.run_all();
+  run.store->set_batch_stats(run.store->ensure_stage("plain"), 1, R"({"reward":0.5,"kept":0,"dropped":2})");
+  const RunData data = read_run(run.graph, *run.store);
+  int looked_at = 0;
+  for (const StageData& stage : data.stages) {
+    if (stage.plan->name != "plain") continue;
+    const Curve *entropy = stage.curve("entropy"), *reward = stage.curve("reward");
+    ASSERT_TRUE(entropy != nullptr && reward != nullptr);
+    EXPECT_EQ(entropy->x, reward->x);
+    EXPECT_EQ(entropy->y.at(0), 0.5);
+    EXPECT_TRUE(std::isnan(entropy->y.at(1)));
+    EXPECT_EQ(reward->y.at(1), 0.5);
+    ++looked_at;
+  }
+  EXPECT_EQ(looked_at, 1);
+  EXPECT_EQ(run.page().find("nan"), std::string::npos);
 }
 
 TEST(WriteReport, makes_the_report_of_a_directory_again_even_when_the_graphs_files_are_gone) {

@@ -1,0 +1,48 @@
+// The metrics of a run, in one place: what a batch's statistics hold and which stages have it, and what an evaluator reports.
+// Not the numbers (actors/batch_statistics.h computes them). `until`, the checks, the terminal and the report read these
+// tables.
+//
+// Beside the table stand the names that a judge's `rewards` uses: each is recorded per batch under its own name, as the mean
+// over the completions for which it was evaluated.
+// Thread rule: pure functions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/graph/graph.h"
+
+namespace r1 {
+
+// A number of a batch's statistics (`batch_stats` of the run store). Absent where it was not measured, never 0.
+struct BatchMetric {
+  enum class Needs { nothing, groups, reference, examples, pairs, mtp, experts };
+  const char* name;
+  const char* title;  // of its chart
+  const char* note;   // beside the title: the unit, or what one value is about
+  Needs needs;
+  bool trained;  // about what was learned: absent in a batch without an optimizer step
+};
+const std::vector<BatchMetric>& batch_metrics();
+const BatchMetric* batch_metric(const std::string& name);  // null: there is none
+
+// What an evaluator reports for held-out prompts or pairs, in the order in which tables show it.
+struct HeldOutMetric {
+  const char* name;
+  const char* header;   // of a column of the report
+  const char* shorter;  // of a column on the terminal
+  const char* meaning;
+  bool share;  // 0 to 1
+};
+const std::vector<HeldOutMetric>& held_out_metrics();
+
+// What every completion is scored with, whatever the judge's expression: parts that are recorded where they apply.
+const std::vector<std::string>& standing_parts();
+
+// The names that the stage's judge scores: those of its `rewards`, and the standing parts. Empty without a judge.
+std::vector<std::string> scored_names(const GraphView& graph, int stage);
+
+// The metrics that a batch of this trainer can have: what `until` may name.
+std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan& trainer);
+
+}  // namespace r1
