@@ -355,7 +355,7 @@ class TrainerRole final : public Role {
     try {
       return engine_->train(batch);
     } catch (const Error& e) {
-      if (e.code() != ExitCode::failed) throw;
+      if (e.code() != ExitCode::failed || e.final()) throw;
       const std::string& id = context.node().id;
       throw failure(e.message(), e.where(),
                     fmt::format("{}{}r1-run {} --set {}.lr={:.1g} --change", e.hint(), e.hint().empty() ? "" : ": ",
