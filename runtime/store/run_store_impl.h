@@ -45,6 +45,8 @@ struct RunStore::Impl {
   void insert_resolution(int64_t stage, const Resolution& resolution);
   void write_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);
 
+  class LedgerPages;  // of check_ledger
+
   const std::filesystem::path file;
   Database db;
   const bool read_only;

@@ -1,6 +1,11 @@
 // Draws, their resolutions, batches and trajectories: the ledger and write-ahead log of RunStore.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <thread>
+
 #include "base/error.h"
 #include "base/hash.h"
 #include "runtime/flow/fault.h"
@@ -109,53 +114,119 @@ std::vector<Resolution> RunStore::resolutions(int64_t stage) const {
   return rows;
 }
 
-std::string RunStore::check_ledger(int64_t stage, bool running) const {
-  struct Rule {
-    const char* sql;  // one row per offender: (id)
-    const char* complaint;
-    bool always;
+// Reads a table from its beginning, a page at a time, so that commits wait for no more than a page. Rows that are written
+// meanwhile behind the place that was reached are seen too.
+class RunStore::Impl::LedgerPages {
+ public:
+  // `sql`: (key, a, b) of the rows of stage ?1 with a key above ?2, by key, at most ?3.
+  LedgerPages(Impl& impl, int64_t stage, const char* sql) : impl_(impl), stage_(stage), sql_(sql) {}
+
+  struct Row {
+    int64_t key, a, b;
   };
-  static constexpr Rule kRules[] = {
-      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM draws d WHERE d.stage = r.stage AND "
-       "d.draw = r.draw)",
-       "resolved but never drawn: draw", true},
-      {"SELECT draw FROM resolutions r WHERE stage = ?1 AND batch IS NOT NULL AND NOT EXISTS (SELECT 1 FROM batches b WHERE "
-       "b.stage = "
-       "r.stage AND b.version = r.batch)",
-       "trained in a batch that is not stored: draw", true},
-      {"SELECT draw FROM resolutions r JOIN batches b ON b.stage = r.stage AND b.version = r.batch WHERE r.stage = ?1 AND "
-       "b.skipped",
-       "trained in a batch that was skipped: draw", true},
-      {"SELECT version FROM batches b WHERE stage = ?1 AND NOT skipped AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE "
-       "r.stage = "
-       "b.stage AND r.batch = b.version) AND EXISTS (SELECT 1 FROM draws d WHERE d.stage = b.stage)",
-       "a batch that trained no draw: version", true},  // stages that learn from examples draw no prompts
-      {"SELECT version FROM batches b WHERE stage = ?1 AND version <> (SELECT count(*) FROM batches c WHERE c.stage = b.stage "
-       "AND c.version "
-       "< b.version)",
-       "batches are not numbered 0, 1, 2, ...: version", true},
-      {"SELECT DISTINCT draw FROM trajectories t WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = "
-       "t.stage AND "
-       "r.draw = t.draw)",
-       "trajectories of an unresolved draw: draw", true},
-      {"SELECT draw FROM draws d WHERE stage = ?1 AND NOT EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND "
-       "r.draw = d.draw)",
-       "never resolved: draw", false},
-  };
-  StoreReadLock lock(*impl_);
-  std::string wrong;
-  for (const Rule& rule : kRules) {
-    if (running && !rule.always) continue;
-    Statement s = impl_->db.prepare(rule.sql);
-    s.bind(stage);
-    int64_t count = 0;
-    std::string ids;
-    while (s.step())
-      if (++count <= 5) ids += fmt::format("{}{}", count > 1 ? ", " : " ", s.integer(0));
-    if (count > 0)
-      wrong += fmt::format("{}{}{}{}", wrong.empty() ? "" : "\n", rule.complaint, ids,
-                           count > 5 ? fmt::format(" and {} more", count - 5) : "");
+  template <class F>
+  void each(F&& f) {
+    std::vector<Row> page;
+    int64_t after = std::numeric_limits<int64_t>::min();
+    do {
+      page.clear();
+      {
+        StoreReadLock lock(impl_);
+        Statement s = impl_.db.prepare(sql_);
+        s.bind(stage_).bind(after).bind(kPage);
+        while (s.step()) page.push_back({s.integer(0), s.integer(1), s.integer(2)});
+      }
+      for (const Row& row : page) f(row);
+      if (!page.empty()) after = page.back().key;
+      if (page.size() == kPage) std::this_thread::sleep_for(std::chrono::microseconds(100));  // a mutex is not fair
+    } while (page.size() == kPage);
   }
+
+ private:
+  static constexpr int64_t kPage = 4096;
+  Impl& impl_;
+  const int64_t stage_;
+  const char* const sql_;
+};
+
+namespace {
+
+// The ids that broke one rule: counted, the first ones named.
+class Offenders {
+ public:
+  explicit Offenders(const char* complaint) : complaint_(complaint) {}
+  void add(int64_t id) {
+    if (++count_ <= 5) ids_ += fmt::format("{}{}", count_ > 1 ? ", " : " ", id);
+  }
+  void append_to(std::string& wrong) const {
+    if (count_ == 0) return;
+    wrong += fmt::format("{}{}{}{}", wrong.empty() ? "" : "\n", complaint_, ids_,
+                         count_ > 5 ? fmt::format(" and {} more", count_ - 5) : "");
+  }
+
+ private:
+  const char* complaint_;
+  int64_t count_ = 0;
+  std::string ids_;
+};
+
+}  // namespace
+
+// Every rule looks at one row and at others by their keys, so all of it takes time linear in the rows.
+std::string RunStore::check_ledger(int64_t stage, bool running) const {
+  Offenders undrawn("resolved but never drawn: draw"), unstored("trained in a batch that is not stored: draw"),
+      in_skipped("trained in a batch that was skipped: draw"), empty("a batch that trained no draw: version"),
+      misnumbered("batches are not numbered 0, 1, 2, ...: version"), unresolved("trajectories of an unresolved draw: draw"),
+      open("never resolved: draw");
+
+  // Batches first: the draws of one are resolved in the transaction that stores it.
+  std::vector<int64_t> with_draws;  // versions that were not skipped, ascending
+  int64_t number = 0;
+  Impl::LedgerPages(*impl_, stage,
+                    "SELECT version, skipped, 0 FROM batches WHERE stage = ? AND version > ? ORDER BY version LIMIT ?")
+      .each([&](const auto& row) {
+        if (row.key != number++) misnumbered.add(row.key);
+        if (row.a == 0) with_draws.push_back(row.key);
+      });
+
+  std::vector<uint8_t> trained(with_draws.size(), 0);
+  constexpr int64_t kUnstored = -2;  // -1: dropped
+  Impl::LedgerPages(
+      *impl_, stage,
+      "SELECT draw, CASE WHEN batch IS NULL THEN -1 ELSE coalesce((SELECT 2 * version + (skipped <> 0) FROM batches b "
+      "WHERE b.stage = r.stage AND b.version = r.batch), -2) END, "
+      "EXISTS (SELECT 1 FROM draws d WHERE d.stage = r.stage AND d.draw = r.draw) "
+      "FROM resolutions r WHERE stage = ? AND draw > ? ORDER BY draw LIMIT ?")
+      .each([&](const auto& row) {
+        if (row.b == 0) undrawn.add(row.key);
+        if (row.a == kUnstored) unstored.add(row.key);
+        if (row.a < 0) return;
+        if (row.a % 2 != 0) return in_skipped.add(row.key);
+        const auto at = std::lower_bound(with_draws.begin(), with_draws.end(), row.a / 2);
+        if (at != with_draws.end() && *at == row.a / 2) trained[static_cast<size_t>(at - with_draws.begin())] = 1;
+      });
+
+  bool drawn = false;  // stages that learn from examples draw no prompts
+  Impl::LedgerPages(
+      *impl_, stage,
+      "SELECT draw, EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = d.stage AND r.draw = d.draw), 0 FROM draws d "
+      "WHERE stage = ? AND draw > ? ORDER BY draw LIMIT ?")
+      .each([&](const auto& row) {
+        drawn = true;
+        if (row.a == 0 && !running) open.add(row.key);
+      });
+  for (size_t i = 0; i < trained.size() && drawn; ++i)
+    if (trained[i] == 0) empty.add(with_draws[i]);
+
+  Impl::LedgerPages(*impl_, stage,
+                    "SELECT DISTINCT draw, EXISTS (SELECT 1 FROM resolutions r WHERE r.stage = t.stage AND r.draw = t.draw), 0 "
+                    "FROM trajectories t WHERE stage = ? AND draw > ? ORDER BY draw LIMIT ?")
+      .each([&](const auto& row) {
+        if (row.a == 0) unresolved.add(row.key);
+      });
+
+  std::string wrong;
+  for (const Offenders* o : {&undrawn, &unstored, &in_skipped, &empty, &misnumbered, &unresolved, &open}) o->append_to(wrong);
   return wrong;
 }
 
