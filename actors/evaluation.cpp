@@ -53,7 +53,7 @@ Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string
     r.samples = static_cast<int>(samples);
     r.max_new_tokens = spec.max_tokens;
     r.temperature = greedy ? 0.f : static_cast<float>(spec.temperature);
-    if (weights->config().eos_id >= 0) r.stop_ids = {weights->config().eos_id};
+    r.stop_ids = weights->config().eos_ids;
     if (static_cast<int64_t>(r.prompt.size()) >= positions) continue;
     a.prompts.push_back(std::move(prompt));
     prompt_tokens.push_back(r.prompt.size());

@@ -264,7 +264,7 @@ class GeneratorRole final : public Role {
     r.temperature = static_cast<float>(attrs.number("temperature"));
     r.top_k = static_cast<int>(attrs.integer("top_k"));
     r.top_p = static_cast<float>(attrs.number("top_p"));
-    if (weights_->config().eos_id >= 0) r.stop_ids = {weights_->config().eos_id};
+    r.stop_ids = weights_->config().eos_ids;
     return r;
   }
 

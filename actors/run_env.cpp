@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "actors/end_tokens.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
@@ -154,7 +155,9 @@ std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan
 }
 
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& node, DType dtype) {
-  return load_origin_weights(env, model_origin(graph, node), graph, dtype);
+  auto weights = load_origin_weights(env, model_origin(graph, node), graph, dtype);
+  weights->add_end_tokens(stage_end_tokens(env, graph, node, *node_tokenizer(env, graph, node)));
+  return weights;
 }
 
 }  // namespace r1

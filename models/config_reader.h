@@ -4,8 +4,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -61,7 +64,7 @@ struct ConfigReader {
     if (!json.at(key).is_string()) fail(fmt::format("\"{}\" must be a string, not {}", key, shown_json(json.at(key))));
     return json.at(key).get<std::string>();
   }
-  // An id, or the first of a list of ids (Llama 3.1 lists its end tokens).
+  // An id, or the first of a list of ids.
   int32_t id(const char* key) const {
     if (!has(key)) return -1;
     const nlohmann::json* j = &json.at(key);
@@ -70,6 +73,20 @@ struct ConfigReader {
     if (!id || *id < -1 || *id >= kMostVocabulary)
       fail(fmt::format("\"{}\" must be a token id, not {}", key, shown_json(json.at(key))));
     return static_cast<int32_t>(*id);
+  }
+  // An id or a list of ids below `limit`, each once; Llama 3.1 lists its end tokens. Negative ids are none.
+  std::vector<int32_t> ids(const char* key, int64_t limit) const {
+    std::vector<int32_t> out;
+    if (!has(key)) return out;
+    const nlohmann::json& all = json.at(key);
+    for (const nlohmann::json& j : all.is_array() ? all : nlohmann::json::array({all})) {
+      const std::optional<int64_t> id = json_integer(j);
+      if (!id || *id < -1) fail(fmt::format("\"{}\" must be a token id, not {}", key, shown_json(j)));
+      if (*id >= limit) fail(fmt::format("{} is {}, but vocab_size is {}", key, *id, limit));
+      if (*id >= 0 && std::find(out.begin(), out.end(), static_cast<int32_t>(*id)) == out.end())
+        out.push_back(static_cast<int32_t>(*id));
+    }
+    return out;
   }
 };
 

@@ -115,10 +115,9 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
     r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
   if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
   c.bos_id = r.id("bos_token_id");
-  c.eos_id = r.id("eos_token_id");
+  c.eos_ids = r.ids("eos_token_id", c.vocab_size);
   c.pad_id = r.id("pad_token_id");
-  for (const auto& [key, id] : {std::pair("bos_token_id", c.bos_id), std::pair("eos_token_id", c.eos_id)})
-    if (id >= c.vocab_size) r.fail(fmt::format("{} is {}, but vocab_size is {}", key, id, c.vocab_size));
+  if (c.bos_id >= c.vocab_size) r.fail(fmt::format("bos_token_id is {}, but vocab_size is {}", c.bos_id, c.vocab_size));
   const std::string head = r.text("r1_head", "");
   if (!head.empty() && head != "scalar") r.fail(fmt::format("r1_head \"{}\"", head), "known: scalar");
   c.scalar_head = head == "scalar";
@@ -136,7 +135,18 @@ ModelConfig read_model_config_file(const std::filesystem::path& file) {
 ModelConfig read_model_config(const std::filesystem::path& dir) {
   const std::filesystem::path file = dir / "config.json";
   if (!std::filesystem::exists(file)) throw bad_input("no such file", {file.string()}, "a model directory holds a config.json");
-  return read_model_config_file(file);
+  ModelConfig config = read_model_config_file(file);
+  if (const auto generation = dir / "generation_config.json"; std::filesystem::exists(generation)) {
+    const Json json = read_json_file(generation, {.max_bytes = 1 << 24});
+    if (!json.is_object()) throw bad_input("expected an object", {generation.string()});
+    add_end_tokens(config, Reader{json, generation.string()}.ids("eos_token_id", config.vocab_size));
+  }
+  return config;
+}
+
+void add_end_tokens(ModelConfig& config, const std::vector<int32_t>& ids) {
+  for (const int32_t id : ids)
+    if (std::find(config.eos_ids.begin(), config.eos_ids.end(), id) == config.eos_ids.end()) config.eos_ids.push_back(id);
 }
 
 std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
@@ -175,7 +185,8 @@ std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
   if (c.architecture != Architecture::qwen2) j["attention_bias"] = c.attention_bias;
   if (c.architecture == Architecture::llama) j["mlp_bias"] = c.mlp_bias;
   if (c.bos_id >= 0) j["bos_token_id"] = c.bos_id;
-  if (c.eos_id >= 0) j["eos_token_id"] = c.eos_id;
+  if (c.eos_ids.size() == 1) j["eos_token_id"] = c.eos_ids[0];
+  if (c.eos_ids.size() > 1) j["eos_token_id"] = c.eos_ids;
   if (c.pad_id >= 0) j["pad_token_id"] = c.pad_id;
   j["torch_dtype"] = torch_dtype;
   if (c.scalar_head) j["r1_head"] = "scalar";

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace r1 {
 
@@ -60,7 +61,10 @@ struct ModelConfig {
   MlaConfig mla;           // deepseek_v3 only; head_dim is mla.rope_dim there, kv_heads = heads
   MoeConfig moe;           // deepseek_v3 only
   int64_t mtp_layers = 0;  // multi-token prediction modules (deepseek_v3: 0 or 1)
-  int32_t bos_id = -1, eos_id = -1, pad_id = -1;
+  int32_t bos_id = -1, pad_id = -1;
+  // The tokens that end a completion: "eos_token_id" of config.json, then those that generation_config.json adds (a chat
+  // model's often stand only there). A stage adds the end token of its chat template (actors/end_tokens.h).
+  std::vector<int32_t> eos_ids;
   // Reward models: a scalar head on the last token replaces the vocabulary head ("r1_head": "scalar"),
   // and "r1_sees": "answer" or "response" says what its judge shows it.
   bool scalar_head = false;
@@ -74,8 +78,8 @@ struct ModelConfig {
   int64_t qk_head_dim() const { return is_mla() ? mla.nope_dim + mla.rope_dim : head_dim; }
   int64_t v_head_dim() const { return is_mla() ? mla.v_dim : head_dim; }
   int64_t rotary_dim() const { return is_mla() ? mla.rope_dim : head_dim; }
-  // Factor on query-key products: qk_head_dim^-1/2, times YaRN's m^2 for deepseek_v3 (docs/recipe.md section 8; as Hugging Face, whatever the
-  // context length).
+  // Factor on query-key products: qk_head_dim^-1/2, times YaRN's m^2 for deepseek_v3 (docs/recipe.md section 8; as Hugging
+  // Face, whatever the context length).
   double attention_scale() const;
 
   // What param_layout() would count, without making a layout: for checks of numbers that nobody has looked at yet.
@@ -90,7 +94,10 @@ struct ModelConfig {
 // numbers, alone or multiplied (docs/limits.md).
 ModelConfig parse_model_config(const std::string& json, const std::string& name_for_errors);
 ModelConfig read_model_config_file(const std::filesystem::path& config_json);
-ModelConfig read_model_config(const std::filesystem::path& model_dir);  // model_dir/config.json
+// model_dir/config.json, and the end tokens of generation_config.json where there is one.
+ModelConfig read_model_config(const std::filesystem::path& model_dir);
+// Puts those of `ids` that are new behind the others.
+void add_end_tokens(ModelConfig&, const std::vector<int32_t>& ids);
 std::string model_config_json(const ModelConfig&, const char* torch_dtype);
 
 }  // namespace r1

@@ -45,6 +45,8 @@ class WeightSet {
  public:
   WeightSet(Device&, const ModelConfig&, DType);  // uninitialised
   const ModelConfig& config() const { return config_; }
+  // What ends a completion is no matter of shapes; before the set is shared.
+  void add_end_tokens(const std::vector<int32_t>& ids) { r1::add_end_tokens(config_, ids); }
   const std::vector<ParamSpec>& specs() const { return specs_; }
   const View& param(size_t i) const { return views_[i]; }  // in the order of specs()
   // Everything as raw elements of dtype(), [n]; parameters are 64-byte aligned inside (gaps are zero).

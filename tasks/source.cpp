@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "tasks/chat_template.h"
 #include "tasks/jsonl.h"
 #include "tasks/spec.h"
 #include "tasks/tiny/sources.h"
@@ -74,6 +75,15 @@ std::optional<std::filesystem::path> source_path(const std::string& spec) {
   const SourceSpec parsed = parse_source_spec(spec);
   if (!parsed.name.starts_with("jsonl:")) return std::nullopt;
   return jsonl_path(parsed, spec);
+}
+
+std::string source_end_token(const std::string& spec) {
+  const SourceSpec parsed = parse_source_spec(spec);
+  ChatFamily family = parsed.name.starts_with("jsonl:") ? ChatFamily::none : ChatFamily::tiny;
+  if (family == ChatFamily::none)
+    for (const auto& [key, value] : parsed.options)
+      if (key == "template") family = chat_family(value);
+  return std::string(chat_end_token(family));
 }
 
 RecordKind source_kind(const std::string& spec) {

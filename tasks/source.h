@@ -82,6 +82,10 @@ std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed, cons
 // The file that a source reads; nullopt for what is made. Throws bad_input for a spec that names nothing.
 std::optional<std::filesystem::path> source_path(const std::string& spec);
 
+// The text that ends a completion in what the source writes: of its chat template, or the tiny world's; "" for none. Looks at no
+// file. Throws bad_input as open_source does.
+std::string source_end_token(const std::string& spec);
+
 // What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and
 // options as open_source does.
 RecordKind source_kind(const std::string& spec);

@@ -13,6 +13,7 @@
 
 #include "actors/continued_run.h"
 #include "actors/data_check.h"
+#include "actors/end_tokens.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/stage_verdict.h"
@@ -185,6 +186,9 @@ int run_graph(Arguments args) {
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
   if (args.check) {
     read_data(env, graph, {});
+    const EndTokenReport ends = report_end_tokens(env, graph);
+    for (const std::string& line : ends.lines) fmt::print("{}\n", line);
+    for (const std::string& warning : ends.warnings) fmt::print(stderr, "warning: {}\n", warning);
     fmt::print("{}: {} stages, {} nodes, {} edges: no errors\n", args.graph.string(), graph.stages.size(), graph.nodes.size(),
                graph.edges.size());
     return 0;

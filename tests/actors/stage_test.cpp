@@ -210,7 +210,7 @@ TEST_F(StageTest, truncated_completions_are_left_out_of_batches_when_asked) {
       for (const Sequence& s : stored_batch(*run.store, id, v).sequences) {
         ++trained[mask];
         const auto completion = std::count(s.trainable.begin(), s.trainable.end(), uint8_t{1});
-        const int32_t end = start_config(run.env, run.graph, *run.graph.node("rl_trainer")).eos_id;
+        const int32_t end = start_config(run.env, run.graph, *run.graph.node("rl_trainer")).eos_ids.at(0);
         truncated[mask] += completion == 24 && s.tokens.back() != end;
       }
     for (const ReplayedStage& r : replay_run(run.env, run.graph, *run.store, [](const ReplayedStage&) {}))

@@ -73,7 +73,7 @@ TEST(ModelConfig, HasBiasesWhereTheArchitectureHasThem) {
 TEST(ModelConfig, SurvivesWritingAndReading) {
   for (auto [name, c] : tiny_configs()) {
     c.bos_id = 1;
-    c.eos_id = 2;
+    c.eos_ids = {2};
     c.scalar_head = true;
     c.sees = "answer";
     const std::string text = model_config_json(c, "bfloat16");
@@ -96,7 +96,7 @@ TEST(ModelConfig, ReadsTheKeysOfLlama31) {
                          "config.json");
   EXPECT_EQ(c.architecture, Architecture::llama);
   EXPECT_EQ(c.head_dim, 128);
-  EXPECT_EQ(c.eos_id, 128001);
+  EXPECT_EQ(c.eos_ids, (std::vector<int32_t>{128001, 128008, 128009}));
   EXPECT_EQ(c.rope_factor, 8);
   EXPECT_EQ(c.rms_eps, 1e-5f);
   EXPECT_EQ(c.parameter_count(), 8030261248);

@@ -23,7 +23,7 @@ inline ModelConfig random_model_config(Architecture architecture) {
   c.ffn = 64;
   c.max_positions = 160;
   c.tied_head = architecture == Architecture::qwen3;
-  c.eos_id = 0;
+  c.eos_ids = {0};
   if (architecture == Architecture::deepseek_v3) {
     c.kv_heads = 4;
     c.mla = {.q_rank = 24, .kv_rank = 16, .nope_dim = 10, .rope_dim = 6, .v_dim = 12, .rope_interleaved = true};
