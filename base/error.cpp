@@ -49,17 +49,26 @@ Error final_failure(std::string what, Where where, std::string hint) {
   return error;
 }
 
-static size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+// Of long words: more edits than these are another word, and every edit more costs two steps a byte.
+constexpr size_t kFarthest = 16;
+
+// Over the diagonals that a distance of `most` can reach; any larger number when the distance is larger.
+static size_t edit_distance(std::string_view a, std::string_view b, size_t most) {
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) > most) return most + 1;
+  std::vector<size_t> row(b.size() + 1, most + 1);
+  for (size_t j = 0; j <= std::min(b.size(), most); ++j) row[j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      size_t up = row[j];
+    const size_t first = i > most ? i - most : 1, last = std::min(b.size(), i + most);
+    size_t diagonal = row[first - 1], nearest = most + 1;
+    row[first - 1] = first == 1 ? i : most + 1;
+    if (first == 1) nearest = std::min(nearest, i);
+    for (size_t j = first; j <= last; ++j) {
+      const size_t up = row[j];
       row[j] = std::min({up + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      nearest = std::min(nearest, row[j]);
       diagonal = up;
     }
+    if (nearest > most) return most + 1;
   }
   return row[b.size()];
 }
@@ -67,12 +76,15 @@ static size_t edit_distance(std::string_view a, std::string_view b) {
 std::string nearest_word(std::string_view word, const std::string* known, size_t count) {
   std::string best;
   size_t best_distance = 0;
-  if (word.size() > 256) return best;  // no name is so long, and the distance takes the product of the lengths
+  if (word.size() > 256) return best;
   for (size_t i = 0; i < count; ++i) {
     if (known[i].size() > 256) continue;
-    size_t d = edit_distance(word, known[i]);
-    if (d * 5 > 2 * std::max(word.size(), known[i].size())) continue;
-    if (best.empty() || d < best_distance) best = known[i], best_distance = d;
+    size_t most = std::min(2 * std::max(word.size(), known[i].size()) / 5, kFarthest);
+    if (!best.empty()) most = std::min(most, best_distance - 1);
+    const size_t d = edit_distance(word, known[i], most);
+    if (d > most) continue;
+    best = known[i], best_distance = d;
+    if (d == 0) break;
   }
   return best;
 }

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <queue>
 #include <set>
 
 #include "runtime/graph/draft.h"
@@ -17,14 +19,17 @@ using Dependencies = std::vector<std::set<int>>;  // [stage]: the stages that mu
 [[noreturn]] void refuse_cycle(const GraphView& view, const Dependencies& after, const std::vector<bool>& done) {
   // Walking backwards along unfinished dependencies must come back to a stage seen before.
   int at = static_cast<int>(std::find(done.begin(), done.end(), false) - done.begin());
-  std::vector<int> path;
-  while (std::find(path.begin(), path.end(), at) == path.end()) {
+  std::vector<int> path, place(after.size(), -1);  // place[stage]: in the path
+  while (place[at] < 0) {
+    place[at] = static_cast<int>(path.size());
     path.push_back(at);
     at = *std::find_if(after[at].begin(), after[at].end(), [&](int s) { return !done[s]; });
   }
-  path.erase(path.begin(), std::find(path.begin(), path.end(), at));
+  path.erase(path.begin(), path.begin() + place[at]);
   std::reverse(path.begin(), path.end());
   std::rotate(path.begin(), std::min_element(path.begin(), path.end()), path.end());
+  std::fill(place.begin(), place.end(), -1);
+  for (size_t i = 0; i < path.size(); ++i) place[path[i]] = static_cast<int>(i);
 
   std::string names;
   for (const int s : path) names += view.stages[s].name + " -> ";
@@ -33,11 +38,9 @@ using Dependencies = std::vector<std::set<int>>;  // [stage]: the stages that mu
   const EdgePlan* last = nullptr;
   for (const EdgePlan& edge : view.edges) {
     const int from = view.nodes[edge.from].stage, to = view.nodes[edge.to].stage;
-    for (size_t i = 0; i < path.size(); ++i)
-      if (!view.nodes[edge.from].artifact && from == path[i] && to == path[(i + 1) % path.size()]) {
-        edges += fmt::format("{}{} in line {}", edges.empty() ? "" : ", ", view.edge_name(edge), edge.where.line);
-        last = &edge;
-      }
+    if (view.nodes[edge.from].artifact || place[from] < 0 || to != path[(place[from] + 1) % path.size()]) continue;
+    edges += fmt::format("{}{} in line {}", edges.empty() ? "" : ", ", view.edge_name(edge), edge.where.line);
+    last = &edge;
   }
   throw bad_input("stages wait for each other: " + names, last->where, "remove one of " + edges);
 }
@@ -45,17 +48,25 @@ using Dependencies = std::vector<std::set<int>>;  // [stage]: the stages that mu
 // Old indices in their new order, by dependency, ties by order of declaration.
 std::vector<int> stage_order(const GraphView& view, const Dependencies& after) {
   const size_t count = view.stages.size();
+  std::vector<std::vector<int>> before(count);  // [stage]: those that wait for it
+  std::vector<size_t> missing(count);           // [stage]: so many are not complete
+  std::priority_queue<int, std::vector<int>, std::greater<>> ready;
+  for (size_t s = 0; s < count; ++s) {
+    for (const int other : after[s]) before[other].push_back(static_cast<int>(s));
+    missing[s] = after[s].size();
+    if (missing[s] == 0) ready.push(static_cast<int>(s));
+  }
   std::vector<bool> done(count, false);
   std::vector<int> order;
-  while (order.size() < count) {
-    int next = -1;
-    for (size_t s = 0; s < count && next < 0; ++s)
-      if (!done[s] && std::all_of(after[s].begin(), after[s].end(), [&](int before) { return done[before]; }))
-        next = static_cast<int>(s);
-    if (next < 0) refuse_cycle(view, after, done);
+  while (!ready.empty()) {
+    const int next = ready.top();
+    ready.pop();
     done[next] = true;
     order.push_back(next);
+    for (const int waiting : before[next])
+      if (--missing[waiting] == 0) ready.push(waiting);
   }
+  if (order.size() < count) refuse_cycle(view, after, done);
   return order;
 }
 

@@ -145,12 +145,12 @@ void give_attributes(Draft& draft, size_t index, const RoleRegistry& registry) {
   for (Default* d : draft.edges[index].defaults) {
     if (!find_attr(specs, d->attr.name)) continue;
     d->matched = true;
-    edge.attrs.given[d->attr.name] = {d->attr.value, d->attr.value_at};
+    draft.give(d->attr, edge.attrs);
   }
-  for (const SyntaxAttr& attr : draft.edges[index].attrs) {
+  for (const SyntaxAttr& attr : *draft.edges[index].attrs) {
     if (attr.name == "carries") continue;
     if (find_attr(specs, attr.name)) {
-      edge.attrs.given[attr.name] = {attr.value, attr.value_at};
+      draft.give(attr, edge.attrs);
     } else if (!is_cosmetic(attr.name)) {
       std::vector<std::string> names = names_of(specs);
       names.push_back("carries");
@@ -195,12 +195,14 @@ std::string how_to_connect(const Draft& draft, const NodePlan& node, const PortS
   return fmt::format("{} {} {}", listed(givers, "and"), givers.size() == 1 ? "gives" : "give", port.carries);
 }
 
-void check_ports(const Draft& draft, size_t index, const RoleRegistry& registry) {
+// `edges`: those of the node, in order of declaration.
+void check_ports(const Draft& draft, size_t index, const std::vector<const EdgePlan*>& edges, const RoleRegistry& registry) {
   const GraphView& view = draft.view;
   const NodePlan& node = view.nodes[index];
   const std::vector<PortSpec>& ports = draft.ports[index];
   std::map<int, const EdgePlan*> first;
-  for (const EdgePlan& edge : view.edges) {
+  for (const EdgePlan* of_node : edges) {
+    const EdgePlan& edge = *of_node;
     for (const bool input : {false, true}) {
       if ((input ? edge.to : edge.from) != static_cast<int>(index)) continue;
       const int port = port_index(ports, view.nodes[edge.from], edge, input);
@@ -236,7 +238,7 @@ void connect_edges(Draft& draft, const RoleRegistry& registry) {
   for (size_t i = 0; i < draft.view.edges.size(); ++i) {
     EdgePlan& edge = draft.view.edges[i];
     const SyntaxAttr* asked = nullptr;
-    for (const SyntaxAttr& attr : draft.edges[i].attrs)
+    for (const SyntaxAttr& attr : *draft.edges[i].attrs)
       if (attr.name == "carries") asked = &attr;
     edge.carries = Connector(draft, edge, registry).resolve(asked);
     give_attributes(draft, i, registry);
@@ -256,14 +258,17 @@ void check_edges(const Draft& draft, const RoleRegistry& registry) {
       throw bad_input(fmt::format("{}: there are two such edges that carry {}", view.edge_name(edge), edge.carries), edge.where,
                       fmt::format("the first is in line {}", it->second->where.line));
   }
+  std::vector<std::vector<const EdgePlan*>> edges_of(view.nodes.size());
+  for (const EdgePlan& edge : view.edges) {
+    edges_of[static_cast<size_t>(edge.from)].push_back(&edge);
+    edges_of[static_cast<size_t>(edge.to)].push_back(&edge);
+  }
   for (size_t i = 0; i < view.nodes.size(); ++i) {
-    check_ports(draft, i, registry);
+    check_ports(draft, i, edges_of[i], registry);
     const NodePlan& node = view.nodes[i];
-    const bool connected = std::any_of(view.edges.begin(), view.edges.end(), [&](const EdgePlan& edge) {
-      return edge.from == static_cast<int>(i) || edge.to == static_cast<int>(i);
-    });
     const bool alone = !node.artifact && view.stages[node.stage].nodes.size() == 1;
-    if (!connected && !alone) throw bad_input(fmt::format("{} ({}) is connected to nothing", node.id, node.role), node.where);
+    if (edges_of[i].empty() && !alone)
+      throw bad_input(fmt::format("{} ({}) is connected to nothing", node.id, node.role), node.where);
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
 #include "runtime/graph/attributes.h"
 
@@ -12,6 +13,9 @@ namespace r1::graph {
 namespace {
 
 using Kind = Statement::Kind;
+
+constexpr size_t kMaxDefaults = 256;
+constexpr size_t kMaxAttrBytes = size_t{256} << 20;
 
 // The roles (or kinds) that declare `name`, as a hint: "a generator has it".
 std::string who_has(const std::string& name, const RoleRegistry& registry) {
@@ -90,11 +94,10 @@ class Builder {
 
   void add_stage(const Statement& s, const std::vector<Default*>& scope) {
     GraphView& view = draft_.view;
-    for (const StagePlan& other : view.stages)
-      if (other.name == s.stage)
-        throw bad_input(fmt::format("there are two stages called '{}'", s.stage), s.where,
-                        fmt::format("the first is in line {}", other.where.line));
     const int index = static_cast<int>(view.stages.size());
+    if (const auto [other, fresh] = stages_.emplace(s.stage, index); !fresh)
+      throw bad_input(fmt::format("there are two stages called '{}'", s.stage), s.where,
+                      fmt::format("the first is in line {}", view.stages[other->second].where.line));
     StagePlan stage;
     stage.name = stage.label = s.stage;
     stage.where = s.where;
@@ -102,7 +105,7 @@ class Builder {
     for (Default* d : scope) {
       if (d->kind != Kind::graph_attrs || !find_attr(registry_.stage_attrs, d->attr.name)) continue;
       d->matched = true;
-      stage.attrs.given[d->attr.name] = {d->attr.value, d->attr.value_at};
+      draft_.give(d->attr, stage.attrs);
     }
     view.stages.push_back(std::move(stage));
     std::vector<Default*> inner = scope;
@@ -113,9 +116,16 @@ class Builder {
     for (const SyntaxAttr& attr : s.attrs) {
       if (attr.name == "carries")
         throw bad_input("'carries' cannot be a default", attr.name_at, "write it at each edge that needs it");
-      draft_.defaults.push_back({attr, s.kind});
-      scope.push_back(&draft_.defaults.back());
+      add_default({attr, s.kind}, scope);
     }
+  }
+
+  // Every node and edge looks at each of them.
+  void add_default(Default added, std::vector<Default*>& scope) {
+    if (scope.size() >= kMaxDefaults)
+      throw bad_input(fmt::format("more than {} defaults in one scope", kMaxDefaults), added.attr.name_at);
+    draft_.defaults.push_back(std::move(added));
+    scope.push_back(&draft_.defaults.back());
   }
 
   void add_graph_attrs(const Statement& s, int stage, std::vector<Default*>& scope) {
@@ -123,7 +133,7 @@ class Builder {
       if (stage >= 0) {
         StagePlan& plan = draft_.view.stages[stage];
         if (find_attr(registry_.stage_attrs, attr.name))
-          plan.attrs.given[attr.name] = {attr.value, attr.value_at};
+          draft_.give(attr, plan.attrs);
         else if (attr.name == "label")
           plan.label = attr.value;
         else if (!is_cosmetic(attr.name))
@@ -132,11 +142,8 @@ class Builder {
       }
       const bool of_graph = find_attr(registry_.graph_attrs, attr.name),
                  of_stages = find_attr(registry_.stage_attrs, attr.name);
-      if (of_graph) draft_.view.attrs.given[attr.name] = {attr.value, attr.value_at};
-      if (of_stages) {
-        draft_.defaults.push_back({attr, s.kind, of_graph});
-        scope.push_back(&draft_.defaults.back());
-      }
+      if (of_graph) draft_.give(attr, draft_.view.attrs);
+      if (of_stages) add_default({attr, s.kind, of_graph}, scope);
       if (!of_graph && !of_stages && !is_cosmetic(attr.name)) {
         std::vector<AttrSpec> both = registry_.graph_attrs;
         both.insert(both.end(), registry_.stage_attrs.begin(), registry_.stage_attrs.end());
@@ -160,9 +167,10 @@ class Builder {
     node.id = s.ends[0].id;
     node.where = s.where;
     node.stage = stage;
-    if (const NodePlan* other = view.node(node.id))
+    const int index = static_cast<int>(view.nodes.size());
+    if (const auto [other, fresh] = nodes_.emplace(node.id, index); !fresh)
       throw bad_input(fmt::format("node '{}' is declared twice", node.id), s.where,
-                      fmt::format("first in line {}", other->where.line));
+                      fmt::format("first in line {}", view.nodes[other->second].where.line));
     const RoleSpec& spec = find_role(s, scope, node);
     if (!node.artifact && stage < 0)
       throw bad_input(fmt::format("node '{}' ({}) lies outside every stage", node.id, node.role), s.where,
@@ -172,11 +180,11 @@ class Builder {
       if (d->kind != Kind::node_defaults) continue;
       if (!find_attr(spec.attrs, d->attr.name)) continue;
       d->matched = true;
-      node.attrs.given[d->attr.name] = {d->attr.value, d->attr.value_at};
+      draft_.give(d->attr, node.attrs);
     }
     for (const SyntaxAttr& attr : s.attrs) {
       if (find_attr(spec.attrs, attr.name)) {
-        node.attrs.given[attr.name] = {attr.value, attr.value_at};
+        draft_.give(attr, node.attrs);
       } else if (attr.name != "role" && attr.name != "kind" && !is_cosmetic(attr.name)) {
         std::string hint = suggestion(attr.name, names_of(spec.attrs), false);
         if (const std::string others = who_has(attr.name, registry_); !others.empty()) hint = others;
@@ -184,7 +192,6 @@ class Builder {
         throw bad_input(fmt::format("{} has no attribute '{}'", with_article(spec.name), attr.name), attr.name_at, hint);
       }
     }
-    const int index = static_cast<int>(view.nodes.size());
     if (stage >= 0) view.stages[stage].nodes.push_back(index);
     view.nodes.push_back(std::move(node));
   }
@@ -232,8 +239,7 @@ class Builder {
       throw bad_input(fmt::format("stage '{}' mentions node '{}', declared in line {} outside it", here, mention.id,
                                   declaration.where.line),
                       mention.where, "write this edge outside of the stages: in DOT a mention claims the node");
-    for (size_t i = 0; i < view.nodes.size(); ++i)
-      if (view.nodes[i].id == mention.id) return static_cast<int>(i);
+    if (const auto node = nodes_.find(mention.id); node != nodes_.end()) return node->second;
     throw bad_input(fmt::format("node '{}' is used before it is declared", mention.id), mention.where,
                     fmt::format("move this edge below line {}", declaration.where.line));
   }
@@ -242,6 +248,7 @@ class Builder {
     GraphView& view = draft_.view;
     std::vector<int> ends;
     for (const Mention& mention : s.ends) ends.push_back(declared(mention, stage));
+    const auto attrs = std::make_shared<const std::vector<SyntaxAttr>>(s.attrs);
     for (size_t i = 0; i + 1 < ends.size(); ++i) {
       EdgePlan edge;
       edge.from = ends[i];
@@ -255,7 +262,7 @@ class Builder {
       const NodePlan &from = view.nodes[edge.from], &to = view.nodes[edge.to];
       edge.crosses = from.artifact || from.stage != to.stage;
       EdgeDraft draft;
-      draft.attrs = s.attrs;
+      draft.attrs = attrs;
       for (Default* d : scope)
         if (d->kind == Kind::edge_defaults) draft.defaults.push_back(d);
       view.edges.push_back(edge);
@@ -266,9 +273,18 @@ class Builder {
   const RoleRegistry& registry_;
   Draft& draft_;
   std::map<std::string, Declaration> declarations_;
+  std::unordered_map<std::string, int> nodes_, stages_;  // declared so far, by name
 };
 
 }  // namespace
+
+void Draft::give(const SyntaxAttr& attr, Attrs& to) {
+  attr_bytes += attr.name.size() + attr.value.size() + sizeof(Attr);
+  if (attr_bytes > kMaxAttrBytes)
+    throw bad_input(fmt::format("the attributes of all nodes and edges take more than {} MiB", kMaxAttrBytes >> 20),
+                    attr.value_at, "a default is given to every node behind it");
+  to.given[attr.name] = {attr.value, attr.value_at};
+}
 
 Draft draft_graph(const SyntaxGraph& syntax, const std::string& file, const RoleRegistry& registry) {
   Draft draft;

@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,8 @@ struct Default {
 };
 
 struct EdgeDraft {
-  std::vector<SyntaxAttr> attrs;   // the statement's own
-  std::vector<Default*> defaults;  // in scope, oldest first; a later one of the same name wins
+  std::shared_ptr<const std::vector<SyntaxAttr>> attrs;  // the statement's own, the same for all edges of a chain
+  std::vector<Default*> defaults;                        // in scope, oldest first; a later one of the same name wins
 };
 
 struct Draft {
@@ -31,6 +32,10 @@ struct Draft {
   std::vector<EdgeDraft> edges;              // like view.edges
   std::deque<Default> defaults;              // stable addresses
   std::vector<std::vector<PortSpec>> ports;  // like view.nodes; filled by connect_edges (a role's ports_of may read files)
+  size_t attr_bytes = 0;
+
+  // Gives `to` the attribute. Throws bad_input when all that were given take too much memory: a default goes to every node.
+  void give(const SyntaxAttr& attr, Attrs& to);
 };
 
 // Nodes with roles and attributes, stages, edge ends; no types yet.

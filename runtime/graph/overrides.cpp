@@ -38,15 +38,16 @@ const StagePlan* stage_target(const GraphView& view, const Override& o) {
   return view.node(o.target) ? nullptr : view.stage(o.target);
 }
 
-bool means_node(const GraphView& view, const Override& o, const NodePlan& node, const RoleRegistry& registry) {
+// `stage`: its stage_target.
+bool means_node(const GraphView& view, const Override& o, const StagePlan* stage, const NodePlan& node,
+                const RoleRegistry& registry) {
   if (o.target == "node" || o.target == node.id) return true;
-  const StagePlan* stage = stage_target(view, o);
   return stage && !find_attr(registry.stage_attrs, o.attr) && node.stage >= 0 && &view.stages[node.stage] == stage;
 }
 
-bool means_edge(const GraphView& view, const Override& o, const EdgePlan& edge, const RoleRegistry& registry) {
+bool means_edge(const GraphView& view, const Override& o, const StagePlan* stage, const EdgePlan& edge,
+                const RoleRegistry& registry) {
   if (o.target == "edge" || o.target == view.edge_name(edge)) return true;
-  const StagePlan* stage = stage_target(view, o);
   if (!stage || find_attr(registry.stage_attrs, o.attr)) return false;
   const int from = view.nodes[edge.from].stage, to = view.nodes[edge.to].stage;
   return from == to && from >= 0 && &view.stages[from] == stage;
@@ -78,13 +79,14 @@ std::string which_attribute(const GraphView& view, const Override& o, const Role
     for (const AttrSpec& spec : specs) names.push_back(spec.name);
   };
   if (o.target == "graph") add(registry.graph_attrs);
-  if (stage_target(view, o)) add(registry.stage_attrs);
+  const StagePlan* target = stage_target(view, o);
+  if (target) add(registry.stage_attrs);
   Override any = o;
   any.attr.clear();
   for (const NodePlan& node : view.nodes)
-    if (means_node(view, any, node, registry)) add(registry.find(node.role)->attrs);
+    if (means_node(view, any, target, node, registry)) add(registry.find(node.role)->attrs);
   for (const EdgePlan& edge : view.edges)
-    if (means_edge(view, any, edge, registry)) add(edge_specs(view, edge, registry));
+    if (means_edge(view, any, target, edge, registry)) add(edge_specs(view, edge, registry));
   return suggestion(o.attr, names, false);
 }
 
@@ -101,13 +103,14 @@ void OverrideSet::apply_to_nodes(GraphView& view, const RoleRegistry& registry) 
       view.attrs.given[o.attr] = attr;
       ++hits_[i];
     }
+    const StagePlan* target = stage_target(view, o);
     for (StagePlan& stage : view.stages)
-      if (stage_target(view, o) == &stage && find_attr(registry.stage_attrs, o.attr)) {
+      if (target == &stage && find_attr(registry.stage_attrs, o.attr)) {
         stage.attrs.given[o.attr] = attr;
         ++hits_[i];
       }
     for (NodePlan& node : view.nodes)
-      if (means_node(view, o, node, registry) && find_attr(registry.find(node.role)->attrs, o.attr)) {
+      if (means_node(view, o, target, node, registry) && find_attr(registry.find(node.role)->attrs, o.attr)) {
         node.attrs.given[o.attr] = attr;
         ++hits_[i];
       }
@@ -117,8 +120,9 @@ void OverrideSet::apply_to_nodes(GraphView& view, const RoleRegistry& registry) 
 void OverrideSet::apply_to_edges(GraphView& view, const RoleRegistry& registry) {
   for (size_t i = 0; i < overrides_.size(); ++i) {
     const Override& o = overrides_[i];
+    const StagePlan* target = stage_target(view, o);
     for (EdgePlan& edge : view.edges)
-      if (means_edge(view, o, edge, registry) && find_attr(edge_specs(view, edge, registry), o.attr)) {
+      if (means_edge(view, o, target, edge, registry) && find_attr(edge_specs(view, edge, registry), o.attr)) {
         edge.attrs.given[o.attr] = {o.value, where_of(o), true};
         ++hits_[i];
       }

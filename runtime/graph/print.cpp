@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <set>
 
 #include "runtime/graph/attributes.h"
 #include "runtime/graph/graph.h"
@@ -38,7 +39,7 @@ std::string colour(const RoleRegistry& registry, const NodePlan& node) {
 class Printer {
  public:
   Printer(const GraphView& view, const RoleRegistry& registry, bool annotate)
-      : view_(view), registry_(registry), annotate_(annotate) {}
+      : view_(view), registry_(registry), annotate_(annotate), inside_(view.stages.size()) {}
 
   std::string print() {
     out_ = "digraph " + quoted_id(view_.name) + " {\n";
@@ -51,6 +52,9 @@ class Printer {
     print_graph_attrs(false);
     for (const NodePlan& node : view_.nodes)
       if (node.stage < 0) print_node(node, 2);
+    for (const EdgePlan& edge : view_.edges)
+      if (const int stage = view_.nodes[edge.from].stage; stage >= 0 && stage == view_.nodes[edge.to].stage)
+        inside_[stage].push_back(&edge);
     for (size_t s = 0; s < view_.stages.size(); ++s) print_stage(static_cast<int>(s));
     for (const EdgePlan& edge : view_.edges)
       if (view_.nodes[edge.from].stage != view_.nodes[edge.to].stage) print_edge(edge, 2);
@@ -93,8 +97,7 @@ class Printer {
     for (const auto& [name, value] : given(registry_.stage_attrs, stage.attrs))
       if (name != "label") line(4, quoted_id(name) + "=" + quoted_id(value));
     for (const int node : stage.nodes) print_node(view_.nodes[node], 4);
-    for (const EdgePlan& edge : view_.edges)
-      if (view_.nodes[edge.from].stage == index && view_.nodes[edge.to].stage == index) print_edge(edge, 4);
+    for (const EdgePlan* edge : inside_[index]) print_edge(*edge, 4);
     out_ += "  }\n";
   }
 
@@ -145,13 +148,12 @@ class Printer {
   // Along live channels that carry no weights.
   bool reaches(int from, int to) const {
     std::vector<int> open = {from};
-    std::vector<bool> seen(view_.nodes.size(), false);
+    std::set<int> seen;
     while (!open.empty()) {
       const int at = open.back();
       open.pop_back();
       if (at == to) return true;
-      if (seen[at]) continue;
-      seen[at] = true;
+      if (!seen.insert(at).second) continue;
       for (const int e : view_.nodes[at].out_edges)
         if (!view_.edges[e].crosses && view_.edges[e].carries != "weights") open.push_back(view_.edges[e].to);
     }
@@ -170,6 +172,7 @@ class Printer {
   const GraphView& view_;
   const RoleRegistry& registry_;
   const bool annotate_;
+  std::vector<std::vector<const EdgePlan*>> inside_;  // [stage]: its edges
   std::string out_;
 };
 

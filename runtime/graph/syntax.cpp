@@ -18,7 +18,7 @@ std::string shown(const Token& token) {
 }
 
 // A run is one process on one machine: larger files are written by accident. Checks compare all pairs of nodes and edges.
-constexpr size_t kMaxStatements = 10'000, kMaxAttributes = 256;
+constexpr size_t kMaxStatements = 200'000, kMaxAttributes = 256;
 
 bool plain_name(const std::string& name) {
   return !name.empty() && name.size() <= kMaxName && std::all_of(name.begin(), name.end(), [](char c) {

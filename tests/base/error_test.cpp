@@ -21,5 +21,19 @@ TEST(Error, nearest_finds_typos_and_nothing_far_away) {
   EXPECT_EQ(nearest("zebra", known), "");
 }
 
+TEST(Error, nearest_measures_the_distance_of_words_and_not_more_than_it_needs) {
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(nearest("ab", Words{"ba"}), "");               // 2 edits of 2 letters
+  EXPECT_EQ(nearest("abcde", Words{"xabcdy"}), "xabcdy");  // 2 of 6, one at each end
+  EXPECT_EQ(nearest("abcde", Words{"vwcde"}), "vwcde");    // 2 of 5
+  EXPECT_EQ(nearest("abcde", Words{"vwxde"}), "");         // 3 of 5
+  EXPECT_EQ(nearest("kitten", Words{"mitten", "kitte", "kitten", "bitten"}), "kitten");
+  EXPECT_EQ(nearest("kitten", Words{"mitten", "bitten"}), "mitten");  // the first of equals
+  const std::string longest(256, 'a');
+  EXPECT_EQ(nearest(longest.substr(16), Words{longest}), longest);
+  EXPECT_EQ(nearest(longest.substr(17), Words{longest}), "");  // 17 edits are another word
+  EXPECT_EQ(nearest(longest + "a", Words{longest}), "");       // longer than any name
+}
+
 }  // namespace
 }  // namespace r1

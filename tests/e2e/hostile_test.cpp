@@ -73,8 +73,10 @@ TEST_F(HostileTest, graphs) {
   expect_hostile(minimal(", " + std::string(3'000'000, 'b') + "=1"), {"g.graph:5:", "bbb...", "longer than 255 bytes"});
   expect_hostile(minimal(", \"" + std::string(60'000, 'b') + "\"=1"), {"g.graph:5:", "too long a name"});
   expect_hostile(minimal(", until=\"" + repeated(1'000'000, "(")), {"g.graph:5:", "longer than 65536 bytes"});
-  expect_hostile(minimal("", repeated(50'000, "n [role=prompter];\n")), {"g.graph:", "at most 10000 statements"});
-  expect_hostile(minimal("", "t" + repeated(50'000, " -> p") + ";\n"), {"g.graph:", "at most 10000 statements"});
+  expect_hostile(minimal("", repeated(50'000, "n [role=prompter];\n")), {"g.graph:", "lies outside every stage"});
+  expect_hostile(minimal("", repeated(250'000, "n [role=prompter];\n")), {"g.graph:", "at most 200000 statements"});
+  expect_hostile(minimal("", "t" + repeated(250'000, " -> p") + ";\n"), {"g.graph:", "at most 200000 statements"});
+  expect_hostile(minimal("", repeated(300, "node [lr=1];\n")), {"g.graph:", "more than 256 defaults"});
   expect_hostile(minimal("", "n [" + repeated(1000, "a=1 ") + "];\n"), {"g.graph:9:"});
   expect_hostile(minimal("", "n [label=\"" + std::string(60'000, 'x') + "\"" +
                                  repeated(50, "+ \"" + std::string(60'000, 'x') + "\"") + "];"),
