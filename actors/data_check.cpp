@@ -1,7 +1,6 @@
 #include "actors/data_check.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -25,7 +24,6 @@ namespace fs = std::filesystem;
 struct Reading {
   const NodePlan* node;  // whose attribute names the source
   const char* attr;
-  const NodePlan* reader;  // the node that decides about lengths and memory; null: `node`
   SurveyTask task;
   RecordKind kind = RecordKind::prompt;
 };
@@ -40,16 +38,12 @@ class Checker {
       if (options_.done && options_.done(stage.name)) continue;
       const std::vector<FactReader> readers = fact_readers(stage);
       std::vector<std::pair<Reading, Survey>> prompts;  // of the stage's prompters
-      std::map<const NodePlan*, double> bytes;          // held by trainers
       for (const Reading& reading : readings(stage, readers)) {
         const Survey survey = look(reading);
         say(reading, survey);
         if (reading.node->role == "prompter" && reading.kind == RecordKind::prompt) prompts.emplace_back(reading, survey);
-        if (reading.reader != nullptr && reading.reader->attrs.integer("epochs") > 0)
-          bytes[reading.reader] += held(reading, survey);
       }
       check_facts(stage, prompts);
-      for (const auto& [trainer, held] : bytes) say_memory(*trainer, held);
     }
     return std::move(result_);
   }
@@ -86,8 +80,7 @@ class Checker {
           if (const NodePlan* generator = stage_node(graph_, node.stage, "generator"))
             r.task.max_tokens = generator->attrs.integer("max_tokens");
         } else {
-          for (int e : node.out_edges) r.reader = &graph_.nodes[graph_.edges[e].to];
-          r.task.sees_answer = r.reader != nullptr && r.reader->attrs.text("sees") == "answer";
+          for (int e : node.out_edges) r.task.sees_answer = graph_.nodes[graph_.edges[e].to].attrs.text("sees") == "answer";
         }
         out.push_back(std::move(r));
       } else if (node.role == "evaluator") {
@@ -103,7 +96,6 @@ class Checker {
           if (graph_.edges[e].carries != "dataset" || !from.artifact) continue;
           Reading r = reading(from, "path", "jsonl:" + dataset_path(env_, graph_, graph_.edges[e]).string(), node,
                               {RecordKind::example, false});
-          r.reader = &node;
           out.push_back(std::move(r));
         }
       }
@@ -115,7 +107,7 @@ class Checker {
   Reading reading(const NodePlan& node, const char* attr, const std::string& spec, const NodePlan& speaker,
                   SourceUse use = {}) const {
     const NodePlan& root = model_root(graph_, speaker);
-    Reading r{&node, attr, nullptr, {}, {}};
+    Reading r{&node, attr, {}, {}};
     r.kind = use.want ? *use.want : source_kind(spec);
     r.task.spec = spec;
     r.task.use = use;
@@ -254,20 +246,6 @@ class Checker {
           warn(attr_place(*reading.node, reading.attr),
                fmt::format("{} of {} prompts of {} lack the fact behind '{}': it is 0 for them", survey.records - count,
                            survey.records, name(reading), flag));
-  }
-
-  // Bytes of the tokenised records in the trainer's memory.
-  static double held(const Reading& r, const Survey& s) {
-    const double share = s.tokenised > 0 ? static_cast<double>(s.records) / static_cast<double>(s.tokenised) : 0;
-    const double sequences = static_cast<double>(s.records) * (r.kind == RecordKind::pair ? 2 : 1);
-    return source_path(r.task.spec) ? share * static_cast<double>(s.tokens) * 5 + sequences * sizeof(Sequence) : 0;
-  }
-  void say_memory(const NodePlan& trainer, double bytes) {
-    const double memory = static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
-    if (bytes > memory / 2)
-      warn(trainer.where,
-           fmt::format("the examples of '{}' take about {:.1f} GiB of the {:.1f} GiB of memory, besides model and optimizer",
-                       trainer.id, bytes / (1 << 30), memory / (1 << 30)));
   }
 
   const RunEnv& env_;

@@ -11,14 +11,13 @@ std::string dataset_line(const std::string& prompt, const std::string& completio
   return nlohmann::json{{"prompt", prompt}, {"completion", completion}}.dump() + "\n";
 }
 
-std::vector<Sequence> read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer) {
+void read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,
+                  const std::function<void(const Sequence&)>& each) {
   const auto source = open_data(env, "jsonl:" + file.string(), 0, {RecordKind::example, false});
-  std::vector<Sequence> sequences;
   for (uint64_t i = 0; i < source->size().value(); ++i) {
     check_stop();
-    sequences.push_back(tokenise_example(tokenizer, source->example(i)));
+    each(tokenise_example(tokenizer, source->example(i)));
   }
-  return sequences;
 }
 
 std::filesystem::path dataset_path(const RunEnv& env, const GraphView& graph, const EdgePlan& edge) {

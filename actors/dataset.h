@@ -3,8 +3,8 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "actors/run_env.h"
 #include "models/sequence.h"
@@ -12,8 +12,9 @@
 namespace r1 {
 
 std::string dataset_line(const std::string& prompt, const std::string& completion);
-// Throws failure naming file and line.
-std::vector<Sequence> read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer);
+// One example after the other, tokenised. Throws failure naming file and line.
+void read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,
+                  const std::function<void(const Sequence&)>& each);
 // Where the dataset of an edge lies: the file of the stage it comes from, or the path of a node [kind=dataset].
 std::filesystem::path dataset_path(const RunEnv&, const GraphView&, const EdgePlan& edge);
 

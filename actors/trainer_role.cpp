@@ -15,6 +15,7 @@
 #include "actors/dataset.h"
 #include "actors/messages.h"
 #include "actors/reward_errors.h"
+#include "actors/sequence_spool.h"
 #include "actors/stage_verdict.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
@@ -54,6 +55,7 @@ class TrainerRole final : public Role {
         "read datasets", "", [this, &context] { read_datasets(context); },
         [this, &context] {
           datasets_read_ = true;
+          keep_next(context);
           maybe_collected(context);
         });
   }
@@ -65,11 +67,8 @@ class TrainerRole final : public Role {
       pump(context);
     } else if (auto examples = std::dynamic_pointer_cast<const ExamplesMessage>(payload)) {
       if (epochs_ > 0) {
-        auto& set = live_[edge];
-        set.insert(set.end(), examples->sequences.begin(), examples->sequences.end());
-        context.release(edge);
-        if (examples->last) open_inputs_.erase(edge);
-        maybe_collected(context);
+        arrived_.emplace_back(edge, std::move(examples));
+        keep_next(context);
       } else {
         example_edge_ = edge;
         chunks_.push_back(std::move(examples));
@@ -92,9 +91,36 @@ class TrainerRole final : public Role {
       const EdgePlan& edge = context.graph().edges[e];
       if (edge.carries != "dataset") continue;
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      const auto read = read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer);
-      set_.insert(set_.end(), read.begin(), read.end());
+      read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer,
+                   [&](const Sequence& s) { keep(context, s, set_); });
     }
+  }
+
+  // One message after the other goes to disk; its sender gets room when it is there.
+  void keep_next(RoleContext& context) {
+    if (!datasets_read_ || keeping_ || arrived_.empty()) return;
+    keeping_ = true;
+    const auto [edge, examples] = arrived_.front();
+    arrived_.pop_front();
+    context.submit_io(
+        "keep " + examples->describe(),
+        [this, &context, edge = edge, examples = examples] {
+          for (const Sequence& s : examples->sequences) keep(context, s, live_[edge]);
+        },
+        [this, &context, edge = edge, last = examples->last] {
+          keeping_ = false;
+          context.release(edge);
+          if (last) open_inputs_.erase(edge);
+          keep_next(context);
+          maybe_collected(context);
+        });
+  }
+
+  void keep(const RoleContext& context, const Sequence& sequence, std::vector<int64_t>& set) {
+    check_length(context, sequence);
+    if (!spool_) spool_ = std::make_unique<SequenceSpool>(env_.run_dir / "snapshots" / (stage_ + "-examples"));
+    set.push_back(spool_->size());
+    spool_->append(sequence);
   }
 
   void maybe_collected(RoleContext& context) {
@@ -106,22 +132,17 @@ class TrainerRole final : public Role {
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
     context.submit_io(
-        "note the size of the set",
-        [this, &context, batches] {
-          check_lengths(context, set_);
-          remember_batches(context.store(), stage_, batches);
-        },
+        "note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
         [this, &context, batches] { restore(context, batches); });
   }
 
   // Examples come from users: one that the model has no positions for is an error of theirs.
-  void check_lengths(RoleContext& context, const std::vector<Sequence>& sequences) {
+  void check_length(const RoleContext& context, const Sequence& s) {
     if (longest_ == 0) longest_ = start_config(env_, context.graph(), context.node()).max_positions;
-    for (const Sequence& s : sequences)
-      if (static_cast<int64_t>(s.tokens.size()) > longest_)
-        throw bad_input(
-            fmt::format("an example of stage '{}' has {} tokens, its model takes {}", stage_, s.tokens.size(), longest_),
-            context.node().where, "shorten the example, or raise max_position_embeddings in config.json");
+    if (static_cast<int64_t>(s.tokens.size()) > longest_)
+      throw bad_input(
+          fmt::format("an example of stage '{}' has {} tokens, its model takes {}", stage_, s.tokens.size(), longest_),
+          context.node().where, "shorten the example, or raise max_position_embeddings in config.json");
   }
 
   // Example i of the stage (0 <= i < n * epochs): each epoch visits every example once.
@@ -222,8 +243,7 @@ class TrainerRole final : public Role {
       const int64_t first = version_ * batch_size_;
       const int64_t total = static_cast<int64_t>(set_.size()) / stride_ * epochs_;
       for (int64_t i = first; i < std::min(first + batch_size_, total); ++i)
-        for (int64_t j = 0; j < stride_; ++j)
-          plan->content.items.emplace_back().inline_sequence = set_[static_cast<size_t>(example_at(i) * stride_ + j)];
+        for (int64_t j = 0; j < stride_; ++j) plan->examples.push_back(set_[static_cast<size_t>(example_at(i) * stride_ + j)]);
     } else if (!chunks_.empty()) {
       plan->chunk = chunks_.front();
       chunks_.pop_front();
@@ -250,6 +270,7 @@ class TrainerRole final : public Role {
   struct Plan {
     std::shared_ptr<const BatchMessage> batch;
     std::shared_ptr<const ExamplesMessage> chunk;
+    std::vector<int64_t> examples;  // in the spool
     BatchContent content;
     TrainBatch train;
     json stats;
@@ -261,10 +282,12 @@ class TrainerRole final : public Role {
     std::vector<Resolution> resolutions;
     std::vector<TrajectoryRow> trajectories;
     std::map<std::pair<int64_t, int32_t>, const Sequence*> sampled;
-    if (plan.chunk) {
-      check_lengths(context, plan.chunk->sequences);
-      for (const Sequence& s : plan.chunk->sequences) plan.content.items.emplace_back().inline_sequence = s;
-    }
+    for (const int64_t example : plan.examples) plan.content.items.emplace_back().inline_sequence = spool_->read(example);
+    if (plan.chunk)
+      for (const Sequence& s : plan.chunk->sequences) {
+        check_length(context, s);
+        plan.content.items.emplace_back().inline_sequence = s;
+      }
     if (plan.batch) lay_out(context, *plan.batch, plan, resolutions, trajectories, sampled);
     plan.train = assemble_batch(plan.content, [&](int64_t draw, int32_t sample) { return *sampled.at({draw, sample}); });
     int64_t tokens = 0;
@@ -518,12 +541,14 @@ class TrainerRole final : public Role {
           longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, by_deviation_ = true, mask_truncated_ = false, every_token_ = false;
+       done_before_ = false, keeping_ = false, by_deviation_ = true, mask_truncated_ = false, every_token_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
-  std::map<int, int> open_inputs_;  // example edges that have not said `last`
-  std::map<int, std::vector<Sequence>> live_;
-  std::vector<Sequence> set_;  // epochs: everything
+  std::map<int, int> open_inputs_;                                              // example edges that have not said `last`
+  std::deque<std::pair<int, std::shared_ptr<const ExamplesMessage>>> arrived_;  // (edge, examples) on their way to the spool
+  std::unique_ptr<SequenceSpool> spool_;                                        // epochs: everything
+  std::map<int, std::vector<int64_t>> live_;                                    // by edge, in the spool
+  std::vector<int64_t> set_;                                                    // datasets, then edge by edge
   int64_t epoch_ = -1;
   std::vector<int64_t> order_;
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
