@@ -358,7 +358,7 @@ TEST(MainJob, the_greedy_accuracy_of_the_summary_is_what_the_checkpoint_does) {
     r.samples = 1;
     r.max_new_tokens = evaluator.attrs.integer("max_tokens");
     r.temperature = 0;
-    r.stop_ids = {weights->config().eos_id};
+    r.stop_ids = weights->config().eos_ids;
     const size_t prompt_tokens = r.prompt.size();
     engine.submit(std::move(r));
     while (engine.pending() > 0)
