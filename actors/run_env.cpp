@@ -64,8 +64,15 @@ const NodePlan& model_origin(const GraphView& graph, const NodePlan& node) {
 }
 
 const NodePlan& model_root(const GraphView& graph, const NodePlan& node) {
+  constexpr int kMostTrainings = 1000;  // every node walks this way, several times
   const NodePlan* at = &node;
-  while (!at->artifact) at = &model_origin(graph, *at);
+  for (int trained = 0; !at->artifact; ++trained) {
+    if (trained >= kMostTrainings)
+      throw bad_input(
+          fmt::format("the model of '{}' is trained by more than {} stages, one after the other", node.id, kMostTrainings),
+          node.where, "go on from its checkpoint in a graph of its own");
+    at = &model_origin(graph, *at);
+  }
   return *at;
 }
 

@@ -27,6 +27,26 @@ TEST(GraphChecks, every_shipped_graph_passes) {
   EXPECT_GE(graphs, 3);
 }
 
+TEST(GraphChecks, a_model_goes_through_a_thousand_stages_and_no_more) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto refusal = [&](int stages) -> std::string {
+    std::string text = "digraph g {\n  m [kind=model, config=\"nano.json\", tokenizer=tiny];\n";
+    for (int i = 0; i < stages; ++i)
+      text += "subgraph cluster_s" + std::to_string(i) + " { p" + std::to_string(i) +
+              " [role=prompter, source=\"tiny:pretrain\"]; t" + std::to_string(i) +
+              " [role=trainer, objective=pretrain, until=\"batches(1)\"]; p" + std::to_string(i) + " -> t" + std::to_string(i) +
+              "; }\n" + (i == 0 ? "m" : "t" + std::to_string(i - 1)) + " -> t" + std::to_string(i) + ";\n";
+    try {
+      load_graph_text(text + "}\n", "g", role_registry(dir));
+      return "";
+    } catch (const Error& e) {
+      return e.message();
+    }
+  };
+  EXPECT_EQ(refusal(1000), "");
+  EXPECT_EQ(refusal(1001), "the model of 't1000' is trained by more than 1000 stages, one after the other");
+}
+
 // The combinations that docs/grpo.md names.
 TEST(GraphChecks, the_published_variants_of_grpo_pass) {
   const fs::path dir = kSource / "tests/e2e/graphs";
