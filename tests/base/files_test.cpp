@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <thread>
 
 #include "base/deadline.h"
@@ -12,6 +13,7 @@
 #include "base/fingerprint.h"
 #include "base/stop.h"
 #include "base/thread_count.h"
+#include "tests/power_cut.h"
 
 namespace r1 {
 namespace {
@@ -29,6 +31,26 @@ TEST_F(Files, an_atomic_write_replaces_the_whole_file_and_leaves_nothing_beside_
   write_file_atomically(dir / "a", "new");
   EXPECT_EQ(read_file(dir / "a"), "new");
   EXPECT_EQ(std::distance(fs::directory_iterator(dir), {}), 1);
+}
+
+TEST_F(Files, an_atomic_write_outlives_a_power_cut_as_soon_as_it_returns) {
+  write_file_atomically(dir / "old", "old content");
+  PowerCut power(dir);
+  const fs::path left = dir.string() + "_left";
+  const auto after_the_cut = [&](const std::string& name) {
+    fs::remove_all(left);
+    power.restore(left);
+    return fs::exists(left / name) ? read_file(left / name) : "not there";
+  };
+  write_file_atomically(dir / "new", "new content");
+  EXPECT_EQ(after_the_cut("new"), "new content");
+  EXPECT_EQ(after_the_cut("old"), "old content");
+  write_file_atomically(dir / "old", "replaced");
+  EXPECT_EQ(after_the_cut("old"), "replaced");
+  EXPECT_EQ(std::distance(fs::directory_iterator(left), {}), 2);
+  std::ofstream(dir / "unsynced") << "bytes";  // the cut is no copy of the directory
+  EXPECT_EQ(after_the_cut("unsynced"), "not there");
+  fs::remove_all(left);
 }
 
 TEST_F(Files, reading_what_is_not_there_names_the_path) {

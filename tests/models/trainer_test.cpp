@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "tests/models/tiny.h"
+#include "tests/power_cut.h"
 
 namespace r1::test {
 namespace {
@@ -131,6 +132,22 @@ TEST(Trainer, SaveLoadContinueIsBitEqual) {
     }
     EXPECT_EQ(b.masters_hash(), a.masters_hash());
     EXPECT_EQ(b.weights()->hash(), a.weights()->hash());
+  }
+}
+
+TEST(Trainer, ASavedStateOutlivesAPowerCut) {
+  TemporaryDirectory dir, copies;
+  Device& device = open_device("cpu");
+  TrainerConfig c;
+  TrainerEngine a(device, c, *start_weights(device, small_config()));
+  PowerCut power(dir / ".");
+  for (const char* copy : {"first", "second"}) {  // the second in the place of the first
+    a.train(random_batch(1, 8, small_config().vocab_size));
+    a.save(dir / "state");
+    power.restore(copies / copy);
+    TrainerEngine b(device, c, *start_weights(device, small_config(), 99));
+    b.load(copies / copy / "state");
+    EXPECT_EQ(b.masters_hash(), a.masters_hash());
   }
 }
 

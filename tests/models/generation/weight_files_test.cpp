@@ -10,6 +10,7 @@
 #include "models/safetensors.h"
 #include "tests/models/generation/random_models.h"
 #include "tests/models/generation/temporary_dir.h"
+#include "tests/power_cut.h"
 
 namespace r1 {
 namespace {
@@ -97,6 +98,21 @@ TEST_F(WeightFiles, every_architecture_and_type_is_read_back_bit_by_bit) {
       EXPECT_FALSE(fs::exists(dir.string() + ".tmp"));
     }
   }
+}
+
+TEST_F(WeightFiles, a_directory_outlives_a_power_cut_as_soon_as_it_is_saved) {
+  fs::remove_all(dir);
+  const fs::path copies = temporary.path().string() + "_left";
+  PowerCut power(temporary.path());
+  for (const std::string& tokenizer : {"{\"t\":1}", "{\"t\":2}"}) {  // a new one, and one in the place of another
+    save_model_dir(dir, *weights, tokenizer);
+    fs::remove_all(copies);
+    power.restore(copies);
+    EXPECT_NO_THROW(check_model_dir(copies / "model"));
+    EXPECT_EQ(load_weights(device, copies / "model", weights->dtype())->hash(), weights->hash());
+    EXPECT_EQ(read_file(copies / "model/tokenizer.json"), tokenizer);
+  }
+  fs::remove_all(copies);
 }
 
 TEST_F(WeightFiles, files_carry_the_published_names_and_shapes) {

@@ -116,6 +116,34 @@ TEST_F(Flow, whichever_message_is_dropped_the_report_names_it) {
     }
 }
 
+// A number that is not the next one is refused as it arrives: nobody works on what came after the loss.
+TEST_F(Flow, a_gap_in_the_numbers_of_a_channel_fails_the_receiver_with_the_lost_message) {
+  const GraphView graph = diamond();
+  const auto run = [&](const std::vector<int64_t>& numbers, std::vector<int64_t>& seen) {
+    const RoleFactory factory = [&](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
+      auto role = std::make_unique<Scripted>();
+      if (node.id == "a") role->on_message = [&](RoleContext&, int, PayloadPtr p) { seen.push_back(number_of(p)); };
+      return role;
+    };
+    LocalScheduler stage(graph, "s", *store, factory);
+    for (const int64_t n : numbers) stage.post(0, 1, {Envelope::Kind::payload, 0, n, std::make_shared<Number>(n), {}});
+    return stage.run();
+  };
+  for (const auto& [numbers, lost] : std::vector<std::pair<std::vector<int64_t>, std::string>>{
+           {{2}, "message 1 of source -> a was lost: message 2 (number 2) arrived after 0"},
+           {{1, 2, 4, 5}, "message 3 of source -> a was lost: message 4 (number 4) arrived after 2"},
+           {{1, 2, 2}, "message 3 of source -> a was lost: message 2 (number 2) arrived after 2"}}) {
+    std::vector<int64_t> seen;
+    const auto result = run(numbers, seen);
+    EXPECT_EQ(result.outcome, Outcome::failed) << lost;
+    EXPECT_EQ(result.report, "a: " + lost);
+    EXPECT_LE(seen.size(), 2u) << lost;
+  }
+  std::vector<int64_t> seen;
+  EXPECT_NE(run({1, 2, 3}, seen).outcome, Outcome::failed);
+  EXPECT_EQ(seen, (std::vector<int64_t>{1, 2, 3}));
+}
+
 TEST_F(Flow, a_receiver_that_releases_nothing_stalls_the_chain_and_the_report_says_who_waits_for_whom) {
   const GraphView graph = GraphBuilder()
                               .stage("s")

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "tests/power_cut.h"
 #include "tests/runtime/temporary_directory.h"
 
 namespace r1 {
@@ -124,6 +125,37 @@ TEST_F(Store, counts_the_ledger_and_finds_the_open_draws) {
   EXPECT_EQ(store->ledger(stage).dropped.at("stage_ended"), 2);
   EXPECT_EQ(store->stages()[0].status, StageStatus::done);
   EXPECT_EQ(store->stages()[0].summary_json, "{\"steps\":1}");
+}
+
+// A power cut, unlike a kill, drops what was written and not synced.
+TEST(RunStorePower, what_a_call_made_durable_outlives_a_power_cut_at_once) {
+  TemporaryDirectory dir, copies;
+  PowerCut power(dir.path());
+  int cuts = 0;
+  const auto cut = [&] {
+    const auto copy = copies.path() / std::to_string(++cuts);
+    power.restore(copy);
+    return RunStore::open(copy);
+  };
+  const auto store = RunStore::open(dir.path());
+  const int64_t stage = store->ensure_stage("rl1");
+  for (int64_t v = 0; v < 3; ++v) {
+    store->add_draw(stage, v, v);
+    store->commit_batch(stage, {v, false, "payload " + std::to_string(v), "", ""}, {{v, v, ""}}, {{v, 0, 0.5, "{}", "bytes"}});
+    const auto left = cut();
+    ASSERT_EQ(left->batch_count(stage), v + 1);
+    EXPECT_EQ(left->batch(stage, v).payload, "payload " + std::to_string(v));
+    EXPECT_EQ(left->trajectories(stage, v).size(), 1u);
+    EXPECT_EQ(left->check_ledger(stage, false), "");
+  }
+  store->set_meta("seed", "7");
+  EXPECT_EQ(cut()->meta("seed"), "7");
+  store->add_snapshot(stage, {3, "snapshots/a"});
+  EXPECT_TRUE(cut()->latest_snapshot(stage).has_value());
+  store->set_artifact(stage, "checkpoint", "checkpoints/rl1", "abc");
+  EXPECT_TRUE(cut()->artifact(stage, "checkpoint").has_value());
+  store->complete_stage(stage, "{}");
+  EXPECT_EQ(cut()->stages().at(0).status, StageStatus::done);
 }
 
 TEST_F(Store, stages_do_not_share_draws) {
