@@ -4,6 +4,7 @@
 
 #include "actors/evaluation.h"
 #include "actors/messages.h"
+#include "actors/received_weights.h"
 #include "actors/roles.h"
 #include "actors/training_plan.h"
 #include "runtime/store/run_store.h"
@@ -42,7 +43,8 @@ class EvaluatorRole final : public Role {
     if (!weights->final) return;
     context.wait_over("weights");
     context.submit(
-        "evaluate the last weights", "evaluator", [this, &context, weights] { measure(context, weights->weights, "after"); },
+        "evaluate the last weights", "evaluator",
+        [this, &context, weights] { measure(context, received_weights(*weights, nullptr, -1, *env_.device), "after"); },
         [this, &context] {
           measured_last_ = true;
           if (first_done_) context.finish();

@@ -10,6 +10,7 @@
 
 #include "actors/broken_promise.h"
 #include "actors/messages.h"
+#include "actors/received_weights.h"
 #include "base/rng.h"
 #include "models/generation/generator_engine.h"
 #include "models/training/trainer_engine.h"
@@ -242,11 +243,7 @@ class GeneratorRole final : public Role {
   // A published version takes effect: a delta on a shadow copy, checked against its hash before the flip (P7).
   void flip(RoleContext& context, const WeightsMessage& m) {
     if (engine_ && m.version == engine_->version()) return;
-    const bool applies = m.delta.full() || (engine_ && m.delta.from == engine_->version());
-    std::shared_ptr<const WeightSet> next = m.weights;
-    if (applies)
-      next = apply_delta(m.delta.full() ? nullptr : weights_.get(), m.delta, m.weights->config(), *env_.device,
-                         m.weights->dtype());
+    const auto next = received_weights(m, weights_.get(), engine_ ? engine_->version() : -1, *env_.device);
     if (!engine_) return make_engine(context, next, m.version);
     audit();
     weights_ = next;

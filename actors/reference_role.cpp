@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "actors/messages.h"
+#include "actors/received_weights.h"
 #include "models/training/trainer_engine.h"
 #include "models/weights.h"
 #include "runtime/flow/fault.h"
@@ -115,11 +116,12 @@ class ReferenceRole final : public Role {
     context.submit(
         fmt::format("refresh the reference from version {}", next->version), "",
         [this, &context, next, stage] {
+          const auto weights = received_weights(*next, nullptr, -1, *env_.device);
           const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
-          save_model_dir(env_.run_dir / dir, *next->weights, "{}");
+          save_model_dir(env_.run_dir / dir, *weights, "{}");
           context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version));
           fault_point("after_reference_refresh");
-          engine_->set_weights(next->weights);
+          engine_->set_weights(weights);
           version_ = next->version;
         },
         [this, &context] {

@@ -334,6 +334,28 @@ TEST_F(MeasuredTest, until_names_what_no_prompt_has_and_is_refused) {
   EXPECT_EQ(refusal(top / "d", {"rl_trainer.until=above(think_length, 3)"}), "accepted") << "a name of the expression";
 }
 
+// A model that knows eight answers by heart, asked with other ones for three of them.
+TEST_F(MeasuredTest, the_greedy_accuracy_is_that_of_the_most_likely_completions_and_no_other_number) {
+  std::string known, asked;
+  for (int i = 0; i < 8; ++i) {
+    const std::string prompt = "{\"prompt\": \"compute " + std::to_string(i) + " + 1\", ";
+    known += prompt + "\"completion\": \"<think> 1 </think> <answer> " + std::to_string(i + 1) + " </answer>\"}\n";
+    asked += prompt + "\"answer\": \"" + std::to_string(i < 5 ? i + 1 : 0) + "\"}\n";
+  }
+  write_file_atomically(top / "known.jsonl", known);
+  write_file_atomically(top / "asked.jsonl", asked);
+  LocalRun run(top / "run",
+               {"base_trainer.objective=sft", "base_trainer.batch=8", "base_trainer.epochs=80", "base_trainer.until=epochs(80)",
+                "corpus.source=jsonl:" + (top / "known.jsonl").string() + "?template=tiny", "base_eval.temperature=3",
+                "base_eval.source=jsonl:" + (top / "asked.jsonl").string() + "?template=tiny", "base_eval.samples=8"});
+  ASSERT_TRUE(run.run_stage("base", 1)) << run.report;
+  const json before = json::parse(run.store->meta("metrics/base/before").value());
+  const json after = json::parse(run.store->meta("metrics/base/after").value());
+  EXPECT_EQ(before["accuracy_greedy"], 0);
+  EXPECT_EQ(after["accuracy_greedy"], 5. / 8);
+  EXPECT_LT(after["accuracy"], 4. / 8) << "the test is vacuous: sampling at temperature 3 is as good";
+}
+
 // The greedy accuracy that a finished run states, computed anew one prompt at a time.
 TEST(MainJob, the_greedy_accuracy_of_the_summary_is_what_the_checkpoint_does) {
   const char* main_job = std::getenv("R1_MAIN_JOB");

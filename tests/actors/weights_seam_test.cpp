@@ -1,0 +1,169 @@
+// Between the trainer and those who receive its weights: what is used is what was published, checked by its hash. Inside one
+// process every message also points at the trainer's own weights; these tests take that pointer away.
+#include <algorithm>
+#include <functional>
+
+#include "actors/messages.h"
+#include "actors/training_plan.h"
+#include "models/weights.h"
+#include "tests/actors/stage_fixture.h"
+
+namespace r1 {
+namespace {
+
+// Sits in front of a role and changes the weights that it receives; a change that gives null swallows the message.
+using Change = std::function<std::shared_ptr<const WeightsMessage>(const WeightsMessage&)>;
+
+class InFront final : public Role {
+ public:
+  InFront(std::unique_ptr<Role> behind, Change change) : behind_(std::move(behind)), change_(std::move(change)) {}
+  void start(RoleContext& c) override { behind_->start(c); }
+  void receive(RoleContext& c, int edge, PayloadPtr payload) override {
+    if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
+      payload = change_(*weights);
+      if (!payload) return c.release(edge);
+    }
+    behind_->receive(c, edge, std::move(payload));
+  }
+  void on_room(RoleContext& c, int edge) override { behind_->on_room(c, edge); }
+  void on_stage_end(RoleContext& c) override { behind_->on_stage_end(c); }
+
+ private:
+  std::unique_ptr<Role> behind_;
+  Change change_;
+};
+
+// The same model with other values.
+std::shared_ptr<const WeightsMessage> poisoned(const WeightsMessage& m) {
+  auto other = std::make_shared<WeightSet>(m.weights->device(), m.weights->config(), m.weights->dtype());
+  initialize(*other, 99);
+  auto out = std::make_shared<WeightsMessage>(m);
+  out->weights = std::move(other);
+  return out;
+}
+std::shared_ptr<const WeightsMessage> as_sent(const WeightsMessage& m) { return std::make_shared<WeightsMessage>(m); }
+
+struct WeightsSeam : StageTest {
+  const std::vector<std::string> settings = {"judge.rewards=length", "rl_trainer.until=batches(5)"};
+  LocalScheduler::Result run_rl(LocalRun& run, const std::string& node, Change change) {
+    for (const char* stage : {"base", "sft"}) EXPECT_TRUE(run.run_stage(stage, 1)) << run.report;
+    const RoleFactory plain = role_factory(run.env);
+    const RoleFactory factory = [&](const GraphView& graph, const NodePlan& plan) -> std::unique_ptr<Role> {
+      auto role = plain(graph, plan);
+      return plan.id == node ? std::make_unique<InFront>(std::move(role), change) : std::move(role);
+    };
+    LocalScheduler scheduler(run.graph, "rl", *run.store, factory);
+    return scheduler.run();
+  }
+  static std::string published(LocalRun& run, int64_t version) {
+    return run.store->version_hash(run.id("rl"), version).value_or("none");
+  }
+};
+
+TEST_F(WeightsSeam, the_generator_samples_from_the_delta_and_never_from_the_trainer_s_own_weights) {
+  int64_t deltas = 0;
+  LocalRun plain(top / "plain", settings), other(top / "other", settings);
+  const auto expected = run_rl(plain, "policy", as_sent);
+  ASSERT_EQ(expected.outcome, LocalScheduler::Outcome::finished) << expected.report;
+  const auto result = run_rl(other, "policy", [&](const WeightsMessage& m) {
+    deltas += !m.delta.full();
+    return poisoned(m);
+  });
+  ASSERT_EQ(result.outcome, LocalScheduler::Outcome::finished) << result.report;
+  EXPECT_EQ(other.hashes(), plain.hashes());
+  EXPECT_EQ(published(other, 4), published(plain, 4));
+  EXPECT_GE(deltas, 3) << "the test is vacuous: every version came whole";
+}
+
+TEST_F(WeightsSeam, a_version_that_does_not_hash_to_what_was_published_ends_the_run) {
+  for (const std::string node : {"policy", "reference"}) {
+    SCOPED_TRACE(node);
+    LocalRun run(top / node, settings);
+    const auto result = run_rl(run, node, [&](const WeightsMessage& m) {
+      auto out = std::make_shared<WeightsMessage>(m);
+      if (m.version == (node == "policy" ? 2 : 4)) out->delta.hash.lo ^= 1;
+      return out;
+    });
+    ASSERT_EQ(result.outcome, LocalScheduler::Outcome::failed);
+    EXPECT_TRUE(result.report.starts_with(node + ": ")) << result.report;
+    EXPECT_NE(result.report.find("weights of version " + std::string(node == "policy" ? "2" : "4") + " hash to"),
+              std::string::npos)
+        << result.report;
+  }
+}
+
+// A receiver that missed a version cannot apply the next delta: it takes the weights that the message points at, and only if
+// they are the published ones.
+TEST_F(WeightsSeam, a_receiver_that_missed_a_version_goes_on_with_the_published_weights_or_not_at_all) {
+  const std::vector<std::string> stale = {"judge.rewards=length", "rl_trainer.until=batches(5)", "edge.staleness=2"};
+  for (const bool poison : {false, true}) {
+    LocalRun run(top / (poison ? "poisoned" : "plain"), stale);
+    const auto result = run_rl(run, "policy", [&](const WeightsMessage& m) -> std::shared_ptr<const WeightsMessage> {
+      if (m.version == 1) return nullptr;
+      return poison ? poisoned(m) : as_sent(m);
+    });
+    EXPECT_EQ(result.outcome, poison ? LocalScheduler::Outcome::failed : LocalScheduler::Outcome::finished) << result.report;
+    if (poison) {
+      EXPECT_NE(result.report.find("policy: weights of version"), std::string::npos) << result.report;
+    }
+  }
+}
+
+TEST_F(WeightsSeam, the_reference_becomes_the_published_version_or_nothing) {
+  LocalRun plain(top / "plain", settings);
+  const auto expected = run_rl(plain, "reference", as_sent);
+  ASSERT_EQ(expected.outcome, LocalScheduler::Outcome::finished) << expected.report;
+  const auto kept = plain.store->artifact(plain.id("rl"), "reference");
+  ASSERT_TRUE(kept.has_value()) << "the test is vacuous: the reference was never renewed";
+  EXPECT_EQ(load_weights(*plain.env.device, plain.dir / kept->first, plain.env.precision)->hash().hex(), published(plain, 4));
+  LocalRun other(top / "other", settings);
+  const auto result = run_rl(other, "reference", poisoned);
+  ASSERT_EQ(result.outcome, LocalScheduler::Outcome::failed);
+  EXPECT_NE(result.report.find("reference: weights of version 4 hash to"), std::string::npos) << result.report;
+  EXPECT_FALSE(other.store->artifact(other.id("rl"), "reference").has_value());
+}
+
+TEST_F(WeightsSeam, the_evaluator_measures_the_published_version_or_nothing) {
+  LocalRun run(top / "run", {});
+  const RoleFactory plain = role_factory(run.env);
+  const RoleFactory factory = [&](const GraphView& graph, const NodePlan& plan) -> std::unique_ptr<Role> {
+    auto role = plain(graph, plan);
+    return plan.id == "base_eval" ? std::make_unique<InFront>(std::move(role), poisoned) : std::move(role);
+  };
+  LocalScheduler scheduler(run.graph, "base", *run.store, factory);
+  const auto result = scheduler.run();
+  if (result.outcome == LocalScheduler::Outcome::finished) {
+    LocalRun other(top / "other", {});  // the whole version came as bytes: measured as if nothing had happened
+    ASSERT_TRUE(other.run_stage("base", 1));
+    EXPECT_EQ(run.store->meta("metrics/base/after"), other.store->meta("metrics/base/after"));
+  } else {
+    EXPECT_NE(result.report.find("base_eval: weights of version"), std::string::npos) << result.report;
+  }
+}
+
+// ---- staleness: the admission rule, not the filter, keeps the bound
+
+TEST_F(StageTest, in_draw_order_no_draw_is_ever_too_old_to_be_trained_on) {
+  for (const int bound : {0, 1, 2, 3}) {
+    int64_t oldest = 0;
+    for (const char* slow : {"", "rl_trainer", "judge"}) {
+      SCOPED_TRACE("staleness " + std::to_string(bound) + ", slow: " + slow);
+      LocalRun run(top / (std::to_string(bound) + slow),
+                   {"edge.staleness=" + std::to_string(bound), "rl_trainer.until=batches(8)", "judge.rewards=length",
+                    "prompts.groups_per_batch=2", "policy.samples=2"});
+      for (const char* stage : {"base", "sft"}) ASSERT_TRUE(run.run_stage(stage, 1));
+      ASSERT_TRUE(run.run_stage("rl", static_cast<uint64_t>(bound) + 1, 1'000'000, slow));
+      const int64_t id = run.id("rl");
+      EXPECT_EQ(run.store->ledger(id).dropped["stale"], 0);
+      EXPECT_EQ(run.store->check_ledger(id, false), "");
+      for (int64_t v = 0; v < run.store->batch_count(id); ++v)
+        for (const Sequence& s : stored_batch(*run.store, id, v).sequences)
+          for (size_t i = 0; i < s.tokens.size(); ++i)
+            if (s.trainable[i]) oldest = std::max(oldest, v - s.version[i]);
+    }
+    EXPECT_EQ(oldest, bound) << "the bound is kept, and reached: the trainer never waits for fresher samples than it needs";
+  }
+}
+
+}  // namespace
+}  // namespace r1
