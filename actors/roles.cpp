@@ -10,6 +10,7 @@
 #include "actors/generator_role.h"
 #include "actors/graph_checks.h"
 #include "actors/judge_role.h"
+#include "actors/model_checks.h"
 #include "actors/prompter_role.h"
 #include "actors/reference_role.h"
 #include "actors/size_checks.h"
@@ -99,6 +100,7 @@ RoleSpec generator(const fs::path& graph_dir) {
   r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_generator(graph, node);
+    check_model_use(graph_dir, graph, node);
     check_draft(graph_dir, graph, node);
   };
   return r;
@@ -143,12 +145,13 @@ RoleSpec filter(const fs::path& graph_dir) {
   return r;
 }
 
-RoleSpec reference() {
+RoleSpec reference(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "reference";
   r.doc = "adds a frozen model's log-probabilities for the KL term";
   r.edge_attrs = {capacity(), every()};
   r.ports = {takes("groups", true), takes("weights"), takes_finished("model"), gives("groups")};
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_model_use(graph_dir, graph, node); };
   return r;
 }
 
@@ -226,6 +229,7 @@ RoleSpec trainer(const fs::path& graph_dir) {
       takes_finished("model"), gives("weights", true),         gives_finished("model")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_trainer(graph_dir, graph, node);
+    check_model_use(graph_dir, graph, node);
     check_mtp(graph_dir, graph, node);
   };
   return r;
@@ -257,7 +261,10 @@ RoleSpec evaluator(const fs::path& graph_dir) {
              integer("max_running", "256", 1, "sequences decoded at once")};
   r.edge_attrs = {capacity()};
   r.ports = {takes("weights"), takes_finished("model")};
-  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_evaluator(graph_dir, graph, node); };
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_evaluator(graph_dir, graph, node);
+    check_model_use(graph_dir, graph, node);
+  };
   return r;
 }
 
@@ -287,8 +294,8 @@ RoleSpec dataset_artifact() {
 
 RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   RoleRegistry registry;
-  registry.roles = {prompter(graph_dir), generator(graph_dir), judge(graph_dir),     filter(graph_dir),
-                    reference(),         trainer(graph_dir),   distiller(graph_dir), evaluator(graph_dir)};
+  registry.roles = {prompter(graph_dir),  generator(graph_dir), judge(graph_dir),     filter(graph_dir),
+                    reference(graph_dir), trainer(graph_dir),   distiller(graph_dir), evaluator(graph_dir)};
   registry.artifacts = {model_artifact(), dataset_artifact()};
   registry.artifacts[0].check = [graph_dir](const GraphView&, const NodePlan& node) { check_model_artifact(graph_dir, node); };
   registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {

@@ -127,6 +127,62 @@ TEST(GraphChecks, a_bad_combination_of_attributes_is_placed_at_the_attribute) {
   }
 }
 
+// Engines take it for granted: a generator and a reference give tokens, pairs are scored, a reference takes what is sampled.
+TEST(GraphChecks, a_model_that_cannot_do_what_its_role_asks_is_refused) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const std::string nano = read_file(dir / "nano.graph");
+  using Changes = std::vector<std::pair<std::string, std::string>>;
+  const auto changed = [](std::string text, const Changes& changes) {
+    for (const auto& [from, to] : changes) {
+      const size_t at = text.find(from);
+      EXPECT_NE(at, std::string::npos) << from;
+      text.replace(at, from.size(), to);
+    }
+    return text;
+  };
+  const auto load = [&](const Changes& changes) -> std::string {
+    const std::string text = changed(nano, changes);
+    try {
+      load_graph_text(text, "my.graph", role_registry(dir));
+      return "accepted";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      EXPECT_EQ(e.where().file, "my.graph");
+      return e.message();
+    }
+  };
+  // `text` is expected inside the answer.
+  const auto expect = [](const std::string& answer, const std::string& text) {
+    EXPECT_NE(answer.find(text), std::string::npos) << answer;
+  };
+  const std::string renewed = "rl_trainer -> reference [carries=weights, every=4];",
+                    last = "rm_trainer -> rl2_judge [as=harmless_rm];";
+  const auto reference_of = [&](const std::string& node) -> Changes {
+    return {{renewed, ""}, {last, last + " " + node + " -> reference;"}};
+  };
+  expect(load({{"rl_trainer -> rs_policy;", ""}, {last, last + " rm_trainer -> rs_policy;"}}),
+         "'rm_trainer' is a reward model: it gives scores, and generator 'rs_policy' needs tokens");
+  expect(load({{"sft_trainer -> rl2_trainer;", "rm_trainer -> rl2_trainer;"}}), "trainer 'rl2_trainer' needs tokens");
+  expect(load(reference_of("rm_trainer")), "reference 'reference' needs tokens");
+  EXPECT_EQ(load(reference_of("base_trainer")), "accepted");
+
+  const fs::path file = fs::temp_directory_path() / ("r1_other_" + std::to_string(::getpid()) + ".json");
+  const std::string drawn = "nano_model -> base_trainer;";
+  const auto follows = [&](const std::string& from, const std::string& to, bool renews = false) {
+    write_file_atomically(file, changed(read_file(dir / "nano.json"), {{from, to}}));
+    Changes changes = reference_of("other");
+    changes.push_back({drawn, "other [kind=model, config=\"" + file.string() + "\", tokenizer=tiny];\n" + drawn});
+    if (renews) changes.erase(changes.begin());
+    return load(changes);
+  };
+  expect(follows("\"max_position_embeddings\": 256", "\"max_position_embeddings\": 128"),
+         "'reference' is a model of 128 positions, its policy has 256");
+  expect(follows("\"vocab_size\": 400", "\"vocab_size\": 399"), "'reference' is a model of 399 token ids, its policy has 400");
+  EXPECT_EQ(follows("\"hidden_size\": 32", "\"hidden_size\": 64"), "accepted");
+  expect(follows("\"hidden_size\": 32", "\"hidden_size\": 64", true), "cannot become the policy");
+  fs::remove(file);
+}
+
 struct BadCase {
   const char* setting;  // applied to nano.graph
   const char* message;  // expected inside the error
@@ -182,7 +238,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rs_filter.keep=format *", "rs_filter"}, BadCase{"policy.sampels=3", "samples"},
         BadCase{"polcy.samples=3", "policy"}, BadCase{"rl_trainer.lr=fast", "lr"}, BadCase{"student.epochs=0", "epochs"},
         BadCase{"judge.rewards=overlong(lenght, 24, 8)", "length"},
-        BadCase{"judge.rewards=overlong(length, 24)", "3 arguments"},
+        BadCase{"judge.rewards=overlong(length, 24)", "last two arguments of overlong"},
         BadCase{"judge.rewards=overlong(length, 24, 30)", "last 30 of 24"},
         BadCase{"judge.rewards=overlong(length, 24, format)", "numbers of tokens"},
         BadCase{"judge.rewards=format + overlong(length, 64, 32)", "stops at max_tokens=24"},
@@ -198,6 +254,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rl_trainer.until=epochs(1)", "epochs has no meaning"},
         BadCase{"base_trainer.until=epochs(1)", "only epochs=N on 'base_trainer'"},
         BadCase{"rl_trainer.until=above(harmless, 1)", "no prompt of this stage has harm=1"},
+        BadCase{"base_eval.source=tiny:harmless_pairs_test", "'base_trainer' is no reward model and scores no pairs"},
+        BadCase{"rm_eval.source=tiny:reasoning_test", "'rm_trainer' is a reward model and answers no prompts"},
         BadCase{"judge.max_reward_errors=1.5", "max_reward_errors"}));
 
 // As deep as a reward expression may be, and no deeper: the parser goes down the stack with it.
