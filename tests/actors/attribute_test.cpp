@@ -25,6 +25,8 @@ struct Bench {
 
 const std::map<std::string, const char*> kNoResult = {
     {"snapshot_s", "when state is saved; continued runs give the same weights"},
+    {"min_trained", "how little learning fails the stage"},
+    {"idle_batches", "how long a stage may learn nothing"},
     {"micro_batch_tokens", "how work is cut; sums may round differently or not"},
     {"objective", "what a stage is; every one has a stage of its own"},
     {"sees", "of reward models; a_reward_model_is_trained_on_what_it_will_be_shown"},

@@ -104,7 +104,7 @@ TEST_F(WeightFiles, a_directory_outlives_a_power_cut_as_soon_as_it_is_saved) {
   fs::remove_all(dir);
   const fs::path copies = temporary.path().string() + "_left";
   PowerCut power(temporary.path());
-  for (const std::string& tokenizer : {"{\"t\":1}", "{\"t\":2}"}) {  // a new one, and one in the place of another
+  for (const std::string tokenizer : {"{\"t\":1}", "{\"t\":2}"}) {  // a new one, and one in the place of another
     save_model_dir(dir, *weights, tokenizer);
     fs::remove_all(copies);
     power.restore(copies);
