@@ -260,7 +260,12 @@ class Checker {
 }  // namespace
 
 DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options) {
-  return Checker(env, graph, options).run();
+  DataCheck found = Checker(env, graph, options).run();
+  for (const NodePlan& node : graph.nodes)
+    if ((node.role == "trainer" || node.role == "distiller") &&
+        !(options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)))
+      check_sources_last(env.graph_dir, graph, node);
+  return found;
 }
 
 fs::path survey_memory() {

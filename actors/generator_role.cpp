@@ -9,6 +9,7 @@
 #include <map>
 
 #include "actors/broken_promise.h"
+#include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/received_weights.h"
 #include "base/rng.h"
@@ -231,12 +232,23 @@ class GeneratorRole final : public Role {
     for (const auto& m : flips) flip(context, *m);
     for (const auto& p : admitted) engine_->submit(request(context, *p));
     for (int i = 0; i < kStepsPerJob && engine_->pending() > 0; ++i) {
-      for (GenResult& r : engine_->step()) {
+      for (GenResult& r : stepped(context)) {
         falsify(context, r);
         remember_for_audit(r);
         results.push_back(std::move(r));
       }
       if (weights_arrived_) break;
+    }
+  }
+
+  // Logits that are not finite come of what was learned.
+  std::vector<GenResult> stepped(const RoleContext& context) {
+    const NodePlan* trainer = stage_trainer(context.graph(), context.node().stage);
+    if (trainer == nullptr) return engine_->step();
+    try {
+      return engine_->step();
+    } catch (const Error& e) {
+      throw with_smaller_rate(e, context.graph(), *trainer);
     }
   }
 

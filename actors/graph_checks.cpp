@@ -253,14 +253,15 @@ void check_sees(const fs::path& graph_dir, const GraphView& graph, const NodePla
         attr_place(node, "sees"), fmt::format("sees={}", sees));
 }
 
-// A finite source that is read once cannot give more batches than it has; a schedule would not even have moved.
-void check_source_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
+// Of a trainer whose `until` may outlast its source: what check_source_lasts() says, for files or for all else.
+void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer, bool files) {
   const int64_t wanted = parse_until(graph, trainer).batch_limit(), batch = trainer.attrs.integer("batch");
   for (int e : trainer.in_edges) {
     const EdgePlan& edge = graph.edges[e];
     if (wanted == 0 || (edge.carries != "examples" && edge.carries != "pairs")) continue;
     const NodePlan& from = graph.nodes[edge.from];
     int64_t records = from.attrs.integer("count");
+    if (files != (records == 0 && source_path(located_source(from.attrs.text("source"), graph_dir)).has_value())) continue;
     if (records == 0)
       records = placed(from, "source", [&] {
         return static_cast<int64_t>(open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size().value_or(0));
@@ -324,7 +325,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
       throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
                       "add count=1000");
   }
-  if (!finite) check_source_lasts(graph_dir, graph, node);
+  if (!finite) check_lasts(graph_dir, graph, node, /*files=*/false);
   if (!finite && live > 1)
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
@@ -344,6 +345,10 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
   for (int n : graph.stages[node.stage].nodes)
     trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
   if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");
+}
+
+void check_sources_last(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
+  if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/true);
 }
 
 void check_mtp(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {

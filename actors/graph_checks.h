@@ -27,6 +27,9 @@ void check_generator(const GraphView&, const NodePlan&);
 void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_trainer(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
+// A finite source that is read once cannot give more batches than it has; a schedule would not even have moved. check_trainer()
+// says so of what is made or has count=, this of files, after their records have been looked at.
+void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
 void check_mtp(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
 void check_draft(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& generator);
 void check_evaluator(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);

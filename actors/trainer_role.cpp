@@ -13,6 +13,7 @@
 #include "actors/batch_statistics.h"
 #include "actors/broken_promise.h"
 #include "actors/dataset.h"
+#include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/reward_errors.h"
 #include "actors/sequence_spool.h"
@@ -379,10 +380,7 @@ class TrainerRole final : public Role {
       return engine_->train(batch);
     } catch (const Error& e) {
       if (e.code() != ExitCode::failed || e.final()) throw;
-      const std::string& id = context.node().id;
-      throw failure(e.message(), e.where(),
-                    fmt::format("{}{}r1-run {} --set {}.lr={:.1g} --change", e.hint(), e.hint().empty() ? "" : ": ",
-                                context.graph().file, id, context.node().attrs.number("lr") / 10));
+      throw with_smaller_rate(e, context.graph(), context.node());
     }
   }
 

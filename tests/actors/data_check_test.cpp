@@ -96,7 +96,7 @@ TEST_F(DataCheckTest, good_data_give_no_warning) {
 
 TEST_F(DataCheckTest, a_broken_line_is_found_whatever_ends_the_stage) {
   data("{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"x\",\"completion\":null}\n{\"prompt\":\"x\"}\n");
-  for (const char* ends : {"until=\"batches(1)\"", "epochs=1", "until=\"tokens(100)\""}) {
+  for (const char* ends : {"until=\"batches(3)\"", "epochs=1", "until=\"tokens(100)\""}) {
     const std::string text = refusal(sft("jsonl:d.jsonl", ends));
     EXPECT_NE(text.find("d.jsonl:2:15"), std::string::npos) << text;
     EXPECT_NE(text.find("(1 more of its 3 records are bad)"), std::string::npos) << text;
