@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "base/files.h"
-#include "base/hash.h"
+#include <algorithm>
+#include <set>
+
+#include "base/fingerprint.h"
 
 namespace r1 {
 namespace {
@@ -24,16 +26,59 @@ void check_artifact(const RunEnv& env, const RunStore& store, const StageRow& st
   }
 }
 
+// The stages whose results a stage that is not done reads, and those that are not done themselves.
+std::set<std::string> stages_in_use(const GraphView& graph, const RunStore& store) {
+  std::set<std::string> done, used;
+  for (const StageRow& row : store.stages())
+    if (row.status == StageStatus::done) done.insert(row.name);
+  for (const StagePlan& stage : graph.stages) {
+    if (done.count(stage.name) != 0) continue;
+    used.insert(stage.name);
+    for (const int n : stage.nodes)
+      for (const int e : graph.nodes[n].in_edges)
+        if (const int from = graph.nodes[graph.edges[e].from].stage; from >= 0) used.insert(graph.stages[from].name);
+  }
+  return used;
+}
+
+void compare(const fs::path& run_dir, const ArtifactFile& recorded) {
+  const fs::path file = run_dir / recorded.file;
+  if (!fs::exists(file)) throw bad_input("no such file", {file.string()});
+  const FileFingerprint now = fingerprint_file(file);
+  if (static_cast<int64_t>(now.bytes) != recorded.bytes)
+    throw bad_input(fmt::format("it has {} bytes and was written with {}", now.bytes, recorded.bytes), {file.string()});
+  if (now.hex() != recorded.hash)
+    throw bad_input("its bytes are not those that were written: its hash differs from the recorded one", {file.string()});
+}
+
 }  // namespace
 
-void check_run_files(const RunEnv& env, const RunStore& store) {
-  const auto model = [](const fs::path& dir, const std::string&) { check_model_dir(dir); };
+std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::string& dir) {
+  std::vector<ArtifactFile> files;
+  for (const auto& entry : fs::directory_iterator(env.run_dir / dir)) {
+    if (!entry.is_regular_file()) continue;
+    const FileFingerprint print = fingerprint_file(entry.path());
+    files.push_back({dir + "/" + entry.path().filename().string(), static_cast<int64_t>(print.bytes), print.hex()});
+  }
+  std::sort(files.begin(), files.end(), [](const ArtifactFile& a, const ArtifactFile& b) { return a.file < b.file; });
+  return files;
+}
+
+void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& store) {
+  const std::set<std::string> used = stages_in_use(graph, store);
   const auto dataset = [](const fs::path& file, const std::string& hash) {
-    if (hash_string(read_file(file)).hex() != hash) throw bad_input("its hash differs from the recorded one", {file.string()});
+    if (fingerprint_file(file).hex() != hash) throw bad_input("its hash differs from the recorded one", {file.string()});
   };
   for (const StageRow& stage : store.stages()) {
-    check_artifact(env, store, stage, "checkpoint", model);
-    check_artifact(env, store, stage, "reference", model);
+    const auto model = [&](const char* name) {
+      return [&, name](const fs::path& dir, const std::string&) {
+        if (used.count(stage.name) != 0)
+          for (const ArtifactFile& file : store.artifact_files(stage.id, name)) compare(env.run_dir, file);
+        check_model_dir(dir);
+      };
+    };
+    check_artifact(env, store, stage, "checkpoint", model("checkpoint"));
+    if (used.count(stage.name) != 0) check_artifact(env, store, stage, "reference", model("reference"));
     check_artifact(env, store, stage, "dataset", dataset);
   }
 }

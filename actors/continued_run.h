@@ -3,13 +3,20 @@
 // Thread rule: pure functions on their arguments.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "actors/run_env.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
 
-// Checkpoints (config.json, headers of the weights) and datasets (whole, by their hash) that the run store knows.
-// Throws bad_input naming the file and the stage.
-void check_run_files(const RunEnv& env, const RunStore& store);
+// Every file that a stage of this run wrote and a stage that is not done will read: checkpoints with their config and
+// tokenizer, reference snapshots, datasets - whole, by the hashes that were recorded when they were written. Of the others (and
+// of runs older than the hashes) that they are there and well-formed. Throws bad_input naming the file and the stage.
+void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& store);
+
+// The files of DIR (relative to the run directory), read back from where they were just written.
+std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::string& dir);
 
 }  // namespace r1

@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "actors/continued_run.h"
 #include "actors/messages.h"
 #include "actors/received_weights.h"
 #include "models/training/trainer_engine.h"
@@ -119,7 +120,10 @@ class ReferenceRole final : public Role {
           const auto weights = received_weights(*next, nullptr, -1, *env_.device);
           const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
           save_model_dir(env_.run_dir / dir, *weights, "{}");
-          context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version));
+          const auto before = context.store().artifact(context.stage_id(), "reference");
+          context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version),
+                                       fingerprint_directory(env_, dir));
+          if (before && before->first != dir) std::filesystem::remove_all(env_.run_dir / before->first);
           fault_point("after_reference_refresh");
           engine_->set_weights(weights);
           version_ = next->version;

@@ -1,5 +1,6 @@
 #include "actors/replay.h"
 
+#include "actors/changed_run.h"
 #include "actors/training_plan.h"
 
 namespace r1 {
@@ -7,9 +8,13 @@ namespace r1 {
 static void replay_stage(const RunEnv& env, const GraphView& graph, const RunStore& store, const NodePlan& trainer, int64_t id,
                          ReplayedStage& r) {
   const std::string& stage = graph.stages[trainer.stage].name;
-  TrainerEngine engine(*env.device, trainer_config(env, graph, trainer, remembered_batches(store, stage)),
-                       *trainer_start_weights(env, graph, trainer));
+  const std::vector<ChangeRow> changes = store.changes(id);
+  const auto config_at = [&](int64_t version) {
+    return trainer_config_at(env, graph, trainer, remembered_batches(store, stage), changes, version);
+  };
+  TrainerEngine engine(*env.device, config_at(0), *trainer_start_weights(env, graph, trainer));
   for (int64_t v = 0; v < r.batches; ++v) {
+    if (changes_at(changes, v)) engine.change(config_at(v));
     engine.train(stored_batch(store, id, v));
     // Every version that was published has its hash in the store: the first that differs is named.
     const auto known = store.version_hash(id, v + 1);

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "actors/attribute_ranges.h"
+#include "actors/changed_run.h"
 #include "actors/evaluator_role.h"
 #include "actors/filter_role.h"
 #include "actors/generator_role.h"
@@ -310,6 +311,22 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
                           integer("max_restarts", "3", 0, "restarts of a failed stage without progress in between")};
   give_ranges(registry);
   add_size_checks(registry, graph_dir);
+  mark_changeable(registry);
+  return registry;
+}
+
+RoleRegistry recorded_role_registry(const std::filesystem::path& graph_dir,
+                                    const std::map<std::string, std::string>& source_kinds) {
+  RoleRegistry registry = role_registry(graph_dir);
+  for (auto* specs : {&registry.roles, &registry.artifacts})
+    for (RoleSpec& role : *specs) {
+      role.check = {};
+      if (role.ports_of)
+        role.ports_of = [source_kinds, before = role.ports_of](const NodePlan& node) {
+          const auto known = source_kinds.find(node.attrs.text("source"));
+          return known == source_kinds.end() ? before(node) : std::vector<PortSpec>{gives(known->second.c_str())};
+        };
+    }
   return registry;
 }
 

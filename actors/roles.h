@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "actors/evaluation.h"
 #include "actors/run_env.h"
@@ -12,6 +14,10 @@ namespace r1 {
 
 // `graph_dir`: where relative paths in the graph start; the registry's checks look at files.
 RoleRegistry role_registry(const std::filesystem::path& graph_dir);
+// For the graph of a run that began: nothing is checked again and no file is opened; `source_kinds` (run_inputs.h) says what
+// each source gives.
+RoleRegistry recorded_role_registry(const std::filesystem::path& graph_dir,
+                                    const std::map<std::string, std::string>& source_kinds);
 RoleFactory role_factory(const RunEnv& env);
 
 EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& evaluator);

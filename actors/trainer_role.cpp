@@ -12,6 +12,8 @@
 
 #include "actors/batch_statistics.h"
 #include "actors/broken_promise.h"
+#include "actors/changed_run.h"
+#include "actors/continued_run.h"
 #include "actors/dataset.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
@@ -189,8 +191,9 @@ class TrainerRole final : public Role {
     RunStore& store = context.store();
     const int64_t stage = context.stage_id();
     const GraphView& graph = context.graph();
+    changes_ = store.changes(stage);
     errors_.restore(store, stage);
-    const TrainerConfig config = trainer_config(env_, graph, context.node(), batches_planned_);
+    const TrainerConfig config = config_at(context, 0);
     measures_.objective = config.objective;
     engine_ = std::make_unique<TrainerEngine>(*env_.device, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = store.batch_count(stage);
@@ -206,12 +209,14 @@ class TrainerRole final : public Role {
         context.event("lost_snapshot", json{{"file", snapshot->file}, {"error", e.what()}}.dump());
       }
     }
+    engine_->change(config_at(context, engine_->version()));
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     // What was sampled by other arithmetic has other log-probabilities.
     const bool same_arithmetic = store.events(0, 1, "fingerprint").empty();
     while (engine_->version() < committed) {
       check_stop();
       const int64_t version = engine_->version();
+      if (changes_at(changes_, version)) engine_->change(config_at(context, version));
       const TrainBatch batch = stored_batch(store, stage, version);
       const TrainStats stats = trained_on(context, batch);
       if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
@@ -219,7 +224,12 @@ class TrainerRole final : public Role {
       store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats, batch).dump());
     }
     version_ = engine_->version();
+    engine_->change(config_at(context, version_));
     make_weights();
+  }
+
+  TrainerConfig config_at(RoleContext& context, int64_t version) const {
+    return trainer_config_at(env_, context.graph(), context.node(), batches_planned_, changes_, version);
   }
 
   // ---- one version
@@ -516,12 +526,13 @@ class TrainerRole final : public Role {
           fs::create_directories(dir.parent_path());
           save_model_dir(dir, engine_->masters(), tokenizer->json());
           hash_ = engine_->masters_hash().hex();
+          files_ = fingerprint_directory(env_, "checkpoints/" + stage_);
         },
         [this, &context] {
           context.submit_io(
               "record the checkpoint",
               [this, &context] {
-                context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_);
+                context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_, files_);
               },
               [this, &context] {
                 publish(context, /*final=*/true);
@@ -534,6 +545,7 @@ class TrainerRole final : public Role {
   RunEnv env_;
   SystemClock clock_;
   std::string stage_, hash_;
+  std::vector<ArtifactFile> files_;  // of the checkpoint
   std::optional<Until> until_;
   int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
           longest_ = 0;
@@ -556,6 +568,7 @@ class TrainerRole final : public Role {
   TrainingMeasures measures_;
 
   // Touched by jobs only while one is running.
+  std::vector<ChangeRow> changes_;  // of this stage's attributes, by the commands that continued the run
   std::unique_ptr<TrainerEngine> engine_;
   std::shared_ptr<const WeightSet> published_;
   int64_t published_version_ = -1;

@@ -11,12 +11,14 @@
 #include <thread>
 #include <utility>
 
+#include "actors/changed_run.h"
 #include "actors/continued_run.h"
 #include "actors/data_check.h"
 #include "actors/end_tokens.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/stage_verdict.h"
+#include "actors/run_inputs.h"
 #include "actors/summary.h"
 #include "base/clock.h"
 #include "base/deadline.h"
@@ -44,7 +46,8 @@ namespace fs = std::filesystem;
 struct Arguments {
   fs::path graph, run, replay, report;
   std::vector<std::string> set;
-  bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, quiet = false, help_roles = false;
+  bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, accept_inputs = false,
+       change = false, quiet = false, help_roles = false;
 };
 
 constexpr const char* kExamples = R"(Examples:
@@ -59,30 +62,6 @@ constexpr const char* kExamples = R"(Examples:
   r1-run --report runs/r1_full                     writes report.html anew, of an unfinished run too
 
 Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
-
-// The graph a run was started with must be the graph it is continued with.
-void check_same_graph(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry) {
-  const fs::path file = run_dir / "graph.graph";
-  const bool store = fs::exists(run_dir / "run.db");
-  if (!fs::exists(file)) {
-    if (store)
-      throw bad_input("the graph of this run is missing", {file.string()},
-                      "put the file back as it was, or start over with --fresh");
-    write_file_atomically(file, graph_dot(graph, registry, false));
-    return;
-  }
-  for (const char* results : {"checkpoints", "snapshots", "datasets"})
-    if (!store && fs::exists(run_dir / results))
-      throw bad_input("the store of this run is missing", {(run_dir / "run.db").string()},
-                      "put the file back as it was, or start over with --fresh");
-  if (read_file(file) == graph_dot(graph, registry, false)) return;
-  const GraphView before = load_graph_text(read_file(file), file.string(), registry);
-  const auto difference = graph_difference(before, graph);
-  std::string text;
-  for (size_t i = 0; i < std::min<size_t>(difference.size(), 8); ++i) text += "\n  " + difference[i];
-  throw bad_input("this run was started with a different graph:" + text, {run_dir.string()},
-                  "use the same graph and --set, another directory with --run, or --fresh to start over");
-}
 
 // Of the roles that run at the same time, of the CPU backend, and of this program (store, log, actors, report, deadlines).
 int threads_needed(const GraphView& graph) {
@@ -116,6 +95,8 @@ int show_finished(const fs::path& run_dir, const Arguments& args) {
               << "/summary.json (--fresh starts over)\n";
   return 0;
 }
+
+fs::path run_dir_of(const Arguments& args) { return args.run.empty() ? fs::path("runs") / args.graph.stem() : args.run; }
 
 bool all_done(const GraphView& graph, const RunStore& store) {
   size_t done = 0;
@@ -168,6 +149,25 @@ void note_end(RunStore& store, double seconds, const std::vector<StageFailure>& 
   }
 }
 
+// A run of this graph that is complete is shown as it is, whether or not the files that it read are still there.
+bool shows_finished(const Arguments& args, const fs::path& graph_dir, const std::vector<Override>& overrides) {
+  const fs::path run_dir = run_dir_of(args);
+  for (const char* file : {"run.db", "graph.graph", "summary.json"})
+    if (!fs::exists(run_dir / file)) return false;
+  const auto store = RunStore::open_read_only(run_dir);
+  const auto kinds = remembered_source_kinds(*store);
+  if (kinds.empty()) return false;
+  const RoleRegistry registry = recorded_role_registry(graph_dir, kinds);
+  try {
+    const GraphView graph = load_graph(args.graph, registry, overrides);
+    if (!all_done(graph, *store) || read_file(run_dir / "graph.graph") != graph_dot(graph, registry, false)) return false;
+  } catch (const Error&) {
+    return false;  // it is another graph: what is wrong with it is said where it is read in earnest
+  }
+  show_finished(run_dir, args);
+  return true;
+}
+
 int run_graph(Arguments args) {
   if (const fs::path found = find_graph(args.graph); found != args.graph) {
     fmt::print(stderr, "r1-run: no file {} here; taking the graph shipped as {}\n", args.graph.string(), found.string());
@@ -177,12 +177,13 @@ int run_graph(Arguments args) {
   const RoleRegistry registry = role_registry(graph_dir);
   std::vector<Override> overrides;
   for (const std::string& text : args.set) overrides.push_back(parse_override(text));
+  if (!args.draw && !args.check && !args.fresh && shows_finished(args, graph_dir, overrides)) return 0;
   const GraphView graph = load_graph(args.graph, registry, overrides);
   if (args.draw) {
     std::cout << graph_dot(graph, registry, true);
     return 0;
   }
-  const fs::path run_dir = args.run.empty() ? fs::path("runs") / args.graph.stem() : args.run;
+  const fs::path run_dir = run_dir_of(args);
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
   if (args.check) {
     read_data(env, graph, {});
@@ -201,10 +202,11 @@ int run_graph(Arguments args) {
   require_threads(threads_needed(graph));
   const RunDirectory taken = RunDirectory::take(run_dir, args.fresh);
   if (taken.moved_aside_to()) fmt::print(stderr, "the old run is now {}\n", taken.moved_aside_to()->string());
-  check_same_graph(graph, run_dir, registry);
+  const std::vector<GraphChange> changes = continue_graph(graph, run_dir, registry, args.change);
   log_open(run_dir / "r1.log", LogLevel::info, LogLevel::warn);
   auto store = RunStore::open(run_dir);
   remove_leftovers(run_dir, *store);
+  apply_changes(changes, graph, run_dir, registry, *store);
   const std::string fingerprint = fingerprint_of(env);
   check_fingerprint(*store, fingerprint, args.accept_fingerprint);
   store->set_meta("graph_dir", graph_dir.string());
@@ -213,7 +215,9 @@ int run_graph(Arguments args) {
   if (!store->meta("started")) store->set_meta("started", report::utc_time(wall_clock_s()));
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
-  check_run_files(env, *store);
+  check_run_files(env, graph, *store);
+  check_inputs(env, graph, *store, args.accept_inputs);
+  remember_source_kinds(env, graph, *store);
   if (!begins) warnings = read_data(env, graph, done_stages(*store));
 
   const bool continued = !store->stages().empty();
@@ -313,8 +317,10 @@ int replay(const Arguments& args) {
                     "put the file back as it was");
   const auto store = RunStore::open_read_only(args.replay);
   const fs::path graph_dir = store->meta("graph_dir").value_or(".");
-  const GraphView graph = load_graph(args.replay / "graph.graph", role_registry(graph_dir));
+  const GraphView graph =
+      load_graph(args.replay / "graph.graph", recorded_role_registry(graph_dir, remembered_source_kinds(*store)));
   const RunEnv env = make_run_env(graph, args.replay, graph_dir);
+  check_start_weights(env, graph, *store);
   const std::string now = fingerprint_of(env);
   if (const auto then = store->meta("fingerprint"); then && *then != now && !args.accept_fingerprint)
     throw bad_input(fmt::format("this run was computed with other arithmetic\n  then: {}\n  now:  {}", *then, now), {},
@@ -348,6 +354,9 @@ int main_checked(int argc, char** argv) {
   app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
   app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too")->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
+  app.add_flag("--accept-inputs", args.accept_inputs,
+               "continue although data, weights or a tokenizer changed since the run began");
+  app.add_flag("--change", args.change, "continue with another learning rate and the like (--set), from the next batch on");
   app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
   app.add_flag("-q,--quiet", args.quiet, "no progress");

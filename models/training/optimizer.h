@@ -34,6 +34,9 @@ class Optimizer {
   // Root of the sum of squares of a gradient (Gradients::body).
   double norm(const View& grads);
 
+  // Other numbers of the same optimizer.
+  void change(const TrainerConfig& config) { config_ = config; }
+
   int64_t steps() const { return steps_; }
   void set_steps(int64_t n) { steps_ = n; }
   // First and second moments, laid out like masters; Muon keeps its momentum in the first.

@@ -253,6 +253,15 @@ std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
 const WeightSet& TrainerEngine::masters() const { return impl_->masters; }
 Hash128 TrainerEngine::masters_hash() const { return impl_->masters.hash(); }
 
+void TrainerEngine::change(const TrainerConfig& config) {
+  const TrainerConfig& now = impl_->config;
+  R1_CHECK(config.objective == now.objective && config.optimizer == now.optimizer && config.precision == now.precision &&
+               config.mtp == now.mtp && config.mini_batches == now.mini_batches,
+           "another kind of training");
+  impl_->config = config;
+  impl_->optimizer.change(config);
+}
+
 void TrainerEngine::save(const std::filesystem::path& file) const {
   save_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer, impl_->version);
 }

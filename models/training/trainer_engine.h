@@ -96,6 +96,10 @@ class TrainerEngine {
   const WeightSet& masters() const;
   Hash128 masters_hash() const;  // `weights_hash` of the summary
 
+  // The next batches are trained with `config`, which differs in numbers of the update only (learning rate, schedule, decay,
+  // clipping, kl, ...): neither the model nor the optimizer's state has another form.
+  void change(const TrainerConfig& config);
+
   // Masters, optimizer state, step counters: save -> load -> continue is bit-equal. Throws failure / bad_input naming the file.
   void save(const std::filesystem::path& file) const;  // atomically, fsynced
   void load(const std::filesystem::path& file);

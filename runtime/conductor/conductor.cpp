@@ -130,6 +130,9 @@ struct Conductor::Impl {
   void save_times(Stage& stage);
   StageTimes times_now(const Stage& stage) const;
   double patience_s() const;
+  static std::string hook_name(const Stage& stage) {
+    return fmt::format("stage {}: {}", stage.plan->name, stage.phase == Phase::before ? "preparing it" : "summing it up");
+  }
   void last_step(const std::string& what);
   void failed(Stage& stage, const std::string& node, std::exception_ptr error);
   void end_run(ExitCode code, const std::string& reason, const std::string& stage = "");
@@ -389,9 +392,7 @@ void Conductor::Impl::watch(Stage& stage) {
         log_error(report);
         store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
         hook_hangs = true;
-        end_run(ExitCode::failed,
-                fmt::format("stage {}: {} did not end within {:.0f} s", stage.plan->name,
-                            stage.phase == Phase::before ? "preparing it" : "summing it up", options.job_stall_s));
+        end_run(ExitCode::failed, fmt::format("{} did not end within {:.0f} s", hook_name(stage), options.job_stall_s));
       }
     } else if (error) {
       end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)), stage.plan->name);
@@ -574,11 +575,10 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   deadline.done();  // a stage has one of its own
   try {
     for (Stage& stage : stages) end_roles(stage);
-    std::string hook;
+    std::string at_work = "the I/O thread";
     for (const Stage& stage : stages)
-      if (stage.phase == Phase::before || stage.phase == Phase::summary)
-        hook = fmt::format("stage {}: {}", stage.plan->name, stage.phase == Phase::before ? "preparing it" : "summing it up");
-    last_step(hook.empty() ? "the I/O thread" : hook);
+      if (stage.phase == Phase::before || stage.phase == Phase::summary) at_work = hook_name(stage);
+    last_step(at_work);
     io.reset();
     if (*ended == ExitCode::interrupted) store.add_event(0, kActor, "interrupted", "{}");
     last_step("writing the run store");

@@ -38,6 +38,8 @@ std::string table(const std::string& title, const std::vector<AttrSpec>& specs) 
   for (const AttrSpec& spec : specs) {
     std::string doc = spec.doc;
     if (!spec.only_carrying.empty()) doc += " (edges that carry " + graph::listed(spec.only_carrying, "or") + ")";
+    if (spec.change == AttrChange::free) doc += " [may change when a run is continued]";
+    if (spec.change == AttrChange::journaled) doc += " [may change with --change]";
     std::string row = fmt::format("    {:<{}}  {:<{}}  {:<{}}  {}", spec.name, name_width, type_of(spec), type_width,
                                   value_of(spec), value_width, doc);
     row.erase(row.find_last_not_of(' ') + 1);

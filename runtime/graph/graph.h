@@ -19,6 +19,10 @@ namespace r1 {
 
 enum class AttrType { text, integer, number, flag, choice };  // number: "lr" = "2e-4"; flag: true/false
 
+// Whether a run may be continued with another value: never; with --change, from the next batch on, journaled in the run store;
+// or freely, where it changes nothing that is trained.
+enum class AttrChange { never, journaled, free };
+
 struct AttrSpec {
   std::string name;
   AttrType type = AttrType::text;
@@ -28,6 +32,7 @@ struct AttrSpec {
   std::optional<double> min, max;          // for integer and number, inclusive
   std::vector<std::string> choices;        // for choice
   std::vector<std::string> only_carrying;  // for edge_attrs: the payload kinds of the edges that have it; empty: any
+  AttrChange change = AttrChange::never;
 };
 
 // A payload kind is what a channel carries: "prompts", "trajectories", "scored", "groups", "examples", "pairs", "weights",

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -31,7 +34,7 @@ CREATE TABLE batches (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version IN
 CREATE TABLE batch_stats (stage INTEGER NOT NULL, version INTEGER NOT NULL, stats TEXT NOT NULL,
   PRIMARY KEY (stage, version)) WITHOUT ROWID;
 CREATE TABLE trajectories (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, draw INTEGER NOT NULL, sample INTEGER NOT NULL,
-  reward REAL, scores TEXT NOT NULL, payload BLOB NOT NULL, UNIQUE (stage, draw, sample));
+  reward REAL, scores TEXT NOT NULL, payload BLOB NOT NULL, payload_hash TEXT NOT NULL DEFAULT '', UNIQUE (stage, draw, sample));
 CREATE TABLE snapshots (stage INTEGER NOT NULL, version INTEGER NOT NULL, file TEXT NOT NULL,
   PRIMARY KEY (stage, version)) WITHOUT ROWID;
 CREATE TABLE versions (stage INTEGER NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL, bytes INTEGER NOT NULL,
@@ -43,6 +46,12 @@ CREATE TABLE metrics (stage INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER N
 CREATE TABLE events (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, actor TEXT NOT NULL, kind TEXT NOT NULL,
   json TEXT NOT NULL, monotonic_ns INTEGER NOT NULL, wall_s REAL NOT NULL);
 CREATE INDEX events_by_stage ON events (stage, kind);
+CREATE TABLE artifact_files (stage INTEGER NOT NULL, name TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL,
+  hash TEXT NOT NULL, PRIMARY KEY (stage, name, file)) WITHOUT ROWID;
+CREATE TABLE inputs (file TEXT PRIMARY KEY, what TEXT NOT NULL, bytes INTEGER NOT NULL, hash TEXT NOT NULL,
+  stamp TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE changes (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version INTEGER NOT NULL, attribute TEXT NOT NULL,
+  before TEXT NOT NULL, after TEXT NOT NULL);
 )sql";
 
 // The first look into a file failed. An error with a way out (no space, in use) is the machine's, not the file's.
@@ -107,6 +116,7 @@ RunStore::Impl::~Impl() {
   } catch (const Error& e) {
     log_error(e.what());
   }
+  if (mark >= 0) ::close(mark);
 }
 
 void RunStore::Impl::later(Write write) {
@@ -149,7 +159,62 @@ void RunStore::Impl::check_in_place() const {
 void RunStore::Impl::commit() {
   if (!db.in_transaction()) return;
   check_in_place();
+  db.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES ('commits', ?)").bind_text(std::to_string(commits + 1)).run();
   db.execute("COMMIT");
+  ++commits;
+  write_mark();
+}
+
+// ---- the mark: how many commits the store beside it has had at least
+
+// Not synced: after a loss of power it may be behind the store, which says nothing; it is never ahead of what was committed.
+void RunStore::Impl::write_mark() const {
+  if (mark < 0) return;
+  const std::string text = fmt::format("r1 run store, commits: {:>20}\n", commits);
+  [[maybe_unused]] const auto written = ::pwrite(mark, text.data(), text.size(), 0);
+}
+
+namespace {
+
+fs::path mark_file(const fs::path& store_file) { return store_file.parent_path() / "run.mark"; }
+
+// 0: no mark, or none that can be read.
+int64_t marked_commits(const fs::path& store_file) {
+  if (!fs::exists(mark_file(store_file))) return 0;
+  const std::string text = read_file(mark_file(store_file));
+  const size_t colon = text.find(':');
+  return colon == text.npos ? 0 : std::strtoll(text.c_str() + colon + 1, nullptr, 10);
+}
+
+[[noreturn]] void refuse_store(const std::string& what, const fs::path& file) {
+  throw bad_input(what, {file.string(), 0, 0}, "put run.db and run.db-wal back as they were, or start over with --fresh");
+}
+
+// A store without a table in it, where there was a run.
+void check_not_emptied(const fs::path& file) {
+  const char* why = "it was emptied, or its write-ahead log run.db-wal is gone";
+  if (const int64_t marked = marked_commits(file); marked > 0)
+    refuse_store(fmt::format("the run store is empty, but it has held {} commits: {}", marked, why), file);
+  for (const char* results : {"checkpoints", "snapshots", "datasets"})
+    if (fs::exists(file.parent_path() / results))
+      refuse_store(fmt::format("the run store is empty, but the run has {}: {}", results, why), file);
+}
+
+}  // namespace
+
+void RunStore::Impl::open_mark() {
+  {
+    Statement s = db.prepare("SELECT value FROM meta WHERE key = 'commits'");
+    if (s.step()) commits = std::strtoll(s.text(0).c_str(), nullptr, 10);
+  }
+  if (const int64_t marked = marked_commits(file); marked > commits)
+    refuse_store(
+        fmt::format("the run store holds {} of its {} commits: its write-ahead log run.db-wal is gone, or an older copy was "
+                    "put in its place",
+                    commits, marked),
+        file);
+  mark = ::open(mark_file(file).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  write_mark();
 }
 
 void RunStore::Impl::durable(const Write& write) {
@@ -206,6 +271,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
     throw bad_input("the run directory lies on a network file system, where the run store is not safe",
                     {run_dir.string(), 0, 0}, "choose a local directory with --run");
   const fs::path file = run_dir / "run.db";
+  const bool existed = fs::exists(file);
   auto impl = std::make_unique<Impl>(file, Database::Mode::create);
   Database& db = impl->db;
   struct stat st {};
@@ -219,6 +285,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
     refuse_file(e, file);
   }
   if (fresh) {
+    if (existed || fs::exists(mark_file(file))) check_not_emptied(file);
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     db.execute(kSchema);
     db.execute(
@@ -231,6 +298,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
   db.execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
       "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
+  impl->open_mark();
   impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }

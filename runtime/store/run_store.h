@@ -66,6 +66,27 @@ struct VersionRow {
   bool full = false;  // a snapshot, not a delta
 };
 
+// A file of an artifact, and what it was when it was written.
+struct ArtifactFile {
+  std::string file;  // relative to the run directory
+  int64_t bytes = 0;
+  std::string hash;  // XXH3-128 of the content, hex
+};
+
+// A file that the run reads and did not write, as it was when the run began (or when a change of it was accepted).
+struct InputRow {
+  std::string file;  // as the graph names it
+  std::string what;  // "the weights of model 'base'"
+  int64_t bytes = 0;
+  std::string hash, stamp;  // stamp: FileStamp::text(), "" when it was too young to be trusted
+};
+
+// An attribute that a continued run trains with from `version` on.
+struct ChangeRow {
+  int64_t version = 0;
+  std::string attribute, before, after;  // "rl_trainer.lr", "1e-4", "1e-5"
+};
+
 struct LedgerCounts {
   int64_t draws = 0, trained = 0, open = 0;
   std::map<std::string, int64_t> dropped;  // by reason
@@ -125,6 +146,7 @@ class RunStore {
   BatchRow batch(int64_t stage, int64_t version) const;  // throws failure when the payload does not match its hash
   // (version, json) in order, of the batches from `first` on.
   std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage, int64_t first = 0) const;
+  // Throws failure, naming draw and sample, when a payload does not match its hash.
   std::vector<TrajectoryRow> trajectories(int64_t stage, int64_t draw) const;
 
   // ---- snapshots: the file must be durable before its row
@@ -136,9 +158,16 @@ class RunStore {
   // ---- versions published, artifacts, metrics, events
   void add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full);  // buffered
   std::optional<std::string> version_hash(int64_t stage, int64_t version) const;
-  std::vector<VersionRow> versions(int64_t stage) const;                                                        // in order
-  void set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash);  // durable
+  std::vector<VersionRow> versions(int64_t stage) const;  // in order
+  // Durable, with the fingerprints of its files, in place of those of an earlier artifact of that name.
+  void set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash,
+                    const std::vector<ArtifactFile>& files = {});
+  std::vector<ArtifactFile> artifact_files(int64_t stage, const std::string& name) const;
   std::optional<std::pair<std::string, std::string>> artifact(int64_t stage, const std::string& name) const;
+  void set_inputs(const std::vector<InputRow>& inputs);                    // durable; in place of rows of the same files
+  std::vector<InputRow> inputs() const;                                    // by file
+  void add_changes(int64_t stage, const std::vector<ChangeRow>& changes);  // durable
+  std::vector<ChangeRow> changes(int64_t stage) const;                     // in the order they were made
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);
   // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.
   std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;

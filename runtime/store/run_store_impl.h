@@ -18,7 +18,7 @@
 
 namespace r1 {
 
-constexpr int64_t kRunStoreSchema = 2;
+constexpr int64_t kRunStoreSchema = 3;
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 
 struct RunStore::Impl {
@@ -39,6 +39,8 @@ struct RunStore::Impl {
   void begin();   // caller holds mutex
   // Throws failure when the file is not where it was opened any more: what is committed then goes nowhere.
   void check_in_place() const;
+  void open_mark();
+  void write_mark() const;
   void start_flusher();
 
   // Caller holds mutex.
@@ -51,6 +53,10 @@ struct RunStore::Impl {
   Database db;
   const bool read_only;
   uint64_t device = 0, inode = 0;  // of the file when it was opened for writing
+  // Commits since the run began; beside the store run.mark says how many there were, so that a store which lost some is
+  // noticed.
+  int64_t commits = 0;
+  int mark = -1;
   SystemClock clock;
   std::mutex mutex;
   std::string broken;  // why no write is possible any more; "" while all is well

@@ -254,11 +254,11 @@ void RunStore::commit_batch(int64_t stage, const BatchRow& batch, const std::vec
       impl.insert_resolution(stage, r);
     }
     for (const TrajectoryRow& t : trajectories) {
-      Statement s =
-          impl.db.prepare("INSERT INTO trajectories (stage, draw, sample, reward, scores, payload) VALUES (?, ?, ?, ?, ?, ?)");
+      Statement s = impl.db.prepare(
+          "INSERT INTO trajectories (stage, draw, sample, reward, scores, payload, payload_hash) VALUES (?, ?, ?, ?, ?, ?, ?)");
       s.bind(stage).bind(t.draw).bind(int64_t{t.sample});
       t.reward ? s.bind(*t.reward) : s.bind_null();
-      s.bind_text(t.scores_json).bind_blob(t.payload).run();
+      s.bind_text(t.scores_json).bind_blob(t.payload).bind_text(hash_string(t.payload).hex()).run();
     }
     fault_point("before_commit");
   });
@@ -305,14 +305,24 @@ std::vector<std::pair<int64_t, std::string>> RunStore::batch_stats(int64_t stage
 }
 
 std::vector<TrajectoryRow> RunStore::trajectories(int64_t stage, int64_t draw) const {
-  StoreReadLock lock(*impl_);
-  Statement s = impl_->db.prepare(
-      "SELECT sample, reward, scores, payload FROM trajectories WHERE stage = ? AND draw = ? ORDER BY sample");
-  s.bind(stage).bind(draw);
   std::vector<TrajectoryRow> rows;
-  while (s.step())
-    rows.push_back(
-        {draw, static_cast<int>(s.integer(0)), s.null(1) ? std::nullopt : std::optional(s.real(1)), s.text(2), s.text(3)});
+  std::vector<std::string> hashes;
+  {
+    StoreReadLock lock(*impl_);
+    Statement s = impl_->db.prepare(
+        "SELECT sample, reward, scores, payload, payload_hash FROM trajectories WHERE stage = ? AND draw = ? ORDER BY sample");
+    s.bind(stage).bind(draw);
+    while (s.step()) {
+      rows.push_back(
+          {draw, static_cast<int>(s.integer(0)), s.null(1) ? std::nullopt : std::optional(s.real(1)), s.text(2), s.text(3)});
+      hashes.push_back(s.text(4));
+    }
+  }
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (!hashes[i].empty() && hash_string(rows[i].payload).hex() != hashes[i])
+      throw failure(fmt::format("sample {} of draw {} of stage {} is damaged: its bytes do not match its hash", rows[i].sample,
+                                draw, stage),
+                    {impl_->file.string(), 0, 0}, "the run store was changed from outside, or the disk is failing");
   return rows;
 }
 

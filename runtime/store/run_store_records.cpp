@@ -65,7 +65,8 @@ std::vector<VersionRow> RunStore::versions(int64_t stage) const {
   return rows;
 }
 
-void RunStore::set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash) {
+void RunStore::set_artifact(int64_t stage, const std::string& name, const std::string& path, const std::string& hash,
+                            const std::vector<ArtifactFile>& files) {
   impl_->durable([&](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO artifacts (stage, name, path, hash) VALUES (?, ?, ?, ?)")
         .bind(stage)
@@ -73,7 +74,68 @@ void RunStore::set_artifact(int64_t stage, const std::string& name, const std::s
         .bind_text(path)
         .bind_text(hash)
         .run();
+    impl.db.prepare("DELETE FROM artifact_files WHERE stage = ? AND name = ?").bind(stage).bind_text(name).run();
+    for (const ArtifactFile& f : files)
+      impl.db.prepare("INSERT INTO artifact_files (stage, name, file, bytes, hash) VALUES (?, ?, ?, ?, ?)")
+          .bind(stage)
+          .bind_text(name)
+          .bind_text(f.file)
+          .bind(f.bytes)
+          .bind_text(f.hash)
+          .run();
   });
+}
+
+std::vector<ArtifactFile> RunStore::artifact_files(int64_t stage, const std::string& name) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT file, bytes, hash FROM artifact_files WHERE stage = ? AND name = ? ORDER BY file");
+  s.bind(stage).bind_text(name);
+  std::vector<ArtifactFile> rows;
+  while (s.step()) rows.push_back({s.text(0), s.integer(1), s.text(2)});
+  return rows;
+}
+
+void RunStore::set_inputs(const std::vector<InputRow>& inputs) {
+  impl_->durable([&](Impl& impl) {
+    for (const InputRow& row : inputs)
+      impl.db.prepare("INSERT OR REPLACE INTO inputs (file, what, bytes, hash, stamp) VALUES (?, ?, ?, ?, ?)")
+          .bind_text(row.file)
+          .bind_text(row.what)
+          .bind(row.bytes)
+          .bind_text(row.hash)
+          .bind_text(row.stamp)
+          .run();
+  });
+}
+
+std::vector<InputRow> RunStore::inputs() const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT file, what, bytes, hash, stamp FROM inputs ORDER BY file");
+  std::vector<InputRow> rows;
+  while (s.step()) rows.push_back({s.text(0), s.text(1), s.integer(2), s.text(3), s.text(4)});
+  return rows;
+}
+
+void RunStore::add_changes(int64_t stage, const std::vector<ChangeRow>& changes) {
+  impl_->durable([&](Impl& impl) {
+    for (const ChangeRow& row : changes)
+      impl.db.prepare("INSERT INTO changes (stage, version, attribute, before, after) VALUES (?, ?, ?, ?, ?)")
+          .bind(stage)
+          .bind(row.version)
+          .bind_text(row.attribute)
+          .bind_text(row.before)
+          .bind_text(row.after)
+          .run();
+  });
+}
+
+std::vector<ChangeRow> RunStore::changes(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT version, attribute, before, after FROM changes WHERE stage = ? ORDER BY id");
+  s.bind(stage);
+  std::vector<ChangeRow> rows;
+  while (s.step()) rows.push_back({s.integer(0), s.text(1), s.text(2), s.text(3)});
+  return rows;
 }
 
 std::optional<std::pair<std::string, std::string>> RunStore::artifact(int64_t stage, const std::string& name) const {

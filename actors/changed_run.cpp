@@ -1,0 +1,199 @@
+#include "actors/changed_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "actors/training_plan.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Of an update, and nothing else: what has been sampled, stored and scored stays what it is.
+const std::set<std::string> kOfTheUpdate = {"lr",
+                                            "beta1",
+                                            "beta2",
+                                            "eps",
+                                            "weight_decay",
+                                            "clip_norm",
+                                            "muon_lr",
+                                            "muon_momentum",
+                                            "muon_weight_decay",
+                                            "lr_end",
+                                            "bias_update_rate",
+                                            "balance_loss",
+                                            "schedule",
+                                            "warmup",
+                                            "mtp_weight",
+                                            "kl",
+                                            "clip_low",
+                                            "clip_high",
+                                            "behave_cap"};
+const std::map<std::string, std::set<std::string>> kFree = {
+    {"trainer", {"until", "snapshot_s", "min_trained", "idle_batches"}},
+    {"distiller", {"until", "snapshot_s", "min_trained", "idle_batches"}},
+    {"evaluator", {"source", "problems", "problems_before", "samples", "temperature", "greedy", "max_tokens", "max_running"}},
+    {"judge", {"max_reward_errors"}},
+    {"generator", {"max_running", "draft"}}};
+const std::set<std::string> kFreeOfGraph = {"parallel_stages", "stall_s", "job_stall_s", "max_restarts"};
+
+std::string effective(const Attrs& attrs, const std::string& name) {
+  if (const auto it = attrs.given.find(name); it != attrs.given.end()) return it->second.value;
+  const auto it = attrs.fallback.find(name);
+  return it == attrs.fallback.end() ? "" : it->second;
+}
+
+AttrChange kind_of(const std::vector<AttrSpec>& specs, const std::string& name) {
+  for (const AttrSpec& spec : specs)
+    if (spec.name == name) return spec.change;
+  return AttrChange::never;
+}
+
+void compare(const std::string& owner, int stage, const Attrs& a, const Attrs& b, const std::vector<AttrSpec>& specs,
+             std::vector<GraphChange>& changes) {
+  std::set<std::string> names;
+  for (const Attrs* side : {&a, &b}) {
+    for (const auto& [name, attr] : side->given) names.insert(name);
+    for (const auto& [name, value] : side->fallback) names.insert(name);
+  }
+  for (const std::string& name : names)
+    if (const std::string before = effective(a, name), after = effective(b, name); before != after)
+      changes.push_back({owner + "." + name, before, after, stage, kind_of(specs, name)});
+}
+
+[[noreturn]] void refuse(const GraphView& before, const GraphView& now, const fs::path& run_dir) {
+  const auto difference = graph_difference(before, now);
+  std::string text;
+  for (size_t i = 0; i < std::min<size_t>(difference.size(), 8); ++i) text += "\n  " + difference[i];
+  throw bad_input("this run was started with a different graph:" + text, {run_dir.string()},
+                  "use the same graph and --set, another directory with --run, or --fresh to start over");
+}
+
+std::string shown(const GraphChange& c) {
+  const auto value = [](const std::string& v) { return v.empty() ? std::string("(none)") : v; };
+  return fmt::format("{}: {} -> {}", c.attribute, value(c.before), value(c.after));
+}
+
+}  // namespace
+
+static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry,
+                                              bool change) {
+  const fs::path file = run_dir / "graph.graph";
+  const std::string text = read_file(file);
+  if (text == graph_dot(graph, registry, false)) return {};
+  GraphView before = load_graph_text(text, file.string(), registry);
+  std::vector<GraphChange> changes;
+  compare("graph", -1, before.attrs, graph.attrs, registry.graph_attrs, changes);
+  for (NodePlan& node : before.nodes) {
+    const NodePlan* now = graph.node(node.id);
+    if (now == nullptr || now->role != node.role) refuse(before, graph, run_dir);
+    compare(node.id, now->stage, node.attrs, now->attrs, registry.find(node.role)->attrs, changes);
+  }
+  for (GraphChange& c : changes) {
+    if (c.kind == AttrChange::never) refuse(before, graph, run_dir);
+    // A schedule that ends with the stage depends on when that is.
+    const std::string node = c.attribute.substr(0, c.attribute.find('.'));
+    if (c.attribute == node + ".until" && effective(graph.node(node)->attrs, "schedule") != "constant")
+      c.kind = AttrChange::journaled;
+  }
+  // All else has to be equal: edges, stages, artifacts.
+  GraphView rest = before;
+  rest.attrs = graph.attrs;
+  for (NodePlan& node : rest.nodes) node.attrs = graph.node(node.id)->attrs;
+  if (!graph_difference(rest, graph).empty()) refuse(before, graph, run_dir);
+  std::string asks;
+  for (const GraphChange& c : changes)
+    if (c.kind == AttrChange::journaled) asks += "\n  " + shown(c);
+  if (!asks.empty() && !change)
+    throw bad_input("this changes what the run is trained with:" + asks, {run_dir.string()},
+                    "add --change to let it take effect from the next batch on; or use the graph and --set of before");
+  return changes;
+}
+
+std::vector<GraphChange> continue_graph(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry,
+                                        bool change) {
+  const fs::path file = run_dir / "graph.graph";
+  const bool store = fs::exists(run_dir / "run.db");
+  if (!fs::exists(file)) {
+    if (store)
+      throw bad_input("the graph of this run is missing", {file.string()},
+                      "put the file back as it was, or start over with --fresh");
+    write_file_atomically(file, graph_dot(graph, registry, false));
+    return {};
+  }
+  for (const char* results : {"checkpoints", "snapshots", "datasets"})
+    if (!store && fs::exists(run_dir / results))
+      throw bad_input("the store of this run is missing", {(run_dir / "run.db").string()},
+                      "put the file back as it was, or start over with --fresh");
+  return graph_changes(graph, run_dir, registry, change);
+}
+
+void apply_changes(const std::vector<GraphChange>& changes, const GraphView& graph, const fs::path& run_dir,
+                   const RoleRegistry& registry, RunStore& store) {
+  std::map<int, std::vector<ChangeRow>> journal;
+  for (const GraphChange& c : changes) {
+    if (c.stage < 0) continue;
+    const std::string& name = graph.stages[c.stage].name;
+    const int64_t id = store.ensure_stage(name);
+    for (const StageRow& row : store.stages())
+      if (row.id == id && (row.status == StageStatus::done || row.status == StageStatus::failed))
+        throw bad_input(fmt::format("stage '{}' has ended, it cannot change any more ({})", name, shown(c)), {run_dir.string()},
+                        "use the graph and --set of before, another directory with --run, or --fresh to start over");
+    if (c.kind == AttrChange::journaled) journal[c.stage].push_back({store.batch_count(id), c.attribute, c.before, c.after});
+  }
+  for (const auto& [stage, rows] : journal) store.add_changes(store.ensure_stage(graph.stages[stage].name), rows);
+  for (const GraphChange& c : changes) {
+    const int64_t id = c.stage < 0 ? 0 : store.ensure_stage(graph.stages[c.stage].name);
+    const int64_t version = c.stage < 0 ? 0 : store.batch_count(id);
+    store.add_event(
+        id, "r1-run", "changed",
+        nlohmann::json{{"attribute", c.attribute}, {"before", c.before}, {"after", c.after}, {"version", version}}.dump());
+    log_info(c.kind == AttrChange::journaled ? fmt::format("changed from batch {} on: {}", version, shown(c))
+                                             : "changed: " + shown(c));
+  }
+  store.flush();
+  // Killed here, the next command finds the old graph and the same difference: journaled twice, with the same effect.
+  if (!changes.empty()) write_file_atomically(run_dir / "graph.graph", graph_dot(graph, registry, false));
+}
+
+void mark_changeable(RoleRegistry& registry) {
+  for (RoleSpec& role : registry.roles) {
+    const bool trains = role.name == "trainer" || role.name == "distiller";
+    const auto free = kFree.find(role.name);
+    for (AttrSpec& attr : role.attrs) {
+      if (trains && kOfTheUpdate.count(attr.name) != 0) attr.change = AttrChange::journaled;
+      if (free != kFree.end() && free->second.count(attr.name) != 0) attr.change = AttrChange::free;
+    }
+  }
+  for (AttrSpec& attr : registry.graph_attrs)
+    if (kFreeOfGraph.count(attr.name) != 0) attr.change = AttrChange::free;
+}
+
+TrainerConfig trainer_config_at(const RunEnv& env, const GraphView& graph, const NodePlan& trainer, int64_t batches,
+                                const std::vector<ChangeRow>& changes, int64_t version) {
+  NodePlan then = trainer;
+  std::set<std::string> known;
+  // Before its first change after `version` an attribute had the value that this change replaced.
+  for (const ChangeRow& c : changes) {
+    if (c.version <= version || !known.insert(c.attribute).second) continue;
+    const std::string name = c.attribute.substr(c.attribute.find('.') + 1);
+    if (c.before.empty())
+      then.attrs.given.erase(name);
+    else
+      then.attrs.given[name].value = c.before;
+  }
+  return trainer_config(env, graph, then, batches);
+}
+
+bool changes_at(const std::vector<ChangeRow>& changes, int64_t version) {
+  return std::any_of(changes.begin(), changes.end(), [&](const ChangeRow& c) { return c.version == version; });
+}
+
+}  // namespace r1

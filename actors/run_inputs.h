@@ -1,0 +1,38 @@
+// The identity of a run (P12): which files it reads and did not write - data, weights, tokenizers - and what they were when it
+// began. Not a check of their content: --check and the roles do that.
+// Thread rule: one thread; reads files and the run store.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "actors/run_env.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+
+struct InputFile {
+  std::string name;  // as in the graph, relative to its directory
+  std::string what;  // "the data of 'prompts'", "the model 'base'"
+  std::filesystem::path path;
+};
+// Without doubles, by name. A model directory counts with its *.json, *.safetensors and *.jinja files.
+std::vector<InputFile> input_files(const RunEnv&, const GraphView&);
+
+// Fingerprints of all of them go into the store where they are not known yet; those that are known are compared. A file whose
+// stamp (FileStamp) is the recorded one is not read again. Throws bad_input naming every file that changed or is gone; with
+// `accept`, each change becomes an event `input_changed` and the run's new input.
+void check_inputs(const RunEnv&, const GraphView&, RunStore&, bool accept);
+
+// For a replay, which reads nothing but start weights: those of kind=model nodes, by content. Throws bad_input.
+void check_start_weights(const RunEnv&, const GraphView&, const RunStore&);
+
+// What each source of the graph gives ("prompts", ...), kept with the run: a finished run is shown and replayed without its
+// data.
+std::map<std::string, std::string> source_kinds(const RunEnv&, const GraphView&);
+void remember_source_kinds(const RunEnv&, const GraphView&, RunStore&);
+std::map<std::string, std::string> remembered_source_kinds(const RunStore&);  // empty: an older run
+
+}  // namespace r1

@@ -1,0 +1,99 @@
+// What may change when a run is continued, from when on, and that a replay honours it (P4).
+#include <nlohmann/json.hpp>
+
+#include "runtime/store/run_store.h"
+#include "tests/e2e/bad_input.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Change : BadInputTest {
+  fs::path run() const { return top / "run"; }
+  void SetUp() override {
+    BadInputTest::SetUp();
+    std::string text = minimal(R"(, lr="1e-2", snapshot_s="0")");
+    text.replace(text.find("batches(2)"), 10, "batches(8)");
+    write_text(top / "g.graph", text);
+  }
+  ProgramResult go(const std::vector<std::string>& more = {}, const std::vector<std::string>& environment = {}) {
+    std::vector<std::string> arguments = {(top / "g.graph").string(), "--run", run().string(), "-q"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments, environment);
+  }
+  void killed_after_three_batches() {
+    const ProgramResult r = go({}, {"R1_FAULT=kill:after_commit:3"});
+    ASSERT_EQ(r.code, 128 + 9) << r.err;
+  }
+  std::vector<double> learning_rates() {
+    const auto store = RunStore::open_read_only(run());
+    std::vector<double> lr;
+    for (const auto& [version, stats] : store->batch_stats(1)) lr.push_back(nlohmann::json::parse(stats)["lr"]);
+    return lr;
+  }
+};
+
+TEST_F(Change, of_the_learning_rate_is_refused_with_what_to_type) {
+  killed_after_three_batches();
+  expect_refusal(go({"--set", "t.lr=1e-3"}), {"t.lr: 1e-2 -> 1e-3", "--change", "next batch"}, 2);
+}
+TEST_F(Change, of_the_learning_rate_takes_effect_from_the_next_batch_and_is_replayed) {
+  killed_after_three_batches();
+  const ProgramResult r = go({"--set", "t.lr=1e-3", "--change"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(learning_rates(), (std::vector<double>{1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3}));
+  const auto store = RunStore::open_read_only(run());
+  const auto changes = store->changes(1);
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].version, 3);
+  EXPECT_EQ(changes[0].attribute, "t.lr");
+  EXPECT_EQ(store->events(1, 10, "changed").size(), 1u);
+  const ProgramResult replay = run_program({"--replay", run().string()});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+}
+// Snapshots lost: all batches are trained on again, each with the learning rate that it had.
+TEST_F(Change, is_honoured_when_the_batches_before_it_are_trained_on_again) {
+  killed_after_three_batches();
+  ASSERT_EQ(go({"--set", "t.lr=1e-3", "--change"}, {"R1_FAULT=kill:after_commit:3"}).code, 128 + 9);
+  fs::remove_all(run() / "snapshots");
+  const ProgramResult r = go({"--set", "t.lr=1e-3"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(learning_rates(), (std::vector<double>{1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3}));
+  EXPECT_EQ(run_program({"--replay", run().string()}).code, 0);
+}
+TEST_F(Change, of_until_and_snapshots_needs_no_flag_and_changes_no_bit) {
+  killed_after_three_batches();
+  const ProgramResult r = go({"--set", "t.until=batches(10)", "--set", "t.snapshot_s=5"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(learning_rates().size(), 10u);
+  EXPECT_EQ(run_program({"--replay", run().string()}).code, 0);
+  ASSERT_EQ(
+      run_program({(top / "g.graph").string(), "--run", (top / "whole").string(), "-q", "--set", "t.until=batches(10)"}).code,
+      0);
+  EXPECT_EQ(summary_hashes(run()), summary_hashes(top / "whole"));
+}
+TEST_F(Change, of_until_is_journaled_where_the_learning_rate_follows_it) {
+  write_text(top / "g.graph", minimal(R"(, lr="1e-2", schedule=linear, snapshot_s="0")"));
+  const ProgramResult r = go({"--set", "t.until=batches(8)"}, {"R1_FAULT=kill:after_commit:3"});
+  ASSERT_EQ(r.code, 128 + 9) << r.err;
+  expect_refusal(go({"--set", "t.until=batches(16)"}), {"t.until: batches(8) -> batches(16)", "--change"}, 2);
+  ASSERT_EQ(go({"--set", "t.until=batches(16)", "--change"}).code, 0);
+  EXPECT_EQ(learning_rates().size(), 16u);
+  const ProgramResult replay = run_program({"--replay", run().string()});
+  EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
+}
+TEST_F(Change, of_a_stage_that_has_ended_and_of_anything_else_is_refused) {
+  ASSERT_EQ(go().code, 0);
+  expect_refusal(go({"--set", "t.until=batches(20)"}), {"stage 'a' has ended", "t.until", "--fresh"});
+  expect_refusal(go({"--set", "t.batch=7", "--change"}), {"different graph", "t.batch", "--fresh"}, 2);
+  EXPECT_EQ(go().code, 0) << "a refused change leaves the run as it was";
+}
+TEST_F(Change, says_the_help_which_attributes_may) {
+  const std::string help = run_program({"--help-roles"}).out;
+  for (const char* line : {"learning rate of AdamW [may change with --change]", "[may change when a run is continued]"})
+    EXPECT_NE(help.find(line), std::string::npos) << line;
+}
+
+}  // namespace
+}  // namespace r1
