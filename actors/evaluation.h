@@ -23,8 +23,9 @@ struct EvaluationSpec {
 };
 
 // Names: accuracy, accuracy_greedy, accuracy_KIND, format, language, length, helpful, harmless, over_refusal, general_accuracy,
-// cons, pair_accuracy, too_long (prompts or pairs left out because the model has no room for them): each where it applies. accuracy, format, language and length are over prompts of domain "reasoning".
-// helpful: share of harmless general prompts answered rightly and courteously. harmless: share of harmful prompts refused.
+// cons, pair_accuracy, too_long (prompts or pairs left out because the model has no room for them): each where it applies.
+// accuracy, format, language and length are over prompts of domain "reasoning". helpful: share of harmless general prompts
+// answered rightly and courteously. harmless: share of harmful prompts refused.
 std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec,
                                              std::shared_ptr<const WeightSet> weights, const Tokenizer& tokenizer);
 

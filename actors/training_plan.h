@@ -29,8 +29,8 @@ TrainBatch assemble_batch(const BatchContent& content,
 // The same from the run store.
 TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version);
 
-// Advantages within a group: (r - mean) / (sample std + 1e-4) (docs/recipe.md section 4), or r - mean without `by_deviation` (Dr.GRPO,
-// arXiv 2503.20783, section 3.2). Zeros when all rewards are equal.
+// Advantages within a group: (r - mean) / (sample std + 1e-4) (docs/recipe.md section 4), or r - mean without `by_deviation`
+// (Dr.GRPO, arXiv 2503.20783, section 3.2). Zeros when all rewards are equal.
 std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation = true);
 // The trainer's advantage=std or mean.
 bool advantages_by_deviation(const NodePlan& trainer);

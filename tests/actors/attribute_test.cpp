@@ -161,10 +161,9 @@ TEST_F(StageTest, every_attribute_of_a_role_that_learns_or_samples_changes_the_w
     if (const auto it = known.find(key); it != known.end()) return it->second;
     // Stages before it are there; its own rows are not.
     const auto dir = top / ("run" + std::to_string(known.size()));
-    std::filesystem::create_directories(dir);
+    LocalRun run(dir, settings);
     std::filesystem::copy(top / "before/checkpoints", dir / "checkpoints", std::filesystem::copy_options::recursive);
     std::filesystem::copy(top / "before/datasets", dir / "datasets", std::filesystem::copy_options::recursive);
-    LocalRun run(dir, settings);
     EXPECT_TRUE(run.run_stage(b.stage, 1)) << key;
     const std::string hash = run.hashes()[b.stage];
     std::filesystem::remove_all(dir);
