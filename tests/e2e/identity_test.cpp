@@ -82,6 +82,16 @@ TEST_F(Identity, a_store_that_lost_its_log_is_named_as_that) {
   EXPECT_NE(r.err.find("run.db-wal is gone"), std::string::npos) << r.err;
 }
 
+TEST_F(Identity, an_older_copy_of_the_store_is_named_as_that) {
+  killed_after(3);
+  const auto options = fs::copy_options::overwrite_existing;
+  for (const char* file : {"run.db", "run.db-wal"}) fs::copy_file(run() / file, top / file, options);
+  killed_after(3);
+  for (const char* file : {"run.db", "run.db-wal"}) fs::copy_file(top / file, run() / file, options);
+  fs::remove(run() / "run.db-shm");
+  expect_refusal(nano_run(), {"run.db", "of its", "commits", "an older copy", "--fresh"});
+}
+
 // ---- what the run reads
 
 struct Inputs : Identity {

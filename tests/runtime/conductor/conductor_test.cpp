@@ -317,6 +317,7 @@ TEST_F(ConductingDeathTest, a_hook_that_hangs_is_named_and_ends_the_process) {
   store.reset();
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   options.job_stall_s = 2;  // also what roles get to end, on a busy machine
+  options.stall_s = 0.5;
   options.stop_s = 0.05;
   hooks.summary = [](const GraphView&, const StagePlan&, const StageTimes&) {
     std::this_thread::sleep_for(std::chrono::hours(1));
