@@ -477,14 +477,18 @@ class Parser {
       } else if (is_op("[")) {
         value = subscript(std::move(value));
       } else if (is_op("(")) {
-        auto node = make(Kind::call);
-        node->children.push_back(std::move(value));
-        arguments(*node);
-        value = std::move(node);
+        value = call(std::move(value));
       } else {
         return value;
       }
     }
+  }
+
+  NodePtr call(NodePtr callee) {
+    auto node = make(Kind::call);
+    node->children.push_back(std::move(callee));
+    arguments(*node);
+    return node;
   }
 
   NodePtr subscript(NodePtr value) {
@@ -559,10 +563,7 @@ class Parser {
       } else if (take_word("is")) {
         value = test(std::move(value));
       } else if (is_op("(")) {
-        auto node = make(Kind::call);
-        node->children.push_back(std::move(value));
-        arguments(*node);
-        value = std::move(node);
+        value = call(std::move(value));
       } else {
         return value;
       }
