@@ -1,0 +1,60 @@
+#include "tests/kernels/counting_device.h"
+
+namespace r1::test {
+namespace {
+
+template <size_t... I>
+std::array<const char*, sizeof...(I)> op_names(std::index_sequence<I...>) {
+  return {kOpName<std::variant_alternative_t<I, AnyOp>>...};
+}
+
+}  // namespace
+
+template <class Op, void (*OpTable::*kEntry)(Context&, const Op&)>
+void CountingDevice::counted(Context& ctx, const Op& op) {
+  auto& self = static_cast<CountingDevice&>(*ctx.device);
+  ++self.calls_[AnyOp(op).index()];
+  (self.inner_.ops().*kEntry)(ctx, op);
+}
+
+CountingDevice::CountingDevice(Device& inner, bool concurrent_parts) : inner_(inner), concurrent_parts_(concurrent_parts) {
+#define R1_SET_ENTRY(Struct, field) \
+  if (inner.ops().field != nullptr) ops_.field = &CountingDevice::counted<Struct, &OpTable::field>;
+  R1_OPS(R1_SET_ENTRY)
+#undef R1_SET_ENTRY
+}
+
+std::byte* CountingDevice::allocate(size_t bytes) {
+  ++allocations_;
+  return inner_.allocate(bytes);
+}
+
+void CountingDevice::copy_from_host(std::byte* dst, const void* src, size_t bytes) {
+  ++uploads_;
+  uploaded_bytes_ += static_cast<int64_t>(bytes);
+  inner_.copy_from_host(dst, src, bytes);
+}
+
+void CountingDevice::copy_to_host(void* dst, const std::byte* src, size_t bytes) {
+  ++downloads_;
+  downloaded_bytes_ += static_cast<int64_t>(bytes);
+  inner_.copy_to_host(dst, src, bytes);
+}
+
+DeviceCounts CountingDevice::take() {
+  const auto names = op_names(std::make_index_sequence<kOps>());
+  DeviceCounts c;
+  for (size_t i = 0; i < kOps; ++i) {
+    const int64_t n = calls_[i].exchange(0);
+    c.ops += n;
+    if (n > 0) c.by_op[names[i]] = n;
+  }
+  c.uploads = uploads_.exchange(0);
+  c.downloads = downloads_.exchange(0);
+  c.uploaded_bytes = uploaded_bytes_.exchange(0);
+  c.downloaded_bytes = downloaded_bytes_.exchange(0);
+  c.allocations = allocations_.exchange(0);
+  return c;
+}
+
+}  // namespace r1::test
