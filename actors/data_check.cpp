@@ -30,8 +30,8 @@ struct Reading {
 
 class Checker {
  public:
-  Checker(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options)
-      : env_(env), graph_(graph), options_(options), begin_s_(clock_.now_s()) {}
+  Checker(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options, const Clock& clock)
+      : env_(env), graph_(graph), options_(options), clock_(clock), begin_s_(clock.now_s()) {}
 
   DataCheck run() {
     for (const StagePlan& stage : graph_.stages) {
@@ -251,7 +251,7 @@ class Checker {
   const RunEnv& env_;
   const GraphView& graph_;
   const DataCheckOptions& options_;
-  SystemClock clock_;
+  const Clock& clock_;
   double begin_s_;
   mutable std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
   DataCheck result_;
@@ -259,8 +259,8 @@ class Checker {
 
 }  // namespace
 
-DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options) {
-  DataCheck found = Checker(env, graph, options).run();
+DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options, const Clock& clock) {
+  DataCheck found = Checker(env, graph, options, clock).run();
   for (const NodePlan& node : graph.nodes)
     if ((node.role == "trainer" || node.role == "distiller") &&
         !(options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)))

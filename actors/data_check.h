@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "actors/run_env.h"
+#include "base/clock.h"
 
 namespace r1 {
 
@@ -29,7 +30,7 @@ struct DataCheck {
 };
 
 // Throws bad_input.
-DataCheck check_data(const RunEnv&, const GraphView&, const DataCheckOptions&);
+DataCheck check_data(const RunEnv&, const GraphView&, const DataCheckOptions&, const Clock&);
 
 // $XDG_CACHE_HOME/r1/surveys, ~/.cache/r1/surveys, or empty where there is neither. At most kMostRemembered small files.
 std::filesystem::path survey_memory();

@@ -1,5 +1,5 @@
 // What actors say to each other: plain immutable structs. No CAF, no engine in here; roles share these and never each other's
-// headers. How they become bytes between processes is the business of actors/codec.h. Thread rule: immutable once sent.
+// headers. How they become bytes is the business of actors/wire.h. Thread rule: immutable once sent.
 #pragma once
 
 #include <cstdint>
@@ -93,8 +93,11 @@ struct ExamplesMessage final : Payload {
 // A published weight version.
 struct WeightsMessage final : Payload {
   int64_t version = 0;
-  VersionDelta delta;                        // against the version before, or full
-  std::shared_ptr<const WeightSet> weights;  // the same inside a process: serves a receiver that missed the version before
+  VersionDelta delta;                         // against the version before, or full
+  std::shared_ptr<const ModelConfig> config;  // of the model; null for a delta that came from another process
+  DType dtype = DType::f32;                   // of the weights
+  // The same inside a process: serves a receiver that missed the version before. Null when it came from another one.
+  std::shared_ptr<const WeightSet> weights;
   bool final = false;                        // the stage's last version
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }

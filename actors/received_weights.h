@@ -11,7 +11,8 @@
 namespace r1 {
 
 // The delta, applied to what the receiver holds, where it is full or begins at `held_version`; else the message's own weights,
-// whose hash has to be the published one. `held` may be null: then held_version is -1. Throws failure on another hash.
+// whose hash has to be the published one. `held` may be null: then held_version is -1. Throws failure on another hash, and for
+// a delta to weights that are not held where the message came without its own.
 std::shared_ptr<const WeightSet> received_weights(const WeightsMessage&, const WeightSet* held, int64_t held_version, Device&);
 
 }  // namespace r1

@@ -178,7 +178,7 @@ class TrainerRole final : public Role {
         [this, &context] {
           restored_ = true;
           first_version_ = version_;
-          begin_s_ = clock_.now_s();
+          begin_s_ = context.now_s();
           for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) progress_.note(stats);
           publish(context, /*final=*/false);
           if (done_before_ || over(context)) return end(context);
@@ -367,12 +367,12 @@ class TrainerRole final : public Role {
     context.submit(
         fmt::format("train batch {}", version_), "trainer",
         [this, &context, plan] {
-          const double begin = clock_.now_s();
+          const double begin = context.now_s();
           plan->result = trained_on(context, plan->train);
           check_promise(plan->result, plan->content);
           fault_point("after_optimizer_step");
           if (publishes_) make_weights();
-          plan->seconds = clock_.now_s() - begin;
+          plan->seconds = context.now_s() - begin;
         },
         [this, &context, plan] { trained(context, *plan); });
   }
@@ -411,10 +411,10 @@ class TrainerRole final : public Role {
     busy_ = false;
     publish(context, false);
     fault_point("after_publish");
-    context.progress(progress_line(plan, measured));
+    context.progress(progress_line(context, plan, measured));
     if (over(context)) return end(context);
     wait_for_batch(context);
-    const double now = clock_.now_s();
+    const double now = context.now_s();
     if (now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
       last_snapshot_s_ = now;
       return snapshot(context);
@@ -422,7 +422,7 @@ class TrainerRole final : public Role {
     pump(context);
   }
 
-  std::string progress_line(const Plan& plan, const json& stats) const {
+  std::string progress_line(const RoleContext& context, const Plan& plan, const json& stats) const {
     const int64_t limit = batches_planned_ > 0 ? batches_planned_ : until_->batch_limit();
     std::string line = fmt::format("batch {}{}", version_, limit > 0 ? fmt::format("/{}", limit) : "");
     if (plan.batch)
@@ -435,7 +435,7 @@ class TrainerRole final : public Role {
     if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
     if (limit > version_ && version_ > first_version_) {
       const double left_s =
-          (clock_.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
+          (context.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
       line += fmt::format("  {}:{:02} left", static_cast<int64_t>(left_s) / 60, static_cast<int64_t>(left_s) % 60);
     }
     return line;
@@ -449,6 +449,8 @@ class TrainerRole final : public Role {
     auto message = std::make_shared<WeightsMessage>();
     message->version = engine_->version();
     message->delta = encode_delta(published_.get(), published_version_, *next, message->version);
+    message->config = std::make_shared<ModelConfig>(next->config());
+    message->dtype = next->dtype();
     message->weights = next;
     published_ = next;
     published_version_ = message->version;
@@ -543,7 +545,6 @@ class TrainerRole final : public Role {
   }
 
   RunEnv env_;
-  SystemClock clock_;
   std::string stage_, hash_;
   std::vector<ArtifactFile> files_;  // of the checkpoint
   std::optional<Until> until_;

@@ -127,7 +127,7 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
     if (std::exchange(shown, false)) fmt::print(stderr, "\r\033[K");
   };
   try {
-    const DataCheck found = check_data(env, graph, options);
+    const DataCheck found = check_data(env, graph, options, SystemClock());
     clear();
     for (const std::string& warning : found.warnings) {
       fmt::print(stderr, "{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);

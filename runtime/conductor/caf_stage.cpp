@@ -15,6 +15,9 @@ caf::behavior role_actor(caf::event_based_actor*, RoleHost* host, const std::ato
       [=](EnvelopePtr& envelope) {
         if (!*closed) host->handle(std::move(*envelope));
       },
+      [=](CallPtr& call) {
+        if (!*closed) host->run(std::move(*call));
+      },
   };
 }
 
@@ -102,18 +105,24 @@ std::vector<CafStage::RoleState> CafStage::roles() const {
 bool CafStage::inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) {
   for (auto& [index, slot] : slots_) {
     if (services_.graph->nodes[index].id != node) continue;
-    Envelope envelope;
-    envelope.call = [host = slot.host.get(), answer] { answer->set_value(host->role().inspect()); };
-    post(kFromConductor, index, std::move(envelope));
+    run(kFromConductor, index, [host = slot.host.get(), answer] { answer->set_value(host->role().inspect()); });
     return true;
   }
   return false;
 }
 
+caf::actor& CafStage::actor(int node) {
+  const auto at = slots_.find(node);
+  R1_CHECK(at != slots_.end(), fmt::format("node {} is not a role of stage {}", node, services_.stage->name));
+  return at->second.actor;
+}
+
 void CafStage::post(int, int to, Envelope envelope) {
-  const auto at = slots_.find(to);
-  R1_CHECK(at != slots_.end(), fmt::format("node {} is not a role of stage {}", to, services_.stage->name));
-  caf::anon_send(at->second.actor, std::make_shared<Envelope>(std::move(envelope)));
+  caf::anon_send(actor(to), std::make_shared<Envelope>(std::move(envelope)));
+}
+
+void CafStage::run(int, int on, std::function<void()> call) {
+  caf::anon_send(actor(on), std::make_shared<std::function<void()>>(std::move(call)));
 }
 
 void CafStage::finished(int node) {
@@ -134,7 +143,7 @@ void CafStage::failed(int node, std::exception_ptr error) {
 }
 
 void CafStage::end_stage(int) {
-  for (auto& [node, slot] : slots_) post(kFromConductor, node, {Envelope::Kind::stage_end, -1, 0, nullptr, {}});
+  for (auto& [node, slot] : slots_) post(kFromConductor, node, {});
 }
 
 void CafStage::progress(int node, const std::string& text) {

@@ -23,6 +23,7 @@
 namespace r1 {
 
 using EnvelopePtr = std::shared_ptr<Envelope>;
+using CallPtr = std::shared_ptr<std::function<void()>>;
 
 class CafStage final : public HostTransport {
  public:
@@ -52,12 +53,15 @@ class CafStage final : public HostTransport {
   bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer);
 
   void post(int from, int to, Envelope envelope) override;
+  void run(int from, int on, std::function<void()> call) override;
   void finished(int node) override;
   void failed(int node, std::exception_ptr error) override;
   void end_stage(int node) override;
   void progress(int node, const std::string& text) override;
 
  private:
+  caf::actor& actor(int node);
+
   struct Slot {
     std::unique_ptr<Executor> executor, io_lane;
     std::unique_ptr<RoleHost> host;
@@ -79,3 +83,4 @@ class CafStage final : public HostTransport {
 }  // namespace r1
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(r1::EnvelopePtr)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(r1::CallPtr)

@@ -150,8 +150,17 @@ std::string LocalScheduler::progress_of(const std::string& node) const {
 }
 
 void LocalScheduler::post(int from, int to, Envelope envelope) {
+  if (options_.codec != nullptr) {
+    PayloadPtr sent = envelope.payload;
+    envelope = decode_envelope(encode_envelope(envelope, *options_.codec, last_sent_[envelope.edge].get()), *options_.codec);
+    if (sent) last_sent_[envelope.edge] = std::move(sent);
+  }
   push({from, to}, 0,
        [h = hosts_.at(to).get(), e = std::make_shared<Envelope>(std::move(envelope))] { h->handle(std::move(*e)); });
+}
+
+void LocalScheduler::run(int from, int on, std::function<void()> call) {
+  push({from, on}, 0, [h = hosts_.at(on).get(), call = std::move(call)] { h->run(call); });
 }
 
 void LocalScheduler::finished(int) { ++finished_; }
@@ -164,7 +173,7 @@ void LocalScheduler::failed(int node, std::exception_ptr error) {
 }
 
 void LocalScheduler::end_stage(int) {
-  for (auto& [node, host] : hosts_) post(kFromConductor, node, {Envelope::Kind::stage_end, -1, 0, nullptr, {}});
+  for (auto& [node, host] : hosts_) post(kFromConductor, node, {});
 }
 
 void LocalScheduler::progress(int node, const std::string& text) { progress_[node] = text; }

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "runtime/flow/role_host.h"
+#include "runtime/flow/wire.h"
 
 namespace r1 {
 
@@ -30,6 +31,8 @@ struct LocalOptions {
   std::function<int64_t(const std::string& node)> job_ns;
   double stall_s = 60, job_stall_s = 600;
   std::function<void()> after_step;  // looks at invariants
+  // Every message goes through bytes, as it will between processes; null: it is handed over. Outlives the scheduler.
+  const PayloadCodec* codec = nullptr;
 };
 
 class LocalScheduler final : public HostTransport {
@@ -59,6 +62,7 @@ class LocalScheduler final : public HostTransport {
   std::string progress_of(const std::string& node) const;
 
   void post(int from, int to, Envelope envelope) override;
+  void run(int from, int on, std::function<void()> call) override;
   void finished(int node) override;
   void failed(int node, std::exception_ptr error) override;
   void end_stage(int node) override;
@@ -91,6 +95,7 @@ class LocalScheduler final : public HostTransport {
   std::unique_ptr<Executor> io_;
   std::map<int, std::unique_ptr<RoleHost>> hosts_;
   std::map<int, std::string> progress_;
+  std::map<int, PayloadPtr> last_sent_;  // by edge, where messages go through bytes
   size_t finished_ = 0;
   Result result_;
 };

@@ -3,7 +3,7 @@
 // A role runs inside a RoleHost, which owns its channels (capacities, credits), its executor and its waits. In a run the host
 // is a CAF actor; in tests a deterministic single-threaded scheduler hosts a whole stage (runtime/flow/local_scheduler.h).
 //
-// A role never computes, blocks or reads a clock: it submits work and receives the completion as a call on itself.
+// A role never computes, blocks or reads a clock of its own: it submits work and receives the completion as a call on itself.
 // Thread rule: all calls on a Role and its RoleContext happen in one logical thread; only `work` passed to submit() runs
 // elsewhere.
 #pragma once
@@ -15,20 +15,12 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/flow/envelope.h"
 #include "runtime/graph/graph.h"
 
 namespace r1 {
 
 class RunStore;
-
-// What a message carries. Immutable once sent; shared inside a process, serialised only at its edge.
-class Payload {
- public:
-  virtual ~Payload() = default;
-  virtual const char* kind() const = 0;      // payload kind, for logs and the stall report
-  virtual std::string describe() const = 0;  // "draw 57", "version 12"
-};
-using PayloadPtr = std::shared_ptr<const Payload>;
 
 class RoleContext {
  public:
@@ -56,6 +48,10 @@ class RoleContext {
   virtual void submit_io(std::string what, std::function<void()> work, std::function<void()> done) = 0;
   // Runs `f` on the role after the messages already queued for it.
   virtual void later(std::function<void()> f) = 0;
+
+  // Seconds of the stage's clock, which only differences of mean anything of; from the role and from its jobs. What it says
+  // must not decide what is learned.
+  virtual double now_s() const = 0;
 
   // ---- waits. A role that waits for something other than a job or room says so; one wait per `key`, replaced by the next of
   // the same key.

@@ -97,14 +97,16 @@ void RoleHost::guarded(const std::function<void()>& body) {
 void RoleHost::start() {
   started_ = true;
   guarded([this] { role_->start(*this); });
-  for (Envelope& envelope : std::exchange(early_, {})) handle(std::move(envelope));
+  for (const auto& arrived : std::exchange(early_, {})) arrived();
+}
+
+void RoleHost::run(std::function<void()> call) {
+  if (!started_) return early_.push_back([this, call = std::move(call)] { guarded(call); });
+  guarded(call);
 }
 
 void RoleHost::handle(Envelope envelope) {
-  if (!started_) {
-    early_.push_back(std::move(envelope));
-    return;
-  }
+  if (!started_) return early_.push_back([this, envelope = std::move(envelope)] { handle(envelope); });
   guarded([&] {
     switch (envelope.kind) {
       case Envelope::Kind::payload:
@@ -112,9 +114,6 @@ void RoleHost::handle(Envelope envelope) {
         break;
       case Envelope::Kind::credit:
         credit(envelope);
-        break;
-      case Envelope::Kind::call:
-        envelope.call();
         break;
       case Envelope::Kind::stage_end:
         if (stage_ended_ || finishing_) break;
@@ -177,7 +176,7 @@ void RoleHost::transmit(int edge, Output& out, PayloadPtr payload) {
   ++out.under_way;
   services_.waits->sent(stage_, out.name, graph().edges[edge].carries, out.capacity, number, payload->describe());
   if (services_.faults->drop(out.name, number)) return;
-  services_.transport->post(index_, out.to, {Envelope::Kind::payload, edge, number, std::move(payload), {}});
+  services_.transport->post(index_, out.to, {Envelope::Kind::payload, edge, number, std::move(payload)});
 }
 
 void RoleHost::send(int edge, PayloadPtr payload) {
@@ -203,7 +202,7 @@ void RoleHost::give_back(int edge, Input& in, int64_t n) {
   if (n == 0) return;
   in.released += n;
   services_.waits->released(stage_, in.name, n);
-  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, n, nullptr, {}});
+  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, n, nullptr});
 }
 
 void RoleHost::receive(const Envelope& envelope) {
@@ -277,9 +276,8 @@ void RoleHost::start_job(Executor& executor, int from, std::string what, std::st
     work();
   };
   job.finished = [this, from, key, what, engine, times, done = std::move(done)](std::exception_ptr error) {
-    Envelope envelope;
-    envelope.call = [this, key, what, engine, times, error, done] { job_done(key, what, engine, *times, error, done); };
-    services_.transport->post(from, index_, std::move(envelope));
+    services_.transport->run(
+        from, index_, [this, key, what, engine, times, error, done] { job_done(key, what, engine, *times, error, done); });
   };
   executor.submit(std::move(job));
 }
@@ -320,12 +318,10 @@ void RoleHost::write_interval() {
 
 void RoleHost::later(std::function<void()> f) {
   ++calls_;
-  Envelope envelope;
-  envelope.call = [this, f = std::move(f)] {
+  services_.transport->run(index_, index_, [this, f = std::move(f)] {
     --calls_;
     f();
-  };
-  services_.transport->post(index_, index_, std::move(envelope));
+  });
 }
 
 // ---- waits and records ------------------------------------------------------------------------------------------------

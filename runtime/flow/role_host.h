@@ -1,6 +1,6 @@
 // RoleHost: what runs one role. Owns its channel ends (capacities, sequence numbers, credits), hands its jobs to executors,
-// registers its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes, so a CAF actor and the
-// deterministic LocalScheduler host the same class.
+// registers its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes (data), completions of
+// jobs as calls, so a CAF actor and the deterministic LocalScheduler host the same class.
 //
 // Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit. Every
 // message of an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries
@@ -9,8 +9,8 @@
 // A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives
 // after it is released unseen, and release() does nothing any more.
 //
-// Thread rule: start() and handle() from one logical thread. Executors call back through HostTransport::post only. Destroy the
-// executors (which joins them) before the host.
+// Thread rule: start(), handle() and run() from one logical thread. Executors call back through HostTransport::run only.
+// Destroy the executors (which joins them) before the host.
 #pragma once
 
 #include <atomic>
@@ -38,16 +38,7 @@ constexpr int64_t kConflatingRoom = int64_t{1} << 30;
 
 bool conflates(const EdgePlan& edge);
 
-struct Envelope {
-  enum class Kind { payload, credit, stage_end, call };
-  Kind kind = Kind::call;
-  int edge = -1;
-  int64_t number = 0;  // payload: its sequence number; credit: how many messages were released
-  PayloadPtr payload;
-  std::function<void()> call;
-};
-
-// Senders other than roles, for HostTransport::post.
+// Senders other than roles, for HostTransport.
 constexpr int kFromExecutor = -1, kFromIo = -2, kFromConductor = -3;
 
 // Thread rule: thread-safe.
@@ -56,6 +47,8 @@ class HostTransport {
   virtual ~HostTransport() = default;
   // Delivers to the host of node `to` by RoleHost::handle; in order for equal (from, to). `from`: a node or one of the above.
   virtual void post(int from, int to, Envelope envelope) = 0;
+  // Hands `call` to the host of node `on` of this process by RoleHost::run; in order with what `from` posts to it.
+  virtual void run(int from, int on, std::function<void()> call) = 0;
   virtual void finished(int node) = 0;
   virtual void failed(int node, std::exception_ptr error) = 0;
   virtual void end_stage(int node) = 0;  // posts stage_end to every role of the stage, the caller included
@@ -84,6 +77,7 @@ class RoleHost final : public RoleContext, public StageControl {
 
   void start();
   void handle(Envelope envelope);
+  void run(std::function<void()> call);
   bool finished() const { return reported_; }
   Role& role() { return *role_; }
 
@@ -97,6 +91,7 @@ class RoleHost final : public RoleContext, public StageControl {
   void submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) override;
   void submit_io(std::string what, std::function<void()> work, std::function<void()> done) override;
   void later(std::function<void()> f) override;
+  double now_s() const override { return services_.clock->now_s(); }
   void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) override;
   void wait_over(const std::string& key) override;
   RunStore& store() override { return *services_.store; }
@@ -154,7 +149,7 @@ class RoleHost final : public RoleContext, public StageControl {
   int64_t jobs_ = 0;   // submitted so far
   int64_t calls_ = 0;  // later() calls under way
   bool started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
-  std::vector<Envelope> early_;  // arrived before start()
+  std::vector<std::function<void()>> early_;  // arrived before start()
   std::unique_ptr<Interval> interval_;
 };
 

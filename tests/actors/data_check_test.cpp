@@ -31,7 +31,7 @@ class DataCheckTest : public testing::Test {
   DataCheck check(const std::string& text) {
     std::ofstream(dir_ / "g.graph") << text;
     const GraphView graph = load_graph(dir_ / "g.graph", role_registry(dir_));
-    return check_data(make_run_env(graph, dir_ / "run", dir_), graph, options_);
+    return check_data(make_run_env(graph, dir_ / "run", dir_), graph, options_, SystemClock());
   }
   std::string refusal(const std::string& text) {
     try {

@@ -37,7 +37,7 @@ struct MeasuredTest : StageTest {
       }
   }
   static LocalScheduler::Result run_rl(LocalRun& run) {
-    LocalScheduler scheduler(run.graph, "rl", *run.store, role_factory(run.env));
+    LocalScheduler scheduler(run.graph, "rl", *run.store, role_factory(run.env), local_options());
     return scheduler.run();
   }
   static std::vector<json> batches(LocalRun& run, const std::string& stage) {
@@ -262,7 +262,7 @@ TEST_F(MeasuredTest, a_dataset_filter_counts_errors_of_the_judge_and_of_its_own_
   for (const char* setting : {"rs_judge.rewards=1 / (length - length)", "rs_filter.keep=1 / (length - length)"}) {
     LocalRun run(top / std::string(setting).substr(0, 9), {setting});
     for (const char* stage : {"base", "sft", "rl"}) ASSERT_TRUE(run.run_stage(stage, 1));
-    LocalScheduler scheduler(run.graph, "rejection", *run.store, role_factory(run.env));
+    LocalScheduler scheduler(run.graph, "rejection", *run.store, role_factory(run.env), local_options());
     const auto& result = scheduler.run();
     ASSERT_EQ(result.outcome, LocalScheduler::Outcome::failed) << result.report;
     EXPECT_NE(result.report.find("1 / (length - length)"), std::string::npos) << result.report;

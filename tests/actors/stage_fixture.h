@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -13,11 +14,23 @@
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/summary.h"
+#include "actors/wire.h"
 #include "runtime/flow/local_scheduler.h"
 #include "runtime/store/run_store.h"
 #include "tests/source_dir.h"
 
 namespace r1 {
+
+// Messages go through bytes where R1_MESSAGES=bytes: ctest runs all of these tests in both ways.
+inline bool messages_as_bytes() {
+  const char* messages = std::getenv("R1_MESSAGES");
+  return messages != nullptr && std::string(messages) == "bytes";
+}
+inline LocalOptions local_options(bool as_bytes = messages_as_bytes()) {
+  LocalOptions options;
+  if (as_bytes) options.codec = &message_codec();
+  return options;
+}
 
 inline std::filesystem::path nano_graph() { return source_dir() / "tests/e2e/graphs/nano.graph"; }
 
@@ -44,7 +57,7 @@ struct LocalRun {
   // Runs one stage to its end, or for `max_steps` steps. Returns true when it is complete. The jobs of `slow_node` take far
   // longer than everything else, in virtual time.
   bool run_stage(const std::string& stage, uint64_t order, int64_t max_steps = 1'000'000, const std::string& slow_node = "") {
-    LocalOptions options;
+    LocalOptions options = local_options(as_bytes);
     options.seed = order;
     if (!slow_node.empty())
       options.job_ns = [slow_node](const std::string& node) { return node == slow_node ? 50'000'000 : 0; };
@@ -85,6 +98,7 @@ struct LocalRun {
   std::unique_ptr<RunStore> store;
   RunEnv env;
   std::string report;
+  bool as_bytes = messages_as_bytes();
 };
 
 struct StageTest : ::testing::Test {

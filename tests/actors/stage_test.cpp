@@ -291,7 +291,7 @@ TEST_F(StageTest, a_dropped_message_is_named) {
   LocalRun run(top / "run", {});
   for (const char* stage : {"base", "sft"}) ASSERT_TRUE(run.run_stage(stage, 1));
   const auto stalled = [&](const std::string& edge) {
-    LocalOptions options;
+    LocalOptions options = local_options();
     options.faults = "drop:" + edge + ":2";
     LocalScheduler scheduler(run.graph, "rl", *run.store, role_factory(run.env), options);
     const auto& result = scheduler.run();

@@ -60,6 +60,20 @@ struct WeightsSeam : StageTest {
   }
 };
 
+// As between processes: no pointer is left, deltas follow each other or a version comes whole.
+TEST_F(WeightsSeam, a_run_whose_messages_are_bytes_ends_in_the_same_weights) {
+  for (const std::string staleness : {"0", "2"}) {
+    const std::vector<std::string> asynchronous = {"judge.rewards=length", "rl_trainer.until=batches(5)",
+                                                   "edge.staleness=" + staleness};
+    LocalRun handed(top / ("handed" + staleness), asynchronous), bytes(top / ("bytes" + staleness), asynchronous);
+    handed.as_bytes = false;
+    bytes.as_bytes = true;
+    handed.run_all(7);
+    bytes.run_all(7);
+    EXPECT_EQ(bytes.hashes(), handed.hashes()) << "staleness " << staleness;
+  }
+}
+
 TEST_F(WeightsSeam, the_generator_samples_from_the_delta_and_never_from_the_trainer_s_own_weights) {
   int64_t deltas = 0;
   LocalRun plain(top / "plain", settings), other(top / "other", settings);

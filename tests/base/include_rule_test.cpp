@@ -71,6 +71,25 @@ TEST(IncludeRule, every_include_points_down_the_house) {
   EXPECT_GT(includes, 20);
 }
 
+// Time comes to those who are simulated through their context (RoleContext::now_s) or as an argument, so that it may be
+// virtual.
+TEST(IncludeRule, nothing_but_base_runtime_and_the_programs_makes_a_clock_of_its_own) {
+  int files = 0;
+  const std::regex any_clock("SystemClock|std::chrono::[a-z_]*clock|this_thread::sleep");
+  for (const std::string folder : {"models", "rewards", "tasks", "actors"})
+    for (const auto& entry : fs::recursive_directory_iterator(r1::source_dir() / folder)) {
+      const std::string file = fs::relative(entry.path(), r1::source_dir());
+      const bool role = std::regex_search(file, std::regex("_role\\.(h|cpp)$"));
+      std::ifstream in(entry.path());
+      ++files;
+      for (std::string line; std::getline(in, line);) {
+        EXPECT_EQ(line.find("SystemClock"), std::string::npos) << file << ": " << line;
+        EXPECT_FALSE(role && std::regex_search(line, any_clock)) << file << ": " << line;
+      }
+    }
+  EXPECT_GT(files, 100);
+}
+
 TEST(IncludeRule, objects_to_what_the_design_forbids) {
   EXPECT_NE(objection("kernels/ops.h", "models/tape.h", true), "");
   EXPECT_NE(objection("runtime/store.cpp", "kernels/tensor.h", true), "");

@@ -126,7 +126,7 @@ TEST_F(Flow, a_gap_in_the_numbers_of_a_channel_fails_the_receiver_with_the_lost_
       return role;
     };
     LocalScheduler stage(graph, "s", *store, factory);
-    for (const int64_t n : numbers) stage.post(0, 1, {Envelope::Kind::payload, 0, n, std::make_shared<Number>(n), {}});
+    for (const int64_t n : numbers) stage.post(0, 1, {Envelope::Kind::payload, 0, n, std::make_shared<Number>(n)});
     return stage.run();
   };
   for (const auto& [numbers, lost] : std::vector<std::pair<std::vector<int64_t>, std::string>>{

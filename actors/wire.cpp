@@ -1,0 +1,329 @@
+#include "actors/wire.h"
+
+#include <bit>
+#include <cstring>
+#include <optional>
+
+#include "actors/codec.h"
+#include "actors/messages.h"
+#include "models/model_config.h"
+#include "runtime/flow/msgpack.h"
+
+namespace r1 {
+namespace {
+
+using Pack = msgpack::packer<msgpack::sbuffer>;
+
+// Numbers of type double go as their bits: msgpack writes whole ones as integers, and -0 would come back as 0.
+// Each struct is taken apart by a structured binding, so that a member which is added and not coded here does not compile.
+class Encoder {
+ public:
+  Encoder() : pack_(out_) {}
+
+  void prompt(const PromptMessage& m) {
+    const auto& [draw, prompt_index, text, tokens, facts, dropped] = m;
+    pack_.pack_array(5);
+    pack_.pack(draw);
+    pack_.pack(prompt_index);
+    pack_.pack(text);
+    pack_.pack(facts);
+    pack_.pack(dropped);
+    raw(tokens);
+  }
+
+  void trajectories(const TrajectoriesMessage& m) {
+    const auto& [of, samples, finished] = m;
+    pack_.pack_array(3);
+    prompt(*of);
+    pack_.pack(samples.size());
+    for (const Sequence& s : samples) frames_.push_back(encode_sequence(s));
+    pack_.pack(finished);
+  }
+
+  void scored(const ScoredMessage& m) {
+    const auto& [group, scores, responses] = m;
+    pack_.pack_array(3);
+    trajectories(*group);
+    pack_.pack_array(static_cast<uint32_t>(scores.size()));
+    for (const SampleScore& score : scores) {
+      const auto& [reward, parts, error] = score;
+      pack_.pack_array(3);
+      if (reward)
+        pack_.pack(std::bit_cast<uint64_t>(*reward));
+      else
+        pack_.pack_nil();
+      pack_.pack_map(static_cast<uint32_t>(parts.size()));
+      for (const auto& [name, value] : parts) {
+        pack_.pack(name);
+        pack_.pack(std::bit_cast<uint64_t>(value));
+      }
+      pack_.pack(error);
+    }
+    pack_.pack(responses);
+  }
+
+  void batch(const BatchMessage& m) {
+    const auto& [version, groups] = m;
+    pack_.pack_array(2);
+    pack_.pack(version);
+    pack_.pack_array(static_cast<uint32_t>(groups.size()));
+    for (const BatchMessage::Group& group : groups) {
+      const auto& [of, dropped, reference_logp] = group;
+      pack_.pack_array(3);
+      scored(*of);
+      pack_.pack(dropped);
+      pack_.pack(reference_logp.size());
+      for (const auto& logp : reference_logp) raw(logp);
+    }
+  }
+
+  void credits(const CreditsMessage& m) {
+    const auto& [spare, batch, first_draw, max_draws] = m;
+    pack_.pack_array(4);
+    pack_.pack(spare);
+    pack_.pack(batch);
+    pack_.pack(first_draw);
+    pack_.pack(max_draws);
+  }
+
+  void examples(const ExamplesMessage& m) {
+    const auto& [first, sequences, last, pairs] = m;
+    pack_.pack_array(4);
+    pack_.pack(first);
+    pack_.pack(sequences.size());
+    for (const Sequence& s : sequences) frames_.push_back(encode_sequence(s));
+    pack_.pack(last);
+    pack_.pack(pairs);
+  }
+
+  void weights(const WeightsMessage& m, const WeightsMessage* before) {
+    const auto& [version, delta, config, dtype, weights, final] = m;
+    const bool applies = delta.full() || (before != nullptr && before->version == delta.from);
+    R1_CHECK(applies || weights, "version " + std::to_string(version) + " is neither a delta to what is held nor whole");
+    const VersionDelta whole = applies ? VersionDelta() : encode_delta(nullptr, -1, *weights, version);
+    const auto& [from, to, hash, bytes] = applies ? delta : whole;
+    pack_.pack_array(8);
+    pack_.pack(version);
+    pack_.pack(from);
+    pack_.pack(to);
+    pack_.pack(hash.hi);
+    pack_.pack(hash.lo);
+    pack_.pack(from < 0 ? model_config_json(*config, dtype == DType::bf16 ? "bfloat16" : "float32") : "");
+    pack_.pack(static_cast<uint8_t>(dtype));
+    pack_.pack(final);
+    frames_.push_back(bytes);
+  }
+
+  Packet take() { return {std::string(out_.data(), out_.size()), std::move(frames_)}; }
+
+ private:
+  template <class T>
+  void raw(const std::vector<T>& values) {
+    frames_.emplace_back(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+  }
+
+  msgpack::sbuffer out_;
+  Pack pack_;
+  std::vector<std::string> frames_;
+};
+
+class Decoder {
+ public:
+  explicit Decoder(const Packet& packet) : unpacked_(packet.header), frames_(packet.frames) {}
+  const msgpack::object& root() const { return unpacked_.root(); }
+
+  std::shared_ptr<const PromptMessage> prompt(const msgpack::object& o) {
+    Items items(o, 5);
+    auto m = std::make_shared<PromptMessage>();
+    m->draw = items.next_as<int64_t>();
+    m->prompt_index = items.next_as<int64_t>();
+    m->text = items.next_as<std::string>();
+    m->facts = items.next_as<std::map<std::string, std::string>>();
+    m->dropped = items.next_as<std::string>();
+    m->tokens = raw<int32_t>();
+    return m;
+  }
+
+  std::shared_ptr<const TrajectoriesMessage> trajectories(const msgpack::object& o) {
+    Items items(o, 3);
+    auto m = std::make_shared<TrajectoriesMessage>();
+    m->prompt = prompt(items.next());
+    m->samples = sequences(items.next_as<uint64_t>());
+    m->finished = items.next_as<std::vector<uint8_t>>();
+    return m;
+  }
+
+  std::shared_ptr<const ScoredMessage> scored(const msgpack::object& o) {
+    Items items(o, 3);
+    auto m = std::make_shared<ScoredMessage>();
+    m->group = trajectories(items.next());
+    for (Items scores(items.next()); scores.size() > 0;) {
+      Items score(scores.next(), 3);
+      SampleScore& s = m->scores.emplace_back();
+      if (const auto reward = score.next_as<std::optional<uint64_t>>()) s.reward = std::bit_cast<double>(*reward);
+      for (const auto& [name, value] : score.next_as<std::map<std::string, uint64_t>>())
+        s.parts[name] = std::bit_cast<double>(value);
+      s.error = score.next_as<std::string>();
+    }
+    m->responses = items.next_as<std::vector<std::string>>();
+    return m;
+  }
+
+  PayloadPtr batch(const msgpack::object& o) {
+    Items items(o, 2);
+    auto m = std::make_shared<BatchMessage>();
+    m->version = items.next_as<int64_t>();
+    for (Items groups(items.next()); groups.size() > 0;) {
+      Items group(groups.next(), 3);
+      BatchMessage::Group& g = m->groups.emplace_back();
+      g.scored = scored(group.next());
+      g.dropped = group.next_as<std::string>();
+      for (uint64_t n = within_frames(group.next_as<uint64_t>()); n > 0; --n) g.reference_logp.push_back(raw<float>());
+    }
+    return m;
+  }
+
+  PayloadPtr credits(const msgpack::object& o) {
+    Items items(o, 4);
+    auto m = std::make_shared<CreditsMessage>();
+    m->spare = items.next_as<int64_t>();
+    m->batch = items.next_as<int64_t>();
+    m->first_draw = items.next_as<int64_t>();
+    m->max_draws = items.next_as<int64_t>();
+    return m;
+  }
+
+  PayloadPtr examples(const msgpack::object& o) {
+    Items items(o, 4);
+    auto m = std::make_shared<ExamplesMessage>();
+    m->first = items.next_as<int64_t>();
+    m->sequences = sequences(items.next_as<uint64_t>());
+    m->last = items.next_as<bool>();
+    m->pairs = items.next_as<bool>();
+    return m;
+  }
+
+  PayloadPtr weights(const msgpack::object& o) {
+    Items items(o, 8);
+    auto m = std::make_shared<WeightsMessage>();
+    m->version = items.next_as<int64_t>();
+    m->delta.from = items.next_as<int64_t>();
+    m->delta.to = items.next_as<int64_t>();
+    m->delta.hash.hi = items.next_as<uint64_t>();
+    m->delta.hash.lo = items.next_as<uint64_t>();
+    const auto config = items.next_as<std::string>();
+    if (config.empty() != !m->delta.full()) throw malformed_message("a whole version has a config, a delta has none");
+    if (m->delta.full()) m->config = model_config(config);
+    const auto dtype = items.next_as<uint8_t>();
+    if (dtype != static_cast<uint8_t>(DType::f32) && dtype != static_cast<uint8_t>(DType::bf16))
+      throw malformed_message("weights of an unknown type");
+    m->dtype = static_cast<DType>(dtype);
+    m->final = items.next_as<bool>();
+    m->delta.bytes = frame();
+    return m;
+  }
+
+  void end() const {
+    if (next_ != frames_.size()) throw malformed_message("it has more frames than its header speaks of");
+  }
+
+ private:
+  const std::string& frame() {
+    if (next_ == frames_.size()) throw malformed_message("it has fewer frames than its header speaks of");
+    return frames_[next_++];
+  }
+  uint64_t within_frames(uint64_t n) const {
+    if (n > frames_.size() - next_) throw malformed_message("it has fewer frames than its header speaks of");
+    return n;
+  }
+
+  template <class T>
+  std::vector<T> raw() {
+    const std::string& bytes = frame();
+    if (bytes.size() % sizeof(T) != 0) throw malformed_message("a frame ends within a value");
+    std::vector<T> values(bytes.size() / sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+    return values;
+  }
+
+  std::vector<Sequence> sequences(uint64_t n) {
+    std::vector<Sequence> out;
+    for (within_frames(n); n > 0; --n) {
+      const std::string& bytes = frame();
+      try {
+        out.push_back(decode_sequence(bytes));
+      } catch (const Error&) {
+        throw malformed_message("a sequence in it is none");
+      }
+    }
+    return out;
+  }
+
+  static std::shared_ptr<const ModelConfig> model_config(const std::string& json) {
+    try {
+      return std::make_shared<ModelConfig>(parse_model_config(json, "config.json"));
+    } catch (const Error& e) {
+      throw malformed_message(e.what());
+    }
+  }
+
+  Unpacked unpacked_;
+  const std::vector<std::string>& frames_;
+  size_t next_ = 0;
+};
+
+class MessageCodec final : public PayloadCodec {
+ public:
+  Packet encode(const Payload& payload, const Payload* before) const override {
+    Encoder e;
+    if (const auto* prompt = dynamic_cast<const PromptMessage*>(&payload))
+      e.prompt(*prompt);
+    else if (const auto* group = dynamic_cast<const TrajectoriesMessage*>(&payload))
+      e.trajectories(*group);
+    else if (const auto* scored = dynamic_cast<const ScoredMessage*>(&payload))
+      e.scored(*scored);
+    else if (const auto* batch = dynamic_cast<const BatchMessage*>(&payload))
+      e.batch(*batch);
+    else if (const auto* credits = dynamic_cast<const CreditsMessage*>(&payload))
+      e.credits(*credits);
+    else if (const auto* examples = dynamic_cast<const ExamplesMessage*>(&payload))
+      e.examples(*examples);
+    else if (const auto* weights = dynamic_cast<const WeightsMessage*>(&payload))
+      e.weights(*weights, dynamic_cast<const WeightsMessage*>(before));
+    else
+      R1_CHECK(false, std::string("a payload without a code: ") + payload.kind());
+    return e.take();
+  }
+
+  PayloadPtr decode(const std::string& kind, const Packet& packet) const override {
+    Decoder d(packet);
+    PayloadPtr payload;
+    if (kind == "prompts")
+      payload = d.prompt(d.root());
+    else if (kind == "trajectories")
+      payload = d.trajectories(d.root());
+    else if (kind == "scored")
+      payload = d.scored(d.root());
+    else if (kind == "groups")
+      payload = d.batch(d.root());
+    else if (kind == "credits")
+      payload = d.credits(d.root());
+    else if (kind == "examples" || kind == "pairs")
+      payload = d.examples(d.root());
+    else if (kind == "weights")
+      payload = d.weights(d.root());
+    else
+      throw malformed_message("an unknown payload \"" + kind.substr(0, 40) + "\"");
+    d.end();
+    return payload;
+  }
+};
+
+}  // namespace
+
+const PayloadCodec& message_codec() {
+  static const MessageCodec codec;
+  return codec;
+}
+
+}  // namespace r1

@@ -1,0 +1,28 @@
+// What hosts of roles say to each other: data, so that it can leave the process. Not work that stays in it (completions, calls
+// of a role on itself): those go by HostTransport::run. Thread rule: values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace r1 {
+
+// What a message carries. Immutable once sent; shared inside a process, serialised only at its edge (runtime/flow/wire.h).
+class Payload {
+ public:
+  virtual ~Payload() = default;
+  virtual const char* kind() const = 0;      // payload kind, for logs, the stall report and the wire
+  virtual std::string describe() const = 0;  // "draw 57", "version 12"
+};
+using PayloadPtr = std::shared_ptr<const Payload>;
+
+struct Envelope {
+  enum class Kind : uint8_t { payload, credit, stage_end };
+  Kind kind = Kind::stage_end;
+  int edge = -1;       // index into the graph's edges; -1 for stage_end
+  int64_t number = 0;  // payload: its sequence number on the edge, from 1; credit: how many messages were released
+  PayloadPtr payload;  // of Kind::payload
+};
+
+}  // namespace r1

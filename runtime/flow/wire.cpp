@@ -1,0 +1,60 @@
+#include "runtime/flow/wire.h"
+
+#include "base/hash.h"
+#include "runtime/flow/msgpack.h"
+
+namespace r1 {
+namespace {
+
+constexpr uint8_t kWireFormat = 1;
+
+uint64_t checksum(const std::vector<std::string>& frames) {
+  std::vector<Hash128> parts;
+  for (const std::string& frame : frames) parts.push_back(hash_string(frame));
+  return hash_list(parts).lo;
+}
+
+}  // namespace
+
+Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, const Payload* before) {
+  Packet packet;
+  std::string kind, body;
+  if (envelope.payload) {
+    packet = codec.encode(*envelope.payload, before);
+    body = std::move(packet.header);
+    kind = envelope.payload->kind();
+  }
+  msgpack::sbuffer out;
+  msgpack::packer<msgpack::sbuffer> pack(out);
+  pack.pack_array(7);
+  pack.pack(kWireFormat);
+  pack.pack(static_cast<uint8_t>(envelope.kind));
+  pack.pack(envelope.edge);
+  pack.pack(envelope.number);
+  pack.pack(kind);
+  pack.pack_bin(static_cast<uint32_t>(body.size()));
+  pack.pack_bin_body(body.data(), static_cast<uint32_t>(body.size()));
+  pack.pack(checksum(packet.frames));
+  packet.header.assign(out.data(), out.size());
+  return packet;
+}
+
+Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
+  const Unpacked header(packet.header);
+  Items items(header.root(), 7);
+  if (items.next_as<uint8_t>() != kWireFormat) throw malformed_message("another version of the format");
+  const auto kind = items.next_as<uint8_t>();
+  if (kind > static_cast<uint8_t>(Envelope::Kind::stage_end)) throw malformed_message("an unknown kind of message");
+  Envelope envelope;
+  envelope.kind = static_cast<Envelope::Kind>(kind);
+  envelope.edge = items.next_as<int>();
+  envelope.number = items.next_as<int64_t>();
+  const auto payload_kind = items.next_as<std::string>();
+  const std::string_view body = items.next_bytes();
+  if (items.next_as<uint64_t>() != checksum(packet.frames)) throw malformed_message("its frames have another checksum");
+  if (envelope.kind == Envelope::Kind::payload)
+    envelope.payload = codec.decode(payload_kind, {std::string(body), packet.frames});
+  return envelope;
+}
+
+}  // namespace r1
