@@ -7,6 +7,7 @@
 
 #include "actors/graph_checks.h"
 #include "base/json.h"
+#include "models/model_files.h"
 
 namespace r1 {
 
@@ -14,15 +15,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kTokenizerConfig = "tokenizer_config.json";
+
 // "eos_token" of tokenizer_config.json: a text, or an object with its "content".
-std::string declared_end_token(const fs::path& file) {
-  const nlohmann::json json = read_json_file(file, {.hint = "a Hugging Face tokenizer_config.json is expected"});
-  if (!json.is_object()) throw bad_input("expected an object", {file.string()});
+std::string declared_end_token(const std::string& text, const Where& where) {
+  const nlohmann::json json = parse_json(text, where, {.hint = "a Hugging Face tokenizer_config.json is expected"});
+  if (!json.is_object()) throw bad_input("expected an object", where);
   const auto at = json.find("eos_token");
   if (at == json.end() || at->is_null()) return "";
   if (at->is_string()) return at->get<std::string>();
   if (at->is_object() && at->contains("content") && (*at)["content"].is_string()) return (*at)["content"].get<std::string>();
-  throw bad_input("\"eos_token\" must be a text, not " + shown_json(*at), {file.string()});
+  throw bad_input("\"eos_token\" must be a text, not " + shown_json(*at), where);
 }
 
 bool gives_pairs(const RunEnv& env, const NodePlan& node) {
@@ -45,13 +48,16 @@ std::vector<int32_t> stage_end_tokens(const RunEnv& env, const GraphView& graph,
                                       const Tokenizer& tokenizer) {
   std::set<int32_t> ids;
   const NodePlan& root = model_root(graph, node);
-  if (root.attrs.has("path"))
-    if (const fs::path file = resolve_path(env, root.attrs.text("path")) / "tokenizer_config.json"; fs::exists(file))
-      if (const std::string token = declared_end_token(file); !token.empty()) {
+  if (root.attrs.has("path")) {
+    const fs::path model = resolve_path(env, root.attrs.text("path"));
+    const Where where = model_text_place(model, kTokenizerConfig);
+    if (const auto text = model_text(model, kTokenizerConfig))
+      if (const std::string token = declared_end_token(*text, where); !token.empty()) {
         const auto id = tokenizer.id_of(token);
-        if (!id) throw bad_input("the \"eos_token\" " + token + " is not in tokenizer.json", {file.string()});
+        if (!id) throw bad_input("the \"eos_token\" " + token + " is not in tokenizer.json", where);
         ids.insert(*id);
       }
+  }
   if (node.stage >= 0)
     for (const int n : graph.stages[node.stage].nodes) {
       const NodePlan& other = graph.nodes[n];

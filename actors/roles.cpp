@@ -272,10 +272,10 @@ RoleSpec evaluator(const fs::path& graph_dir) {
 RoleSpec model_artifact() {
   RoleSpec r;
   r.name = "model";
-  r.doc = "a model: a Hugging Face directory, or random weights for a config.json";
-  r.attrs = {text("path", "", "a Hugging Face model directory"),
+  r.doc = "a model: a Hugging Face directory, a GGUF file, or random weights for a config.json";
+  r.attrs = {text("path", "", "a Hugging Face model directory, or a GGUF file"),
              text("config", "", "a config.json to start from random weights"),
-             text("tokenizer", "", "a tokenizer.json, or tiny; default: the one in path")};
+             text("tokenizer", "", "a tokenizer.json, or tiny; default: the one of path")};
   r.ports = {gives_finished("model")};
   r.ports[0].inside = true;
   return r;

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "models/model_files.h"
 #include "tasks/tiny/tokenizer_json.h"
 
 namespace r1 {
@@ -138,8 +139,9 @@ std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphVi
   const std::string spec = root.attrs.text("tokenizer");
   if (spec == "tiny")
     return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"));
-  if (!spec.empty()) return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, spec)));
-  return std::make_shared<const Tokenizer>(Tokenizer::from_file(resolve_path(env, root.attrs.text("path")) / "tokenizer.json"));
+  const bool own = spec.empty();
+  const fs::path from = resolve_path(env, own ? root.attrs.text("path") : spec);
+  return std::make_shared<const Tokenizer>(own || gguf_of(from) ? model_tokenizer(from) : Tokenizer::from_file(from));
 }
 
 ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {

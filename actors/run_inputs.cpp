@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fingerprint.h"
 #include "base/log.h"
+#include "models/model_files.h"
 #include "tasks/source.h"
 #include "tasks/spec.h"
 
@@ -28,7 +29,10 @@ struct Collector {
   void add(const std::string& name, const std::string& what) {
     if (!name.empty()) found.try_emplace(name, InputFile{name, what, resolve_path(env, name)});
   }
-  void add_model_directory(const std::string& name, const std::string& what) {
+  void add_model(const std::string& name, const std::string& what) {
+    const fs::path path = resolve_path(env, name);
+    if (const auto gguf = gguf_of(path))
+      return add(*gguf == path ? name : (fs::path(name) / gguf->filename()).string(), what);
     std::error_code none;
     for (const auto& entry : fs::directory_iterator(resolve_path(env, name), none)) {
       const std::string kind = entry.path().extension();
@@ -43,7 +47,10 @@ struct Collector {
   }
 };
 
-bool is_weights(const std::string& file) { return fs::path(file).extension() == ".safetensors"; }
+bool is_weights(const InputRow& row) {
+  const fs::path kind = fs::path(row.file).extension();
+  return kind == ".safetensors" || kind == ".gguf";
+}
 
 std::string difference(const InputRow& before, const FileFingerprint& now) {
   if (before.bytes != static_cast<int64_t>(now.bytes)) return fmt::format("{} bytes then, {} now", before.bytes, now.bytes);
@@ -63,7 +70,7 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
   for (const NodePlan& node : graph.nodes) {
     if (node.role == "model") {
       const std::string what = fmt::format("the model '{}'", node.id);
-      if (node.attrs.has("path")) in.add_model_directory(node.attrs.text("path"), what);
+      if (node.attrs.has("path")) in.add_model(node.attrs.text("path"), what);
       in.add(node.attrs.text("config"), what);
       if (const std::string t = node.attrs.text("tokenizer"); t != "tiny")
         in.add(t, fmt::format("the tokenizer of model '{}'", node.id));
@@ -123,7 +130,7 @@ void check_start_weights(const RunEnv& env, const GraphView& graph, const RunSto
   std::map<std::string, InputRow> known;
   for (InputRow& row : store.inputs()) known.emplace(row.file, std::move(row));
   for (const auto& [name, row] : known) {
-    if (!is_weights(name)) continue;
+    if (!is_weights(row)) continue;
     const fs::path path = resolve_path(env, name);
     if (!fs::exists(path))
       throw bad_input(fmt::format("{} is gone: a replay starts from its weights", row.what), {path.string()},

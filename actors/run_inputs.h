@@ -18,7 +18,8 @@ struct InputFile {
   std::string what;  // "the data of 'prompts'", "the model 'base'"
   std::filesystem::path path;
 };
-// Without doubles, by name. A model directory counts with its *.json, *.safetensors and *.jinja files.
+// Without doubles, by name. A model counts with its GGUF file, or its directory's *.json, *.safetensors and
+// *.jinja files.
 std::vector<InputFile> input_files(const RunEnv&, const GraphView&);
 
 // Fingerprints of all of them go into the store where they are not known yet; those that are known are compared. A file whose

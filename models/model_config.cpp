@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/config_reader.h"
+#include "models/model_files.h"
 
 namespace r1 {
 namespace {
@@ -132,14 +133,16 @@ ModelConfig read_model_config_file(const std::filesystem::path& file) {
   return parse_model_config(read_small_file(file, kConfigJson.max_bytes), file.string());
 }
 
-ModelConfig read_model_config(const std::filesystem::path& dir) {
-  const std::filesystem::path file = dir / "config.json";
-  if (!std::filesystem::exists(file)) throw bad_input("no such file", {file.string()}, "a model directory holds a config.json");
-  ModelConfig config = read_model_config_file(file);
-  if (const auto generation = dir / "generation_config.json"; std::filesystem::exists(generation)) {
-    const Json json = read_json_file(generation, {.max_bytes = 1 << 24});
-    if (!json.is_object()) throw bad_input("expected an object", {generation.string()});
-    add_end_tokens(config, Reader{json, generation.string()}.ids("eos_token_id", config.vocab_size));
+ModelConfig read_model_config(const std::filesystem::path& model) {
+  const auto text = model_text(model, "config.json");
+  const std::string file = model_text_place(model, "config.json").file;
+  if (!text) throw bad_input("no such file", {file}, "a model directory holds a config.json");
+  ModelConfig config = parse_model_config(*text, file);
+  if (const auto generation = model_text(model, "generation_config.json")) {
+    const Where where = model_text_place(model, "generation_config.json");
+    const Json json = parse_json(*generation, where, {.max_bytes = 1 << 24});
+    if (!json.is_object()) throw bad_input("expected an object", where);
+    add_end_tokens(config, Reader{json, where.file}.ids("eos_token_id", config.vocab_size));
   }
   return config;
 }

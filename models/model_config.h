@@ -94,8 +94,9 @@ struct ModelConfig {
 // numbers, alone or multiplied (docs/limits.md).
 ModelConfig parse_model_config(const std::string& json, const std::string& name_for_errors);
 ModelConfig read_model_config_file(const std::filesystem::path& config_json);
-// model_dir/config.json, and the end tokens of generation_config.json where there is one.
-ModelConfig read_model_config(const std::filesystem::path& model_dir);
+// config.json of a model (models/model_files.h: a directory or a GGUF file), and the end tokens of generation_config.json where
+// there is one.
+ModelConfig read_model_config(const std::filesystem::path& model);
 // Puts those of `ids` that are new behind the others.
 void add_end_tokens(ModelConfig&, const std::vector<int32_t>& ids);
 std::string model_config_json(const ModelConfig&, const char* torch_dtype);

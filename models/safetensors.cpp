@@ -57,12 +57,6 @@ uint64_t unsigned_number(const Json& value, const std::string& name, const char*
   throw failure(fmt::format("cannot {}: {}", verb, std::strerror(error)), {path.string()}, no_space_hint(error));
 }
 
-const std::filesystem::path& existing(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) throw bad_input("no such file", {path.string()});
-  if (!std::filesystem::is_regular_file(path)) throw bad_input("not a regular file", {path.string()});
-  return path;
-}
-
 struct Placed {
   SafetensorsEntry entry;
   uint64_t begin = 0, end = 0;
@@ -128,21 +122,23 @@ int safetensors_dtype_bits(std::string_view dtype) {
   return 0;
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), map_(existing(path)) {
-  const Where where{path.string()};
-  const auto file = map_.bytes();
+SafetensorsHeader read_safetensors_header(const FileReader& file) {
+  const Where where{file.path().string()};
+  SafetensorsHeader out;
   if (file.size() < 8)
     throw bad_input(fmt::format("safetensors file is cut short: {} bytes, the header length alone takes 8", file.size()),
                     where);
   uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, file.data(), 8);
+  file.read(0, &header_bytes, sizeof header_bytes);
   if (header_bytes > kMaxHeaderBytes)
     throw bad_input(fmt::format("safetensors header length {} is over the limit of {}", header_bytes, kMaxHeaderBytes), where,
                     "this is probably no safetensors file (a web page, or a pointer of git lfs? then: git lfs pull)");
   if (8 + header_bytes > file.size())
     throw bad_input(fmt::format("safetensors header of {} bytes does not fit a file of {}", header_bytes, file.size()), where,
                     "the file was cut short; download or write it again");
-  std::string_view text(reinterpret_cast<const char*>(file.data()) + 8, header_bytes);
+  std::string bytes(static_cast<size_t>(header_bytes), '\0');
+  file.read(8, bytes.data(), bytes.size());
+  std::string_view text = bytes;
   if (text.empty() || text.front() != '{') throw bad_input("safetensors header does not begin with '{'", where);
   text = text.substr(0, text.find_last_not_of(' ') + 1);
   if (text.back() != '}') throw bad_input("safetensors header is padded with something other than spaces", where);
@@ -158,7 +154,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     for (const auto& [key, text_value] : value.items()) {
       if (!text_value.is_string())
         throw bad_input(fmt::format("safetensors __metadata__ value of '{}' is not a string", key), where);
-      metadata_[key] = text_value.get<std::string>();
+      out.metadata[key] = text_value.get<std::string>();
     }
   }
 
@@ -180,11 +176,22 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     throw bad_input(fmt::format("safetensors data is {} bytes, its tensors need {}", data_bytes, expected), where,
                     data_bytes < expected ? "the file was cut short; download or write it again" : "");
   for (Placed& p : placed) {
-    p.entry.data = file.data() + 8 + header_bytes + p.begin;
-    entries_.push_back(std::move(p.entry));
+    p.entry.offset = 8 + header_bytes + p.begin;
+    out.entries.push_back(std::move(p.entry));
   }
-  std::sort(entries_.begin(), entries_.end(),
+  std::sort(out.entries.begin(), out.entries.end(),
             [](const SafetensorsEntry& a, const SafetensorsEntry& b) { return a.name < b.name; });
+  return out;
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : SafetensorsFile(path, FileReader(path)) {}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path, const FileReader& file) : path_(path), map_(path) {
+  SafetensorsHeader header = read_safetensors_header(file);
+  entries_ = std::move(header.entries);
+  metadata_ = std::move(header.metadata);
+  if (map_.bytes().size() != file.size()) throw failure("the file changed while it was opened", {path.string()});
+  for (SafetensorsEntry& e : entries_) e.data = map_.bytes().data() + e.offset;
 }
 
 std::optional<SafetensorsEntry> SafetensorsFile::find(std::string_view name) const {

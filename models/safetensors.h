@@ -1,6 +1,6 @@
 // SafeTensors files: named arrays behind a JSON header (layout and checks: docs/recipe.md section 13).
 //
-// Bytes in, bytes out: knows neither models nor devices. Reading maps the file and validates every rule of the format before
+// Bytes in, bytes out: knows neither models nor devices. Reading validates every rule of the format before
 // anything is handed out; a breach throws bad_input naming the file and, where there is one, the tensor.
 // Thread rule: a SafetensorsFile is immutable after construction; a SafetensorsWriter belongs to one thread.
 #pragma once
@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_reader.h"
 #include "base/files.h"
 
 namespace r1 {
@@ -24,11 +25,20 @@ struct SafetensorsEntry {
   std::vector<int64_t> shape;  // row-major; rank 0 and zero-sized dimensions are legal
   const void* data = nullptr;  // host memory; reading: inside the map, valid while the file object lives
   size_t bytes = 0;
+  uint64_t offset = 0;  // reading: of the data in the file
 };
 
 // Bits of one value of a dtype of the format; 0: unknown.
 int safetensors_dtype_bits(std::string_view dtype);
 
+struct SafetensorsHeader {
+  std::vector<SafetensorsEntry> entries;  // in order of name; `data` null
+  std::map<std::string, std::string> metadata;
+};
+// Reads and validates the header alone. Throws bad_input.
+SafetensorsHeader read_safetensors_header(const FileReader& file);
+
+// A whole file, mapped: for files that r1 wrote itself. Weights that people have are read in pieces (models/model_files.h).
 class SafetensorsFile {
  public:
   // Throws bad_input (not a valid file) or failure (the operating system refuses).
@@ -39,6 +49,7 @@ class SafetensorsFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
  private:
+  SafetensorsFile(const std::filesystem::path& path, const FileReader& file);
   std::filesystem::path path_;
   MappedFile map_;
   std::vector<SafetensorsEntry> entries_;

@@ -84,13 +84,13 @@ void initialize(WeightSet& target, uint64_t seed);
 // zero. So a language model becomes a reward model (config.scalar_head = true: its scalar head starts at zero).
 WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DType dtype);
 
-// A Hugging Face model directory: config.json, model.safetensors (or shards with an index), tokenizer.json.
-// Reads any of F32, BF16, F16 into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong
+// A stored model (models/model_files.h): a Hugging Face directory with model.safetensors or shards, or a GGUF file. Read in
+// pieces of a few MiB; whatever the types in the file, into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong
 // shape, a value that is not a finite number (in dtype).
-std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& model_dir, DType);
+std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& model, DType);
 // What r1-run does before the first actor starts: config, every tensor's presence and shape; of up to 1 GiB of weights every
 // value too (load_weights checks those of larger models).
-void check_model_dir(const std::filesystem::path& model_dir);
+void check_model_dir(const std::filesystem::path& model);
 // Writes atomically (into DIR.tmp, then rename). `weights` f32 or bf16.
 void save_model_dir(const std::filesystem::path& dir, const WeightSet& weights, const std::string& tokenizer_json);
 

@@ -1,6 +1,6 @@
 // A tokenizer read from a Hugging Face tokenizer.json: byte-level BPE with the parts that the Llama-3, Qwen2/2.5/3 and
 // DeepSeek-V3/R1 families (and the built-in tiny world) use. Not SentencePiece, WordPiece or Unigram: such files are refused.
-// It gives the same ids as huggingface/tokenizers (tests/models/tokenizer/golden).
+// It gives the same ids as huggingface/tokenizers (tests/models/tokenizer/golden); bytes that have no token are dropped, as there.
 //
 // Understood: normalizer null, NFC, NFD, NFKC, NFKD, Sequence; pre_tokenizer Split (every behavior), Digits, ByteLevel (last),
 // Sequence; model BPE; post_processor null, ByteLevel, TemplateProcessing, Sequence; decoder ByteLevel (also in a Sequence,
