@@ -33,7 +33,9 @@ class ReferenceRole final : public Role {
           std::shared_ptr<WeightSet> weights;
           if (const auto saved = context.store().artifact(context.stage_id(), "reference")) {
             weights = load_weights(*env_.device, env_.run_dir / saved->first, env_.precision);
-            version_ = std::stoll(saved->second);
+            version_ = stored_integer(
+                saved->second,
+                context.store().place("artifacts", fmt::format("stage={} and name='reference'", context.stage_id())));
           } else {
             weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
           }

@@ -78,7 +78,10 @@ void RewardErrors::check(const RunStore& store, int64_t stage_id) const {
   if (static_cast<double>(errors_) <= borne) return;
   std::string first;
   if (const auto events = store.events(stage_id, 1, kEvent); !events.empty())
-    first = "; the first: " + sentence(nlohmann::json::parse(events[0][2]));
+    first = "; the first: " +
+            sentence(stored_json(events[0][2], store.place("events", fmt::format("stage={} and kind='{}'", stage_id, kEvent)),
+                                 R"({"error!": "text", "draw!": "integer", "sample!": "integer", "prompt!": "text",
+                                     "completion!": "text"})"));
   throw final_failure(fmt::format("the rewards of {} of {} groups of stage '{}' could not be computed with '{}'{}", errors_,
                                   groups_, stage_, judge_->attrs.text("rewards"), first),
                       judge_->attrs.where("rewards"),

@@ -164,7 +164,7 @@ void remember_source_kinds(const RunEnv& env, const GraphView& graph, RunStore& 
 std::map<std::string, std::string> remembered_source_kinds(const RunStore& store) {
   const auto text = store.meta(kKindsKey);
   if (!text) return {};
-  return json::parse(*text).get<std::map<std::string, std::string>>();
+  return stored_json(*text, store.place("meta", fmt::format("key='{}'", kKindsKey)), R"({"*": "text"})");
 }
 
 }  // namespace r1

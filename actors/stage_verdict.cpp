@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
 
@@ -61,7 +62,7 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
                               int64_t id) {
   TrainingProgress progress;
   progress.plan(remembered_batches(store, stage), trainer.attrs.integer("epochs"));
-  for (const auto& [version, stats] : store.batch_stats(id)) progress.note(stats);
+  for (const auto& [version, text] : store.batch_stats(id)) progress.note(batch_stats_in(store, id, version, text));
   const Until until = parse_until(graph, trainer);
   const UntilInput input = progress.until_input();
 
@@ -118,8 +119,7 @@ StageVerdict filter_verdict(const RunStore& store, int64_t id) {
   const Outcome o = outcome_of(store, id, "prompt");
   int64_t kept = 0;
   for (const auto& [version, text] : store.batch_stats(id)) {
-    const json stats = json::parse(text, nullptr, false);
-    if (stats.is_object() && stats.contains("kept")) kept += stats["kept"].get<int64_t>();
+    kept += batch_stats_in(store, id, version, text).value("kept", int64_t{0});
   }
   if (kept == 0) return {Level::failed, fmt::format("kept nothing of {}: {}", counted(o.decided, "prompt"), o.reasons)};
   StageVerdict v{o.errors > 0 ? Level::doubtful : Level::fine,
@@ -129,10 +129,9 @@ StageVerdict filter_verdict(const RunStore& store, int64_t id) {
 }
 
 StageVerdict evaluation_verdict(const RunStore& store, const std::string& stage) {
-  const json measured = json::parse(store.meta("metrics/" + stage + "/after").value_or("{}"), nullptr, false);
   std::string names;
-  if (measured.is_object())
-    for (const auto& [name, value] : measured.items())
+  if (const auto measured = held_out_metrics_of(store, stage, "after"))
+    for (const auto& [name, value] : measured->items())
       if (value.is_number()) names += (names.empty() ? "" : ", ") + name;
   if (names.empty()) return {Level::failed, "nothing was measured"};
   return {Level::fine, "measured " + names};

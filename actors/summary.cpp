@@ -9,10 +9,20 @@
 #include <optional>
 #include <thread>
 
+#include "actors/stored_rows.h"
+
 namespace r1 {
 
 using nlohmann::json;
 using nlohmann::ordered_json;
+
+static constexpr const char* kFailuresKey = "failures";
+
+static ordered_json failure_list(const std::vector<StageFailure>& failures) {
+  ordered_json list = ordered_json::array();
+  for (const StageFailure& f : failures) list.push_back({{"stage", f.stage}, {"reason", f.reason}});
+  return list;
+}
 
 std::string stage_summary(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id,
                           const StageTimes& times, int cores) {
@@ -26,8 +36,7 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   std::optional<double> gap, age_max;  // absent where nothing was compared, nothing trained
   const auto most = [](std::optional<double>& to, double value) { to = std::max(to.value_or(value), value); };
   for (const auto& [version, text] : store.batch_stats(id)) {
-    const json b = json::parse(text, nullptr, false);
-    if (!b.is_object()) continue;
+    const json b = batch_stats_in(store, id, version, text);
     ++steps;
     tokens_trained += b.value("tokens", int64_t{0});
     if (const auto it = b.find("logprob_gap_max"); it != b.end() && it->is_number()) most(gap, it->get<double>());
@@ -43,8 +52,7 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   s["tokens_generated"] = static_cast<int64_t>(generated);
 
   for (const char* when : {"before", "after"})
-    if (const auto metrics = store.meta("metrics/" + stage.name + "/" + when))
-      s["metrics"][when] = ordered_json::parse(*metrics);
+    if (const auto metrics = held_out_metrics_of(store, stage.name, when)) s["metrics"][when] = *metrics;
   if (const auto checkpoint = store.artifact(id, "checkpoint")) {
     s["weights_hash"] = checkpoint->second;
     s["checkpoint"] = checkpoint->first;
@@ -76,7 +84,7 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   return s.dump();
 }
 
-std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages) {
+std::string run_summary(const RunFacts& facts, const RunStore& store) {
   ordered_json s;
   s["graph"] = facts.graph;
   s["seed"] = facts.seed;
@@ -84,28 +92,27 @@ std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stag
   s["machine"] = facts.machine;
   s["fingerprint"] = facts.fingerprint;
   s["stages"] = ordered_json::array();
-  if (!facts.failures.empty()) s["failed"] = ordered_json::parse(failures_json(facts.failures));
-  for (const StageRow& row : stages) {
+  if (!facts.failures.empty()) s["failed"] = failure_list(facts.failures);
+  for (const StageRow& row : store.stages()) {
     if (row.summary_json.empty()) continue;
-    ordered_json& stage = s["stages"].emplace_back(ordered_json::parse(row.summary_json));
+    ordered_json& stage = s["stages"].emplace_back(stage_summary_in(store, row.name, row.summary_json));
     stage["status"] = row.status == StageStatus::failed ? "failed" : "done";
     stage["verdict"] = row.verdict;
   }
-  return s.dump(2) + "\n";
+  return s.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-std::string failures_json(const std::vector<StageFailure>& failures) {
-  ordered_json list = ordered_json::array();
-  for (const StageFailure& f : failures) list.push_back({{"stage", f.stage}, {"reason", f.reason}});
-  return list.dump(-1, ' ', false, json::error_handler_t::replace);
+void note_failures(RunStore& store, const std::vector<StageFailure>& failures) {
+  store.set_meta(kFailuresKey, failure_list(failures).dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
-std::vector<StageFailure> failures_of(const std::string& text) {
+std::vector<StageFailure> failures_of(const RunStore& store) {
   std::vector<StageFailure> failures;
-  const json list = json::parse(text, nullptr, false);
-  if (!list.is_array()) return failures;
-  for (const json& f : list)
-    if (f.is_object()) failures.push_back({f.value("stage", ""), f.value("reason", "")});
+  const auto text = store.meta(kFailuresKey);
+  if (!text) return failures;
+  const json list = stored_json(*text, store.place("meta", fmt::format("key='{}'", kFailuresKey)),
+                                R"([{"stage!": "text", "reason!": "text"}])");
+  for (const json& f : list) failures.push_back({f["stage"], f["reason"]});
   return failures;
 }
 

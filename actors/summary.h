@@ -22,11 +22,11 @@ struct RunFacts {
   double seconds = 0;
   std::vector<StageFailure> failures;  // why the run ended with exit code 1; empty when it is done
 };
-std::string run_summary(const RunFacts& facts, const std::vector<StageRow>& stages);
+std::string run_summary(const RunFacts& facts, const RunStore& store);
 
-// [{"stage", "reason"}], as in summary.json and in the run store's meta "failures"; malformed JSON gives none.
-std::string failures_json(const std::vector<StageFailure>& failures);
-std::vector<StageFailure> failures_of(const std::string& json);
+// Why the run's last process ended with exit code 1 or 2: in the run store as [{"stage", "reason"}], as in summary.json.
+void note_failures(RunStore& store, const std::vector<StageFailure>& failures);
+std::vector<StageFailure> failures_of(const RunStore& store);
 
 std::string describe_machine();  // "2 cores, Intel(R) Xeon(R) Processor, 23 GiB"
 

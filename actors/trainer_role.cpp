@@ -20,6 +20,7 @@
 #include "actors/reward_errors.h"
 #include "actors/sequence_spool.h"
 #include "actors/stage_verdict.h"
+#include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
 #include "base/stop.h"
@@ -179,7 +180,8 @@ class TrainerRole final : public Role {
           restored_ = true;
           first_version_ = version_;
           begin_s_ = context.now_s();
-          for (const auto& [version, stats] : context.store().batch_stats(context.stage_id())) progress_.note(stats);
+          for (const auto& [version, text] : context.store().batch_stats(context.stage_id()))
+            progress_.note(batch_stats_in(context.store(), context.stage_id(), version, text));
           publish(context, /*final=*/false);
           if (done_before_ || over(context)) return end(context);
           wait_for_batch(context);
@@ -221,7 +223,8 @@ class TrainerRole final : public Role {
       const TrainStats stats = trained_on(context, batch);
       if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
       // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
-      store.set_batch_stats(stage, version, merged(json::parse(store.batch(stage, version).stats_json), stats, batch).dump());
+      const json before = batch_stats_in(store, stage, version, store.batch(stage, version).stats_json);
+      store.set_batch_stats(stage, version, merged(before, stats, batch).dump());
     }
     version_ = engine_->version();
     engine_->change(config_at(context, version_));
@@ -404,9 +407,8 @@ class TrainerRole final : public Role {
     if (plan.batch) context.release(batch_edge_);
     if (plan.chunk) context.release(example_edge_);
     const json measured = merged(plan.stats, plan.result, plan.train);
-    const std::string stats = measured.dump();
-    context.store().set_batch_stats(context.stage_id(), version_, stats);
-    progress_.note(stats);
+    context.store().set_batch_stats(context.stage_id(), version_, measured.dump());
+    progress_.note(measured);
     version_ = engine_->version();
     busy_ = false;
     publish(context, false);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "actors/metric_table.h"
+#include "actors/stored_rows.h"
 
 namespace r1 {
 
@@ -128,8 +129,7 @@ void remember_batches(RunStore& store, const std::string& stage, int64_t batches
   store.set_meta("batches/" + stage, std::to_string(batches));
 }
 int64_t remembered_batches(const RunStore& store, const std::string& stage) {
-  const auto text = store.meta("batches/" + stage);
-  return text ? std::stoll(*text) : 0;
+  return stored_meta_integer(store, "batches/" + stage);
 }
 
 }  // namespace r1

@@ -11,10 +11,8 @@ static int64_t count_of(const json& stats, const char* name) {
   return at != stats.end() && at->is_number() ? at->get<int64_t>() : 0;
 }
 
-void TrainingProgress::note(const std::string& stats_json) {
+void TrainingProgress::note(const json& stats) {
   ++batches_;
-  const json stats = json::parse(stats_json, nullptr, false);
-  if (!stats.is_object()) return;
   // The statistics of a batch whose rewards could not all be computed are those of its luckier groups: in no window.
   incomplete_ = count_of(stats, "reward_errors") > 0;
   for (const auto& [name, value] : stats.items())

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,7 @@ class TrainingProgress {
   // `planned`: batches of a finite set with all its epochs; 0 where only `until` knows.
   void plan(int64_t planned, int64_t epochs) { planned_ = planned, epochs_ = epochs; }
   // The statistics of the next batch, in order.
-  void note(const std::string& stats_json);
+  void note(const nlohmann::json& stats);
 
   // The result refers to this object.
   UntilInput until_input() const;

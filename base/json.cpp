@@ -193,27 +193,12 @@ Json read_json_file(const std::filesystem::path& path, const JsonOptions& option
   return parse_json(read_small_file(path, options.max_bytes), {path.string()}, options);
 }
 
-Json parse_stored_json(std::string_view text, const std::string& what) {
-  try {
-    return parse_json(text, {});
-  } catch (const Error& e) {
-    throw failure(fmt::format("{} cannot be read: {}", what, e.message()), {}, "the run's files were changed or damaged");
-  }
-}
-
 std::optional<Json> try_parse_json(std::string_view text) {
   try {
     return parse_json(text, {});
   } catch (const Error&) {
     return std::nullopt;
   }
-}
-
-Json json_or_null(std::string_view text) { return try_parse_json(text).value_or(nullptr); }
-
-nlohmann::ordered_json parse_stored_ordered_json(std::string_view text, const std::string& what) {
-  parse_stored_json(text, what);  // refuses what the library would throw for
-  return nlohmann::ordered_json::parse(text);
 }
 
 nlohmann::ordered_json ordered_json_or_null(std::string_view text) {

@@ -43,15 +43,9 @@ std::string read_small_file(const std::filesystem::path& path, size_t max_bytes)
 // read_small_file, then parse_json.
 nlohmann::json read_json_file(const std::filesystem::path& path, const JsonOptions& options = {});
 
-// JSON that this program wrote itself: `what` ("the stats of batch 3"). Throws failure, because no user typed it: a damaged
-// store, not bad input. Texts may be as deep as parse_json takes them.
-nlohmann::json parse_stored_json(std::string_view text, const std::string& what);
-// The same where a damaged value may be left out: an absent value instead of an error ("discarded" is no type that get()
-// takes).
+// Where another text will do (a cache, an answer that is shown as it came): an absent value instead of an error, null for texts
+// whose order of members matters. What the run store holds is read by base/stored.h.
 std::optional<nlohmann::json> try_parse_json(std::string_view text);
-nlohmann::json json_or_null(std::string_view text);
-// For texts whose order of members matters.
-nlohmann::ordered_json parse_stored_ordered_json(std::string_view text, const std::string& what);
 nlohmann::ordered_json ordered_json_or_null(std::string_view text);
 
 // The value as a 64-bit signed integer; nullopt when it is none, or one beyond int64_t (which get<int64_t>() would wrap

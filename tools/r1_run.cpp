@@ -19,6 +19,7 @@
 #include "actors/roles.h"
 #include "actors/stage_verdict.h"
 #include "actors/run_inputs.h"
+#include "actors/stored_rows.h"
 #include "actors/summary.h"
 #include "base/clock.h"
 #include "base/deadline.h"
@@ -91,8 +92,8 @@ int show_finished(const fs::path& run_dir, const Arguments& args) {
   if (args.json)
     std::cout << summary;
   else
-    std::cout << terminal::summary_table(summary) << "This run is complete: " << run_dir.string()
-              << "/summary.json (--fresh starts over)\n";
+    std::cout << terminal::summary_table(summary, (run_dir / "summary.json").string())
+              << "This run is complete: " << run_dir.string() << "/summary.json (--fresh starts over)\n";
   return 0;
 }
 
@@ -143,7 +144,7 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
 void note_end(RunStore& store, double seconds, const std::vector<StageFailure>& failures) {
   try {
     store.set_meta("seconds", std::to_string(seconds));
-    store.set_meta("failures", failures_json(failures));
+    note_failures(store, failures);
   } catch (const Error& e) {
     log_warn(e.what());
   }
@@ -246,11 +247,10 @@ int run_graph(Arguments args) {
     return stage_summary(g, stage, *store, store->ensure_stage(stage.name), times, cores);
   };
   // What an earlier process ended with says nothing about this one.
-  store->set_meta("failures", "[]");
+  note_failures(*store, {});
   fs::remove(run_dir / "summary.json");
   const double begin = SystemClock().now_s();
-  const auto spent_before = store->meta("seconds");
-  const double before = spent_before ? std::stod(*spent_before) : 0;
+  const double before = stored_meta_number(*store, "seconds");
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view);
   Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
   const ExitCode code = conductor.run(begin_gently());
@@ -274,7 +274,7 @@ int run_graph(Arguments args) {
     return static_cast<int>(ExitCode::failed);
   }
   RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds, failures};
-  const std::string summary = run_summary(facts, store->stages());
+  const std::string summary = run_summary(facts, *store);
   if (code != ExitCode::done) {
     try {
       write_file_atomically(run_dir / "summary.json", summary);

@@ -347,7 +347,9 @@ class Lexer {
     while (end < s_.size() && digit(s_[end])) ++end;
     if (end == i || end - i > 4) return;
     mpz_class scale;
-    mpz_ui_pow_ui(scale.get_mpz_t(), 10, std::stoul(std::string(s_.substr(i, end - i))));
+    unsigned long power = 0;
+    for (size_t k = i; k < end; ++k) power = 10 * power + static_cast<unsigned long>(s_[k] - '0');
+    mpz_ui_pow_ui(scale.get_mpz_t(), 10, power);
     if (negative)
       t.value /= scale;
     else

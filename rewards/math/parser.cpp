@@ -1,6 +1,7 @@
 #include "rewards/math/parser.h"
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -333,8 +334,9 @@ class Parser {
   // 101 in base 2; the value is kept with the base.
   static NodePtr based(const Node& digits, const std::string& base_text) {
     if (digits.kind != Kind::number || digits.places >= 0 || base_text.size() > 2) fail();
-    const long base = std::stol(base_text);
-    if (base < 2 || base > 36) fail();
+    long base = 0;
+    const char* const end = base_text.data() + base_text.size();
+    if (std::from_chars(base_text.data(), end, base).ptr != end || base < 2 || base > 36) fail();
     const std::string text = digits.name.empty() ? digits.value.get_num().get_str() : digits.name;
     NodePtr out = make(Kind::based);
     mpz_class value;

@@ -298,7 +298,10 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
   const std::string what = (node.empty() ? "" : node + ": ") + one_line(what_of(error));
   end_roles(stage);
   if (code_of(error) == ExitCode::bad_input) return end_run(ExitCode::bad_input, what, stage.plan->name);
-  if (is_final(error)) return end_run(ExitCode::failed, what, stage.plan->name);
+  if (is_final(error)) {
+    next_time = Again::meets_the_cause;
+    return end_run(ExitCode::failed, what, stage.plan->name);
+  }
   if (const std::string broken = store.broken(); !broken.empty()) return end_run(ExitCode::failed, broken, stage.plan->name);
   const int64_t batches = store.batch_count(stage.id);
   const bool repeated = batches == stage.batches_at_failure && what == stage.last_failure;
@@ -557,7 +560,7 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
                                                           : Phase::waiting;
         stage.verdict.line = row.verdict;
         stage.continued = row.status == StageStatus::running;
-        stage.earlier = StageTimes::from_json(row.times_json);
+        stage.earlier = StageTimes::of(store, row);
       }
   update_board();
   std::unique_ptr<ShellServer> shell;

@@ -1,8 +1,8 @@
 #include "runtime/conductor/stage_times.h"
 
-#include <nlohmann/json.hpp>
+#include <fmt/format.h>
 
-#include "base/error.h"
+#include <nlohmann/json.hpp>
 
 namespace r1 {
 
@@ -15,19 +15,17 @@ std::string StageTimes::json() const {
       .dump();
 }
 
-StageTimes StageTimes::from_json(const std::string& text) {
+StageTimes StageTimes::of(const RunStore& store, const StageRow& row) {
   StageTimes times;
-  if (text.empty()) return times;
-  try {
-    const auto json = nlohmann::json::parse(text);
-    times.seconds = json.at("seconds");
-    times.compute_cpu_s = json.at("compute_cpu_s");
-    times.overlap_s = json.at("overlap_s");
-    times.idle_s = json.value("idle_s", 0.0);  // runs before it was measured have none
-    times.engine_s = json.at("engine_s").get<std::map<std::string, double>>();
-  } catch (const nlohmann::json::exception& e) {
-    throw failure(std::string("the run store's stage times are damaged: ") + e.what());
-  }
+  if (row.times_json.empty()) return times;
+  const auto json = stored_json(row.times_json, store.place("stages", fmt::format("id={}, column times", row.id)),
+                                R"({"seconds!": "number", "compute_cpu_s!": "number", "overlap_s!": "number",
+                                    "idle_s": "number", "engine_s!": {"*": "number"}})");
+  times.seconds = json.at("seconds");
+  times.compute_cpu_s = json.at("compute_cpu_s");
+  times.overlap_s = json.at("overlap_s");
+  times.idle_s = json.value("idle_s", 0.0);  // runs before it was measured have none
+  times.engine_s = json.at("engine_s").get<std::map<std::string, double>>();
   return times;
 }
 

@@ -6,6 +6,8 @@
 #include <map>
 #include <string>
 
+#include "runtime/store/run_store.h"
+
 namespace r1 {
 
 struct StageTimes {
@@ -20,7 +22,7 @@ struct StageTimes {
   double busy(int cores) const { return seconds > 0 && cores > 0 ? compute_cpu_s / (seconds * cores) : 0; }
 
   std::string json() const;
-  static StageTimes from_json(const std::string& json);  // "" gives zeros; throws failure when it is not JSON
+  static StageTimes of(const RunStore& store, const StageRow& row);  // zeros before the first; throws failure when damaged
   void add(const StageTimes& more);
 };
 

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/json.h"
+
 namespace r1 {
 namespace {
 
@@ -30,19 +32,20 @@ std::string cell(const Json& value) {
 }
 
 std::string render_table(const Json& answer, size_t width) {
-  const auto columns = answer.at("columns").get<std::vector<std::string>>();
+  std::vector<std::string> columns;
+  for (const Json& column : answer.at("columns")) columns.push_back(cell(column));
   std::vector<std::vector<std::string>> lines{columns};
   std::vector<bool> right(columns.size(), true);
   for (const Json& row : answer.at("rows")) {
     std::vector<std::string> line;
     for (size_t c = 0; c < columns.size(); ++c) {
-      const Json value = row.contains(columns[c]) ? row.at(columns[c]) : Json();
+      const Json value = row.is_object() && row.contains(columns[c]) ? row.at(columns[c]) : Json();
       line.push_back(cell(value));
       right[c] = right[c] && (value.is_number() || value.is_null());
     }
     lines.push_back(std::move(line));
   }
-  if (lines.size() == 1) return fmt::format("{}: none\n", answer.value("title", "rows"));
+  if (lines.size() == 1) return fmt::format("{}: none\n", answer.contains("title") ? cell(answer["title"]) : "rows");
   std::vector<size_t> widths(columns.size(), 0);
   for (const auto& line : lines)
     for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], text_width(line[c]));
@@ -63,20 +66,20 @@ std::string render_table(const Json& answer, size_t width) {
 }  // namespace
 
 std::string render_answer(const std::string& json, int width) {
-  const Json answer = Json::parse(json, nullptr, false);
-  if (answer.is_discarded() || !answer.is_object()) return json + "\n";
+  const Json answer = ordered_json_or_null(json);
+  if (!answer.is_object()) return json + "\n";
   if (answer.contains("error")) {
-    const std::string hint = answer.value("hint", "");
-    return answer.value("error", "") + (hint.empty() ? "" : " (" + hint + ")") + "\n";
+    const std::string hint = answer.contains("hint") ? cell(answer["hint"]) : "";
+    return cell(answer["error"]) + (hint.empty() ? "" : " (" + hint + ")") + "\n";
   }
-  if (answer.contains("text")) return answer.value("text", "") + "\n";
+  if (answer.contains("text")) return cell(answer["text"]) + "\n";
   if (!answer.contains("rows") || !answer.contains("columns")) return answer.dump(2) + "\n";
   return render_table(answer, static_cast<size_t>(std::max(0, width)));
 }
 
 bool is_error_answer(const std::string& json) {
-  const Json answer = Json::parse(json, nullptr, false);
-  return answer.is_discarded() || (answer.is_object() && answer.contains("error"));
+  const Json answer = ordered_json_or_null(json);
+  return !answer.is_object() || answer.contains("error");
 }
 
 }  // namespace r1

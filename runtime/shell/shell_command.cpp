@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "runtime/flow/wait_registry.h"
 #include "runtime/store/run_store.h"
 
@@ -72,7 +73,7 @@ Json list_stages(const ShellSources& sources, const Words&) {
     const LedgerCounts counts = sources.store->ledger(row.id);
     int64_t dropped = 0;
     for (const auto& [reason, n] : counts.dropped) dropped += n;
-    StageTimes times = StageTimes::from_json(row.times_json);
+    StageTimes times = StageTimes::of(*sources.store, row);
     std::string phase = status_text(row.status);
     int restarts = 0;
     for (const ShellStage& stage : live)
@@ -162,7 +163,7 @@ Json inspect_role(const ShellSources& sources, const Words& words) {
   need_run(sources);
   if (words.size() < 2) throw bad_input("inspect takes NODE", {}, "see 'ps'");
   const std::string text = sources.inspect(words[1]);
-  const Json state = Json::parse(text, nullptr, false);
+  const Json state = ordered_json_or_null(text);
   Json answer = table(words[1], {"what", "value"});
   if (!state.is_object()) return {{"text", text}};
   for (const auto& [what, value] : state.items()) answer["rows"].push_back({{"what", what}, {"value", value}});

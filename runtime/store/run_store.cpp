@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <chrono>
 #include <cstdlib>
 
@@ -182,8 +183,10 @@ fs::path mark_file(const fs::path& store_file) { return store_file.parent_path()
 int64_t marked_commits(const fs::path& store_file) {
   if (!fs::exists(mark_file(store_file))) return 0;
   const std::string text = read_file(mark_file(store_file));
-  const size_t colon = text.find(':');
-  return colon == text.npos ? 0 : std::strtoll(text.c_str() + colon + 1, nullptr, 10);
+  const size_t digits = std::min(text.size(), text.find_first_of("0123456789", std::min(text.find(':'), text.size())));
+  int64_t commits = 0;
+  std::from_chars(text.data() + digits, text.data() + text.size(), commits);
+  return commits;
 }
 
 [[noreturn]] void refuse_store(const std::string& what, const fs::path& file) {
@@ -205,7 +208,7 @@ void check_not_emptied(const fs::path& file) {
 void RunStore::Impl::open_mark() {
   {
     Statement s = db.prepare("SELECT value FROM meta WHERE key = 'commits'");
-    if (s.step()) commits = std::strtoll(s.text(0).c_str(), nullptr, 10);
+    if (s.step()) commits = stored_integer(s.text(0), {file.string(), "meta", "key='commits'"});
   }
   if (const int64_t marked = marked_commits(file); marked > commits)
     refuse_store(
@@ -322,6 +325,10 @@ void RunStore::flush() {
 }
 
 // ---- meta and stages --------------------------------------------------------------------------------------------------
+
+StoredPlace RunStore::place(const std::string& table, const std::string& row) const {
+  return {impl_->file.string(), table, row};
+}
 
 std::optional<std::string> RunStore::meta(const std::string& key) const {
   StoreReadLock lock(*impl_);

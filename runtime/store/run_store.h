@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/stored.h"
+
 namespace r1 {
 
 // failed: it came to its end and had nothing to show for it; a stage that an error ended stays `running`.
@@ -106,6 +108,9 @@ class RunStore {
   // Read-only view of a run (shell, report, --replay); may be open while a run writes.
   static std::unique_ptr<RunStore> open_read_only(const std::filesystem::path& run_dir);
   ~RunStore();
+
+  // For the errors of whoever reads the text of a row.
+  StoredPlace place(const std::string& table, const std::string& row) const;
 
   std::optional<std::string> meta(const std::string& key) const;
   void set_meta(const std::string& key, const std::string& value);  // durable on return

@@ -46,6 +46,7 @@ struct RunStore::Impl {
   // Caller holds mutex.
   void insert_resolution(int64_t stage, const Resolution& resolution);
   void write_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);
+  void check_stats(int64_t stage);  // throws failure: the statistics of a batch are no JSON
 
   class LedgerPages;  // of check_ledger
 

@@ -2,6 +2,8 @@
 #include "runtime/store/run_store.h"
 #include "runtime/store/run_store_impl.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace r1 {
@@ -161,8 +163,16 @@ void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, 
   "(SELECT stage, name, step, value FROM metrics UNION ALL " \
   "SELECT stage, key, version, value FROM batch_stats, json_each(stats) WHERE type IN ('integer', 'real'))"
 
+// SQLite stops at a text that is no JSON, and does not say in which row.
+void RunStore::Impl::check_stats(int64_t stage) {
+  Statement s = db.prepare("SELECT version FROM batch_stats WHERE stage = ? AND NOT json_valid(stats) LIMIT 1");
+  if (s.bind(stage).step())
+    throw_damaged({file.string(), "batch_stats", fmt::format("stage={} and version={}", stage, s.integer(0))}, "not JSON");
+}
+
 std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name) const {
   StoreReadLock lock(*impl_);
+  impl_->check_stats(stage);
   Statement s = impl_->db.prepare("SELECT step, value FROM " R1_ALL_METRICS " WHERE stage = ? AND name = ? ORDER BY step");
   s.bind(stage).bind_text(name);
   std::vector<MetricRow> rows;
@@ -172,6 +182,7 @@ std::vector<MetricRow> RunStore::metrics(int64_t stage, const std::string& name)
 
 std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
   StoreReadLock lock(*impl_);
+  impl_->check_stats(stage);
   // SQLite gives the bare columns of the row that holds the maximum.
   Statement s =
       impl_->db.prepare("SELECT name, max(step), value FROM " R1_ALL_METRICS " WHERE stage = ? GROUP BY name ORDER BY name");

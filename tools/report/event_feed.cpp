@@ -4,23 +4,20 @@
 
 #include <nlohmann/json.hpp>
 
+#include "actors/stored_rows.h"
 #include "base/clock.h"
 
 namespace r1::report {
-
-using nlohmann::json;
 
 namespace {
 
 constexpr std::string_view kHeldOut = "held_out/";
 
 // Every number of a JSON object, tagged PREFIX + its name.
-std::vector<Scalar> scalars_of(const std::string& text, const std::string& prefix) {
+std::vector<Scalar> scalars_of(const auto& values, const std::string& prefix) {
   std::vector<Scalar> scalars;
-  const json values = json::parse(text, nullptr, false);
-  if (values.is_object())
-    for (const auto& [name, value] : values.items())
-      if (value.is_number()) scalars.push_back({prefix + name, value.get<double>()});
+  for (const auto& [name, value] : values.items())
+    if (value.is_number()) scalars.push_back({prefix + name, value.template get<double>()});
   return scalars;
 }
 
@@ -52,7 +49,7 @@ void EventFeed::write_batches(const StageRow& stage) {
   if (next >= end) return;
   for (const auto& [version, stats] : store_.batch_stats(stage.id, next)) {
     if (version >= end) break;
-    write({wall_clock_s(), version, scalars_of(stats, stage.name + "/")});
+    write({wall_clock_s(), version, scalars_of(batch_stats_in(store_, stage.id, version, stats), stage.name + "/")});
   }
   next = end;
 }
@@ -60,7 +57,7 @@ void EventFeed::write_batches(const StageRow& stage) {
 void EventFeed::write_held_out(const StageRow& stage, const char* when, int64_t step) {
   const std::string key = fmt::format("{}/{}", stage.name, step);
   if (held_out_.contains(key)) return;
-  const auto metrics = store_.meta("metrics/" + stage.name + "/" + when);
+  const auto metrics = held_out_metrics_of(store_, stage.name, when);
   if (!metrics) return;
   held_out_.insert(key);
   write({wall_clock_s(), step, scalars_of(*metrics, fmt::format("{}/{}", stage.name, kHeldOut))});

@@ -1,10 +1,13 @@
 #include "tools/report/run_data.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <set>
 
 #include "actors/run_env.h"
+#include "actors/stored_rows.h"
 #include "actors/summary.h"
 #include "base/error.h"
 
@@ -26,16 +29,16 @@ StageKind kind_of(const GraphView& graph, int stage) {
 
 // "2 cores, AMD EPYC, 24 GiB" -> 2.
 int cores_of(const std::string& machine) {
-  const int cores = std::atoi(machine.c_str());
-  return cores > 0 ? cores : 1;
+  int cores = 0;
+  std::from_chars(machine.data(), machine.data() + machine.size(), cores);
+  return std::max(cores, 1);
 }
 
 // A batch that did not measure something has no number there: its curve has a gap.
 void read_statistics(const RunStore& store, StageData& stage) {
   std::vector<double> batches;
   for (const auto& [version, text] : store.batch_stats(stage.row.id)) {
-    const json stats = json::parse(text, nullptr, false);
-    if (!stats.is_object()) continue;
+    const json stats = batch_stats_in(store, stage.row.id, version, text);
     const auto x = static_cast<double>(version);
     batches.push_back(x);
     for (const auto& [name, value] : stats.items()) {
@@ -44,13 +47,9 @@ void read_statistics(const RunStore& store, StageData& stage) {
       curve.y.resize(batches.size() - 1, NAN);
       curve.y.push_back(value.get<double>());
     }
-    if (const auto load = stats.find("expert_load"); load != stats.end() && load->is_array()) {
-      try {
-        stage.expert_load.push_back(load->get<std::vector<std::vector<double>>>());
-        stage.expert_x.push_back(x);
-      } catch (const json::exception&) {
-        // Not an array of arrays of numbers: shown by nobody.
-      }
+    if (const auto load = stats.find("expert_load"); load != stats.end()) {
+      stage.expert_load.push_back(load->get<std::vector<std::vector<double>>>());
+      stage.expert_x.push_back(x);
     }
   }
   for (auto& [name, curve] : stage.curves) {
@@ -65,8 +64,7 @@ std::vector<std::string> reward_parts(const RunStore& store, const StageData& st
   int looked_at = 0;
   for (const Resolution& r : stage.resolutions) {
     for (const TrajectoryRow& t : store.trajectories(stage.row.id, r.draw)) {
-      const json scores = json::parse(t.scores_json, nullptr, false);
-      if (!scores.is_object()) continue;
+      const json scores = scores_in(store, stage.row.id, t);
       for (const auto& [name, value] : scores.items()) names.insert(name);
     }
     if (++looked_at == 16) break;  // parts may differ by kind of prompt
@@ -145,7 +143,7 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
   if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
     run.precision = run.fingerprint.substr(last + 2);
 
-  run.failures = failures_of(store.meta("failures").value_or("[]"));
+  run.failures = failures_of(store);
 
   std::map<std::string, StageRow> rows;
   for (StageRow& row : store.stages()) rows[row.name] = row;
@@ -161,10 +159,11 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
     if (row == rows.end() || row->second.status == StageStatus::waiting) continue;
     stage.row = row->second;
     const int64_t id = stage.row.id;
-    stage.times = StageTimes::from_json(stage.row.times_json);
-    stage.summary = json::parse(stage.ended() && !stage.row.summary_json.empty()
-                                    ? stage.row.summary_json
-                                    : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
+    stage.times = StageTimes::of(store, stage.row);
+    stage.summary = stage_summary_in(store, stage.plan->name,
+                                     stage.ended() && !stage.row.summary_json.empty()
+                                         ? stage.row.summary_json
+                                         : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
     stage_seconds += stage.summary.value("seconds", 0.0);
     read_statistics(store, stage);
     stage.ledger = store.ledger(id);
@@ -178,7 +177,7 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
     stage.stalls = static_cast<int64_t>(store.events(id, 1000, "stall").size());
   }
   // Of a run that goes on only the time of earlier processes is noted.
-  run.seconds = std::max(stage_seconds, std::atof(store.meta("seconds").value_or("0").c_str()));
+  run.seconds = std::max(stage_seconds, stored_meta_number(store, "seconds"));
   return run;
 }
 

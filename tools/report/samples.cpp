@@ -9,6 +9,7 @@
 #include <set>
 
 #include "actors/codec.h"
+#include "actors/stored_rows.h"
 #include "base/error.h"
 #include "models/tokenizer/utf8.h"
 #include "tools/report/html.h"
@@ -100,7 +101,8 @@ std::string token_spans(const Sequence& s, const Tokenizer& tokenizer) {
   return out;
 }
 
-std::string sample_card(const Group& group, const char* when, const Tokenizer& tokenizer) {
+std::string sample_card(const RunStore& store, const StageData& stage, const Group& group, const char* when,
+                        const Tokenizer& tokenizer) {
   const TrajectoryRow& row = median(group);
   const Sequence s = decode_sequence(row.payload);
   double sum = 0, low = INFINITY, high = -INFINITY;
@@ -117,10 +119,9 @@ std::string sample_card(const Group& group, const char* when, const Tokenizer& t
     of_group = fmt::format(": mean {}, from {} to {}", number(sum / static_cast<double>(scored)), number(low), number(high));
   if (scored < group.rows.size()) of_group += fmt::format("; {} without a reward", group.rows.size() - scored);
   std::string parts;
-  const nlohmann::json scores = nlohmann::json::parse(row.scores_json, nullptr, false);
-  if (scores.is_object())
-    for (const auto& [name, value] : scores.items())
-      if (value.is_number()) parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
+  const nlohmann::json scores = scores_in(store, stage.row.id, row);
+  for (const auto& [name, value] : scores.items())
+    if (value.is_number()) parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
   return fmt::format(
       "<div class=\"sample\"><div class=\"when\"><b>{}</b>: draw {}, {}</div><div class=\"tokens\"><span "
       "class=\"prompt\">{}</span>{}</div><div class=\"score\">reward <b>{}</b>{}<br>its group of {}{}</div></div>\n",
@@ -163,8 +164,8 @@ std::string samples_of(const StageData& stage, const RunStore& store, const Toke
       kinds.insert(kind);
       used.insert({group.draw, partner->draw});
       ++pairs;
-      out += "<div class=\"pair\">" + sample_card(group, "early", *tokenizer) + sample_card(*partner, "late", *tokenizer) +
-             "</div>\n";
+      out += "<div class=\"pair\">" + sample_card(store, stage, group, "early", *tokenizer) +
+             sample_card(store, stage, *partner, "late", *tokenizer) + "</div>\n";
     }
   }
   if (out.empty()) return "";

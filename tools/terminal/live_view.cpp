@@ -104,11 +104,11 @@ void LiveView::verdict_line(const std::string& stage, const StageVerdict& verdic
 
 void LiveView::stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
   done_ += !verdict.failed();
-  watch_.done(stage, summary_json, verdict);
+  const std::vector<std::string> pieces = watch_.done(stage, summary_json, verdict);
   // Pieces go on a second line where they do not fit.
   std::string line =
       fmt::format("{} {} {:>2}/{}", padded(stage, 14), verdict.failed() ? "fail" : "done", done_, graph_.stages.size());
-  for (const std::string& piece : result_pieces(summary_json)) {
+  for (const std::string& piece : pieces) {
     if (width_of(line) + 2 + width_of(piece) > kPlainWidth - 8) {
       plain(line);
       line = std::string(25, ' ');

@@ -10,6 +10,7 @@
 
 #include "actors/metric_table.h"
 #include "actors/run_env.h"
+#include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "tools/terminal/text.h"
 
@@ -42,12 +43,8 @@ const char* curve_name(const GraphView& graph, const StagePlan& plan) {
   return kind == "grpo" || kind == "dataset" ? "reward" : "loss";
 }
 
-}  // namespace
-
-std::vector<std::string> result_pieces(const std::string& summary_json) {
-  const json s = json::parse(summary_json, nullptr, false);
+std::vector<std::string> result_pieces(const json& s) {
   std::vector<std::string> pieces;
-  if (!s.is_object()) return pieces;
   const json metrics = s.value("metrics", json::object());
   const json before = metrics.value("before", json::object()), after = metrics.value("after", json::object());
   struct Piece {
@@ -75,17 +72,18 @@ std::vector<std::string> result_pieces(const std::string& summary_json) {
 }
 
 // What was measured, and what was learned.
-static std::string result_text(const std::string& summary_json, const std::string& verdict) {
-  std::vector<std::string> pieces = result_pieces(summary_json);
+std::string result_text(std::vector<std::string> pieces, const std::string& verdict) {
   if (!verdict.empty()) pieces.push_back(verdict);
   return fmt::format("{}", fmt::join(pieces, "  "));
 }
+
+}  // namespace
 
 RunWatch::RunWatch(const GraphView& graph, const RunStore& store) : graph_(graph), store_(store), begin_s_(clock_.now_s()) {
   for (const StageRow& row : store.stages()) {
     ids_[row.name] = row.id;
     if (!row.ended()) continue;
-    watched_[row.name].result = result_text(row.summary_json, row.verdict);
+    watched_[row.name].result = result_text(result_pieces(stage_summary_in(store, row.name, row.summary_json)), row.verdict);
     watched_[row.name].seconds = row.seconds;
     watched_[row.name].failed = row.status == StageStatus::failed;
   }
@@ -100,14 +98,17 @@ void RunWatch::started(const std::string& stage) {
   w.first_step = store_.batch_count(ids_.at(stage));
 }
 
-void RunWatch::done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
+std::vector<std::string> RunWatch::done(const std::string& stage, const std::string& summary_json,
+                                        const StageVerdict& verdict) {
   Watched& w = watched_[stage];
   w.running = false;
   w.failed = verdict.failed();
   w.seconds = clock_.now_s() - w.begin_s;
-  const json s = json::parse(summary_json, nullptr, false);
-  if (s.is_object()) w.seconds = s.value("seconds", w.seconds);
-  w.result = result_text(summary_json, verdict.line);
+  const json s = stage_summary_in(store_, stage, summary_json);
+  w.seconds = s.value("seconds", w.seconds);
+  std::vector<std::string> pieces = result_pieces(s);
+  w.result = result_text(pieces, verdict.line);
+  return pieces;
 }
 
 int64_t RunWatch::limit(const StagePlan& plan) const {
@@ -125,9 +126,9 @@ void RunWatch::read_batches(const StagePlan& plan, Watched& w) {
   const NodePlan* generator = node_of(graph_, plan, "generator");
   const double samples = generator ? static_cast<double>(generator->attrs.integer("samples")) : 0;
   for (const auto& [version, text] : store_.batch_stats(ids_.at(plan.name), w.next)) {
-    const json stats = json::parse(text, nullptr, false);
+    const json stats = batch_stats_in(store_, ids_.at(plan.name), version, text);
     // The numbers of what was learned follow those of what was sampled: a batch is read when both are there.
-    if (!stats.is_object() || (trainer_of(graph_, plan) != nullptr && !stats.contains("trained_tokens"))) break;
+    if ((trainer_of(graph_, plan) != nullptr && !stats.contains("trained_tokens"))) break;
     w.next = version + 1;
     w.latest.clear();  // what the newest batch did not measure is not shown
     for (const auto& [name, value] : stats.items())

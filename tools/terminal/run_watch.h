@@ -22,7 +22,8 @@ class RunWatch {
   RunWatch(const GraphView& graph, const RunStore& store);
 
   void started(const std::string& stage);
-  void done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict);
+  // Returns what the stage shows: pieces like "accuracy .381 > .875", the most telling first.
+  std::vector<std::string> done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict);
   void note(const std::string& stage, const std::string& line) { watched_[stage].note = line; }
   // Reads what is new. `title` stands in the head line.
   ScreenState state(const std::string& title);
@@ -58,8 +59,5 @@ class RunWatch {
   std::map<std::string, int64_t> ids_;  // of stages in the store
   std::map<std::string, Watched> watched_;
 };
-
-// What a finished stage shows: pieces like "accuracy .381 > .875", the most telling first.
-std::vector<std::string> result_pieces(const std::string& summary_json);
 
 }  // namespace r1::terminal

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "actors/metric_table.h"
+#include "actors/stored_rows.h"
 #include "tools/terminal/text.h"
 
 namespace r1::terminal {
@@ -51,8 +52,8 @@ std::vector<Column> table_columns() {
 
 }  // namespace
 
-std::string summary_table(const std::string& summary_json) {
-  const json s = json::parse(summary_json);
+std::string summary_table(const std::string& summary_json, const std::string& file) {
+  const json s = run_summary_in(file, summary_json);
   const std::vector<Column> all = table_columns();
   std::vector<const Column*> columns;
   for (const Column& c : all)

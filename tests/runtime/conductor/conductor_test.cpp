@@ -131,9 +131,9 @@ TEST_F(Conducting, stages_run_after_those_they_depend_on_and_are_completed) {
     EXPECT_EQ(row.status, StageStatus::done);
     EXPECT_EQ(row.summary_json, "{\"name\":\"" + row.name + "\"}");
     EXPECT_EQ(store->check_ledger(row.id, false), "");
-    EXPECT_GT(StageTimes::from_json(row.times_json).seconds, 0);
+    EXPECT_GT(StageTimes::of(*store, row).seconds, 0);
   }
-  EXPECT_GT(StageTimes::from_json(store->stages()[1].times_json).engine_s.count("trainer"), 0u);
+  EXPECT_GT(StageTimes::of(*store, store->stages()[1]).engine_s.count("trainer"), 0u);
 }
 
 TEST_F(Conducting, done_stages_are_not_run_again) {

@@ -153,13 +153,21 @@ TEST(ReportPage, shows_the_load_of_experts_where_the_model_has_some) {
   EXPECT_EQ(markup_complaint(page), "");
 }
 
-TEST(ReportPage, damaged_statistics_and_completions_are_left_out) {
+TEST(ReportPage, damaged_statistics_are_named_and_not_left_out) {
   RunFixture run;
   run.run_all();
   const int64_t id = run.store->ensure_stage("plain");
-  run.store->set_batch_stats(id, 0, "not json");
-  run.store->set_batch_stats(id, 1, R"({"reward":null,"expert_load":[1,2],"accuracy":"x"})");
-  run.store->set_batch_stats(id, 2, R"({"kept":1})");
+  for (const char* stats : {"not json", R"({"reward":null,"expert_load":[1,2]})", R"({"accuracy":"x"})"}) {
+    run.store->set_batch_stats(id, 0, stats);
+    try {
+      run.page();
+      ADD_FAILURE() << stats;
+    } catch (const Error& e) {
+      EXPECT_NE(e.message().find("table batch_stats"), std::string::npos) << e.what();
+      EXPECT_NE(e.message().find("version=0"), std::string::npos) << e.what();
+    }
+  }
+  run.store->set_batch_stats(id, 0, R"({"kept":1,"reward":null})");
   EXPECT_EQ(markup_complaint(run.page()), "");
 }
 
