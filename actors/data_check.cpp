@@ -9,6 +9,7 @@
 #include "actors/data_survey.h"
 #include "actors/dataset.h"
 #include "actors/graph_checks.h"
+#include "actors/model_chat.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/fingerprint.h"
@@ -95,7 +96,8 @@ class Checker {
           const NodePlan& from = graph_.nodes[graph_.edges[e].from];
           if (graph_.edges[e].carries != "dataset" || !from.artifact) continue;
           Reading r = reading(from, "path", "jsonl:" + dataset_path(env_, graph_, graph_.edges[e]).string(), node,
-                              {RecordKind::example, false});
+                              {.want = RecordKind::example});
+          r.task.use.chat = dataset_chat(env_, graph_, graph_.edges[e]);
           out.push_back(std::move(r));
         }
       }
@@ -113,6 +115,7 @@ class Checker {
     r.task.use = use;
     r.task.used_by = fmt::format("stage '{}'", graph_.stages[speaker.stage].name);
     r.task.tokenizer = tokenizer(speaker, root);
+    r.task.use.chat = node_chat(env_, graph_, speaker, r.task.tokenizer);
     r.task.model = root.id;
     r.task.positions = origin_config(env_, root).max_positions;
     return r;
@@ -160,12 +163,20 @@ class Checker {
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
     const FileFingerprint content = fingerprint_file(file);
-    std::string text = fmt::format("1 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    std::string text = fmt::format("2 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
+    text += chat_key(*source_chat(t.spec, t.use.chat));
     for (const FactReader& r : t.readers) text += fmt::format("\n{}\n{}", r.expression.text(), fmt::join(r.models, ","));
     return hash_string(text).hex();
+  }
+
+  static std::string chat_key(const ChatTemplate& chat) {
+    std::string text = "\n" + (chat.what_is_missing() != nullptr ? "missing" : chat.name());
+    for (const auto& named : {chat.files().templates, chat.files().special_tokens})
+      for (const auto& [name, value] : named) text += "\n" + name + "\n" + value;
+    return text;
   }
 
   // A memory that cannot be written is none.
@@ -261,6 +272,7 @@ class Checker {
 
 DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options, const Clock& clock) {
   DataCheck found = Checker(env, graph, options, clock).run();
+  check_dataset_edges(env, graph);
   for (const NodePlan& node : graph.nodes)
     if ((node.role == "trainer" || node.role == "distiller") &&
         !(options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)))

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "actors/examples.h"
+#include "actors/model_chat.h"
 #include "base/json.h"
 #include "rewards/rules.h"
 
@@ -55,7 +56,7 @@ class Surveyor {
 
   Survey run() {
     if (progress_.opened) progress_.opened(*source_);
-    check_tags();
+    check_own_tags();
     const uint64_t n = source_->size().value_or(kSampleOfMade);
     const unsigned cores = std::clamp(std::thread::hardware_concurrency(), 1u, 16u);
     const auto threads = static_cast<unsigned>(std::min<uint64_t>(cores, (n + kBlock - 1) / kBlock));
@@ -74,12 +75,8 @@ class Surveyor {
     return use;
   }
 
-  void check_tags() const {
-    for (const std::string& tag : source_->tags())
-      if (!task_.tokenizer->id_of(tag))
-        throw bad_input(fmt::format("the chat template of '{}' writes {}, which the tokenizer of '{}' has no token for",
-                                    task_.spec, tag, task_.model),
-                        {}, "choose the template of the model's family");
+  void check_own_tags() const {
+    if (source_->chat() != nullptr) check_tags(*source_->chat(), *task_.tokenizer, task_.spec, task_.model);
   }
 
   void work(uint64_t n, Part& part, bool shows) {

@@ -1,22 +1,67 @@
 #include "actors/dataset.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "actors/examples.h"
+#include "actors/model_chat.h"
 #include "base/stop.h"
 
 namespace r1 {
 
-std::string dataset_line(const std::string& prompt, const std::string& completion) {
-  return nlohmann::json{{"prompt", prompt}, {"completion", completion}}.dump() + "\n";
+using Ordered = nlohmann::ordered_json;
+
+std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat) {
+  Ordered line;
+  if (prompt.conversation.empty()) {
+    line = {{"prompt", prompt.text}, {"completion", completion}, {"rendered", true}};
+  } else {
+    const Conversation said = Conversation::parse(prompt.conversation);
+    line["prompt"] = said.messages;
+    line["completion"] = Ordered::array({Ordered{{"role", "assistant"}, {"content", chat.reply(prompt.text, completion)}}});
+    if (!said.tools.is_null()) line["tools"] = said.tools;
+    if (!said.variables.is_null()) line["chat_template_kwargs"] = said.variables;
+    if (!finished) line["finished"] = false;
+  }
+  return line.dump(-1, ' ', false, Ordered::error_handler_t::replace) + "\n";
 }
 
 void read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,
-                  const std::function<void(const Sequence&)>& each) {
-  const auto source = open_data(env, "jsonl:" + file.string(), 0, {RecordKind::example, false});
+                  const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each) {
+  const auto source = open_data(env, "jsonl:" + file.string(), 0, {.want = RecordKind::example, .chat = chat});
   for (uint64_t i = 0; i < source->size().value(); ++i) {
     check_stop();
     each(tokenise_example(tokenizer, source->example(i)));
+  }
+}
+
+std::shared_ptr<const ChatTemplate> dataset_chat(const RunEnv& env, const GraphView& graph, const EdgePlan& edge) {
+  const NodePlan& from = graph.nodes[edge.from];
+  if (from.artifact && from.attrs.text("template") != "auto") return ChatTemplate::named(from.attrs.text("template"));
+  return node_chat(env, graph, graph.nodes[edge.to]);
+}
+
+void check_dataset_edges(const RunEnv& env, const GraphView& graph) {
+  for (const EdgePlan& edge : graph.edges) {
+    const NodePlan &from = graph.nodes[edge.from], &to = graph.nodes[edge.to];
+    if (edge.carries != "dataset" || from.artifact) continue;
+    const NodePlan* prompter = stage_node(graph, from.stage, "prompter");
+    if (prompter == nullptr) continue;
+    const auto asked = source_chat(prompter->attrs.text("source"), node_chat(env, graph, *prompter));
+    if (asked->is_none()) continue;  // texts, which stand as they are
+    const auto chat = dataset_chat(env, graph, edge);
+    if (chat->what_is_missing() != nullptr)
+      throw bad_input(fmt::format("'{}' leaves conversations to '{}', and {}", from.id, to.id, *chat->what_is_missing()),
+                      edge.where, chat->hint());
+    if (chat->is_none())
+      throw bad_input(fmt::format("'{}' leaves conversations to '{}', whose model has template=none", from.id, to.id),
+                      edge.where, "template=auto, or the name of a built-in template, on the model");
+    try {
+      check_tags(*chat, *node_tokenizer(env, graph, to), chat->name(), model_root(graph, to).id);
+    } catch (const Error& e) {
+      throw bad_input(e.message(), edge.where, e.hint());
+    }
   }
 }
 

@@ -1,20 +1,31 @@
-// Datasets that a stage leaves for later ones: JSON lines of {"prompt", "completion"}, written by filters, read by trainers.
-// Thread rule: pure functions but for the file.
+// Datasets that a stage leaves for later ones: JSON lines, written by filters, read by trainers. A line holds what was said,
+// not how the model that said it writes conversations, so that a student of another family learns it in its own way. Thread
+// rule: pure functions but for the file.
 #pragma once
 
 #include <filesystem>
 #include <functional>
 #include <string>
 
+#include "actors/messages.h"
 #include "actors/run_env.h"
 #include "models/sequence.h"
+#include "tasks/chat_template.h"
 
 namespace r1 {
 
-std::string dataset_line(const std::string& prompt, const std::string& completion);
+// {"prompt": [messages], "completion": [the assistant's message]} with "tools" and "chat_template_kwargs" where the prompt had
+// them, and "finished": false where the reply was cut off: no end token is taught then. A prompt without a template:
+// {"prompt": TEXT, "completion": TEXT, "rendered": true}. `chat`: what the prompt was rendered with.
+std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat);
 // One example after the other, tokenised. Throws failure naming file and line.
 void read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,
-                  const std::function<void(const Sequence&)>& each);
+                  const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each);
+// What the trainer at the end of the edge renders it with: `template` of a node [kind=dataset], else its model's (node_chat).
+std::shared_ptr<const ChatTemplate> dataset_chat(const RunEnv&, const GraphView&, const EdgePlan& edge);
+// Throws bad_input at the edge when a stage leaves conversations to a trainer whose model has no template for them, or one with
+// tags that its tokenizer lacks.
+void check_dataset_edges(const RunEnv&, const GraphView&);
 // Where the dataset of an edge lies: the file of the stage it comes from, or the path of a node [kind=dataset].
 std::filesystem::path dataset_path(const RunEnv&, const GraphView&, const EdgePlan& edge);
 

@@ -2,11 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "actors/graph_checks.h"
-#include "base/json.h"
+#include "actors/model_chat.h"
 #include "models/model_files.h"
 
 namespace r1 {
@@ -15,31 +14,36 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kTokenizerConfig = "tokenizer_config.json";
-
-// "eos_token" of tokenizer_config.json: a text, or an object with its "content".
-std::string declared_end_token(const std::string& text, const Where& where) {
-  const nlohmann::json json = parse_json(text, where, {.hint = "a Hugging Face tokenizer_config.json is expected"});
-  if (!json.is_object()) throw bad_input("expected an object", where);
-  const auto at = json.find("eos_token");
-  if (at == json.end() || at->is_null()) return "";
-  if (at->is_string()) return at->get<std::string>();
-  if (at->is_object() && at->contains("content") && (*at)["content"].is_string()) return (*at)["content"].get<std::string>();
-  throw bad_input("\"eos_token\" must be a text, not " + shown_json(*at), where);
-}
-
 bool gives_pairs(const RunEnv& env, const NodePlan& node) {
   for (const std::string& spec : split_sources(node.attrs.text("source")))
     if (source_kind(located_source(spec, env.graph_dir)) != RecordKind::pair) return false;
   return true;
 }
 
-// Prompts with completions (not documents) that no template closes.
-bool teaches_no_end(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
-  const std::string spec = located_source(node.attrs.text("source"), env.graph_dir);
-  if (!source_end_token(spec).empty() || source_kind(spec) != RecordKind::example) return false;
-  const NodePlan* trainer = stage_trainer(graph, node.stage);
-  return trainer != nullptr && !open_source(spec, 0)->example(0).loss_on_prompt;
+// What is said of a source that no template renders: "" for one that has a template, or that gives documents.
+std::string what_stands_as_it_is(const RunEnv& env, const NodePlan& node, const std::string& source, const ChatTemplate& chat,
+                                 const Tokenizer& tokenizer) {
+  const std::string spec = located_source(source, env.graph_dir);
+  if (!chat.is_none()) return "";
+  const RecordKind kind = source_kind(spec);
+  if (kind == RecordKind::example && node.role == "prompter") {
+    const auto text = open_source(spec, 0, {.in_file_order = true});
+    try {
+      if (text->example(0).loss_on_prompt) return "";
+    } catch (const Error&) {  // a conversation: its error is that of the data
+      return "";
+    }
+  }
+  const std::vector<int32_t> before = tokenizer.encode("", true);
+  std::string said =
+      fmt::format("{}: '{}' is read without a chat template ({}): texts are used as they stand", node.where.str(), source,
+                  chat.what_is_missing() != nullptr ? *chat.what_is_missing() : "template=none");
+  if (!before.empty())
+    said += fmt::format(", without the {} that the tokenizer puts in front of a text",
+                        tokenizer.token_of(before[0]).value_or("token"));
+  if (kind == RecordKind::example) said += ", and completions are learned without an end token";
+  if (!chat.hint().empty()) said += " (" + chat.hint() + ")";
+  return said;
 }
 
 }  // namespace
@@ -50,21 +54,26 @@ std::vector<int32_t> stage_end_tokens(const RunEnv& env, const GraphView& graph,
   const NodePlan& root = model_root(graph, node);
   if (root.attrs.has("path")) {
     const fs::path model = resolve_path(env, root.attrs.text("path"));
-    const Where where = model_text_place(model, kTokenizerConfig);
-    if (const auto text = model_text(model, kTokenizerConfig))
-      if (const std::string token = declared_end_token(*text, where); !token.empty()) {
-        const auto id = tokenizer.id_of(token);
-        if (!id) throw bad_input("the \"eos_token\" " + token + " is not in tokenizer.json", where);
-        ids.insert(*id);
-      }
+    const ChatFiles files = model_chat_files(model);
+    for (const auto& [name, token] : files.special_tokens) {
+      if (name != "eos_token") continue;
+      const auto id = tokenizer.id_of(token);
+      if (!id)
+        throw bad_input("the \"eos_token\" " + token + " is not in tokenizer.json",
+                        model_text_place(model, "tokenizer_config.json"));
+      ids.insert(*id);
+    }
   }
+  const auto own = node_chat(env, graph, node, std::make_shared<const Tokenizer>(tokenizer));
+  const auto add = [&](const ChatTemplate& chat) {
+    if (const auto id = tokenizer.id_of(chat.end_token()); id && !chat.end_token().empty()) ids.insert(*id);
+  };
+  add(*own);
   if (node.stage >= 0)
     for (const int n : graph.stages[node.stage].nodes) {
       const NodePlan& other = graph.nodes[n];
       if (other.role != "prompter" && other.role != "evaluator") continue;
-      for (const std::string& spec : split_sources(other.attrs.text("source")))
-        if (const std::string token = source_end_token(located_source(spec, env.graph_dir)); !token.empty())
-          if (const auto id = tokenizer.id_of(token)) ids.insert(*id);
+      for (const std::string& spec : split_sources(other.attrs.text("source"))) add(*source_chat(spec, own));
     }
   return {ids.begin(), ids.end()};
 }
@@ -77,10 +86,13 @@ EndTokenReport report_end_tokens(const RunEnv& env, const GraphView& graph) {
       const NodePlan& node = graph.nodes[n];
       if (node.role == "generator" || (node.role == "evaluator" && writer == nullptr && !gives_pairs(env, node)))
         writer = &node;
-      if (node.role == "prompter" && teaches_no_end(env, graph, node))
-        report.warnings.push_back(fmt::format(
-            "{}: '{}' has no chat template (template=none): its completions are learned as they stand, without an end token",
-            node.where.str(), node.attrs.text("source")));
+      if (node.role == "prompter" || node.role == "evaluator") {
+        const auto tokenizer = node_tokenizer(env, graph, node);
+        const auto own = node_chat(env, graph, node, tokenizer);
+        for (const std::string& source : split_sources(node.attrs.text("source")))
+          if (std::string said = what_stands_as_it_is(env, node, source, *source_chat(source, own), *tokenizer); !said.empty())
+            report.warnings.push_back(std::move(said));
+      }
     }
     if (writer == nullptr) continue;
     const auto tokenizer = node_tokenizer(env, graph, *writer);

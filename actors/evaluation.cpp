@@ -32,7 +32,7 @@ struct Answered {
 
 Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string& source_name, bool greedy,
                 const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_data(env, located_source(source_name, env.graph_dir), spec.seed);
+  const auto source = open_data(env, located_source(source_name, env.graph_dir), spec.seed, {.chat = spec.chat});
   Answered a;
   const int64_t samples = greedy ? 1 : spec.samples;
   int64_t n = spec.problems;
@@ -131,7 +131,7 @@ void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::s
 void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::string& name,
                    const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
                    std::map<std::string, double>& out) {
-  const auto source = open_data(env, located_source(name, env.graph_dir), spec.seed);
+  const auto source = open_data(env, located_source(name, env.graph_dir), spec.seed, {.chat = spec.chat});
   ScoringEngine engine(*env.device, weights);
   RewardModel model;
   model.sees_answer = weights->config().sees == "answer";

@@ -19,7 +19,8 @@ struct EvaluationSpec {
   int64_t max_tokens = 96;
   int64_t max_running = 256;
   uint64_t seed = 0;
-  std::string key() const;  // everything that a result depends on besides the weights
+  std::shared_ptr<const ChatTemplate> chat;  // what template=auto of a source means; null: none
+  std::string key() const;                   // everything that a result depends on besides the weights
 };
 
 // Names: accuracy, accuracy_greedy, accuracy_KIND, format, language, length, helpful, harmless, over_refusal, general_accuracy,

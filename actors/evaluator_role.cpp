@@ -4,6 +4,7 @@
 
 #include "actors/evaluation.h"
 #include "actors/messages.h"
+#include "actors/model_chat.h"
 #include "actors/received_weights.h"
 #include "actors/roles.h"
 #include "actors/training_plan.h"
@@ -62,6 +63,7 @@ class EvaluatorRole final : public Role {
       text = *known;
     } else {
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
+      spec.chat = node_chat(env_, context.graph(), context.node(), tokenizer);
       text = json(evaluate_model(env_, spec, weights, *tokenizer)).dump();
       store.set_meta(key, text);
     }

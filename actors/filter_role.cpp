@@ -13,6 +13,7 @@
 #include "actors/codec.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
+#include "actors/model_chat.h"
 #include "actors/reward_errors.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -276,7 +277,8 @@ class DatasetFilterRole final : public FilterRole {
             {t.prompt->draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(t.samples[i])});
       }
       if (choice.failed >= 0) errors_.show_first(context.store(), context.stage_id(), *scored, choice.failed, choice.error);
-      for (const std::string& response : choice.responses) lines += dataset_line(t.prompt->text, response);
+      for (const auto& [response, finished] : choice.responses)
+        lines += dataset_line(*t.prompt, response, finished, prompts_chat(context));
       kept += static_cast<int64_t>(choice.responses.size());
       const std::string& dropped = t.prompt->dropped;
       const std::string reason = !dropped.empty()           ? dropped
@@ -301,7 +303,7 @@ class DatasetFilterRole final : public FilterRole {
 
   // What is kept of a group, or the sample for which neither the judge nor `keep` could say.
   struct Choice {
-    std::set<std::string> responses;
+    std::map<std::string, bool> responses;  // and whether the model ended it itself
     int failed = -1;
     std::string error;
   };
@@ -315,12 +317,19 @@ class DatasetFilterRole final : public FilterRole {
     for (size_t i = 0; i < scored.scores.size(); ++i) {
       if (static_cast<int64_t>(choice.responses.size()) >= per_prompt_) break;
       try {
-        if (wanted(scored, i)) choice.responses.insert(scored.responses[i]);
+        if (wanted(scored, i)) choice.responses.emplace(scored.responses[i], scored.group->finished[i] != 0);
       } catch (const Error& e) {
         return {{}, static_cast<int>(i), "keep: " + e.message()};
       }
     }
     return choice;
+  }
+
+  // What the stage's prompts were rendered with.
+  const ChatTemplate& prompts_chat(RoleContext& context) {
+    const NodePlan& prompter = *stage_node(context.graph(), context.node().stage, "prompter");
+    if (!chat_) chat_ = source_chat(prompter.attrs.text("source"), node_chat(env_, context.graph(), prompter));
+    return *chat_;
   }
 
   bool wanted(const ScoredMessage& scored, size_t i) const {
@@ -364,6 +373,7 @@ class DatasetFilterRole final : public FilterRole {
 
   std::optional<RewardExpression> keep_;
   std::vector<std::string> models_;  // of the judge
+  std::shared_ptr<const ChatTemplate> chat_;
   RewardErrors errors_;
   int64_t per_prompt_ = 1, total_ = 0, kept_ = 0;
 };

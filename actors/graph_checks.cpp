@@ -11,6 +11,7 @@
 #include "actors/run_env.h"
 #include "actors/training_plan.h"
 #include "base/files.h"
+#include "tasks/chat_template.h"
 #include "rewards/expression.h"
 #include "rewards/rules.h"
 
@@ -225,6 +226,11 @@ void check_grpo_attrs(const NodePlan& node) {
     refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
 }
 
+void check_template_name(const NodePlan& node) {
+  const std::string name = node.attrs.text("template");
+  placed(node, "template", [&] { return name == "auto" ? nullptr : ChatTemplate::named(name); });
+}
+
 ModelConfig artifact_config(const fs::path& graph_dir, const NodePlan& model) {
   RunEnv env;
   env.graph_dir = graph_dir;
@@ -379,6 +385,7 @@ void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const No
 void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
   RunEnv env;
   env.graph_dir = graph_dir;
+  check_template_name(node);
   const bool path = node.attrs.has("path"), config = node.attrs.has("config");
   if (path == config)
     throw bad_input(fmt::format("model '{}' {}", node.id, path ? "has both path and config" : "has neither path nor config"),
@@ -399,6 +406,7 @@ void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {
 }
 
 void check_dataset_artifact(const fs::path& graph_dir, const NodePlan& node) {
+  check_template_name(node);
   RunEnv env;
   env.graph_dir = graph_dir;
   placed(node, "path", [&] { return source_kind("jsonl:" + resolve_path(env, node.attrs.text("path")).string()); });

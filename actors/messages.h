@@ -22,6 +22,7 @@ struct PromptMessage final : Payload {
   std::string text;          // rendered, ends where the completion begins
   std::vector<int32_t> tokens;
   std::map<std::string, std::string> facts;  // what rewards need
+  std::string conversation;                  // what was rendered (Conversation::text()); "" for a text without a template
   std::string dropped;                       // a reason: nothing is sampled, and the draw ends with it; "" for every other
   const char* kind() const override { return "prompts"; }
   std::string describe() const override { return "draw " + std::to_string(draw); }

@@ -6,6 +6,7 @@
 
 #include "actors/examples.h"
 #include "actors/messages.h"
+#include "actors/model_chat.h"
 #include "runtime/store/run_store.h"
 #include "tasks/source.h"
 #include "base/stop.h"
@@ -41,8 +42,9 @@ class PrompterRole final : public Role {
     context.submit(
         "open " + node.attrs.text("source"), "",
         [this, &context] {
-          source_ = open_data(env_, located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed);
           tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
+          source_ = open_data(env_, located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed,
+                              {.chat = node_chat(env_, context.graph(), context.node(), tokenizer_)});
           positions_ = origin_config(env_, model_root(context.graph(), context.node())).max_positions;
           drops_too_long_ = context.node().attrs.text("too_long") == "drop";
           if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0) limit_ = static_cast<int64_t>(*source_->size());
@@ -115,6 +117,7 @@ class PrompterRole final : public Role {
     }
     m->text = std::move(p.text);
     m->facts = std::move(p.facts);
+    m->conversation = std::move(p.conversation);
     return m;
   }
 

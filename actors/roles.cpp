@@ -273,9 +273,11 @@ RoleSpec model_artifact() {
   RoleSpec r;
   r.name = "model";
   r.doc = "a model: a Hugging Face directory, a GGUF file, or random weights for a config.json";
-  r.attrs = {text("path", "", "a Hugging Face model directory, or a GGUF file"),
-             text("config", "", "a config.json to start from random weights"),
-             text("tokenizer", "", "a tokenizer.json, or tiny; default: the one of path")};
+  r.attrs = {
+      text("path", "", "a Hugging Face model directory, or a GGUF file"),
+      text("config", "", "a config.json to start from random weights"),
+      text("tokenizer", "", "a tokenizer.json, or tiny; default: the one of path"),
+      text("template", "auto", "its chat template: auto (its files' own), none, or a built-in one (llama3, chatml, ...)")};
   r.ports = {gives_finished("model")};
   r.ports[0].inside = true;
   return r;
@@ -285,7 +287,8 @@ RoleSpec dataset_artifact() {
   RoleSpec r;
   r.name = "dataset";
   r.doc = "examples as JSON lines (docs/data.md)";
-  r.attrs = {required_text("path", "the file")};
+  r.attrs = {required_text("path", "the file"),
+             text("template", "auto", "the chat template it is read with: auto (the model's), none, or a built-in one")};
   r.ports = {gives_finished("dataset")};
   r.ports[0].inside = true;
   return r;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/graph_checks.h"
+#include "actors/model_chat.h"
 #include "base/clock.h"
 #include "base/fingerprint.h"
 #include "base/log.h"
@@ -31,13 +32,15 @@ struct Collector {
   }
   void add_model(const std::string& name, const std::string& what) {
     const fs::path path = resolve_path(env, name);
-    if (const auto gguf = gguf_of(path))
-      return add(*gguf == path ? name : (fs::path(name) / gguf->filename()).string(), what);
+    if (const auto gguf = gguf_of(path)) return add(*gguf == path ? name : (fs::path(name) / gguf->filename()).string(), what);
     std::error_code none;
     for (const auto& entry : fs::directory_iterator(resolve_path(env, name), none)) {
       const std::string kind = entry.path().extension();
       if (kind == ".json" || kind == ".safetensors" || kind == ".jinja")
         add((fs::path(name) / entry.path().filename()).string(), what);
+      if (entry.path().filename() == "additional_chat_templates")
+        for (const auto& more : fs::directory_iterator(entry.path(), none))
+          add((fs::path(name) / entry.path().filename() / more.path().filename()).string(), what);
     }
   }
   void add_source(const std::string& spec, const std::string& what) {
@@ -72,8 +75,11 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
       const std::string what = fmt::format("the model '{}'", node.id);
       if (node.attrs.has("path")) in.add_model(node.attrs.text("path"), what);
       in.add(node.attrs.text("config"), what);
-      if (const std::string t = node.attrs.text("tokenizer"); t != "tiny")
+      if (const std::string t = node.attrs.text("tokenizer"); t != "tiny" && !t.empty()) {
         in.add(t, fmt::format("the tokenizer of model '{}'", node.id));
+        for (const fs::path& file : chat_files_beside(resolve_path(env, t)))
+          in.add((fs::path(t).parent_path() / file.filename()).string(), what);
+      }
     } else if (node.role == "dataset") {
       in.add(node.attrs.text("path"), fmt::format("the dataset '{}'", node.id));
     } else if (node.role == "prompter" || node.role == "evaluator") {

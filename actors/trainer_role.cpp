@@ -95,7 +95,7 @@ class TrainerRole final : public Role {
       const EdgePlan& edge = context.graph().edges[e];
       if (edge.carries != "dataset") continue;
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer,
+      read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer, dataset_chat(env_, context.graph(), edge),
                    [&](const Sequence& s) { keep(context, s, set_); });
     }
   }

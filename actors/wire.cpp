@@ -21,12 +21,13 @@ class Encoder {
   Encoder() : pack_(out_) {}
 
   void prompt(const PromptMessage& m) {
-    const auto& [draw, prompt_index, text, tokens, facts, dropped] = m;
-    pack_.pack_array(5);
+    const auto& [draw, prompt_index, text, tokens, facts, conversation, dropped] = m;
+    pack_.pack_array(6);
     pack_.pack(draw);
     pack_.pack(prompt_index);
     pack_.pack(text);
     pack_.pack(facts);
+    pack_.pack(conversation);
     pack_.pack(dropped);
     raw(tokens);
   }
@@ -133,12 +134,13 @@ class Decoder {
   const msgpack::object& root() const { return unpacked_.root(); }
 
   std::shared_ptr<const PromptMessage> prompt(const msgpack::object& o) {
-    Items items(o, 5);
+    Items items(o, 6);
     auto m = std::make_shared<PromptMessage>();
     m->draw = items.next_as<int64_t>();
     m->prompt_index = items.next_as<int64_t>();
     m->text = items.next_as<std::string>();
     m->facts = items.next_as<std::map<std::string, std::string>>();
+    m->conversation = items.next_as<std::string>();
     m->dropped = items.next_as<std::string>();
     m->tokens = raw<int32_t>();
     return m;

@@ -17,7 +17,7 @@ namespace {
 
 struct Options {
   std::string path;
-  ChatFamily family = ChatFamily::none;
+  std::shared_ptr<const ChatTemplate> chat;  // null: auto
   bool shuffle = true;
   FieldMap fields;
   std::optional<RecordKind> as;
@@ -39,7 +39,7 @@ Options read_options(const SourceSpec& spec, const std::string& whole) {
   for (const auto& [key, value] : spec.options) {
     const auto field = std::find(kFieldNames.begin(), kFieldNames.end(), key);
     if (key == "template") {
-      o.family = chat_family(value);
+      if (value != "auto") o.chat = ChatTemplate::named(value);
     } else if (key == "shuffle") {
       o.shuffle = option_number(whole, key, value, 0, 1) != 0;
     } else if (key == "as") {
@@ -94,6 +94,7 @@ class JsonlSource final : public Source {
       : options_(std::move(options)), seed_(seed), file_(options_.path) {
     if (use.in_file_order) options_.shuffle = false;
     if (!options_.as) options_.as = use.want;
+    if (!options_.chat) options_.chat = use.chat ? use.chat : ChatTemplate::none();
     if (file_.size() == 0) throw bad_input("the file holds no records", {options_.path});
     kind_ = options_.as ? *options_.as : at_line(0, [](const Record& record) { return record.kind(); });
   }
@@ -101,17 +102,17 @@ class JsonlSource final : public Source {
   RecordKind kind() const override { return kind_; }
   std::optional<uint64_t> size() const override { return file_.size(); }
   Prompt prompt(uint64_t index) const override {
-    return read(index, RecordKind::prompt, [this](const Record& r) { return r.prompt(options_.family); });
+    return read(index, RecordKind::prompt, [this](const Record& r) { return r.prompt(*options_.chat); });
   }
   Example example(uint64_t index) const override {
-    return read(index, RecordKind::example, [this](const Record& r) { return r.example(options_.family); });
+    return read(index, RecordKind::example, [this](const Record& r) { return r.example(*options_.chat); });
   }
   Pair pair(uint64_t index) const override {
-    return read(index, RecordKind::pair, [this](const Record& r) { return r.pair(options_.family); });
+    return read(index, RecordKind::pair, [this](const Record& r) { return r.pair(*options_.chat); });
   }
   Where place(uint64_t index) const override { return {options_.path, file_.number(line_of(index))}; }
   std::string stamp() const override { return file_.stamp_text(); }
-  std::vector<std::string> tags() const override { return chat_tags(options_.family); }
+  const ChatTemplate* chat() const override { return options_.chat.get(); }
 
  private:
   Options options_;

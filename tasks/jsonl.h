@@ -14,9 +14,10 @@
 // Facts that are not given: checkable (are there answers?), domain (reasoning with answers, general without), harm=0,
 // language (zh when the prompt has more Han characters than Latin words, else en).
 //
-// Options: template=NAME (tasks/chat_template.h; default none: texts are used as they are), shuffle=0|1 (default 1: every epoch
-// in an order of its own, from the seed; 0: file order), as=prompts|examples|pairs (where a record could be more than one), and
-// the names of fields: prompt=question, answer=solution, completion=, messages=, text=, answers=, chosen=, rejected=.
+// Options: template=auto|none|NAME (tasks/chat_template.h; default auto: the template of the model that reads the source),
+// shuffle=0|1 (default 1: every epoch in an order of its own, from the seed; 0: file order), as=prompts|examples|pairs (where a
+// record could be more than one), and the names of fields: prompt=question, answer=solution, completion=, messages=, text=,
+// answers=, chosen=, rejected=.
 //
 // Files may be compressed (.gz, .zst).
 //

@@ -58,11 +58,27 @@ int column_of_key(std::string_view line, const std::string& name) {
   return 0;
 }
 
-bool mostly_chinese(const std::vector<ChatMessage>& messages) {
+using Ordered = nlohmann::ordered_json;
+
+// The text of a message; "" when it is none.
+const std::string& said(const Ordered& message) {
+  static const std::string nothing;
+  const auto it = message.find("content");
+  return it != message.end() && it->is_string() ? it->get_ref<const std::string&>() : nothing;
+}
+
+bool is_assistant(const Ordered& message) { return message["role"] == "assistant"; }
+
+bool calls_tools(const Ordered& message) {
+  const auto it = message.find("tool_calls");
+  return it != message.end() && it->is_array() && !it->empty();
+}
+
+bool mostly_chinese(const Ordered& messages) {
   int64_t han = 0, words = 0;
-  for (const ChatMessage& m : messages) {
+  for (const Ordered& m : messages) {
     bool inside = false;
-    for (const char c : m.text) {
+    for (const char c : said(m)) {
       const auto b = static_cast<uint8_t>(c);
       const bool letter = (b | 0x20) >= 'a' && (b | 0x20) <= 'z';
       words += letter && !inside;
@@ -74,11 +90,11 @@ bool mostly_chinese(const std::vector<ChatMessage>& messages) {
 }
 
 // A message's content: text, or a list of parts {"type": "text", "text": TEXT}.
-std::optional<std::string> content_text(const Json& content) {
+std::optional<std::string> content_text(const Ordered& content) {
   if (content.is_string()) return content.get<std::string>();
   if (!content.is_array()) return std::nullopt;
   std::string out;
-  for (const Json& part : content) {
+  for (const Ordered& part : content) {
     if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) return std::nullopt;
     if (part.contains("type") && part["type"] != "text") return std::nullopt;
     out += part["text"].get_ref<const std::string&>();
@@ -124,13 +140,14 @@ std::string Record::name_of(Field field) const {
   return kFieldNames[i];
 }
 
-const nlohmann::json* Record::find(Field field) const {
-  const std::string name = name_of(field);
-  const bool mapped = !(*map_)[static_cast<size_t>(field)].empty();
-  if (!mapped && claimed(name)) return nullptr;
-  if (const auto it = json_.find(name); it != json_.end()) return &*it;
-  if (!mapped) return nullptr;
-  const Json* at = &json_;
+namespace {
+
+// The member `name` of `root`; where `deep`, "a.b" is the member b of the member a.
+template <class AnyJson>
+const AnyJson* member(const AnyJson& root, const std::string& name, bool deep) {
+  if (const auto it = root.find(name); it != root.end()) return &*it;
+  if (!deep) return nullptr;
+  const AnyJson* at = &root;
   for (size_t begin = 0; begin <= name.size();) {
     const size_t dot = std::min(name.find('.', begin), name.size());
     if (!at->is_object()) return nullptr;
@@ -140,6 +157,20 @@ const nlohmann::json* Record::find(Field field) const {
     begin = dot + 1;
   }
   return at;
+}
+
+}  // namespace
+
+const nlohmann::json* Record::find(Field field) const {
+  const std::string name = name_of(field);
+  const bool mapped = !(*map_)[static_cast<size_t>(field)].empty();
+  if (!mapped && claimed(name)) return nullptr;
+  return member(json_, name, mapped);
+}
+
+const nlohmann::ordered_json& Record::ordered() const {
+  if (ordered_.is_null()) ordered_ = ordered_json_or_null(line_);
+  return ordered_;
 }
 
 void Record::fail_at(Field field, const std::string& what, const std::string& hint) const {
@@ -170,9 +201,8 @@ RecordKind Record::kind() const {
   if (has(Field::completion)) return RecordKind::example;
   if (has(Field::answer) || has(Field::answers)) return RecordKind::prompt;
   if (has(Field::text)) return RecordKind::example;
-  if (const Json* list = find(Field::messages)) {
-    const auto messages = chat(Field::messages, *list);
-    return messages.back().role == ChatRole::assistant ? RecordKind::example : RecordKind::prompt;
+  if (has(Field::messages)) {
+    return is_assistant(chat(Field::messages).back()) ? RecordKind::example : RecordKind::prompt;
   }
   if (has(Field::prompt)) return RecordKind::prompt;
   std::string hint;
@@ -187,11 +217,21 @@ RecordKind Record::kind() const {
        hint.empty() ? "fields of other names are mapped: ?prompt=question&answer=answer" : hint);
 }
 
-Prompt Record::prompt(ChatFamily family) const {
+template <class Body>
+auto Record::rendered(Body&& body) const {
+  try {
+    return body();
+  } catch (const Error& e) {
+    fail(e.message(), e.hint());
+  }
+}
+
+Prompt Record::prompt(const ChatTemplate& chat) const {
   Prompt out;
-  const auto messages = opening();
-  if (messages.back().role == ChatRole::assistant) fail("\"messages\" of a prompt must not end with the assistant");
-  out.text = render(family, messages);
+  const Conversation conversation = opening();
+  if (is_assistant(conversation.messages.back())) fail("\"messages\" of a prompt must not end with the assistant");
+  out.text = rendered([&] { return chat.prompt(conversation); });
+  if (!chat.is_none()) out.conversation = conversation.text();
   std::vector<std::string> used;
   for (const Field field : {Field::prompt, Field::messages, Field::answer, Field::answers})
     used.push_back(has(field) ? name_of(field) : kFieldNames[static_cast<size_t>(field)]);
@@ -209,45 +249,57 @@ Prompt Record::prompt(ChatFamily family) const {
   out.facts.try_emplace("checkable", accepted.empty() ? "0" : "1");
   out.facts.try_emplace("domain", accepted.empty() ? "general" : "reasoning");
   out.facts.try_emplace("harm", "0");
-  out.facts.try_emplace("language", mostly_chinese(messages) ? "zh" : "en");
+  out.facts.try_emplace("language", mostly_chinese(conversation.messages) ? "zh" : "en");
   return out;
 }
 
-Example Record::example(ChatFamily family) const {
+Example Record::example(const ChatTemplate& chat) const {
   if (has(Field::text) && !has(Field::completion) && !has(Field::messages)) {
     const std::string text = text_of(Field::text);
     if (blank(text)) fail_at(Field::text, "is empty");
-    return {"", text + std::string(chat_end_token(family)), true};
+    return {"", text + chat.document_end(), true};
   }
-  if (const Json* list = find(Field::messages); list != nullptr) {
-    auto messages = chat(Field::messages, *list);
-    if (messages.back().role == ChatRole::assistant || !has(Field::completion)) {
-      if (messages.back().role != ChatRole::assistant) fail("\"messages\" of an example must end with the assistant");
-      const std::string reply = std::move(messages.back().text);
-      messages.pop_back();
-      if (messages.empty()) fail("\"messages\": nothing comes before the assistant's reply");
-      if (blank(reply)) fail_at(Field::messages, "the assistant's reply is empty");
-      return {render(family, messages), chat_completion(family, reply), false};
+  const auto says = [&](const char* name, bool value) { return json_.contains(name) && json_[name] == value; };
+  const bool finished = !says("finished", false);
+  const auto taught = [&](const Conversation& conversation) {
+    const ChatTemplate::Taught t = rendered([&] { return chat.example(conversation, finished); });
+    if (t.completion.empty()) fail("the chat template leaves nothing of the assistant's reply");
+    return Example{t.prompt, t.completion, false};
+  };
+  if (has(Field::messages)) {
+    Conversation whole = opening();
+    const Ordered& last = whole.messages.back();
+    if (is_assistant(last) || !has(Field::completion)) {
+      if (!is_assistant(last)) fail("\"messages\" of an example must end with the assistant");
+      if (whole.messages.size() == 1) fail("\"messages\": nothing comes before the assistant's reply");
+      return taught(whole);
     }
   }
   if (!has(Field::prompt) && !has(Field::messages)) missing(Field::prompt);
-  return {render(family, opening()), chat_completion(family, reply(Field::completion).text), false};
+  const Conversation before = opening();
+  const Ordered last = reply(Field::completion);
+  if (says("rendered", true) && before.plain) return {said(before.messages[0]), said(last.back()), false};
+  return taught(answered(before, last));
 }
 
-Pair Record::pair(ChatFamily family) const {
-  const Reply chosen = reply(Field::chosen), rejected = reply(Field::rejected);
-  const auto said = [](const std::vector<ChatMessage>& messages) {
-    std::string out;
-    for (const ChatMessage& m : messages) out += std::to_string(static_cast<int>(m.role)) + m.text + '\0';
-    return out;
+Pair Record::pair(const ChatTemplate& chat) const {
+  const Ordered chosen = reply(Field::chosen), rejected = reply(Field::rejected);
+  const auto before = [](const Ordered& messages) { return Ordered(Ordered::array_t(messages.begin(), messages.end() - 1)); };
+  Conversation asked;
+  if (!has(Field::prompt) && !has(Field::messages) && chosen.size() > 1) {
+    if (before(chosen) != before(rejected))
+      fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
+    asked.messages = before(chosen);
+    add_tools(asked);
+  } else {
+    asked = opening();
+  }
+  const auto taught = [&](const Ordered& reply) {
+    return rendered([&] { return chat.example(answered(asked, Ordered::array({reply.back()}))); });
   };
-  const bool whole = !has(Field::prompt) && !has(Field::messages) && !chosen.before.empty();
-  if (whole && said(chosen.before) != said(rejected.before))
-    fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
-  Pair out{render(family, whole ? chosen.before : opening()), chat_completion(family, chosen.text),
-           chat_completion(family, rejected.text)};
-  if (out.chosen == out.rejected) fail("\"chosen\" and \"rejected\" are the same");
-  return out;
+  const ChatTemplate::Taught good = taught(chosen), bad = taught(rejected);
+  if (good.completion == bad.completion) fail("\"chosen\" and \"rejected\" are the same");
+  return {good.prompt, good.completion, bad.completion};
 }
 
 std::string Record::text_of(Field field) const {
@@ -280,68 +332,80 @@ std::vector<std::string> Record::answers() const {
 }
 
 // The conversation that is continued: "messages", or "prompt" as text or as such a list.
-std::vector<ChatMessage> Record::opening() const {
-  std::vector<ChatMessage> messages;
+Conversation Record::opening() const {
+  Conversation out;
   Field from = Field::messages;
-  if (const Json* list = find(Field::messages); list != nullptr) {
-    messages = chat(Field::messages, *list);
+  if (has(Field::messages)) {
+    out.messages = chat(Field::messages);
   } else {
     from = Field::prompt;
     const Json* value = find(Field::prompt);
     if (value == nullptr) missing(Field::prompt);
     if (value->is_array())
-      messages = chat(Field::prompt, *value);
+      out.messages = chat(Field::prompt);
     else
-      messages = {{ChatRole::user, text_of(Field::prompt)}};
+      out = Conversation::of_user(text_of(Field::prompt));
   }
-  if (blank(messages.back().text)) fail_at(from, "the prompt is empty");
-  return messages;
+  if (const Ordered& last = out.messages.back(); blank(said(last)) && !calls_tools(last))
+    fail_at(from, is_assistant(last) ? "the assistant's reply is empty" : "the prompt is empty");
+  add_tools(out);
+  return out;
 }
 
-std::vector<ChatMessage> Record::chat(Field field, const Json& list) const {
-  if (!list.is_array() || list.empty()) fail_at(field, "expected a list that is not empty");
-  std::vector<ChatMessage> out;
-  for (const Json& m : list) {
+void Record::add_tools(Conversation& to) const {
+  const auto take = [&](const char* name, bool list, Ordered& into) {
+    const auto it = json_.find(name);
+    if (it == json_.end() || it->empty() || !(list ? it->is_array() : it->is_object())) return;
+    into = ordered()[name];
+    to.plain = false;
+  };
+  take("tools", true, to.tools);
+  take("chat_template_kwargs", false, to.variables);
+}
+
+nlohmann::ordered_json Record::chat(Field field) const {
+  const Ordered* list = member(ordered(), name_of(field), !(*map_)[static_cast<size_t>(field)].empty());
+  if (list == nullptr || !list->is_array() || list->empty()) fail_at(field, "expected a list that is not empty");
+  Ordered out = Ordered::array();
+  for (const Ordered& m : *list) {
     const auto at = [&] { return fmt::format("{}[{}]", name_of(field), out.size()); };
-    const auto text = m.is_object() && m.contains("content") ? content_text(m["content"]) : std::nullopt;
-    if (!text || !m.contains("role") || !m["role"].is_string())
-      fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at()));
+    const auto refuse = [&] { fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at())); };
+    if (!m.is_object() || !m.contains("role") || !m["role"].is_string()) refuse();
     const std::string role = m["role"].get<std::string>();
-    ChatMessage message{ChatRole::user, *text};
-    if (role == "system" || role == "developer")
-      message.role = ChatRole::system;
-    else if (role == "assistant")
-      message.role = ChatRole::assistant;
-    else if (role != "user")
-      fail(fmt::format("{}: unknown role '{}'", at(), role), "expected system, user or assistant");
+    static const std::vector<std::string> kRoles = {"system", "developer", "user", "assistant", "tool"};
+    if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+      fail(fmt::format("{}: unknown role '{}'", at(), role), "expected system, developer, user, assistant or tool");
+    Ordered message = m;
+    if (m.contains("content") && !m["content"].is_null()) {
+      const auto text = content_text(m["content"]);
+      if (!text) refuse();
+      message["content"] = *text;
+    } else if (role != "assistant" || !calls_tools(m)) {
+      refuse();
+    }
     out.push_back(std::move(message));
   }
   return out;
 }
 
-// A reply as text, or as a list of messages that ends with the assistant's.
-Record::Reply Record::reply(Field field) const {
+// A reply as messages, the last of them the assistant's: from a text, or from such a list.
+nlohmann::ordered_json Record::reply(Field field) const {
   const Json* value = find(field);
   if (value == nullptr) missing(field);
-  Reply out;
+  Ordered out = Ordered::array();
   if (value->is_array()) {
-    out.before = chat(field, *value);
-    if (out.before.back().role != ChatRole::assistant) fail_at(field, "must end with the assistant");
-    out.text = std::move(out.before.back().text);
-    out.before.pop_back();
+    out = chat(field);
+    if (!is_assistant(out.back())) fail_at(field, "must end with the assistant");
   } else {
-    out.text = text_of(field);
+    out.push_back(Ordered{{"role", "assistant"}, {"content", text_of(field)}});
   }
-  if (blank(out.text)) fail_at(field, "is empty");
+  if (blank(said(out.back())) && !calls_tools(out.back())) fail_at(field, "is empty");
   return out;
 }
 
-std::string Record::render(ChatFamily family, const std::vector<ChatMessage>& messages) const {
-  try {
-    return chat_prompt(family, messages);
-  } catch (const Error& e) {
-    fail(e.message(), e.hint());
-  }
+Conversation Record::answered(Conversation conversation, const Ordered& reply) const {
+  for (const Ordered& message : reply) conversation.messages.push_back(message);
+  return conversation;
 }
 
 }  // namespace r1

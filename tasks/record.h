@@ -30,19 +30,17 @@ class Record {
 
   // What the record is when nobody says what it is wanted for.
   RecordKind kind() const;
-  // Rendered with the chat template. Each throws bad_input for a field that is missing, of a wrong type or empty.
-  Prompt prompt(ChatFamily family) const;
-  Example example(ChatFamily family) const;
-  Pair pair(ChatFamily family) const;
+  // Rendered with the chat template. Each throws bad_input for a field that is missing, of a wrong type or empty, and for what
+  // the template refuses.
+  Prompt prompt(const ChatTemplate&) const;
+  Example example(const ChatTemplate&) const;
+  Pair pair(const ChatTemplate&) const;
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const;
 
  private:
   using Json = nlohmann::json;
-  struct Reply {
-    std::vector<ChatMessage> before;  // what stood in front of it, where it was given as a conversation
-    std::string text;
-  };
+  using Ordered = nlohmann::ordered_json;  // of what a template may print
 
   const Json* find(Field field) const;
   bool has(Field field) const { return find(field) != nullptr; }
@@ -53,15 +51,20 @@ class Record {
   std::string text_of(Field field) const;
   std::string answer(const Json& value, Field field) const;
   std::vector<std::string> answers() const;
-  std::vector<ChatMessage> opening() const;
-  std::vector<ChatMessage> chat(Field field, const Json& list) const;
-  Reply reply(Field field) const;
-  std::string render(ChatFamily family, const std::vector<ChatMessage>& messages) const;
+  Conversation opening() const;
+  void add_tools(Conversation& to) const;
+  Ordered chat(Field field) const;
+  Ordered reply(Field field) const;
+  Conversation answered(Conversation conversation, const Ordered& reply) const;
+  template <class Body>
+  auto rendered(Body&& body) const;
+  const Ordered& ordered() const;
 
   std::string_view line_;
   Where where_;
   const FieldMap* map_;
   Json json_;
+  mutable Ordered ordered_;  // the same, parsed when it is first asked for
 };
 
 // GSM8K's answers end in "#### 72": what follows the marks, thousands separators taken out; any other text as it is.

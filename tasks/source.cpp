@@ -27,7 +27,7 @@ Pair Source::pair(uint64_t) const {
 
 Where Source::place(uint64_t) const { return {}; }
 std::string Source::stamp() const { return {}; }
-std::vector<std::string> Source::tags() const { return {}; }
+const ChatTemplate* Source::chat() const { return nullptr; }
 
 std::map<std::string, std::set<std::string>> Source::fact_values() const {
   std::map<std::string, std::set<std::string>> out;
@@ -77,13 +77,20 @@ std::optional<std::filesystem::path> source_path(const std::string& spec) {
   return jsonl_path(parsed, spec);
 }
 
-std::string source_end_token(const std::string& spec) {
+std::string named_template(const std::string& spec) {
   const SourceSpec parsed = parse_source_spec(spec);
-  ChatFamily family = parsed.name.starts_with("jsonl:") ? ChatFamily::none : ChatFamily::tiny;
-  if (family == ChatFamily::none)
-    for (const auto& [key, value] : parsed.options)
-      if (key == "template") family = chat_family(value);
-  return std::string(chat_end_token(family));
+  for (const auto& [key, value] : parsed.options)
+    if (key == "template" && value != "auto") {
+      ChatTemplate::named(value);
+      return value;
+    }
+  return "";
+}
+
+std::shared_ptr<const ChatTemplate> source_chat(const std::string& spec, const std::shared_ptr<const ChatTemplate>& model) {
+  if (!parse_source_spec(spec).name.starts_with("jsonl:")) return ChatTemplate::named("tiny");
+  if (const std::string name = named_template(spec); !name.empty()) return ChatTemplate::named(name);
+  return model ? model : ChatTemplate::none();
 }
 
 RecordKind source_kind(const std::string& spec) {

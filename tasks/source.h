@@ -19,6 +19,8 @@
 
 namespace r1 {
 
+class ChatTemplate;
+
 enum class RecordKind { prompt, example, pair };
 const char* record_kind_name(RecordKind kind);  // "prompts", "examples", "pairs"
 
@@ -26,6 +28,9 @@ const char* record_kind_name(RecordKind kind);  // "prompts", "examples", "pairs
 struct Prompt {
   std::string text;                          // ends where the completion begins
   std::map<std::string, std::string> facts;  // what rewards need; the names are explained in rewards/reward_input.h
+  // What was rendered, as Conversation::text() (tasks/chat_template.h): for whoever renders it with another template. "" for a
+  // text without a template, which stands as it is.
+  std::string conversation;
 };
 
 struct Example {
@@ -55,8 +60,8 @@ class Source {
   virtual Where place(uint64_t index) const;
   // Says whether a file was written to since another source was opened on it: equal stamps, equal content. "" for what is made.
   virtual std::string stamp() const;
-  // The texts that its chat template writes and that are one token each in the tokenizers of its family.
-  virtual std::vector<std::string> tags() const;
+  // What it renders with; null for what comes rendered as it is.
+  virtual const ChatTemplate* chat() const;
   // For prompts: which values each fact takes (`answers` left out; at most kMaxFactValues values a fact), so that the names in
   // a reward expression can be checked before the run.
   static constexpr size_t kMaxFactValues = 200;
@@ -65,8 +70,9 @@ class Source {
 
 // What a source is opened for.
 struct SourceUse {
-  std::optional<RecordKind> want;  // read records as these, where the spec does not say itself (as=) what they are
-  bool in_file_order = false;      // whatever `shuffle` says
+  std::optional<RecordKind> want = {};  // read records as these, where the spec does not say itself (as=) what they are
+  bool in_file_order = false;           // whatever `shuffle` says
+  std::shared_ptr<const ChatTemplate> chat = {};  // what template=auto means: of the model that reads it; null: none
 };
 
 // `spec` is NAME or NAME?OPTION=VALUE&OPTION=VALUE:
@@ -82,9 +88,11 @@ std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed, cons
 // The file that a source reads; nullopt for what is made. Throws bad_input for a spec that names nothing.
 std::optional<std::filesystem::path> source_path(const std::string& spec);
 
-// The text that ends a completion in what the source writes: of its chat template, or the tiny world's; "" for none. Looks at no
-// file. Throws bad_input as open_source does.
-std::string source_end_token(const std::string& spec);
+// What the source renders with: its template=NAME, or (auto, the default) `model`; the tiny world's for the tiny world. Looks
+// at no file. Throws bad_input as open_source does.
+std::shared_ptr<const ChatTemplate> source_chat(const std::string& spec, const std::shared_ptr<const ChatTemplate>& model);
+// The template that the spec names itself; "" for auto, "none" for none.
+std::string named_template(const std::string& spec);
 
 // What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and
 // options as open_source does.

@@ -61,6 +61,10 @@ FindHabits find_habits(Rng& rng, const WorldOptions& o) {
 }  // namespace
 
 std::string prompt_text(const std::string& words) { return "<bos><user>" + words + "<asst>"; }
+std::string prompt_words_of(const std::string& prompt) {
+  constexpr size_t kBefore = std::string_view("<bos><user> ").size(), kBehind = std::string_view("<asst>").size();
+  return prompt.substr(kBefore, prompt.size() - kBefore - kBehind);
+}
 
 std::string response_text(const std::string& thought, const std::string& answer) {
   return "<think>" + thought + "</think><answer>" + answer + "</answer><eos>";

@@ -14,7 +14,8 @@
 
 namespace r1::tiny {
 
-std::string prompt_text(const std::string& words);  // "<bos><user> WORDS<asst>"
+std::string prompt_text(const std::string& words);       // "<bos><user> WORDS<asst>"
+std::string prompt_words_of(const std::string& prompt);  // the other way: "WORDS"
 // "<think> THOUGHT</think><answer> ANSWER</answer><eos>"; both with leading spaces.
 std::string response_text(const std::string& thought, const std::string& answer);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "tasks/chat_template.h"
 #include "tasks/tiny/documents.h"
 
 namespace r1 {
@@ -96,7 +97,9 @@ class TinySource final : public Source {
   Prompt prompt(uint64_t index) const override {
     R1_CHECK(entry_.prompt != nullptr, entry_.name);
     Rng rng(seed_, entry_.name, index);
-    return entry_.prompt(rng, options_, entry_.side);
+    Prompt out = entry_.prompt(rng, options_, entry_.side);
+    out.conversation = Conversation::of_user(tiny::prompt_words_of(out.text)).text();
+    return out;
   }
   Example example(uint64_t index) const override {
     R1_CHECK(entry_.example != nullptr, entry_.name);

@@ -34,6 +34,7 @@ std::shared_ptr<const PromptMessage> some_prompt() {
   m->text = std::string("a\0b \xE5\x8A\xA0", 7);
   m->tokens = {0, 1, 151'935};
   m->facts = {{"answer", "42"}, {"kind", ""}};
+  m->conversation = R"({"messages": []})";
   m->dropped = "too_long";
   return m;
 }
@@ -85,6 +86,7 @@ void expect_equal(const PromptMessage& a, const PromptMessage& b) {
   EXPECT_EQ(a.text, b.text);
   EXPECT_EQ(a.tokens, b.tokens);
   EXPECT_EQ(a.facts, b.facts);
+  EXPECT_EQ(a.conversation, b.conversation);
   EXPECT_EQ(a.dropped, b.dropped);
 }
 

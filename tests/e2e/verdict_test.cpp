@@ -13,7 +13,7 @@ using nlohmann::json;
 // One stage of examples from a file beside it.
 std::string examples_graph(const std::string& objective, const std::string& more = "") {
   return "digraph g {\n graph [precision=f32];\n m [kind=model, config=\"nano.json\", tokenizer=tiny];\n subgraph cluster_s {\n"
-         "  p [role=prompter, source=\"jsonl:d.jsonl\"];\n  t [role=trainer, objective=" +
+         "  p [role=prompter, source=\"jsonl:d.jsonl?template=none\"];\n  t [role=trainer, objective=" +
          objective + ", batch=4, until=\"batches(3)\"" + more + "];\n  p -> t;\n }\n m -> t;\n}\n";
 }
 

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/error.h"
+#include "tasks/chat_template.h"
 #include "tasks/line_file.h"
 #include "tasks/record.h"
 #include "tasks/source.h"
@@ -136,6 +137,62 @@ TEST_F(DataForms, completions_and_pairs_may_be_conversations) {
   EXPECT_EQ(s->pair(0).prompt, "Q");
   EXPECT_EQ(s->pair(0).chosen, "good");
   EXPECT_EQ(s->pair(0).rejected, "bad");
+}
+
+// Prints everything, in order.
+std::shared_ptr<const ChatTemplate> shows_all() {
+  ChatFiles files;
+  files.place = "shows_all";
+  files.templates = {{"default",
+                      "{% for m in messages %}[{{ m | tojson }}]{% endfor %}{% if tools %}{{ tools | tojson }}{% endif %}"
+                      "{% if deep is defined %}{{ deep }}{% endif %}{% if add_generation_prompt %}{% endif %}"}};
+  return ChatTemplate::of_model(files, {});
+}
+
+TEST_F(DataForms, tools_calls_and_variables_reach_the_template_in_their_order) {
+  const std::string tools = R"("tools": [{"type": "function", "function": {"name": "f", "a": 1}}])";
+  const std::string text =
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}, {"role": "assistant", "tool_calls": [{"z": 1, "a": 2}]}, {"role": "tool", "name": "f", "content": "r"}, {"role": "user", "content": "again"}], )" +
+      tools + R"(, "chat_template_kwargs": {"deep": 3}})";
+  const auto s = open_source("jsonl:" + file(text), 0, {.chat = shows_all()});
+  EXPECT_EQ(
+      s->prompt(0).text,
+      R"([{"role": "system", "content": "s"}][{"role": "user", "content": "q"}][{"role": "assistant", "tool_calls": [{"z": 1, "a": 2}]}])"
+      R"([{"role": "tool", "name": "f", "content": "r"}][{"role": "user", "content": "again"}])"
+      R"([{"type": "function", "function": {"name": "f", "a": 1}}]3)");
+  EXPECT_EQ(shows_all()->prompt(Conversation::parse(s->prompt(0).conversation)), s->prompt(0).text);
+  EXPECT_NE(
+      std::string(first_record_error(R"({"prompt": "q", )" + tools + "}", "?template=chatml").what()).find("has no tools"),
+      std::string::npos);
+}
+
+TEST_F(DataForms, an_assistant_that_only_calls_a_tool_is_an_example) {
+  const auto s = open_source(
+      "jsonl:" +
+          file(
+              R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}]})"),
+      0, {.chat = shows_all()});
+  EXPECT_EQ(s->example(0).completion, R"([{"role": "assistant", "content": null, "tool_calls": [{"name": "f"}]}])");
+  EXPECT_NE(
+      std::string(first_record_error(R"({"messages": [{"role": "usr", "content": "q"}]})").what()).find("unknown role 'usr'"),
+      std::string::npos);
+  EXPECT_NE(std::string(first_record_error(R"({"messages": [{"role": "user"}]})").what()).find("messages[0]"),
+            std::string::npos);
+}
+
+TEST_F(DataForms, a_completion_of_several_messages_is_kept_whole) {
+  const auto s = open_source(
+      "jsonl:" +
+          file(
+              R"({"prompt": "q", "completion": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}, {"role": "assistant", "content": "c"}]})"),
+      0, {.chat = ChatTemplate::named("tiny")});
+  EXPECT_EQ(s->example(0).prompt, "<bos><user> q<asst>a<eos><user> b<asst>");
+  EXPECT_EQ(s->example(0).completion, "c<eos>");
+}
+
+TEST_F(DataForms, a_reply_that_was_cut_off_has_no_end_token) {
+  EXPECT_EQ(open(R"({"prompt": "q", "completion": "a", "finished": false})", "?template=tiny")->example(0).completion, "a");
+  EXPECT_EQ(open(R"({"prompt": "q", "completion": "a", "finished": true})", "?template=tiny")->example(0).completion, "a<eos>");
 }
 
 TEST_F(DataForms, a_completion_makes_an_example_whatever_else_is_there) {
