@@ -16,6 +16,11 @@ constexpr size_t kMaxGrowth = size_t{256} << 20;  // beyond this blocks stop dou
 
 }  // namespace
 
+std::unique_ptr<Recording> Device::record(Context&, const std::function<void()>& issue) {
+  issue();
+  return nullptr;
+}
+
 Arena::~Arena() {
   for (const Block& b : blocks_) device_->free(b.data, b.bytes);
 }
@@ -58,6 +63,19 @@ void download(const View& src, void* dst, size_t bytes) {
   R1_CHECK(src && src.contiguous() && bytes == static_cast<size_t>(src.size()) * dtype_size(src.dtype),
            fmt::format("download of {} bytes from {}", bytes, src.str()));
   if (bytes > 0) src.device->copy_to_host(dst, src.data, bytes);
+}
+
+void device_tasks(Device& device, int64_t n, const std::function<void(int64_t)>& f) {
+  device.finish();
+  parallel_tasks(n, [&](int64_t i) {
+    try {
+      f(i);
+    } catch (...) {
+      device.finish();
+      throw;
+    }
+    device.finish();
+  });
 }
 
 Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> shape, const void* host_data) {

@@ -1,6 +1,10 @@
 // Devices: where tensors live and ops run; and the Context that an op runs in.
 //
 // A Device is created once per process and place (open_device("cpu")) and outlives every tensor on it.
+//
+// Order. Ops and copies take effect in the order in which one host thread issues them, perhaps long after the call has
+// returned. Threads among themselves have no order: what another thread is to read or to overwrite must be finished first
+// (Device::finish), whatever lock or message tells the other thread about it.
 // Thread rule: Device is thread-safe. A Context (with its arena) belongs to one thread at a time.
 #pragma once
 
@@ -16,6 +20,19 @@
 namespace r1 {
 
 struct OpTable;  // kernels/ops.h
+struct Context;
+
+// Ops that a device can issue again without the host's work for each (Device::record).
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // Issues them on the calling thread: the same addresses, whatever they hold now.
+  virtual void run() = 0;
+};
+
+struct DeviceMemory {
+  size_t total = 0, available = 0;  // bytes
+};
 
 class Device {
  public:
@@ -25,11 +42,20 @@ class Device {
 
   // 64-byte aligned. Throws r1::Error (failure) when there is no memory left.
   virtual std::byte* allocate(size_t bytes) = 0;
+  // After all that any thread has issued: memory that queued work still uses may be freed.
   virtual void free(std::byte* p, size_t bytes) = 0;
+  virtual DeviceMemory memory() const = 0;
 
-  // Host <-> device copies of contiguous bytes; complete on return.
+  // Copies of contiguous bytes, in order with the thread's ops. `src` may be changed as soon as the call returns.
   virtual void copy_from_host(std::byte* dst, const void* src, size_t bytes) = 0;
+  // Complete on return, and with it all that the calling thread issued before.
   virtual void copy_to_host(void* dst, const std::byte* src, size_t bytes) = 0;
+  // Returns when all that the calling thread has issued is done. Errors of queued ops are thrown here or by a copy.
+  virtual void finish() {}
+
+  // Runs `issue`, which issues ops on `ctx` only (no copies, no allocation of new arena blocks), and returns what issues the
+  // same ops again; null on a device that does not record (`issue` was run all the same). The memory must outlive it.
+  virtual std::unique_ptr<Recording> record(Context& ctx, const std::function<void()>& issue);
 
   // True when bf16 matmuls have hardware dot products here (precision=auto picks bf16 only then).
   virtual bool has_fast_bf16() const = 0;
@@ -97,7 +123,8 @@ std::vector<T> download_as(const View& src) {
 }
 Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> shape, const void* host_data);
 
-// Known: "cpu", "reference" (slow, plain loops, f64 accumulation), "fake" (the CPU's kernels behind addresses that trap).
+// Known: "cpu", "reference" (slow, plain loops, f64 accumulation), "fake" (the CPU's kernels behind addresses that trap, run
+// only when they are waited for).
 // "gpu:N" needs the CUDA plugin. Unknown names throw bad_input with a suggestion. The same name gives the same device, which
 // lives until the process ends.
 Device& open_device(const std::string& name);
@@ -109,6 +136,9 @@ int cpu_threads();
 // Runs f(i) for i in [0,n), perhaps on several threads of the CPU's pool; returns when all are done. Exceptions propagate.
 // The caller guarantees that tasks are independent; which thread runs which task is not defined.
 void parallel_tasks(int64_t n, const std::function<void(int64_t)>& f);
+// As parallel_tasks, for bodies that issue ops on `device`: what the caller has issued is done before the first task begins,
+// and what the tasks have issued when the call returns.
+void device_tasks(Device& device, int64_t n, const std::function<void(int64_t)>& f);
 // CPU time spent inside ops and parallel_tasks by all threads since the process started, ns (idle and spinning excluded).
 int64_t compute_cpu_ns();
 

@@ -23,6 +23,7 @@ class HostDevice : public Device {
   const OpTable& ops() const override { return ops_; }
   std::byte* allocate(size_t bytes) override;
   void free(std::byte* p, size_t bytes) override;
+  DeviceMemory memory() const override;
   void copy_from_host(std::byte* dst, const void* src, size_t bytes) override;
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
   bool has_fast_bf16() const override { return traits_.fast_bf16; }

@@ -76,6 +76,7 @@ Model::Model(Device& device, const ModelConfig& config)
       params_(param_layout(config)),
       rope_table_(device, DType::f32, {config.max_positions, config.rotary_dim()}) {
   upload(rope_table_, rope_table(config));
+  device.finish();
 }
 
 Value Model::mixer(Pass& p, const Value& normed, const View& positions, int64_t index) const {
@@ -124,7 +125,7 @@ void Model::layer_in_shards(Pass& p, const View& x, const View& positions, int64
   // What the shards leave for the experts.
   const View normed = routed ? p.ctx.arena.alloc(x.dtype, {x.rows(), x.shape[1]}) : View{};
   const View dense = routed && w.gate_up >= 0 ? p.ctx.arena.alloc(x.dtype, {x.rows(), x.shape[1]}) : View{};
-  parallel_tasks(static_cast<int64_t>(p.shards.size()), [&](int64_t i) {
+  device_tasks(*p.ctx.device, static_cast<int64_t>(p.shards.size()), [&](int64_t i) {
     const RowShard& s = p.shards[static_cast<size_t>(i)];
     const auto mine = [&](const View& v) { return v.slice(s.begin, s.end); };
     const AttentionContext attention = PagedAttention{all.layers, all.page_table, mine(all.row_seq), mine(all.row_pos)};

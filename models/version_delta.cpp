@@ -313,6 +313,7 @@ std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionD
   });
   check_gaps_are_zero(*result, host);
   upload(result->flat(), host.data(), host.size());
+  device.finish();
   const Hash128 hash = result->hash();
   if (hash != delta.hash)
     throw failure(fmt::format("weights of version {} hash to {}, published was {}", delta.to, hash.hex(), delta.hash.hex()), {},

@@ -249,7 +249,7 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& path, DT
     for (const ParamPart& part : weights->specs()[i].parts)
       jobs.push_back({weights->param(i).slice(part.row_begin, part.row_begin + part.rows), &model.at(part.name), {}});
   Progress progress(path, model.bytes());
-  parallel_tasks(static_cast<int64_t>(jobs.size()), [&, stop = current_stop()](int64_t j) {
+  device_tasks(device, static_cast<int64_t>(jobs.size()), [&, stop = current_stop()](int64_t j) {
     const StopScope scope(stop);
     check_stop();
     Job& job = jobs[static_cast<size_t>(j)];

@@ -119,6 +119,7 @@ void initialize(WeightSet& target, uint64_t seed) {
       }
     }
   }
+  target.device().finish();
 }
 
 WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DType dtype) {
@@ -135,6 +136,7 @@ WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DTyp
     R1_CHECK(same->shape == wanted.shape, wanted.name);
     run(ctx, Copy{from.param(static_cast<size_t>(same - from.specs().begin())), to.param(i)});
   }
+  to.device().finish();
   return to;
 }
 

@@ -2,7 +2,8 @@
 //
 // Fused parameters (qkv, gate_up) are one tensor whose row ranges carry the published names, so that files keep Hugging Face's
 // names while compute runs one matmul.
-// Thread rule: a WeightSet is immutable once shared; build it in one thread.
+// Thread rule: a WeightSet is immutable once shared; build it in one thread, and finish (Device::finish) before it is shared. The
+// functions here that return or fill a set have finished.
 #pragma once
 
 #include <filesystem>
@@ -73,7 +74,7 @@ class WeightSet {
   std::vector<View> views_;
 };
 
-// to = from, value by value; sets of the same model, any dtypes.
+// to = from, value by value; sets of the same model, any dtypes. Issued on the context, not finished.
 void copy_weights(Context&, const WeightSet& from, const WeightSet& to);
 
 // Random initialisation (Philox by seed and parameter name): embedding N(0, .1), head N(0, .02), matrices N(0, 1/fan_in), o and

@@ -173,7 +173,7 @@ void GeneratorEngine::Impl::run_batch(const StepPlan::Batch& batch, const View& 
   if (plans.size() == 1)
     one(0);
   else
-    parallel_tasks(static_cast<int64_t>(plans.size()), one);
+    device_tasks(device, static_cast<int64_t>(plans.size()), one);
 }
 
 void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch, const ShardPlan& plan, const View& page_table,
@@ -326,6 +326,7 @@ std::vector<GenResult> GeneratorEngine::step() {
     if (!plan.batches[b].ids.empty()) m.run_batch(plan.batches[b], table, m.tokens[b]);
   }
   m.cache.copy_pages(m.ctx, plan.copies_after);
+  m.device.finish();  // the next step may be another thread's
   std::vector<GenResult> results = m.scheduler.commit(m.tokens);
   m.drop_unused_weights();
   return results;

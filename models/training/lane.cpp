@@ -34,7 +34,7 @@ void Lanes::for_each(int64_t micro_batches, const std::function<void(Lane&, int6
     }
     return;
   }
-  parallel_tasks(used, [&, stop = current_stop()](int64_t l) {
+  device_tasks(lanes_[0]->ctx.arena.device(), used, [&, stop = current_stop()](int64_t l) {
     const StopScope scope(stop);
     Lane& lane = *lanes_[static_cast<size_t>(l)];
     lane.ctx.parallel = false;
@@ -59,7 +59,7 @@ Gradients* Lanes::sum_gradients() {
   if (parts.size() > 1) {
     const int64_t n = parts[0]->flat().size();
     Device& device = *parts[0]->flat().device;
-    parallel_tasks((n + kSumChunk - 1) / kSumChunk, [&](int64_t c) {
+    device_tasks(device, (n + kSumChunk - 1) / kSumChunk, [&](int64_t c) {
       Context ctx(device);
       ctx.parallel = false;
       const int64_t begin = c * kSumChunk, end = std::min(n, begin + kSumChunk);

@@ -82,7 +82,7 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
   ++steps_;
   const bool separate = weights.flat().data != masters.flat().data;
   Device& device = masters.device();
-  parallel_tasks(static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
+  device_tasks(device, static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
     const Chunk& c = chunks_[static_cast<size_t>(i)];
     Context ctx(device);
     ctx.parallel = false;
@@ -98,7 +98,7 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
   };
   const auto n = static_cast<int64_t>(matrices_.size());
   if (side_by_side_)
-    parallel_tasks(n, one);
+    device_tasks(device, n, one);
   else
     for (int64_t i = 0; i < n; ++i) one(i);
   update_biases(masters, grads, weights);

@@ -60,6 +60,7 @@ struct TrainerEngine::Impl {
     R1_CHECK(c.ratio == Ratio::token || (c.clip == Clip::ppo && c.loss_mean == LossMean::sequence),
              "a ratio per sequence goes with the clipped form and the mean per sequence");
     refresh_weights();
+    device.finish();
   }
 
   void refresh_weights() {
@@ -86,7 +87,8 @@ struct TrainerEngine::Impl {
     }
   }
 
-  // What the sum over tokens is divided by (docs/recipe.md section 4), for a sequence of `own` counted tokens among n with `total`.
+  // What the sum over tokens is divided by (docs/recipe.md section 4), for a sequence of `own` counted tokens among n with
+  // `total`.
   double divisor(double n, double own, double total) const {
     if (config.objective != Objective::grpo || config.loss_mean == LossMean::token) return total;
     return n * (config.loss_mean == LossMean::sequence ? own : static_cast<double>(config.longest_completion));
@@ -232,6 +234,7 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
   ++e.version;
   e.finish(batch, totals, losses, stats);
   load.finish(e.masters, stats);
+  e.device.finish();
   return stats;
 }
 
@@ -247,6 +250,7 @@ std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
   auto copy = std::make_shared<WeightSet>(impl_->device, impl_->masters.config(), impl_->config.precision);
   Context ctx(impl_->device);
   copy_weights(ctx, impl_->weights, *copy);
+  impl_->device.finish();
   return copy;
 }
 
@@ -269,6 +273,7 @@ void TrainerEngine::save(const std::filesystem::path& file) const {
 void TrainerEngine::load(const std::filesystem::path& file) {
   impl_->version = load_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer);
   impl_->refresh_weights();
+  impl_->device.finish();
 }
 
 }  // namespace r1

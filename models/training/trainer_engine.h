@@ -1,7 +1,8 @@
 // The trainer's engine: masters, optimizer, objectives. One train() is one version. No actor, no file format of a run.
 //
 // Determinism: the result of train() is a pure function of (state, batch, config): micro-batches are packed in order under a
-// fixed token budget, gradients are summed on a fixed grid, whatever the number of threads. Thread rule: one thread at a time.
+// fixed token budget, gradients are summed on a fixed grid, whatever the number of threads. Thread rule: one thread at a time;
+// what a call has issued on the device is done when it returns, so the next call may be another thread's.
 #pragma once
 
 #include <cstdint>

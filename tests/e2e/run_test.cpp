@@ -197,6 +197,18 @@ TEST_F(ProgramTest, generation_and_learning_overlap_when_staleness_allows_it_and
   EXPECT_LT(overlap_of_rl(top / "synchronous", "0"), 0.02);
 }
 
+// Ops and copies of each thread queue until it waits; whoever touches what another thread has not finished ends the program.
+TEST_F(ProgramTest, on_a_device_that_works_beside_the_host_a_run_ends_in_the_same_weights) {
+  const fs::path cpu = top / "cpu", fake = top / "fake";
+  for (const fs::path& dir : {cpu, fake}) {
+    const ProgramResult r = run_program(
+        {nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=0", "--set", "graph.device=" + dir.filename().string()});
+    ASSERT_EQ(r.code, 0) << r.out << r.err;
+  }
+  EXPECT_EQ(summary_hashes(fake), summary_hashes(cpu));
+  EXPECT_EQ(summary_hashes(cpu).size(), 7u);
+}
+
 TEST_F(ProgramTest, replay_says_equal_and_after_one_token_is_changed_it_does_not) {
   const fs::path dir = top / "run";
   ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q", "--set", "edge.staleness=2"}).code, 0);

@@ -104,6 +104,14 @@ TEST(Copies, round_trip_on_every_device_and_check_sizes) {
   EXPECT_DEATH(download_as<float>(t.view().columns(0, 2)), "download");
 }
 
+TEST(Memory, says_how_much_a_device_has) {
+  for (const char* name : {"reference", "cpu", "fake"}) {
+    const DeviceMemory m = open_device(name).memory();
+    EXPECT_GT(m.available, size_t{1} << 20) << name;
+    EXPECT_LE(m.available, m.total) << name;
+  }
+}
+
 TEST(Arena, reuses_its_memory_after_release_and_reset) {
   Arena arena(open_device("reference"));
   const View a = arena.alloc(DType::f32, {10});

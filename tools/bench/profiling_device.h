@@ -35,6 +35,8 @@ class ProfilingDevice final : public Device {
   void free(std::byte* p, size_t bytes) override { inner_.free(p, bytes); }
   void copy_from_host(std::byte* dst, const void* src, size_t bytes) override { inner_.copy_from_host(dst, src, bytes); }
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override { inner_.copy_to_host(dst, src, bytes); }
+  void finish() override { inner_.finish(); }
+  DeviceMemory memory() const override { return inner_.memory(); }
   bool has_fast_bf16() const override { return inner_.has_fast_bf16(); }
   bool concurrent_parts() const override { return inner_.concurrent_parts(); }
   bool cheap_row_parts(DType t) const override { return inner_.cheap_row_parts(t); }
