@@ -57,8 +57,8 @@ std::string Conversation::text() const {
 }
 
 Conversation Conversation::parse(std::string_view text) {
-  const Json j = parse_stored_ordered_json(text, "a conversation");
-  if (!j.is_object() || !j.contains("messages")) throw failure("a conversation of the run store is malformed");
+  const Json j = ordered_json_or_null(text);
+  if (!j.is_object() || !j.contains("messages") || !j["messages"].is_array()) throw failure("a conversation is malformed");
   Conversation c;
   c.messages = j["messages"];
   if (j.contains("tools")) c.tools = j["tools"];
