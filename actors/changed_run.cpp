@@ -40,7 +40,7 @@ const std::map<std::string, std::set<std::string>> kFree = {
     {"trainer", {"until", "snapshot_s", "min_trained", "idle_batches"}},
     {"distiller", {"until", "snapshot_s", "min_trained", "idle_batches"}},
     {"evaluator", {"source", "problems", "problems_before", "samples", "temperature", "greedy", "max_tokens", "max_running"}},
-    {"judge", {"max_reward_errors"}},
+    {"judge", {"max_reward_errors", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
     {"generator", {"max_running", "draft"}}};
 const std::set<std::string> kFreeOfGraph = {"parallel_stages", "stall_s", "job_stall_s", "max_restarts"};
 

@@ -49,7 +49,7 @@ class Surveyor {
     const auto& rules = rule_names();
     for (const FactReader& reader : task.readers)
       for (const std::string& name : reader.expression.variables())
-        if (std::find(rules.begin(), rules.end(), name) == rules.end() &&
+        if (!name.ends_with(')') && std::find(rules.begin(), rules.end(), name) == rules.end() &&
             std::find(reader.models.begin(), reader.models.end(), name) == reader.models.end())
           flags_.insert(name);
   }

@@ -18,6 +18,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "rewards/expression.h"
+#include "rewards/program_calls.h"
 #include "rewards/rules.h"
 #include "runtime/store/run_store.h"
 
@@ -342,7 +343,8 @@ class DatasetFilterRole final : public FilterRole {
     return keep_->evaluate([&](const std::string& name) {
       const SampleScore& score = scored.scores[i];
       if (name == "reward") return *score.reward;
-      if (std::find(models_.begin(), models_.end(), name) == models_.end()) return rule_or_flag(name, in);
+      if (std::find(models_.begin(), models_.end(), name) == models_.end() && !is_program_call(name))
+        return rule_or_flag(name, in);
       const auto part = score.parts.find(name);
       if (part == score.parts.end()) throw failure("'" + name + "' did not score this completion: the judge did not ask it");
       return part->second;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "actors/metric_table.h"
+#include "actors/reward_programs.h"
 #include "actors/run_env.h"
 #include "actors/training_plan.h"
 #include "base/files.h"
@@ -83,6 +84,16 @@ void check_overlong(const GraphView& graph, const NodePlan& judge, const RewardE
                       use.where, fmt::format("overlong(length, {0}, {1})", longest, std::ceil(longest / 4)));
 }
 
+// A filter asks no program: it knows what the judge's said.
+void check_kept_programs(const GraphView& graph, const NodePlan& filter, const RewardExpression& keep) {
+  const NodePlan* judge = stage_node(graph, filter.stage, "judge");
+  const std::vector<std::string> scored = judge != nullptr ? scored_names(graph, filter.stage) : std::vector<std::string>();
+  for (const std::string& name : keep.variables())
+    if (is_program_call(name) && std::find(scored.begin(), scored.end(), name) == scored.end())
+      throw bad_input(fmt::format("keep uses {}, which the judge's rewards do not ask", name), attr_place(filter, "keep"),
+                      "use it in rewards too, or keep by reward");
+}
+
 }  // namespace
 
 bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
@@ -153,6 +164,7 @@ void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePl
   const RewardExpression rewards = check_expression(graph_dir, graph, node, "rewards");
   check_overlong(graph, node, rewards);
   check_recorded(rewards, attr_place(node, "rewards"));
+  check_judge_programs(graph_dir, graph, node);
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -199,7 +211,7 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
                                 prompter->attrs.integer("count")),
                     attr_place(*prompter, "count"), "remove count, or say fill=shrink");
   if (!dataset) return;
-  check_expression(graph_dir, graph, node, "keep");
+  check_kept_programs(graph, node, check_expression(graph_dir, graph, node, "keep"));
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",

@@ -3,15 +3,15 @@
 #include <fmt/format.h>
 
 #include <deque>
+#include <utility>
 
 #include "actors/messages.h"
+#include "actors/reward_programs.h"
 #include "actors/scorer.h"
 
 namespace r1 {
 
 namespace {
-
-constexpr size_t kGroupsPerJob = 16;
 
 class JudgeRole final : public Role {
  public:
@@ -24,58 +24,67 @@ class JudgeRole final : public Role {
         "load rewards", "",
         [this, &context] {
           const NodePlan& node = context.node();
+          auto rewards = RewardExpression::parse(node.attrs.text("rewards"), node.attrs.where("rewards"));
           tokenizer_ = node_tokenizer(env_, context.graph(), node);
-          scorer_ = std::make_unique<Scorer>(RewardExpression::parse(node.attrs.text("rewards"), node.attrs.where("rewards")),
-                                             load_reward_models(env_, context.graph(), node));
+          auto programs = open_programs(rewards, program_options(env_.graph_dir, node));
+          loaded_ = std::make_unique<Scorer>(std::move(rewards), load_reward_models(env_, context.graph(), node),
+                                             std::move(programs));
         },
         [this, &context] {
           busy_ = false;
+          scorer_ = std::move(loaded_);
+          for (auto& group : std::exchange(early_, {})) scorer_->add(std::move(group));
           pump(context);
         });
   }
 
+  // The engine takes what arrives while it is at work: a program that is slow with one group is not idle for the others.
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
     in_ = edge;
-    waiting_.push_back(std::dynamic_pointer_cast<const TrajectoriesMessage>(payload));
+    ++open_;
+    auto group = std::dynamic_pointer_cast<const TrajectoriesMessage>(payload);
+    if (scorer_)
+      scorer_->add(std::move(group));
+    else
+      early_.push_back(std::move(group));
     pump(context);
   }
   void on_room(RoleContext& context, int) override { pump(context); }
   void on_stage_end(RoleContext& context) override {
     ended_ = true;
+    if (scorer_) scorer_->wake();
     if (!busy_) context.finish();
   }
+  std::string inspect() const override { return fmt::format(R"({{"groups":{}}})", open_); }
 
  private:
   void pump(RoleContext& context) {
-    if (busy_) return;
-    if (ended_) return context.finish();
+    if (ended_) {
+      if (!busy_) context.finish();
+      return;
+    }
     while (!outbox_.empty() && context.room(out_) > 0) {
       context.send(out_, outbox_.front());
       outbox_.pop_front();
       context.release(in_);
     }
-    if (!outbox_.empty() || waiting_.empty()) return;
-    auto groups = std::make_shared<std::vector<std::shared_ptr<const TrajectoriesMessage>>>();
-    while (!waiting_.empty() && groups->size() < kGroupsPerJob) {
-      groups->push_back(waiting_.front());
-      waiting_.pop_front();
-    }
+    if (busy_ || !outbox_.empty() || open_ == 0) return;
     auto scored = std::make_shared<std::vector<PayloadPtr>>();
     busy_ = true;
     context.submit(
-        fmt::format("score {} groups", groups->size()), "judge",
-        [this, groups, scored] {
-          auto scores = scorer_->score(*groups, *tokenizer_);
-          for (size_t g = 0; g < groups->size(); ++g) {
+        fmt::format("score {} groups", open_), "judge",
+        [this, scored] {
+          for (Scorer::GroupScores& scores : scorer_->next(*tokenizer_)) {
             auto m = std::make_shared<ScoredMessage>();
-            m->group = (*groups)[g];
-            m->responses = std::move(scores[g].responses);
-            m->scores = std::move(scores[g].scores);
+            m->group = std::move(scores.group);
+            m->responses = std::move(scores.responses);
+            m->scores = std::move(scores.scores);
             scored->push_back(std::move(m));
           }
         },
         [this, &context, scored] {
           busy_ = false;
+          open_ -= static_cast<int64_t>(scored->size());
           outbox_.insert(outbox_.end(), scored->begin(), scored->end());
           pump(context);
         });
@@ -84,10 +93,11 @@ class JudgeRole final : public Role {
   RunEnv env_;
   int in_ = -1, out_ = -1;
   bool busy_ = false, ended_ = false;
-  std::deque<std::shared_ptr<const TrajectoriesMessage>> waiting_;
+  int64_t open_ = 0;                                               // groups that are here and not scored
+  std::vector<std::shared_ptr<const TrajectoriesMessage>> early_;  // that came before the rewards were loaded
   std::deque<PayloadPtr> outbox_;
   std::shared_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Scorer> scorer_;
+  std::unique_ptr<Scorer> loaded_, scorer_;
 };
 
 }  // namespace

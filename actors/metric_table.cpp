@@ -4,6 +4,8 @@
 
 #include "actors/run_env.h"
 #include "rewards/expression.h"
+#include "rewards/program_calls.h"
+#include "rewards/rules.h"
 
 namespace r1 {
 
@@ -69,6 +71,13 @@ const std::vector<std::string>& standing_parts() {
   return parts;
 }
 
+bool metric_name_taken(const std::string& name) {
+  const auto is = [&](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return batch_metric(name) != nullptr || is(rule_names()) || is(standing_parts());
+}
+
 std::vector<std::string> scored_names(const GraphView& graph, int stage) {
   const NodePlan* judge = stage_node(graph, stage, "judge");
   if (judge == nullptr) return {};
@@ -76,6 +85,7 @@ std::vector<std::string> scored_names(const GraphView& graph, int stage) {
   const RewardExpression rewards = RewardExpression::parse(judge->attrs.text("rewards"), attr_place(*judge, "rewards"));
   for (const std::string& name : rewards.variables())
     if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  for (const ProgramCall& call : program_calls(rewards)) names.insert(names.end(), call.parts.begin(), call.parts.end());
   return names;
 }
 

@@ -39,7 +39,11 @@ const std::vector<HeldOutMetric>& held_out_metrics();
 // What every completion is scored with, whatever the judge's expression: parts that are recorded where they apply.
 const std::vector<std::string>& standing_parts();
 
-// The names that the stage's judge scores: those of its `rewards`, and the standing parts. Empty without a judge.
+// Whether a part of a reward program cannot be recorded under this name: it is a batch's own metric, or a rule.
+bool metric_name_taken(const std::string& name);
+
+// The names that the stage's judge scores: those of its `rewards`, the parts that its programs declare, and the standing parts.
+// Empty without a judge.
 std::vector<std::string> scored_names(const GraphView& graph, int stage);
 
 // The metrics that a batch of this trainer can have: what `until` may name.

@@ -110,10 +110,16 @@ RoleSpec generator(const fs::path& graph_dir) {
 RoleSpec judge(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "judge";
-  r.doc = "scores completions with rules and reward models";
+  r.doc = "scores completions with rules, reward models and programs";
   r.attrs = {required_text("rewards",
                            "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME); "
-                           "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO)"),
+                           "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO); programs: "
+                           "command('python3 my_reward.py'), http('http://127.0.0.1:8000/score') (docs/rewards.md)"),
+             integer("reward_workers", "0", 0, "processes of a command, connections to an address; 0: one a core, 16"),
+             number("reward_timeout_s", "10", 0.01, "seconds that a program may take for one completion"),
+             number("reward_start_s", "60", 0, "seconds more for the first one after a command was started"),
+             integer("reward_retries", "1", 0,
+                     "times that a completion is tried again when a program hung, died or answered nonsense"),
              {"max_reward_errors",
               AttrType::number,
               "0.01",

@@ -7,6 +7,7 @@
 
 #include "actors/graph_checks.h"
 #include "actors/model_chat.h"
+#include "actors/reward_programs.h"
 #include "base/clock.h"
 #include "base/fingerprint.h"
 #include "base/log.h"
@@ -85,6 +86,10 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
     } else if (node.role == "prompter" || node.role == "evaluator") {
       for (const std::string& spec : split_sources(node.attrs.text("source")))
         in.add_source(spec, fmt::format("the data of '{}'", node.id));
+    } else if (node.role == "judge") {
+      for (const ProgramCall& call : judge_programs(node))
+        for (const fs::path& file : program_files(call, env.graph_dir))
+          in.add(file.string(), fmt::format("a reward program of '{}'", node.id));
     }
   }
   std::vector<InputFile> files;

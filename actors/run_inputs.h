@@ -1,6 +1,6 @@
-// The identity of a run (P12): which files it reads and did not write - data, weights, tokenizers - and what they were when it
-// began. Not a check of their content: --check and the roles do that.
-// Thread rule: one thread; reads files and the run store.
+// The identity of a run (P12): which files it reads and did not write - data, weights, tokenizers, reward programs - and what
+// they were when it began. Not a check of their content: --check and the roles do that. Thread rule: one thread; reads files
+// and the run store.
 #pragma once
 
 #include <filesystem>
@@ -18,8 +18,8 @@ struct InputFile {
   std::string what;  // "the data of 'prompts'", "the model 'base'"
   std::filesystem::path path;
 };
-// Without doubles, by name. A model counts with its GGUF file, or its directory's *.json, *.safetensors and
-// *.jinja files.
+// Without doubles, by name. A reward command counts with program_files() of rewards/program_calls.h, a model with its GGUF
+// file, or its directory's *.json, *.safetensors and *.jinja files.
 std::vector<InputFile> input_files(const RunEnv&, const GraphView&);
 
 // Fingerprints of all of them go into the store where they are not known yet; those that are known are compared. A file whose

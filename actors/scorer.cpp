@@ -2,142 +2,182 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
 
-#include "actors/examples.h"
+#include "actors/metric_table.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "rewards/rules.h"
 
 namespace r1 {
+
+namespace {
+
+constexpr size_t kGroupsAtOnce = 16;
+constexpr int kSampleBits = 17;  // a group has at most 2^16 samples
+constexpr int kRounds = 10;  // of a second at most, after which next() comes back when samples, but no whole group, were scored
+constexpr size_t kMostNotedParts = 256;
+
+ScoreSources sources_of(std::map<std::string, RewardModel> models, ScoreSources programs) {
+  for (auto& [name, model] : models) programs[name] = make_model_source(name, std::move(model));
+  return programs;
+}
+
+template <class Map>
+std::set<std::string> names_of(const Map& map) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : map) names.insert(name);
+  return names;
+}
+
+// The conversation that was rendered, as programs get it; "" for a text without a template.
+std::string messages_of(const PromptMessage& prompt) {
+  if (prompt.conversation.empty()) return "";
+  const nlohmann::ordered_json conversation = ordered_json_or_null(prompt.conversation);
+  return conversation.is_object() && conversation.contains("messages") ? conversation["messages"].dump() : "";
+}
+
+}  // namespace
 
 std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer) {
   return tokenizer.decode(std::span<const int32_t>(sample.tokens).subspan(prompt_tokens), false);
 }
 
-std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response) {
-  return tokenise_example(*model.tokenizer, {prompt, shown_response(response, model.sees_answer), false}).tokens;
-}
+Scorer::Scorer(RewardExpression expression, std::map<std::string, RewardModel> models, ScoreSources programs)
+    : models_(names_of(models)), scorer_(std::move(expression), sources_of(std::move(models), std::move(programs))) {}
 
-std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
-  std::map<std::string, RewardModel> models;
-  for (int e : node.in_edges) {
-    const EdgePlan& edge = graph.edges[e];
-    if (edge.carries != "model" || !edge.attrs.has("as")) continue;
-    const NodePlan& origin = graph.nodes[edge.from];
-    auto weights = load_origin_weights(env, origin, graph, env.precision);
-    if (!weights->config().scalar_head)
-      throw failure("'" + edge.attrs.text("as") + "' is not a reward model: its checkpoint has no scalar head", edge.where,
-                    "train it with objective=reward_model");
-    RewardModel& m = models[edge.attrs.text("as")];
-    m.tokenizer = node_tokenizer(env, graph, origin);
-    m.sees_answer = weights->config().sees == "answer";
-    m.longest = weights->config().max_positions;
-    m.engine = std::make_unique<ScoringEngine>(*env.device, weights);
+void Scorer::add(Group group) {
+  {
+    std::lock_guard lock(mutex_);
+    arrived_.push_back(std::move(group));
   }
-  return models;
+  scorer_.wake();
 }
 
-Scorer::Scorer(RewardExpression expression, std::map<std::string, RewardModel> models)
-    : expression_(std::move(expression)), models_(std::move(models)) {}
+void Scorer::wake() {
+  {
+    std::lock_guard lock(mutex_);
+    woken_ = true;
+  }
+  scorer_.wake();
+}
 
-SampleScore Scorer::score_sample(const RewardInput& in, const std::function<double(const std::string&)>& ask_model) const {
-  SampleScore score;
-  try {
-    score.reward = expression_.evaluate([&](const std::string& name) {
-      // A model's name goes before a fact of the same name: the graph says as=NAME, the task's facts are not its author's.
-      const double value = models_.count(name) != 0 ? ask_model(name) : rule_or_flag(name, in);
-      if (!std::isfinite(value)) throw failure(fmt::format("'{}' is {}", name, value));
-      return score.parts[name] = value;
-    });
-  } catch (const Error& e) {
-    if (e.code() == ExitCode::bad_input) throw;
-    score.error = e.message();
-  } catch (const std::exception& e) {
-    score.error = e.what();
+// Takes groups that have arrived.
+void Scorer::begin(const Tokenizer& tokenizer) {
+  std::vector<Group> groups;
+  {
+    std::lock_guard lock(mutex_);
+    const auto n = static_cast<ptrdiff_t>(std::min(arrived_.size(), kGroupsAtOnce));
+    groups.assign(std::make_move_iterator(arrived_.begin()), std::make_move_iterator(arrived_.begin() + n));
+    arrived_.erase(arrived_.begin(), arrived_.begin() + n);
+  }
+  for (Group& group : groups) {
+    Open& open = open_[number_];
+    open.left = group->samples.size();
+    open.scores.scores.resize(group->samples.size());
+    const std::string messages = messages_of(*group->prompt);
+    for (size_t i = 0; i < group->samples.size(); ++i) {
+      auto item = std::make_shared<ScoreItem>();
+      item->prompt = group->prompt->text;
+      item->response = completion_text(group->samples[i], group->prompt->tokens.size(), tokenizer);
+      item->facts = group->prompt->facts;
+      item->finished = group->finished[i] != 0;
+      item->tokens = static_cast<int64_t>(group->samples[i].tokens.size() - group->prompt->tokens.size());
+      item->messages = messages;
+      open.scores.responses.push_back(item->response);
+      const uint64_t key = number_ << kSampleBits | i;
+      items_[key] = item;
+      scorer_.add(key, std::move(item));
+    }
+    open.scores.group = std::move(group);
+    ++number_;
+  }
+}
+
+SampleScore Scorer::finish(ItemScore score, const RewardInput& in) {
+  SampleScore out;
+  out.reward = score.reward;
+  out.error = std::move(score.error);
+  out.parts = std::move(score.values);
+  for (const auto& [name, value] : score.parts) {
+    if (metric_name_taken(name)) {
+      if (noted_.size() < kMostNotedParts && noted_.insert(name).second)
+        log_warn(
+            fmt::format("the part '{}' of a reward program is not recorded: it is the name of a metric of r1's own", name));
+      continue;
+    }
+    if (noted_.count(name) == 0) {
+      if (noted_.size() == kMostNotedParts) {
+        log_warn(
+            fmt::format("a reward program has more than {} parts; '{}' and others are not recorded", kMostNotedParts, name));
+        noted_.insert(name);
+      }
+      if (noted_.size() > kMostNotedParts) continue;
+      noted_.insert(name);
+    }
+    out.parts.emplace(name, value);
   }
   // Recorded where they apply, whether or not the expression uses them: curves are compared across runs.
   const auto standing = [&](const char* name, bool applies, double (*rule)(const RewardInput&)) {
     if (models_.count(name) != 0) return;
     if (applies)
-      score.parts[name] = rule(in);
+      out.parts[name] = rule(in);
     else
-      score.parts.erase(name);
+      out.parts.erase(name);
   };
   standing("format", true, format_reward);
   standing("accuracy", in.fact("checkable") != "0", accuracy_reward);
   standing("language", !in.fact("language").empty(), language_reward);
   standing("harmless", in.fact("harm") == "1", refusal_reward);
-  return score;
+  return out;
 }
 
-// One call of the model for all samples that wait for it. A sample that it cannot be shown fails alone.
-void Scorer::answer(const std::string& name, ModelScores& asked,
-                    std::span<const std::shared_ptr<const TrajectoriesMessage>> groups, const std::vector<GroupScores>& out) {
-  RewardModel& model = models_.at(name);
-  std::vector<std::vector<int32_t>> shown;
-  std::vector<Place> places;
-  for (const Place& at : asked.wanted) {
-    std::vector<int32_t> tokens = shown_tokens(model, groups[at.first]->prompt->text, out[at.first].responses[at.second]);
-    const auto n = static_cast<int64_t>(tokens.size());
-    if (n == 0 || n > model.longest) {
-      asked.failed[at] = fmt::format("'{}' would be shown {} tokens, it takes 1 to {}", name, n, model.longest);
-      continue;
+std::vector<Scorer::GroupScores> Scorer::next(const Tokenizer& tokenizer) {
+  std::vector<GroupScores> done;
+  bool progress = false;
+  int rounds = 0;
+  const auto take_done = [&](uint64_t number) {
+    const auto open = open_.find(number);
+    if (open->second.left > 0) return;
+    done.push_back(std::move(open->second.scores));
+    open_.erase(open);
+  };
+  for (;;) {
+    const uint64_t first = number_;
+    begin(tokenizer);
+    for (uint64_t n = first; n < number_; ++n) take_done(n);  // groups without a sample
+    for (auto& [key, score] : scorer_.next(1)) {
+      progress = true;
+      Open& open = open_.at(key >> kSampleBits);
+      open.scores.scores[key & ((uint64_t{1} << kSampleBits) - 1)] = finish(std::move(score), items_.at(key)->input());
+      items_.erase(key);
+      --open.left;
+      take_done(key >> kSampleBits);
     }
-    shown.push_back(std::move(tokens));
-    places.push_back(at);
-  }
-  asked.wanted.clear();
-  if (shown.empty()) return;
-  try {
-    const std::vector<float> values = model.engine->scores(shown);
-    for (size_t i = 0; i < places.size(); ++i) asked.known[places[i]] = values[i];
-  } catch (const Error& e) {
-    for (const Place& at : places) asked.failed[at] = fmt::format("'{}' gives no score: {}", name, e.message());
+    std::lock_guard lock(mutex_);
+    if (std::exchange(woken_, false) || !done.empty()) return done;
+    if (open_.empty() && arrived_.empty()) return done;
+    if (progress && ++rounds >= kRounds) return done;
   }
 }
 
-std::vector<Scorer::GroupScores> Scorer::score(std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
-                                               const Tokenizer& tokenizer) {
-  std::vector<GroupScores> out(groups.size());
-  std::vector<Place> open;  // (group, sample) without a score
+std::vector<Scorer::GroupScores> Scorer::score(std::span<const Group> groups, const Tokenizer& tokenizer) {
+  const uint64_t first = number_;
+  std::map<const TrajectoriesMessage*, std::vector<size_t>> places;
   for (size_t g = 0; g < groups.size(); ++g) {
-    for (const Sequence& s : groups[g]->samples)
-      out[g].responses.push_back(completion_text(s, groups[g]->prompt->tokens.size(), tokenizer));
-    out[g].scores.resize(groups[g]->samples.size());
-    for (size_t i = 0; i < groups[g]->samples.size(); ++i) open.emplace_back(g, i);
+    places[groups[g].get()].push_back(g);
+    add(groups[g]);
   }
-  // An expression says which models it needs only as it is evaluated (`if`): whoever meets a score that is not there waits for
-  // the next round, and each round asks every model once.
-  std::map<std::string, ModelScores> asked;
-  while (!open.empty()) {
-    std::vector<Place> waiting;
-    for (const auto& at : open) {
-      const auto& [g, i] = at;
-      const TrajectoriesMessage& group = *groups[g];
-      RewardInput in;
-      in.prompt = group.prompt->text;
-      in.response = out[g].responses[i];
-      in.facts = &group.prompt->facts;
-      in.finished = group.finished[i] != 0;
-      in.tokens = static_cast<int64_t>(group.samples[i].tokens.size() - group.prompt->tokens.size());
-      bool complete = true;
-      const auto ask = [&](const std::string& name) -> double {
-        ModelScores& scores = asked[name];
-        if (const auto failed = scores.failed.find(at); failed != scores.failed.end()) throw failure(failed->second);
-        if (const auto known = scores.known.find(at); known != scores.known.end()) return known->second;
-        scores.wanted.insert(at);
-        complete = false;
-        return 0;
-      };
-      SampleScore score = score_sample(in, ask);
-      if (complete)
-        out[g].scores[i] = std::move(score);
-      else
-        waiting.push_back(at);  // its error, if any, may come from the score that is not there yet
+  std::vector<GroupScores> out(groups.size());
+  while (number_ < first + groups.size() || !open_.empty())
+    for (GroupScores& scores : next(tokenizer)) {
+      std::vector<size_t>& at = places.at(scores.group.get());
+      out[at.back()] = std::move(scores);
+      at.pop_back();
     }
-    for (auto& [name, scores] : asked)
-      if (!scores.wanted.empty()) answer(name, scores, groups, out);
-    open = std::move(waiting);
-  }
   return out;
 }
 

@@ -1,66 +1,66 @@
-// Scores completions: rules (rewards/) and reward models, combined by the judge's expression. The engine of the judge.
-// Thread rule: one thread at a time.
+// Scores groups of completions: rules, reward models and programs, combined by the judge's expression. The engine of the judge.
+// A group is done when all its samples are; one that waits for a slow program holds up no other.
+// Thread rule: one thread at a time, but for add() and wake().
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "actors/messages.h"
-#include "actors/run_env.h"
-#include "models/training/trainer_engine.h"
-#include "rewards/expression.h"
-#include "rewards/reward_input.h"
+#include "actors/reward_models.h"
+#include "rewards/expression_scorer.h"
 
 namespace r1 {
 
-// A reward model of a judge: the edge's as=NAME.
-struct RewardModel {
-  std::shared_ptr<const Tokenizer> tokenizer;
-  bool sees_answer = false;  // prompt and final answer only; else the whole response
-  int64_t longest = 0;       // tokens it can be shown
-  std::unique_ptr<ScoringEngine> engine;
-};
-
 class Scorer {
  public:
-  Scorer(RewardExpression expression, std::map<std::string, RewardModel> models);
-  // What became of one group: a score per sample (without a reward where the expression, a rule or a model failed or gave a
-  // number that is not finite; what else is known of the sample is there all the same) and the decoded completions.
+  using Group = std::shared_ptr<const TrajectoriesMessage>;
+  Scorer(RewardExpression expression, std::map<std::string, RewardModel> models, ScoreSources programs = {});
+  // What became of one group: a score per sample (without a reward where the expression, a rule, a model or a program failed or
+  // gave a number that is not finite; what else is known of the sample is there all the same) and the decoded completions.
   struct GroupScores {
+    Group group;
     std::vector<SampleScore> scores;
     std::vector<std::string> responses;
   };
-  // Reward models see the samples of all groups together. Throws bad_input alone.
-  std::vector<GroupScores> score(std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
-                                 const Tokenizer& tokenizer);
+
+  // To be scored, at the next or the present call of next(). Any thread.
+  void add(Group group);
+  // The groups done since the last call, in the order in which they came. Waits until one is, none is left, or wake(); comes
+  // back empty as well when only single samples were done for a while, so that its caller sees progress. Reward models see the
+  // samples of several groups together.
+  std::vector<GroupScores> next(const Tokenizer& tokenizer);
+  // Any thread.
+  void wake();
+
+  // All of them, at once.
+  std::vector<GroupScores> score(std::span<const Group> groups, const Tokenizer& tokenizer);
 
  private:
-  using Place = std::pair<size_t, size_t>;  // group, sample
-  // A model's scores, why it gave none, and what it is asked for and has not answered yet.
-  struct ModelScores {
-    std::map<Place, double> known;
-    std::map<Place, std::string> failed;
-    std::set<Place> wanted;
+  struct Open {
+    GroupScores scores;
+    size_t left = 0;  // samples
   };
-  SampleScore score_sample(const RewardInput& in, const std::function<double(const std::string&)>& ask_model) const;
-  void answer(const std::string& name, ModelScores& asked, std::span<const std::shared_ptr<const TrajectoriesMessage>> groups,
-              const std::vector<GroupScores>& out);
+  void begin(const Tokenizer& tokenizer);
+  SampleScore finish(ItemScore score, const RewardInput& in);
 
-  RewardExpression expression_;
-  std::map<std::string, RewardModel> models_;
+  std::set<std::string> models_;
+  ExpressionScorer scorer_;
+  std::map<uint64_t, Open> open_;  // by order of arrival
+  std::map<uint64_t, ScoreItemPtr> items_;
+  std::set<std::string> noted_;  // parts that are not declared: recorded, or said once that they are not
+  uint64_t number_ = 0;
+  std::mutex mutex_;
+  std::vector<Group> arrived_;
+  bool woken_ = false;
 };
 
 // The text of a sample's completion: the tokens after the prompt.
 std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer);
-// What a reward model is shown, as tokens.
-std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response);
-// Loads the models that arrive at `node` by edges with as=NAME.
-std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node);
 
 }  // namespace r1

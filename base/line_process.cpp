@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -29,6 +30,11 @@ struct LineProcess::Errors {
   ~Errors() {
     closing_ = true;
     thread_.join();
+  }
+
+  // Of a program that has ended: all that it wrote is there within moments.
+  void settle() const {
+    for (int i = 0; i < 100 && !over_; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
 
   std::string last_words() const {
@@ -58,6 +64,7 @@ struct LineProcess::Errors {
     }
     if (!line_.empty()) line_over();
     if (left_out_ > 0) say_left_out();
+    over_ = true;
   }
 
   void line_over() {
@@ -90,7 +97,7 @@ struct LineProcess::Errors {
   int64_t left_out_ = 0;
   mutable std::mutex mutex_;
   std::deque<std::string> last_;
-  std::atomic<bool> closing_{false};
+  std::atomic<bool> closing_{false}, over_{false};
   std::thread thread_;
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "base/clipped.h"
+#include "rewards/program_calls.h"
 #include "rewards/rule_calls.h"
 
 namespace r1 {
@@ -189,8 +190,9 @@ class Parser {
     const auto* f =
         std::find_if(std::begin(kFunctions), std::end(kFunctions), [&](const Function& x) { return word == x.name; });
     const bool known = f != std::end(kFunctions);
-    const auto& calls = rule_call_names();
-    if (std::find(calls.begin(), calls.end(), word) != calls.end()) return rule_call(word, start);
+    std::vector<std::string> calls = rule_call_names();
+    calls.insert(calls.end(), program_call_names().begin(), program_call_names().end());
+    if (std::find(calls.begin(), calls.end(), word) != calls.end()) return literal_call(word, start);
     if (take("(")) {
       const size_t open = at_ - 1;
       if (!known) {
@@ -227,8 +229,10 @@ class Parser {
   }
 
   // regex('...'), up to its closing bracket: a variable whose name is the call.
-  NodePtr rule_call(const std::string& word, size_t start) {
-    if (!take("(")) fail(fmt::format("'{}' is a rule with arguments", word), start, fmt::format("expected '{}('", word));
+  NodePtr literal_call(const std::string& word, size_t start) {
+    if (!take("("))
+      fail(fmt::format("'{}' is a {} with arguments", word, is_program_call(word + "()") ? "program" : "rule"), start,
+           fmt::format("expected '{}('", word));
     const size_t open = at_ - 1;
     for (char quote = 0; at_ < text_.size() && (quote != 0 || text_[at_] != ')'); ++at_) {
       if (quote != 0)
@@ -238,7 +242,8 @@ class Parser {
     }
     if (!take(")")) fail("this '(' is never closed", open);
     const std::string call(text_.substr(start, at_ - start));
-    if (const std::string problem = rule_call_problem(call); !problem.empty()) fail(problem, start);
+    const std::string problem = is_program_call(call) ? program_call_problem(call) : rule_call_problem(call);
+    if (!problem.empty()) fail(problem, start);
     return variable(call);
   }
 
@@ -269,48 +274,55 @@ struct NotFinite {
 double value(const Node& n, const std::function<double(const std::string&)>& value_of);
 
 double raw_value(const Node& n, const std::function<double(const std::string&)>& value_of) {
-  const auto arg = [&](size_t i) { return value(*n.args[i], value_of); };
-  switch (n.op) {
-    case Op::number:
-      return n.number;
-    case Op::variable:
-      return value_of(n.name);
-    case Op::negate:
-      return -arg(0);
-    case Op::add:
-      return arg(0) + arg(1);
-    case Op::subtract:
-      return arg(0) - arg(1);
-    case Op::multiply:
-      return arg(0) * arg(1);
-    case Op::divide:
-      return arg(0) / arg(1);
-    case Op::less:
-      return arg(0) < arg(1);
-    case Op::less_equal:
-      return arg(0) <= arg(1);
-    case Op::equal:
-      return arg(0) == arg(1);
-    case Op::greater_equal:
-      return arg(0) >= arg(1);
-    case Op::greater:
-      return arg(0) > arg(1);
-    case Op::abs:
-      return std::abs(arg(0));
-    case Op::sigmoid:
-      return 1.0 / (1.0 + std::exp(-arg(0)));
-    case Op::clamp:
-      return std::min(std::max(arg(0), arg(1)), arg(2));
-    case Op::choose:
-      return arg(0) != 0 ? arg(1) : arg(2);
-    case Op::overlong:
-      return std::clamp((arg(1) - arg(2) - arg(0)) / arg(2), -1.0, 0.0);
-    case Op::min:
-    case Op::max: {
-      double best = arg(0);
-      for (size_t i = 1; i < n.args.size(); ++i) best = n.op == Op::min ? std::min(best, arg(i)) : std::max(best, arg(i));
-      return best;
+  if (n.op == Op::number) return n.number;
+  if (n.op == Op::variable) return value_of(n.name);
+  if (n.op == Op::choose) return value(*n.args[value(*n.args[0], value_of) != 0 ? 1 : 2], value_of);
+  std::vector<double> a;
+  a.reserve(n.args.size());
+  bool pending = false;
+  for (const auto& arg : n.args) try {
+      a.push_back(value(*arg, value_of));
+    } catch (const RewardExpression::Pending&) {
+      pending = true;
     }
+  if (pending) throw RewardExpression::Pending();
+  switch (n.op) {
+    case Op::negate:
+      return -a[0];
+    case Op::add:
+      return a[0] + a[1];
+    case Op::subtract:
+      return a[0] - a[1];
+    case Op::multiply:
+      return a[0] * a[1];
+    case Op::divide:
+      return a[0] / a[1];
+    case Op::less:
+      return a[0] < a[1];
+    case Op::less_equal:
+      return a[0] <= a[1];
+    case Op::equal:
+      return a[0] == a[1];
+    case Op::greater_equal:
+      return a[0] >= a[1];
+    case Op::greater:
+      return a[0] > a[1];
+    case Op::abs:
+      return std::abs(a[0]);
+    case Op::sigmoid:
+      return 1.0 / (1.0 + std::exp(-a[0]));
+    case Op::clamp:
+      return std::min(std::max(a[0], a[1]), a[2]);
+    case Op::overlong:
+      return std::clamp((a[1] - a[2] - a[0]) / a[2], -1.0, 0.0);
+    case Op::min:
+      return *std::min_element(a.begin(), a.end());
+    case Op::max:
+      return *std::max_element(a.begin(), a.end());
+    case Op::number:
+    case Op::variable:
+    case Op::choose:
+      break;
   }
   return 0;
 }

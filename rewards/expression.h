@@ -3,15 +3,15 @@
 //   expr    := sum [ ('<' | '<=' | '==' | '>=' | '>') sum ]          a comparison is 1 or 0
 //   sum     := term { ('+' | '-') term }
 //   term    := unary { ('*' | '/') unary }
-//   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | rule '(' [literal { ',' literal }] ')' | '(' expr ')'
-//   literal := number | "'" text "'" | '"' text '"'          (a text has no escapes; the other quote may stand in it)
+//   unary   := '-' unary | number | name | name '(' expr { ',' expr } ')' | rule '(' [literal { ',' literal }] ')' | '(' expr
+//   ')' literal := number | "'" text "'" | '"' text '"'          (a text has no escapes; the other quote may stand in it)
 //   functions: min(a,b,...) max(a,b,...) abs(x) sigmoid(x) clamp(x,low,high) if(condition,then,else) overlong(x,max,cache)
 //   rules with arguments (rule_calls.h): regex('PATTERN') repetition(N) copied(N) written_in('zh')
-// overlong(length, max, cache), or overlong(max, cache) for the same, is DAPO's soft punishment (arXiv 2503.14476, eq. 13): 0 up to max - cache tokens, falling
-// linearly to -1 at max, -1 beyond; max and cache are numbers, 0 < cache <= max.
-// Names are the rules and fact flags of rules.h and the models of the judge (their `as=` names).
-// `if` evaluates only the branch it takes, so a model that only the other branch names need not be asked.
-// Thread rule: immutable after parsing.
+//   programs (program_calls.h): command('python3 my_reward.py') http('http://127.0.0.1:8000/score')
+// overlong(length, max, cache), or overlong(max, cache) for the same, is DAPO's soft punishment (arXiv 2503.14476, eq. 13): 0
+// up to max - cache tokens, falling linearly to -1 at max, -1 beyond; max and cache are numbers, 0 < cache <= max. Names are
+// the rules and fact flags of rules.h and the models of the judge (their `as=` names). `if` evaluates only the branch it takes,
+// so a model that only the other branch names need not be asked. Thread rule: immutable after parsing.
 #pragma once
 
 #include <functional>
@@ -41,8 +41,12 @@ class RewardExpression {
   const std::string& text() const { return text_; }
   const std::vector<OverlongUse>& overlongs() const { return overlongs_; }
 
-  // `value_of(name)` gives a variable's value; it is asked only for what is needed. Throws failure when the result is not
-  // finite.
+  // What `value_of` throws for a value that is not there yet. evaluate() then asks for all else that it will need whatever that
+  // value is - not for the branches of an `if` whose condition is pending - and throws Pending itself.
+  struct Pending {};
+
+  // `value_of(name)` gives a variable's value; it is asked only for what is needed, from left to right. Throws failure when the
+  // result is not finite.
   double evaluate(const std::function<double(const std::string&)>& value_of) const;
 
   struct Node;

@@ -15,47 +15,13 @@
 #include <variant>
 
 #include "base/error.h"
+#include "rewards/call.h"
 #include "rewards/language.h"
 #include "rewards/response.h"
 
 namespace r1 {
 
 namespace {
-
-using Argument = std::variant<double, std::string>;
-
-struct Call {
-  std::string name;
-  std::vector<Argument> arguments;
-};
-
-std::optional<Call> parse(std::string_view text) {
-  Call call;
-  const size_t open = text.find('(');
-  if (open == std::string_view::npos || !text.ends_with(')')) return std::nullopt;
-  call.name = trim(text.substr(0, open));
-  std::string_view rest = trim(text.substr(open + 1, text.size() - open - 2));
-  while (!rest.empty()) {
-    if (rest.front() == '\'' || rest.front() == '"') {
-      const size_t end = rest.find(rest.front(), 1);
-      if (end == std::string_view::npos) return std::nullopt;
-      call.arguments.emplace_back(std::string(rest.substr(1, end - 1)));
-      rest.remove_prefix(end + 1);
-    } else {
-      double value = 0;
-      const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-      if (error != std::errc()) return std::nullopt;
-      call.arguments.emplace_back(value);
-      rest.remove_prefix(static_cast<size_t>(end - rest.data()));
-    }
-    rest = trim(rest);
-    if (rest.empty()) break;
-    if (rest.front() != ',') return std::nullopt;
-    rest = trim(rest.substr(1));
-    if (rest.empty()) return std::nullopt;
-  }
-  return call;
-}
 
 // Words as n-grams count them: every Han character, and every other run without whitespace, ASCII letters lower-case.
 std::vector<std::string> words_of(std::string_view text) {
@@ -212,14 +178,14 @@ const std::vector<std::string>& rule_call_names() {
 }
 
 std::string rule_call_problem(std::string_view text) {
-  const auto call = parse(text);
+  const auto call = parse_call(text);
   if (!call) return fmt::format("'{}': the arguments of a rule are numbers and texts in quotes", text);
   return problem_of(*call);
 }
 
 std::optional<double> rule_call_value(std::string_view text, const RewardInput& in) {
   if (!text.ends_with(')')) return std::nullopt;
-  const auto call = parse(text);
+  const auto call = parse_call(text);
   if (!call) return std::nullopt;
   const auto& names = rule_call_names();
   if (std::find(names.begin(), names.end(), call->name) == names.end()) return std::nullopt;

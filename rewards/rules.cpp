@@ -8,6 +8,7 @@
 #include "rewards/choice.h"
 #include "rewards/language.h"
 #include "rewards/math_answer.h"
+#include "rewards/program_calls.h"
 #include "rewards/response.h"
 #include "rewards/rule_calls.h"
 
@@ -159,6 +160,7 @@ std::optional<double> rule_value(std::string_view name, const RewardInput& in) {
 }
 
 double rule_or_flag(const std::string& name, const RewardInput& in) {
+  if (is_program_call(name)) throw failure(fmt::format("{} is a program, which only a judge asks", name));
   if (const auto value = rule_value(name, in)) return *value;
   if (in.facts != nullptr)
     if (const auto fact = in.facts->find(name); fact != in.facts->end()) throw failure(not_a_number(name, fact->second));

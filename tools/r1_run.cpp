@@ -16,6 +16,7 @@
 #include "actors/data_check.h"
 #include "actors/end_tokens.h"
 #include "actors/replay.h"
+#include "actors/reward_programs.h"
 #include "actors/roles.h"
 #include "actors/stage_verdict.h"
 #include "actors/run_inputs.h"
@@ -69,8 +70,11 @@ int threads_needed(const GraphView& graph) {
   constexpr int kOwn = 16;
   size_t roles = 0;
   for (const StagePlan& stage : graph.stages) roles = std::max(roles, stage.nodes.size());
+  int programs = 0;
+  for (const NodePlan& node : graph.nodes) programs = std::max(programs, program_threads(node));
   const auto stages = std::min<int64_t>(graph.attrs.integer("parallel_stages"), static_cast<int64_t>(graph.stages.size()));
-  return static_cast<int>(roles) * static_cast<int>(stages) + static_cast<int>(std::thread::hardware_concurrency()) + kOwn;
+  return (static_cast<int>(roles) + programs) * static_cast<int>(stages) +
+         static_cast<int>(std::thread::hardware_concurrency()) + kOwn;
 }
 
 std::string fingerprint_of(const RunEnv& env) {
@@ -188,6 +192,7 @@ int run_graph(Arguments args) {
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
   if (args.check) {
     read_data(env, graph, {});
+    try_reward_programs(env, graph, {});
     const EndTokenReport ends = report_end_tokens(env, graph);
     for (const std::string& line : ends.lines) fmt::print("{}\n", line);
     for (const std::string& warning : ends.warnings) fmt::print(stderr, "warning: {}\n", warning);
@@ -199,7 +204,10 @@ int run_graph(Arguments args) {
   // A new run that is refused leaves nothing behind; a finished one needs its data no more.
   const bool begins = args.fresh || !fs::exists(run_dir / "run.db");
   std::vector<std::string> warnings;
-  if (begins) warnings = read_data(env, graph, {});
+  if (begins) {
+    warnings = read_data(env, graph, {});
+    try_reward_programs(env, graph, {});
+  }
   require_threads(threads_needed(graph));
   const RunDirectory taken = RunDirectory::take(run_dir, args.fresh);
   if (taken.moved_aside_to()) fmt::print(stderr, "the old run is now {}\n", taken.moved_aside_to()->string());
@@ -219,7 +227,11 @@ int run_graph(Arguments args) {
   check_run_files(env, graph, *store);
   check_inputs(env, graph, *store, args.accept_inputs);
   remember_source_kinds(env, graph, *store);
-  if (!begins) warnings = read_data(env, graph, done_stages(*store));
+  if (!begins) {
+    const std::set<std::string> done = done_stages(*store);
+    warnings = read_data(env, graph, done);
+    try_reward_programs(env, graph, [&done](const std::string& stage) { return done.count(stage) != 0; });
+  }
 
   const bool continued = !store->stages().empty();
   terminal::LiveView view(graph, *store, !args.quiet && !args.json,
@@ -355,7 +367,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too")->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--accept-inputs", args.accept_inputs,
-               "continue although data, weights or a tokenizer changed since the run began");
+               "continue although data, weights, a tokenizer or a reward program changed since the run began");
   app.add_flag("--change", args.change, "continue with another learning rate and the like (--set), from the next batch on");
   app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");

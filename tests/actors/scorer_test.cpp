@@ -68,5 +68,67 @@ TEST(Scorer, a_reward_model_with_fewer_positions_than_prompt_and_response_gives_
     for (const SampleScore& s : g.scores) EXPECT_TRUE(s.reward.has_value()) << s.error;
 }
 
+// A program that answers when the test says so.
+class Held final : public ScoreSource {
+ public:
+  void submit(std::vector<ScoreItemPtr> items, Done done) override {
+    for (size_t i = 0; i < items.size(); ++i)
+      held[items[i]->response].push_back([done, i](ScoreResult r) { done(i, std::move(r)); });
+  }
+  std::map<std::string, std::vector<std::function<void(ScoreResult)>>> held;
+};
+
+struct ScorerWithProgram : ::testing::Test {
+  Held* program = new Held;
+  std::unique_ptr<Scorer> scorer;
+  void SetUp() override {
+    ScoreSources programs;
+    programs["command('p')"].reset(program);
+    scorer = std::make_unique<Scorer>(RewardExpression::parse("command('p')"), std::map<std::string, RewardModel>(),
+                                      std::move(programs));
+  }
+};
+
+TEST_F(ScorerWithProgram, a_group_is_done_when_its_samples_are_and_waits_for_no_other_group) {
+  const auto slow = group("compute 1 + 1", {"1", "2"}), fast = group("compute 1 + 1", {"3"});
+  scorer->add(slow);
+  scorer->add(fast);
+  scorer->wake();
+  EXPECT_TRUE(scorer->next(*tiny()).empty());
+  const auto answer = [&](const std::string& response, const ScoreResult& r) {
+    for (auto& [text, asked] : program->held)
+      if (text.ends_with(response)) asked.at(0)(r);
+  };
+  ASSERT_EQ(program->held.size(), 3u) << "all are asked for at once";
+  answer("3", {0.5, {}, ""});
+  auto done = scorer->next(*tiny());
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].group, fast);
+  EXPECT_EQ(done[0].scores[0].reward, 0.5);
+  answer("2", {{}, {}, "it said no"});
+  answer("1", {0.25, {}, ""});
+  done = scorer->next(*tiny());
+  ASSERT_EQ(done.size(), 1u);
+  EXPECT_EQ(done[0].scores[0].reward, 0.25);
+  EXPECT_FALSE(done[0].scores[1].reward);
+  EXPECT_EQ(done[0].scores[1].error, "it said no");
+  EXPECT_EQ(done[0].scores[1].parts.count("format"), 1u) << "what else is known is there";
+}
+
+TEST_F(ScorerWithProgram, parts_are_recorded_unless_their_name_is_taken) {
+  const auto asked = group("compute 1 + 1", {"1"});
+  scorer->add(asked);
+  scorer->wake();
+  scorer->next(*tiny());
+  program->held.begin()->second[0]({0.5, {{"style", 0.75}, {"loss", 3}, {"reward", 4}, {"accuracy", 5}}, ""});
+  const auto done = scorer->next(*tiny());
+  ASSERT_EQ(done.size(), 1u);
+  const auto& parts = done[0].scores[0].parts;
+  EXPECT_EQ(parts.at("style"), 0.75);
+  EXPECT_EQ(parts.at("command('p')"), 0.5);
+  EXPECT_EQ(parts.count("loss") + parts.count("reward"), 0u);
+  EXPECT_EQ(parts.at("accuracy"), 0) << "r1's own";
+}
+
 }  // namespace
 }  // namespace r1

@@ -1,0 +1,80 @@
+#include "actors/reward_models.h"
+
+#include <fmt/format.h>
+
+#include "actors/examples.h"
+
+namespace r1 {
+namespace {
+
+class ModelSource final : public ScoreSource {
+ public:
+  ModelSource(std::string name, RewardModel model) : name_(std::move(name)), model_(std::move(model)) {}
+
+  void submit(std::vector<ScoreItemPtr> items, Done done) override {
+    std::vector<std::vector<int32_t>> shown;
+    std::vector<size_t> places;
+    for (size_t i = 0; i < items.size(); ++i) {
+      std::vector<int32_t> tokens = shown_tokens(model_, items[i]->prompt, items[i]->response);
+      const auto n = static_cast<int64_t>(tokens.size());
+      if (n == 0 || n > model_.longest) {
+        done(i, {{}, {}, fmt::format("'{}' would be shown {} tokens, it takes 1 to {}", name_, n, model_.longest)});
+        continue;
+      }
+      shown.push_back(std::move(tokens));
+      places.push_back(i);
+    }
+    if (shown.empty()) return;
+    std::vector<float> values;
+    std::string problem;
+    try {
+      values = model_.engine->scores(shown);
+    } catch (const Error& e) {
+      problem = fmt::format("'{}' gives no score: {}", name_, e.message());
+    }
+    for (size_t i = 0; i < places.size(); ++i)
+      done(places[i], problem.empty() ? ScoreResult{values[i], {}, ""} : ScoreResult{{}, {}, problem});
+  }
+
+ private:
+  std::string name_;
+  RewardModel model_;
+};
+
+}  // namespace
+
+std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response) {
+  return tokenise_example(*model.tokenizer, {prompt, shown_response(response, model.sees_answer), false}).tokens;
+}
+
+RewardModel make_reward_model(Device& device, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
+                              const std::string& name, const Where& where) {
+  if (!weights->config().scalar_head)
+    throw failure("'" + name + "' is not a reward model: its checkpoint has no scalar head", where,
+                  "train it with objective=reward_model");
+  RewardModel m;
+  m.tokenizer = std::move(tokenizer);
+  m.sees_answer = weights->config().sees == "answer";
+  m.longest = weights->config().max_positions;
+  m.engine = std::make_unique<ScoringEngine>(device, weights);
+  return m;
+}
+
+std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
+  std::map<std::string, RewardModel> models;
+  for (int e : node.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries != "model" || !edge.attrs.has("as")) continue;
+    const NodePlan& origin = graph.nodes[edge.from];
+    const std::string name = edge.attrs.text("as");
+    models[name] = make_reward_model(*env.device, load_origin_weights(env, origin, graph, env.precision),
+                                     node_tokenizer(env, graph, origin), name, edge.where);
+  }
+  return models;
+}
+
+std::unique_ptr<ScoreSource> make_model_source(const std::string& name, RewardModel model) {
+  return std::make_unique<ModelSource>(name, std::move(model));
+}
+
+}  // namespace r1

@@ -1,0 +1,76 @@
+#include "actors/reward_programs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "actors/metric_table.h"
+#include "base/log.h"
+
+namespace r1 {
+
+std::vector<ProgramCall> judge_programs(const NodePlan& judge) {
+  if (judge.role != "judge") return {};
+  return program_calls(RewardExpression::parse(judge.attrs.text("rewards"), attr_place(judge, "rewards")));
+}
+
+ProgramOptions program_options(const std::filesystem::path& graph_dir, const NodePlan& judge) {
+  ProgramOptions options;
+  options.directory = graph_dir;
+  options.python = python_directory();
+  options.workers = static_cast<int>(judge.attrs.integer("reward_workers"));
+  options.timeout_s = judge.attrs.number("reward_timeout_s");
+  options.start_s = judge.attrs.number("reward_start_s");
+  options.retries = static_cast<int>(judge.attrs.integer("reward_retries"));
+  options.log = [](const std::string& line) { log_info(line); };
+  return options;
+}
+
+void check_judge_programs(const std::filesystem::path& graph_dir, const GraphView& graph, const NodePlan& judge) {
+  const Where where = attr_place(judge, "rewards");
+  const ProgramOptions options = program_options(graph_dir, judge);
+  const std::vector<ProgramCall> calls = judge_programs(judge);
+  if (calls.empty()) return;
+  std::set<std::string> parts;
+  const RewardExpression rewards = RewardExpression::parse(judge.attrs.text("rewards"), where);
+  for (const ProgramCall& call : calls) {
+    check_program(call, options, /*start=*/false, where);
+    program_files(call, graph_dir);
+    for (const std::string& part : call.parts) {
+      const auto& names = rewards.variables();
+      if (metric_name_taken(part) || std::find(names.begin(), names.end(), part) != names.end())
+        throw bad_input(fmt::format("'{}' is the name of another metric, and cannot be a part of {}", part, call.title), where,
+                        "give the part another name");
+      if (!parts.insert(part).second)
+        throw bad_input(fmt::format("two programs have a part '{}'", part), where, "give the parts names of their own");
+    }
+  }
+  const double longest = (options.timeout_s + options.start_s) * (options.retries + 1);
+  if (const double limit = graph.attrs.number("job_stall_s"); longest >= limit)
+    throw bad_input(
+        fmt::format("one completion may take (reward_timeout_s + reward_start_s) x (reward_retries + 1) = {:g} s, and the run "
+                    "ends work of more than job_stall_s={:g} s",
+                    longest, limit),
+        attr_place(judge, "reward_timeout_s"), fmt::format("graph [job_stall_s={:g}]", 2 * longest));
+}
+
+void try_reward_programs(const RunEnv& env, const GraphView& graph, const std::function<bool(const std::string& stage)>& done) {
+  std::set<std::string> tried;
+  for (const NodePlan& node : graph.nodes) {
+    if (node.role != "judge" || (done && done(graph.stages[static_cast<size_t>(node.stage)].name))) continue;
+    for (const ProgramCall& call : judge_programs(node))
+      if (tried.insert(call.call).second)
+        check_program(call, program_options(env.graph_dir, node), /*start=*/true, attr_place(node, "rewards"));
+  }
+}
+
+int program_threads(const NodePlan& judge) {
+  if (judge.role != "judge") return 0;
+  int threads = 0;
+  const ProgramOptions options = program_options({}, judge);
+  for (const ProgramCall& call : judge_programs(judge)) threads += workers_of(call, options) * (call.http ? 1 : 2);
+  return threads;
+}
+
+}  // namespace r1
