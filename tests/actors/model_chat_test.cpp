@@ -10,6 +10,7 @@
 #include "actors/dataset.h"
 #include "actors/end_tokens.h"
 #include "actors/roles.h"
+#include "base/clock.h"
 #include "tasks/tiny/tokenizer_json.h"
 #include "tests/actors/stage_fixture.h"
 
@@ -70,7 +71,7 @@ struct ModelChatTest : StageTest {
   }
   std::string refusal() {
     try {
-      check_data(env, graph, {});
+      check_data(env, graph, {}, SystemClock());
     } catch (const Error& e) {
       EXPECT_EQ(e.code(), ExitCode::bad_input);
       return e.what();
