@@ -10,6 +10,7 @@
 #include "actors/metric_table.h"
 #include "actors/reward_programs.h"
 #include "actors/run_env.h"
+#include "actors/scored_writer.h"
 #include "actors/training_plan.h"
 #include "base/files.h"
 #include "tasks/chat_template.h"
@@ -94,6 +95,18 @@ void check_kept_programs(const GraphView& graph, const NodePlan& filter, const R
                       "use it in rewards too, or keep by reward");
 }
 
+// A judge without a filter writes its scores, and needs to know when it has all.
+void check_written_scores(const GraphView& graph, const NodePlan& judge) {
+  if (!writes_scores(graph, judge)) return;
+  if (const NodePlan* trainer = stage_trainer(graph, judge.stage))
+    throw bad_input(fmt::format("'{}' gives its scores to nobody, but '{}' is to learn in this stage", judge.id, trainer->id),
+                    judge.where, fmt::format("a filter between them: {} -> FILTER -> {};", judge.id, trainer->id));
+  const NodePlan* prompter = stage_node(graph, judge.stage, "prompter");
+  if (prompter == nullptr || prompter->attrs.integer("count") == 0)
+    throw bad_input(fmt::format("'{}' writes the scored responses, which need an end: how many prompts are drawn", judge.id),
+                    prompter != nullptr ? prompter->where : judge.where, "add count=1000 to the prompter");
+}
+
 }  // namespace
 
 bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
@@ -165,6 +178,7 @@ void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePl
   check_overlong(graph, node, rewards);
   check_recorded(rewards, attr_place(node, "rewards"));
   check_judge_programs(graph_dir, graph, node);
+  check_written_scores(graph, node);
   std::set<std::string> seen;
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];

@@ -7,6 +7,7 @@
 
 #include "actors/messages.h"
 #include "actors/reward_programs.h"
+#include "actors/scored_writer.h"
 #include "actors/scorer.h"
 
 namespace r1 {
@@ -18,7 +19,8 @@ class JudgeRole final : public Role {
   explicit JudgeRole(const RunEnv& env) : env_(env) {}
 
   void start(RoleContext& context) override {
-    out_ = context.outputs("scored").at(0);
+    const auto outputs = context.outputs("scored");
+    if (!outputs.empty()) out_ = outputs[0];
     busy_ = true;
     context.submit(
         "load rewards", "",
@@ -29,10 +31,13 @@ class JudgeRole final : public Role {
           auto programs = open_programs(rewards, program_options(env_.graph_dir, node));
           loaded_ = std::make_unique<Scorer>(std::move(rewards), load_reward_models(env_, context.graph(), node),
                                              std::move(programs));
+          if (out_ < 0)
+            writer_ = std::make_unique<ScoredWriter>(env_, context.graph(), node, context.store(), context.stage_id());
         },
         [this, &context] {
           busy_ = false;
           scorer_ = std::move(loaded_);
+          if (writer_ && writer_->complete()) write(context);
           for (auto& group : std::exchange(early_, {})) scorer_->add(std::move(group));
           pump(context);
         });
@@ -63,11 +68,15 @@ class JudgeRole final : public Role {
       if (!busy_) context.finish();
       return;
     }
-    while (!outbox_.empty() && context.room(out_) > 0) {
-      context.send(out_, outbox_.front());
+    while (!outbox_.empty() && (out_ < 0 || context.room(out_) > 0)) {
+      if (out_ < 0)
+        writer_->add(std::static_pointer_cast<const ScoredMessage>(outbox_.front()));
+      else
+        context.send(out_, outbox_.front());
       outbox_.pop_front();
       context.release(in_);
     }
+    if (writer_) commit(context);
     if (busy_ || !outbox_.empty() || open_ == 0) return;
     auto scored = std::make_shared<std::vector<PayloadPtr>>();
     busy_ = true;
@@ -90,14 +99,43 @@ class JudgeRole final : public Role {
         });
   }
 
+  // Without anybody to give them to: the groups of a window become durable together, and the last one ends the stage.
+  void commit(RoleContext& context) {
+    if (committing_ || !scorer_) return;
+    auto window = std::make_shared<std::vector<ScoredWriter::Scored>>(writer_->next_window());
+    if (window->empty()) {
+      if (!writer_->complete())
+        context.wait_for("window", fmt::format("for the groups of the next window: {} are scored", writer_->held()), "");
+      return;
+    }
+    context.wait_over("window");
+    committing_ = true;
+    context.submit_io(
+        "commit scores", [this, window] { writer_->commit(*window); },
+        [this, &context] {
+          committing_ = false;
+          context.progress(fmt::format("prompts {}/{}", writer_->drawn(), writer_->total()));
+          if (writer_->complete()) return write(context);
+          pump(context);
+        });
+  }
+
+  void write(RoleContext& context) {
+    committing_ = true;
+    context.submit_io(
+        "write the scored responses", [this] { writer_->write(); },
+        [&context] { dynamic_cast<StageControl&>(context).end_stage(); });
+  }
+
   RunEnv env_;
-  int in_ = -1, out_ = -1;
-  bool busy_ = false, ended_ = false;
+  int in_ = -1, out_ = -1;  // out_ < 0: scores are written by the judge itself
+  bool busy_ = false, ended_ = false, committing_ = false;
   int64_t open_ = 0;                                               // groups that are here and not scored
   std::vector<std::shared_ptr<const TrajectoriesMessage>> early_;  // that came before the rewards were loaded
   std::deque<PayloadPtr> outbox_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Scorer> loaded_, scorer_;
+  std::unique_ptr<ScoredWriter> writer_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "actors/scored_writer.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
@@ -128,6 +129,18 @@ StageVerdict filter_verdict(const RunStore& store, int64_t id) {
   return v;
 }
 
+StageVerdict scores_verdict(const RunStore& store, int64_t id) {
+  const Outcome o = outcome_of(store, id, "prompt");
+  int64_t scored = 0;
+  for (const auto& [version, text] : store.batch_stats(id))
+    scored += batch_stats_in(store, id, version, text).value("kept", int64_t{0});
+  if (scored == 0) return {Level::failed, fmt::format("scored nothing of {}: {}", counted(o.decided, "prompt"), o.reasons)};
+  StageVerdict v{o.errors > 0 ? Level::doubtful : Level::fine,
+                 fmt::format("scored {} of {}", counted(scored, "completion"), counted(o.decided, "prompt"))};
+  if (!o.reasons.empty()) v.line += ": " + o.reasons;
+  return v;
+}
+
 StageVerdict evaluation_verdict(const RunStore& store, const std::string& stage) {
   std::string names;
   if (const auto measured = held_out_metrics_of(store, stage, "after"))
@@ -148,6 +161,8 @@ StageVerdict stage_verdict(const GraphView& graph, const StagePlan& stage, const
   const auto index = static_cast<int>(&stage - graph.stages.data());
   if (const NodePlan* trainer = stage_trainer(graph, index)) return training_verdict(graph, *trainer, stage.name, store, id);
   if (stage_node(graph, index, "filter") != nullptr) return filter_verdict(store, id);
+  if (const NodePlan* judge = stage_node(graph, index, "judge"); judge != nullptr && writes_scores(graph, *judge))
+    return scores_verdict(store, id);
   if (stage_node(graph, index, "evaluator") != nullptr) return evaluation_verdict(store, stage.name);
   return {Level::failed, "nothing in this stage trains, writes a dataset or measures"};
 }

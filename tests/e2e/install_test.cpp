@@ -125,5 +125,16 @@ TEST_F(Installed, release_programs_are_hardened_and_stripped) {
   }
 }
 
+TEST_F(Installed, a_reward_in_python_finds_its_module_and_its_guard) {
+  EXPECT_TRUE(fs::is_regular_file(top_ / "r1" / R1_LIBEXECDIR / "r1/r1-guard"));
+  std::ofstream(top_ / "elsewhere/my_reward.py") << "from r1_reward import reward, serve\n\n@reward\ndef f(response, answer):\n"
+                                                    "    return float(response == answer)\n\nserve(f)\n";
+  std::ofstream(top_ / "elsewhere/in.jsonl") << R"({"prompt": "p", "answer": "3", "response": "3"})"
+                                             << "\n";
+  const Result r = run("r1-score", "--rewards \"command('python3 my_reward.py')\" < in.jsonl");
+  EXPECT_EQ(r.code, 0) << r.text;
+  EXPECT_NE(r.text.find("\"reward\":1.0"), std::string::npos) << r.text;
+}
+
 }  // namespace
 }  // namespace r1

@@ -223,5 +223,95 @@ TEST_F(RewardProgram, check_starts_a_worker_and_asks_it_nothing) {
   EXPECT_FALSE(fs::exists(top / "asked"));
 }
 
+// prompter -> generator -> judge, and nothing that learns.
+std::string scoring_graph(const std::string& count,
+                          const std::string& judge = R"__(rewards="0.5 * accuracy + length / 100")__") {
+  return R"__(digraph g {
+  graph [seed=5, precision=f32];
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_scores {
+    prompts [role=prompter, source="tiny:reasoning", groups_per_batch=4)__" +
+         count + R"__(];
+    policy [role=generator, samples=3, max_tokens=16];
+    judge [role=judge, )__" +
+         judge + R"__(];
+    prompts -> policy -> judge;
+  }
+  m -> policy;
+}
+)__";
+}
+
+TEST_F(RewardProgram, prompter_generator_and_judge_alone_write_the_scored_responses) {
+  const ProgramResult r = run(scoring_graph(", count=10"));
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.out.find("scored 30 completions of 10 prompts"), std::string::npos) << r.out;
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
+  const std::string text = read_file(top / "run/datasets/scores.jsonl");
+  std::istringstream lines(text);
+  int n = 0;
+  for (std::string line; std::getline(lines, line); ++n) {
+    const json j = json::parse(line);
+    EXPECT_EQ(j["draw"], n / 3);
+    EXPECT_EQ(j["sample"], n % 3);
+    EXPECT_EQ(j["reward"].get<double>(), 0.5 * j["scores"]["accuracy"].get<double>() + j["tokens"].get<double>() / 100);
+    EXPECT_FALSE(j["answers"].empty());
+  }
+  EXPECT_EQ(n, 30);
+  EXPECT_EQ(run(scoring_graph(", count=10"), {"--fresh"}).code, 0);
+  EXPECT_EQ(read_file(top / "run/datasets/scores.jsonl"), text) << "the same again";
+}
+
+TEST_F(RewardProgram, responses_that_a_run_scored_are_what_r1_score_reads) {
+  ASSERT_EQ(run(scoring_graph(", count=4")).code, 0);
+  const std::string file = (top / "run/datasets/scores.jsonl").string(), out = (top / "out.jsonl").string();
+  ASSERT_EQ(std::system((std::string(R1_SCORE) + " --rewards '0.5 * accuracy + length / 100' < " + file + " > " + out).c_str()),
+            0);
+  std::istringstream before(read_file(file)), after(read_file(out));
+  int n = 0;
+  for (std::string a, b; std::getline(before, a) && std::getline(after, b); ++n)
+    EXPECT_EQ(json::parse(a)["reward"], json::parse(b)["reward"]) << a;
+  EXPECT_EQ(n, 12);
+}
+
+TEST_F(RewardProgram, scoring_goes_on_behind_the_last_window_after_a_kill) {
+  const std::string judge = R"__(rewards="command('python3 reward.py')")__";
+  ASSERT_EQ(run(scoring_graph(", count=16", judge)).code, 0);
+  const std::string whole = read_file(top / "run/datasets/scores.jsonl");
+  fs::remove_all(top / "run");
+  const std::vector<std::string> arguments = {(top / "g.graph").string(), "--run", (top / "run").string()};
+  {
+    Program slow(arguments, {"SLOW=0.1"});
+    const auto begun = [&] {
+      try {
+        return !batches().empty();
+      } catch (const Error&) {
+        return false;
+      }
+    };
+    for (int i = 0; i < 1200 && !begun(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    slow.send(SIGKILL);
+    slow.result();
+  }
+  EXPECT_FALSE(fs::exists(top / "run/datasets/scores.jsonl"));
+  ASSERT_EQ(run_program(arguments).code, 0);
+  EXPECT_EQ(read_file(top / "run/datasets/scores.jsonl"), whole);
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
+}
+
+TEST_F(RewardProgram, scores_without_an_end_or_beside_a_trainer_are_refused_and_without_a_score_a_failure) {
+  expect_refused(scoring_graph(""), {"'judge' writes the scored responses, which need an end", "add count=1000"});
+  std::string beside = graph_with(R"__(rewards="format")__");
+  beside.replace(beside.find("-> judge -> groups -> t"), 23, "-> judge");
+  expect_refused(beside, {"groups"});
+  const ProgramResult r = run(scoring_graph(", count=8", R"__(rewards="1 / (length - length)", max_reward_errors=1)__"));
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("scored nothing of 8 prompts"), std::string::npos) << r.err;
+  const json line = json::parse(
+      read_file(top / "run/datasets/scores.jsonl").substr(0, read_file(top / "run/datasets/scores.jsonl").find('\n')));
+  EXPECT_TRUE(line["reward"].is_null());
+  EXPECT_NE(line["error"].get<std::string>().find("gives"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace r1

@@ -1,0 +1,124 @@
+#include "actors/scored_writer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "actors/batch_statistics.h"
+#include "actors/codec.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "rewards/response.h"
+
+namespace r1 {
+
+using nlohmann::json;
+using nlohmann::ordered_json;
+
+bool writes_scores(const GraphView& graph, const NodePlan& judge) {
+  return judge.role == "judge" && std::none_of(judge.out_edges.begin(), judge.out_edges.end(),
+                                               [&](int e) { return graph.edges[static_cast<size_t>(e)].carries == "scored"; });
+}
+
+ScoredWriter::ScoredWriter(const RunEnv& env, const GraphView& graph, const NodePlan& judge, RunStore& store, int64_t stage_id)
+    : env_(env),
+      stage_(graph.stages[static_cast<size_t>(judge.stage)].name),
+      store_(store),
+      stage_id_(stage_id),
+      window_(stage_window(graph, judge.stage)),
+      total_(stage_node(graph, judge.stage, "prompter")->attrs.integer("count")),
+      errors_(graph, judge.stage) {
+  next_ = committed_ = store.batch_count(stage_id);
+  errors_.restore(store, stage_id);
+}
+
+void ScoredWriter::add(Scored scored) {
+  const int64_t draw = scored->group->prompt->draw;
+  R1_CHECK(draw >= next_ * window_ && held_.emplace(draw, std::move(scored)).second, fmt::format("draw {} came twice", draw));
+}
+
+std::vector<ScoredWriter::Scored> ScoredWriter::next_window() {
+  std::vector<Scored> window;
+  const int64_t end = std::min((next_ + 1) * window_, total_);
+  const auto behind = held_.lower_bound(end);
+  if (complete() || std::distance(held_.begin(), behind) < end - next_ * window_) return window;
+  for (auto it = held_.begin(); it != behind; ++it) window.push_back(std::move(it->second));
+  held_.erase(held_.begin(), behind);
+  ++next_;
+  return window;
+}
+
+std::string ScoredWriter::lines_of(const ScoredMessage& scored) const {
+  const TrajectoriesMessage& group = *scored.group;
+  const PromptMessage& prompt = *group.prompt;
+  std::string lines;
+  for (size_t i = 0; i < scored.scores.size(); ++i) {
+    const SampleScore& score = scored.scores[i];
+    ordered_json line = {{"prompt", prompt.text}};
+    if (!prompt.conversation.empty())
+      if (const auto conversation = ordered_json_or_null(prompt.conversation); conversation.contains("messages"))
+        line["messages"] = conversation["messages"];
+    for (const auto& [name, value] : prompt.facts) {
+      if (name == "answers")
+        line["answers"] = split_answers(value);
+      else if (!line.contains(name) && name != "response" && name != "reward" && name != "scores" && name != "error")
+        line[name] = value;
+    }
+    line["draw"] = prompt.draw;
+    line["sample"] = i;
+    line["response"] = scored.responses[i];
+    line["finished"] = group.finished[i] != 0;
+    line["tokens"] = group.samples[i].tokens.size() - prompt.tokens.size();
+    line["reward"] = score.reward ? ordered_json(*score.reward) : ordered_json();
+    line["scores"] = score.parts;
+    if (!score.reward) line["error"] = score.error;
+    lines += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  }
+  return lines;
+}
+
+void ScoredWriter::commit(const std::vector<Scored>& window) {
+  std::vector<Resolution> resolutions;
+  std::vector<TrajectoryRow> trajectories;
+  CompletionStatistics statistics;
+  BatchRow row;
+  row.version = committed_;
+  int64_t kept = 0;
+  for (const Scored& scored : window) {
+    const TrajectoriesMessage& group = *scored->group;
+    for (size_t i = 0; i < group.samples.size(); ++i) {
+      const SampleScore& score = scored->scores[i];
+      statistics.add(score, static_cast<int64_t>(group.samples[i].tokens.size() - group.prompt->tokens.size()));
+      trajectories.push_back(
+          {group.prompt->draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(group.samples[i])});
+      kept += score.reward.has_value();
+    }
+    const int failed = scored->failed_sample();
+    if (failed >= 0) errors_.show_first(store_, stage_id_, *scored, failed, scored->scores[static_cast<size_t>(failed)].error);
+    const std::string reason = !group.prompt->dropped.empty() ? group.prompt->dropped : failed >= 0 ? "reward_error" : "";
+    row.payload += lines_of(*scored);
+    resolutions.push_back({group.prompt->draw, reason.empty() ? committed_ : -1, reason});
+    statistics.add_group(reason);
+  }
+  row.skipped = kept == 0;
+  json stats = statistics.json();
+  stats["kept"] = kept;  // completions, as a filter in front of a data set counts them
+  row.stats_json = stats.dump();
+  store_.commit_batch(stage_id_, row, resolutions, trajectories);
+  ++committed_;
+  errors_.add(resolutions);
+  errors_.check(store_, stage_id_);
+}
+
+void ScoredWriter::write() {
+  std::string lines;
+  for (int64_t v = 0; v < store_.batch_count(stage_id_); ++v) lines += store_.batch(stage_id_, v).payload;
+  const auto file = dataset_file(env_, stage_);
+  std::filesystem::create_directories(file.parent_path());
+  write_file_atomically(file, lines);
+  store_.set_artifact(stage_id_, "dataset", "datasets/" + stage_ + ".jsonl", hash_string(lines).hex());
+}
+
+}  // namespace r1

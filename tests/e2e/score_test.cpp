@@ -1,0 +1,143 @@
+// r1-score: lines in, the same lines with rewards out, in order; what cannot be scored and what is no input are told apart.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/files.h"
+#include "base/line_process.h"
+#include "tests/source_dir.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct ScoreTest : ::testing::Test {
+  fs::path dir = fs::temp_directory_path() / ("r1_score_" + std::to_string(::getpid()));
+  void SetUp() override { fs::create_directories(dir); }
+  void TearDown() override { fs::remove_all(dir); }
+
+  struct Result {
+    int code;
+    std::string out, err;
+    std::vector<json> lines;
+  };
+  Result score(const std::string& expression, const std::string& input, const std::string& more = "") {
+    std::ofstream(dir / "in.jsonl") << input;
+    std::ofstream(dir / "expression") << expression;
+    const std::string in = (dir / "in.jsonl").string(), out = (dir / "out").string(), err = (dir / "err").string();
+    const int status =
+        std::system(("cd " + (source_dir() / "tests/rewards/programs").string() + " && " + R1_SCORE + " --rewards \"$(cat " +
+                     (dir / "expression").string() + ")\" " + more + " < " + in + " > " + out + " 2> " + err)
+                        .c_str());
+    Result r{WEXITSTATUS(status), read_file(out), read_file(err), {}};
+    std::istringstream lines(r.out);
+    for (std::string line; std::getline(lines, line);) r.lines.push_back(json::parse(line));
+    return r;
+  }
+};
+
+const std::string kLine =
+    R"({"prompt": "what is 1/2?", "answer": "0.5", "response": "\\boxed{\\frac12}", "kind": "sum", "note": [1]})";
+
+TEST_F(ScoreTest, every_line_comes_back_as_it_was_with_its_reward_and_scores) {
+  const Result r =
+      score("math * if(kind_sum, 2, 1) + 0.01 * length",
+            kLine + "\n\n" + R"({"z": 1, "prompt": "p", "answers": ["x", "3"], "response": "3", "tokens": 5, "reward": 9})");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.out.substr(0, r.out.find('\n')),
+            R"({"prompt":"what is 1/2?","answer":"0.5","response":"\\boxed{\\frac12}","kind":"sum","note":[1],"reward":2.0,)"
+            R"("scores":{"kind_sum":1.0,"length":0.0,"math":1.0}})");
+  ASSERT_EQ(r.lines.size(), 2u);
+  EXPECT_EQ(r.lines[1]["reward"], 1.05) << "the old one is replaced";
+  EXPECT_EQ(r.lines[1]["z"], 1);
+}
+
+TEST_F(ScoreTest, lines_stay_in_order_whoever_is_done_first_and_a_program_scores_them) {
+  std::string input;
+  for (int i = 0; i < 300; ++i) input += json{{"prompt", "p"}, {"response", std::to_string(i)}, {"i", i}}.dump() + "\n";
+  const Result r = score("if(finished, command('python3 hostile.py good'), 0)", input, "--workers 3");
+  ASSERT_EQ(r.code, 0) << r.err;
+  ASSERT_EQ(r.lines.size(), 300u);
+  for (int i = 0; i < 300; ++i) EXPECT_EQ(r.lines[static_cast<size_t>(i)]["reward"], i);
+}
+
+TEST_F(ScoreTest, a_line_that_cannot_be_scored_says_why_and_is_counted) {
+  const Result r = score("1 / math", kLine + "\n" + R"({"prompt": "p", "answer": "3", "response": "4"})" + "\n" + kLine);
+  EXPECT_EQ(r.code, 1);
+  ASSERT_EQ(r.lines.size(), 3u);
+  EXPECT_TRUE(r.lines[1]["reward"].is_null());
+  EXPECT_EQ(r.lines[1]["error"], "the reward expression '1 / math' gives inf");
+  EXPECT_NE(r.err.find("1 of 3 lines could not be scored; the first, line 2: the reward expression"), std::string::npos)
+      << r.err;
+}
+
+TEST_F(ScoreTest, what_is_no_input_ends_it_with_its_line_after_what_came_before) {
+  for (const auto& [bad, words] : std::vector<std::pair<std::string, std::string>>{
+           {"{\"prompt\": \"p\"}", "standard input:3: no \"response\""},
+           {"[1]", "standard input:3: a line is an object"},
+           {"{\"prompt\": \"p\", \"response\": \"x\"", "standard input:3:"},
+           {"{\"response\": \"x\"}", "standard input:3"},
+           {R"({"prompt": "p", "response": "x", "finished": 2})", "standard input:3: \"finished\" is true or false"},
+           {R"({"prompt": "p", "response": "x", "tokens": -1})", "standard input:3: \"tokens\""},
+           {R"({"prompt": [{"role": 1}], "response": "x"})", "standard input:3: a conversation is a list"}}) {
+    const Result r = score("math", kLine + "\n\n" + bad + "\n" + kLine + "\n");
+    EXPECT_EQ(r.code, 2) << bad;
+    EXPECT_NE(r.err.find(words), std::string::npos) << bad << ": " << r.err;
+    ASSERT_EQ(r.lines.size(), 1u) << bad;
+    EXPECT_EQ(r.lines[0]["reward"], 1);
+  }
+}
+
+TEST_F(ScoreTest, a_name_that_no_line_answers_is_refused_and_one_that_some_lack_is_0_there) {
+  const Result unknown = score("math * kind_sun", kLine + "\n" + kLine + "\n");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_EQ(unknown.out, "");
+  EXPECT_NE(unknown.err.find("uses 'kind_sun'"), std::string::npos) << unknown.err;
+  const Result slip = score("mth", kLine + "\n");
+  EXPECT_EQ(slip.code, 2);
+  EXPECT_NE(slip.err.find("did you mean 'math'?"), std::string::npos) << slip.err;
+  const Result some = score("1 + kind_sum", R"({"prompt": "p", "response": "x"})" + std::string("\n") + kLine);
+  ASSERT_EQ(some.code, 0) << some.err;
+  EXPECT_EQ(some.lines[0]["reward"], 1);
+  EXPECT_EQ(some.lines[1]["reward"], 2);
+}
+
+TEST_F(ScoreTest, arguments_are_checked_before_anything_is_read) {
+  for (const auto& [expression, more, words] : std::vector<std::tuple<std::string, std::string, std::string>>{
+           {"math *", "", "--rewards:1:7: the reward expression ends too early"},
+           {"command('nobody_has_this x')", "", "no program 'nobody_has_this'"},
+           {"rm", "--model rm", "expected NAME=DIRECTORY"},
+           {"rm", "--model rm=/nowhere", "no such model directory"},
+           {"math", "--model math=/tmp", "the name 'math' is taken"},
+           {"math", "--workers 0", "--workers"},
+           {"math", "--wokers 2", "--wokers"}}) {
+    const Result r = score(expression, kLine + "\n", more);
+    EXPECT_EQ(r.code, 2) << expression << more;
+    EXPECT_EQ(r.out, "");
+    EXPECT_NE(r.err.find(words), std::string::npos) << expression << more << ": " << r.err;
+  }
+}
+
+TEST_F(ScoreTest, what_is_scored_is_written_while_the_input_waits) {
+  LineProcess p({{R1_SCORE, "--rewards", "math"}, "", {}}, {});
+  for (int i = 0; i < 3; ++i) {
+    const auto reply = p.exchange(kLine, 60, nullptr);
+    ASSERT_EQ(reply.outcome, LineProcess::Outcome::line);
+    EXPECT_EQ(json::parse(reply.line)["reward"], 1);
+  }
+  EXPECT_EQ(p.finish(60).value_or(""), "exit code 0");
+  LineProcess bad({{R1_SCORE, "--rewards", "math"}, "", {}}, {});
+  EXPECT_EQ(bad.exchange("[]", 60, nullptr).how, "exit code 2") << "it does not wait for more";
+}
+
+}  // namespace
+}  // namespace r1
