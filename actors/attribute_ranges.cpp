@@ -42,6 +42,7 @@ constexpr Range kRanges[] = {
     {"lr_end", 0, 1},
     {"warmup", 0, 1000000000},
     {"mini_batches", 1, 65536},
+    {"inner_epochs", 1, 1024},
     {"micro_batch_tokens", 16, 16777216},
     {"bias_update_rate", 0, 1},
     {"balance_loss", 0, 1000},

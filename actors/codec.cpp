@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint8_t kSequenceFormat = 1;
 constexpr uint8_t kBatchFormat = 1;
+constexpr uint8_t kBatchWithSilentFormat = 2;  // as 1, then the two numbers
 
 class Writer {
  public:
@@ -147,7 +148,8 @@ Sequence decode_sequence(std::string_view bytes) {
 
 std::string encode_batch(const BatchContent& batch) {
   Writer w;
-  w.number(kBatchFormat);
+  const bool silent = batch.silent_sequences > 0;
+  w.number(silent ? kBatchWithSilentFormat : kBatchFormat);
   w.varint(batch.items.size());
   for (const auto& item : batch.items) {
     w.number(item.draw);
@@ -156,12 +158,17 @@ std::string encode_batch(const BatchContent& batch) {
     w.array(item.reference_logp);
     if (item.draw < 0) w.bytes(encode_sequence(item.inline_sequence));
   }
+  if (silent) {
+    w.varint(static_cast<uint64_t>(batch.silent_sequences));
+    w.varint(static_cast<uint64_t>(batch.silent_tokens));
+  }
   return w.take();
 }
 
 BatchContent decode_batch(std::string_view bytes) {
   Reader r(bytes);
-  if (r.number<uint8_t>() != kBatchFormat) throw Reader::malformed();
+  const auto format = r.number<uint8_t>();
+  if (format != kBatchFormat && format != kBatchWithSilentFormat) throw Reader::malformed();
   BatchContent batch;
   for (uint64_t n = r.varint(); n > 0; --n) {
     auto& item = batch.items.emplace_back();
@@ -170,6 +177,13 @@ BatchContent decode_batch(std::string_view bytes) {
     item.advantage = r.number<float>();
     item.reference_logp = r.array<float>();
     if (item.draw < 0) item.inline_sequence = decode_sequence(r.bytes());
+  }
+  if (format == kBatchWithSilentFormat) {
+    constexpr uint64_t kMost = uint64_t{1} << 53;
+    const uint64_t sequences = r.varint(), tokens = r.varint();
+    if (sequences > kMost || tokens > kMost) throw Reader::malformed();
+    batch.silent_sequences = static_cast<int64_t>(sequences);
+    batch.silent_tokens = static_cast<int64_t>(tokens);
   }
   r.end();
   return batch;

@@ -24,6 +24,7 @@ struct BatchContent {
     Sequence inline_sequence;
   };
   std::vector<Item> items;  // in training order
+  int64_t silent_sequences = 0, silent_tokens = 0;  // TrainBatch's
 };
 std::string encode_batch(const BatchContent& batch);
 BatchContent decode_batch(std::string_view bytes);

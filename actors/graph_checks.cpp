@@ -233,11 +233,13 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
 }
 
 // Combinations of grpo's attributes without a meaning (docs/grpo.md).
-void check_grpo_attrs(const NodePlan& node) {
+void check_grpo_attrs(const GraphView& graph, const NodePlan& node) {
   const Attrs& a = node.attrs;
   const auto refuse = [&](const std::string& what, const char* attr, const std::string& hint) {
     throw bad_input(what, attr_place(node, attr), hint);
   };
+  const NodePlan* filter = stage_node(graph, node.stage, "filter");
+  const bool resamples = filter != nullptr && filter->attrs.text("fill") == "resample";
   const bool sequence = a.text("ratio") == "sequence", cispo = a.text("clip") == "cispo", decoupled = a.flag("decoupled");
   if (sequence && cispo)
     refuse("clip=cispo weighs every token by its own ratio, ratio=sequence has none", "clip", "ratio=token, or clip=ppo");
@@ -248,6 +250,9 @@ void check_grpo_attrs(const NodePlan& node) {
     refuse("behave_above=mask is about the importance weights of decoupled=true", "behave_above", "add decoupled=true");
   if (!decoupled && a.text("behave_cap") != a.fallback.at("behave_cap"))
     refuse("behave_cap bounds the importance weights of decoupled=true", "behave_cap", "add decoupled=true");
+  if (a.text("mean_over") == "all" && resamples)
+    refuse("mean_over=all counts the groups with equal rewards, and fill=resample draws others in their place", "mean_over",
+           "mean_over=kept");
   if (decoupled && a.number("behave_cap") <= 0)
     refuse("behave_cap=0 leaves no importance weight", "behave_cap", "behave_cap=2");
 }
@@ -362,7 +367,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
   if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_until_facts(graph, node, *facts);
-  if (objective == "grpo") check_grpo_attrs(node);
+  if (objective == "grpo") check_grpo_attrs(graph, node);
   if (objective == "reward_model") check_sees(graph_dir, graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),

@@ -50,6 +50,7 @@ class TrainerRole final : public Role {
     every_token_ = node.attrs.text("objective") == "pretrain";
     by_deviation_ = advantages_by_deviation(node);
     mask_truncated_ = node.attrs.flag("mask_truncated");
+    mean_over_all_ = node.attrs.text("mean_over") == "all";
     errors_ = RewardErrors(context.graph(), node.stage);
     measures_.mtp = node.attrs.flag("mtp");
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
@@ -353,6 +354,10 @@ class TrainerRole final : public Role {
           if (s.trainable[k]) oldest = std::min(oldest, s.version[k]), ++new_tokens;
         statistics.add(score, new_tokens);
         trajectories.push_back({draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(s)});
+        if (mean_over_all_ && group.dropped == "equal_rewards") {
+          ++plan.content.silent_sequences;
+          plan.content.silent_tokens += new_tokens;
+        }
         if (!group.dropped.empty() || !(t.finished[i] || !mask_truncated_)) continue;
         statistics.add_age(version_ - oldest);
         auto& item = plan.content.items.emplace_back();
@@ -554,7 +559,8 @@ class TrainerRole final : public Role {
           longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, keeping_ = false, by_deviation_ = true, mask_truncated_ = false, every_token_ = false;
+       done_before_ = false, keeping_ = false, by_deviation_ = true, mask_truncated_ = false, mean_over_all_ = false,
+       every_token_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
   std::map<int, int> open_inputs_;                                              // example edges that have not said `last`

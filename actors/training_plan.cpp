@@ -6,6 +6,7 @@
 
 #include "actors/metric_table.h"
 #include "actors/stored_rows.h"
+#include "base/rng.h"
 
 namespace r1 {
 
@@ -49,7 +50,10 @@ TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const No
   c.warmup_steps = a.integer("warmup");
   c.mini_batches = a.integer("mini_batches");
   if (batches == 0) batches = parse_until(graph, node).batch_limit();
-  c.total_steps = batches * c.mini_batches;
+  c.inner_epochs = c.objective == Objective::grpo ? a.integer("inner_epochs") : 1;
+  c.total_steps = batches * c.mini_batches * c.inner_epochs;
+  c.shuffle = a.flag("shuffle");
+  c.shuffle_key = rng_key(env.seed, "shuffle " + graph.stages[node.stage].name);
   c.micro_batch_tokens = a.integer("micro_batch_tokens");
   c.bias_update_rate = a.number("bias_update_rate");
   c.balance_loss = a.number("balance_loss");
@@ -86,6 +90,8 @@ std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphV
 
 TrainBatch assemble_batch(const BatchContent& content, const std::function<Sequence(int64_t, int32_t)>& trajectories) {
   TrainBatch batch;
+  batch.silent_sequences = content.silent_sequences;
+  batch.silent_tokens = content.silent_tokens;
   batch.sequences.reserve(content.items.size());
   for (const auto& item : content.items) {
     Sequence s = item.draw >= 0 ? trajectories(item.draw, item.sample) : item.inline_sequence;

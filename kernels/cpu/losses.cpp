@@ -126,7 +126,7 @@ void pair_loss(Context&, const PairLoss& op) {
     loss += op.weight * (nll + op.l2 * (c * c + r * r) / 2);
     dscores[2 * p] = static_cast<float>(op.weight * (slope + op.l2 * c));
     dscores[2 * p + 1] = static_cast<float>(op.weight * (-slope + op.l2 * r));
-    right += c > r ? 1 : 0;
+    right += c > r ? 1 : c == r ? 0.5 : 0;
   }
   add_to(*f32(op.loss), loss);
   add_to(f32(op.stats)[0], right);

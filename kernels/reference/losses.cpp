@@ -93,7 +93,7 @@ void pair_loss(Context&, const PairLoss& op) {
     loss[0] += op.weight * (softplus + op.l2 * (c * c + r * r) / 2);
     dscores[2 * p] = op.weight * (-miss + op.l2 * c);
     dscores[2 * p + 1] = op.weight * (miss + op.l2 * r);
-    stats[0] += c > r;
+    stats[0] += c > r ? 1 : c == r ? 0.5 : 0;
     stats[1] += 1;
   }
   store(op.dscores, dscores);

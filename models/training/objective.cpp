@@ -57,7 +57,7 @@ void compare_rows(const MicroBatch& m, const LossPlan& plan, const std::vector<f
     const Sequence& s = plan.sequences[static_cast<size_t>(m.row_sequence[n])];
     const auto t = static_cast<size_t>(m.row_token[n]);
     if (s.exact.empty() || s.version.empty() || !s.exact[t] || s.version[t] != plan.compare_version) continue;
-    totals.gap.compare(logp[n], s.behaviour_logp[t], plan.first_sequence + m.row_sequence[n], m.row_token[n]);
+    totals.gap.compare(logp[n], s.behaviour_logp[t], plan.numbers[static_cast<size_t>(m.row_sequence[n])], m.row_token[n]);
   }
 }
 

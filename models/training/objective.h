@@ -23,7 +23,7 @@ struct LossPlan {
   float mtp_weight = 0;                          // of every token that the MTP module predicts; 0: it is not trained
   float balance_weight = 0;                      // of every sequence's balance loss (models with experts); 0: off
   int64_t compare_version = -1;                  // P2: compare tokens of this version that are exact; -1: none
-  int64_t first_sequence = 0;                    // number of sequences[0] in its batch
+  std::span<const int64_t> numbers;              // of each sequence in its batch
 };
 
 // Sums of one or several micro-batches, in doubles; added in a fixed order.

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
+#include "base/rng.h"
 #include "kernels/ops.h"
 #include "models/training/expert_load.h"
 #include "models/training/mtp_loss.h"
@@ -30,6 +32,14 @@ int64_t counted_tokens(const Sequence& s, Objective objective) {
   return std::count_if(s.trainable.begin() + 1, s.trainable.end(), [](uint8_t t) { return t != 0; });
 }
 
+template <class T>
+std::vector<T> picked(const std::vector<T>& all, std::span<const int64_t> numbers) {
+  std::vector<T> out;
+  out.reserve(numbers.size());
+  for (const int64_t i : numbers) out.push_back(all[static_cast<size_t>(i)]);
+  return out;
+}
+
 }  // namespace
 
 struct TrainerEngine::Impl {
@@ -52,6 +62,7 @@ struct TrainerEngine::Impl {
         optimizer(masters, c, lanes.size() > 1),
         version(first_version) {
     R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
+    R1_CHECK(c.inner_epochs == 1 || (c.inner_epochs > 1 && c.objective == Objective::grpo), "inner epochs are of grpo");
     R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
     R1_CHECK(!c.mtp || (c.objective == Objective::pretrain && c.mtp_weight > 0 && masters.config().has_mtp()),
              "the MTP module is trained in pre-training, with a weight, where the model has one");
@@ -94,8 +105,29 @@ struct TrainerEngine::Impl {
     return n * (config.loss_mean == LossMean::sequence ? own : static_cast<double>(config.longest_completion));
   }
 
-  // Weights of the tokens of a step: mask and normaliser.
-  LossPlan make_plan(std::span<const Sequence> sequences) const {
+  // What of the loss's mean the sequences of a batch are, beside the silent ones.
+  double share(const TrainBatch& batch) const {
+    double own = static_cast<double>(batch.sequences.size()), silent = static_cast<double>(batch.silent_sequences);
+    if (config.loss_mean == LossMean::token) {
+      own = 0;
+      for (const Sequence& s : batch.sequences) own += static_cast<double>(counted_tokens(s, config.objective));
+      silent = static_cast<double>(batch.silent_tokens);
+    }
+    return silent > 0 ? own / (own + silent) : 1;
+  }
+
+  // The order in which sequences are cut into mini-batches.
+  std::vector<int64_t> order(int64_t sequences, int64_t inner_epoch) const {
+    std::vector<int64_t> order(static_cast<size_t>(sequences));
+    std::iota(order.begin(), order.end(), int64_t{0});
+    if (config.shuffle && config.objective == Objective::grpo && config.mini_batches > 1)
+      Rng(rng_key(config.shuffle_key, "mini-batches", static_cast<uint64_t>(version), static_cast<uint64_t>(inner_epoch)))
+          .shuffle(order);
+    return order;
+  }
+
+  // Weights of the tokens of a step: mask and normaliser; `share` as above.
+  LossPlan make_plan(std::span<const Sequence> sequences, double share = 1) const {
     LossPlan plan;
     plan.config = &config;
     plan.sequences = sequences;
@@ -115,7 +147,7 @@ struct TrainerEngine::Impl {
     for (const Sequence& s : sequences) total += static_cast<double>(counted_tokens(s, config.objective));
     for (size_t i = 0; i < sequences.size(); ++i) {
       const auto own = static_cast<double>(counted_tokens(sequences[i], config.objective));
-      if (own > 0) plan.sequence_weight[i] = static_cast<float>(1 / divisor(n, own, total));
+      if (own > 0) plan.sequence_weight[i] = static_cast<float>(share / divisor(n, own, total));
     }
     return plan;
   }
@@ -176,7 +208,7 @@ struct TrainerEngine::Impl {
 
   void finish(const TrainBatch& batch, const LossTotals& t, int64_t losses, TrainStats& stats) const {
     for (const Sequence& s : batch.sequences) stats.tokens += static_cast<int64_t>(s.tokens.size());
-    stats.trained_tokens = static_cast<int64_t>(t.tokens);
+    stats.trained_tokens = static_cast<int64_t>(t.tokens) / config.inner_epochs;
     if (losses > 0) {
       stats.loss = t.loss / static_cast<double>(losses);
       stats.balance_loss = t.balance / static_cast<double>(losses);
@@ -212,24 +244,29 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
   std::vector<std::vector<float>> proximal;
   if (grpo && e.config.decoupled) proximal = e.proximal_logprobs(batch.sequences, totals);
 
-  const std::span<const Sequence> all(batch.sequences);
-  const auto n = static_cast<int64_t>(all.size());
+  const auto n = static_cast<int64_t>(batch.sequences.size());
+  const double share = e.share(batch);
   // Pairs are cut as pairs.
   const int64_t unit = e.config.objective == Objective::reward_model ? 2 : 1, parts = e.config.mini_batches;
   int64_t losses = 0;
-  for (int64_t p = 0; p < parts; ++p) {
-    const int64_t begin = n / unit * p / parts * unit, end = n / unit * (p + 1) / parts * unit;
-    if (begin == end) continue;
-    LossPlan plan = e.make_plan(all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
-    if (!proximal.empty())
-      plan.proximal =
-          std::span<const std::vector<float>>(proximal).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-    else if (grpo && stats.optimizer_steps == 0)
-      plan.compare_version = e.version;
-    plan.first_sequence = begin;
-    const int64_t before = stats.optimizer_steps;
-    e.optimizer_step(plan, totals, load, stats);
-    losses += stats.optimizer_steps - before;
+  for (int64_t epoch = 0; epoch < e.config.inner_epochs; ++epoch) {
+    const std::vector<int64_t> order = e.order(n, epoch);
+    for (int64_t p = 0; p < parts; ++p) {
+      const int64_t begin = n / unit * p / parts * unit, end = n / unit * (p + 1) / parts * unit;
+      if (begin == end) continue;
+      const std::span<const int64_t> numbers(order.data() + begin, static_cast<size_t>(end - begin));
+      const auto sequences = picked(batch.sequences, numbers);
+      const auto anchors = proximal.empty() ? std::vector<std::vector<float>>() : picked(proximal, numbers);
+      LossPlan plan = e.make_plan(sequences, share);
+      plan.numbers = numbers;
+      if (!anchors.empty())
+        plan.proximal = anchors;
+      else if (grpo && stats.optimizer_steps == 0)
+        plan.compare_version = e.version;
+      const int64_t before = stats.optimizer_steps;
+      e.optimizer_step(plan, totals, load, stats);
+      losses += stats.optimizer_steps - before;
+    }
   }
   ++e.version;
   e.finish(batch, totals, losses, stats);
@@ -260,7 +297,7 @@ Hash128 TrainerEngine::masters_hash() const { return impl_->masters.hash(); }
 void TrainerEngine::change(const TrainerConfig& config) {
   const TrainerConfig& now = impl_->config;
   R1_CHECK(config.objective == now.objective && config.optimizer == now.optimizer && config.precision == now.precision &&
-               config.mtp == now.mtp && config.mini_batches == now.mini_batches,
+               config.mtp == now.mtp && config.mini_batches == now.mini_batches && config.inner_epochs == now.inner_epochs,
            "another kind of training");
   impl_->config = config;
   impl_->optimizer.change(config);

@@ -36,7 +36,12 @@ struct TrainerConfig {
   double lr_end = 0;                          // share of lr at the end of the schedule
   int64_t warmup_steps = 0, total_steps = 0;  // optimizer steps
   // batches
-  int64_t mini_batches = 1;  // optimizer steps a batch (grpo)
+  int64_t mini_batches = 1;  // optimizer steps a batch and inner epoch
+  int64_t inner_epochs = 1;  // grpo: passes over a batch (mu of arXiv 2402.03300, algorithm 1)
+  // grpo, several mini-batches: they are cut from the batch in a random order, another one each version and inner epoch, that
+  // is a function of `shuffle_key`; else in the order of the batch.
+  bool shuffle = false;
+  uint64_t shuffle_key = 0;
   int64_t micro_batch_tokens = 1024;
   int64_t logit_elements = kLogitElements;
   double temperature = 1;  // of the sampler whose log-probabilities are compared
@@ -62,11 +67,12 @@ struct TrainerConfig {
 
 struct TrainStats {
   double loss = 0, grad_norm = 0, lr = 0;
-  int64_t tokens = 0, trained_tokens = 0, optimizer_steps = 0;
+  int64_t tokens = 0, trained_tokens = 0, optimizer_steps = 0;  // tokens: each once, whatever inner_epochs
   // grpo
   double kl = 0, clip_fraction = 0, ratio_mean = 0, entropy = 0;
   // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step
   // (with mini_batches > 1: the tokens of the first one, whose forward pass that is; when decoupled: all).
+  // LogprobGap::sequence is the number in the batch.
   LogprobGap logprob_gap;
   // reward_model
   double pair_accuracy = 0;

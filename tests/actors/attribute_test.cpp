@@ -40,7 +40,7 @@ std::map<std::string, const char*> also(std::map<std::string, const char*> more)
 std::map<std::string, const char*> only_grpo() {
   std::map<std::string, const char*> out;
   for (const char* name : {"advantage", "ratio", "clip", "clip_low", "clip_high", "kl", "loss_mean", "mask_truncated",
-                           "decoupled", "behave_cap", "behave_above"})
+                           "decoupled", "behave_cap", "behave_above", "mean_over", "inner_epochs", "shuffle"})
     out[name] = "of grpo";
   return out;
 }
@@ -88,6 +88,9 @@ std::vector<Bench> benches() {
               {"kl", {"0.5"}},
               {"loss_mean", {"token"}},
               {"mask_truncated", {"true"}},
+              {"mean_over", {"all", {"clip_norm=0.001"}}},
+              {"inner_epochs", {"2"}},
+              {"shuffle", {"false", {"mini_batches=2"}}},
               {"decoupled", {"true", {"edge.staleness=2"}}},
               {"behave_cap", {"0.25", {"decoupled=true"}}},
               {"behave_above", {"mask", {"decoupled=true", "behave_cap=0.9"}}}}),

@@ -43,6 +43,11 @@ TEST(Codec, sequences_and_batches_come_back_as_they_were) {
     batch.items[1].inline_sequence = s;
     const BatchContent back = decode_batch(encode_batch(batch));
     ASSERT_EQ(back.items.size(), 3u);
+    EXPECT_EQ(back.silent_sequences, 0);
+    batch.silent_sequences = 24;
+    batch.silent_tokens = 300;
+    EXPECT_EQ(decode_batch(encode_batch(batch)).silent_sequences, 24);
+    EXPECT_EQ(decode_batch(encode_batch(batch)).silent_tokens, 300);
     EXPECT_EQ(back.items[0].draw, 7);
     EXPECT_EQ(back.items[0].sample, 2);
     EXPECT_EQ(back.items[0].advantage, -0.5f);

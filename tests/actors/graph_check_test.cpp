@@ -244,6 +244,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"judge.rewards=format + overlong(length, 64, 32)", "stops at max_tokens=24"},
         BadCase{"rl_trainer.advantage=rank", "std or mean"}, BadCase{"rl_trainer.clip=cipso", "cispo"},
         BadCase{"rl_trainer.behave_cap=2", "decoupled"}, BadCase{"rl_trainer.behave_above=mask", "decoupled"},
+        BadCase{"rl_trainer.inner_epochs=0", "inner_epochs"}, BadCase{"rl_trainer.mean_over=some", "mean_over"},
         BadCase{"rl2_trainer.behave_cap=0", "no importance weight"},
         BadCase{"rl2_trainer.ratio=sequence", "loss_mean=token does not"},
         BadCase{"rl2_trainer.until=above(kl, 1)", "this stage has no metric 'kl'"},

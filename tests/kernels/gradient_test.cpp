@@ -269,7 +269,7 @@ TEST_F(Gradient, of_pair_loss) {
     return read_values(loss)[0];
   };
   evaluate();
-  EXPECT_EQ(stats, (std::vector<double>{1, 3}));  // a tie is not a win
+  EXPECT_EQ(stats, (std::vector<double>{1.5, 3}));  // a tie is half a win
   expect_gradient("scores", scores, read_values(dscores), evaluate);
 }
 

@@ -1,8 +1,10 @@
-// The grpo objective of TrainerEngine against the formulas of docs/recipe.md section 4, worked out in doubles from the engine's own
-// log-probabilities.
+// The grpo objective of TrainerEngine against the formulas of docs/recipe.md section 4, worked out in doubles from the engine's
+// own log-probabilities.
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+#include <string>
 
 #include "base/error.h"
 #include "tests/models/grpo_case.h"
@@ -121,6 +123,102 @@ TEST(Grpo, MiniBatchesAreOptimizerStepsOfOneVersion) {
   const double first = parts.train({{c.batch.sequences[0]}}).loss, second = parts.train({{c.batch.sequences[1]}}).loss;
   EXPECT_EQ(parts.masters_hash(), whole.masters_hash());
   EXPECT_NEAR(s.loss, (first + second) / 2, 1e-12);
+}
+
+// Six sequences, whose ratios to the sampler are 1.
+TrainBatch six_sequences(const GrpoCase& c) {
+  Rng rng(4, "six");
+  TrainBatch batch;
+  for (int i = 0; i < 6; ++i) {
+    Sequence s = random_sequence(rng, 6 + i, c.model.vocab_size, 3);
+    s.advantage = i % 2 == 0 ? 1.f : -1.5f;
+    s.behaviour_logp = ScoringEngine(c.device, c.weights).logprobs({s}, kTemperature)[0];
+    s.version.assign(s.tokens.size(), -1);
+    s.exact.assign(s.tokens.size(), 0);
+    batch.sequences.push_back(std::move(s));
+  }
+  return batch;
+}
+
+TEST(Grpo, ShuffledMiniBatchesAreThoseOfTheBatchInAnotherOrderEachVersion) {
+  GrpoCase c({1, 1, 1, 1, 1}, 1, -1);
+  const TrainBatch batch = six_sequences(c);
+  c.config.mini_batches = 3;
+  TrainerEngine in_order(c.device, c.config, *c.weights);
+  in_order.train(batch);
+  c.config.shuffle = true;
+  c.config.shuffle_key = 17;
+  std::set<std::string> seen = {in_order.masters_hash().hex()};
+  for (int64_t version = 0; version < 3; ++version) {
+    TrainerEngine shuffled(c.device, c.config, *c.weights, version);
+    shuffled.train(batch);
+    EXPECT_TRUE(seen.insert(shuffled.masters_hash().hex()).second) << "version " << version << " has the order of another one";
+    std::vector<int64_t> order = {0, 1, 2, 3, 4, 5};
+    Rng(rng_key(17, "mini-batches", static_cast<uint64_t>(version), 0)).shuffle(order);
+    TrainBatch by_hand;
+    for (const int64_t i : order) by_hand.sequences.push_back(batch.sequences[static_cast<size_t>(i)]);
+    TrainerConfig plain = c.config;
+    plain.shuffle = false;
+    TrainerEngine expected(c.device, plain, *c.weights, version);
+    expected.train(by_hand);
+    EXPECT_EQ(shuffled.masters_hash(), expected.masters_hash());
+  }
+}
+
+// A difference is reported by the number in the batch, whatever the order in which it was cut.
+TEST(Grpo, AGapInAShuffledBatchNamesTheSequence) {
+  GrpoCase c({1, 1, 1, 1, 1}, 1, -1);
+  c.config.mini_batches = 3;
+  c.config.shuffle = true;
+  std::set<int64_t> named;
+  TrainBatch plain = six_sequences(c);
+  for (Sequence& s : plain.sequences)
+    for (size_t t = 0; t < s.tokens.size(); ++t) s.version[t] = s.trainable[t] ? 0 : -1, s.exact[t] = s.trainable[t];
+  for (uint64_t key = 0; key < 12; ++key) {
+    c.config.shuffle_key = key;
+    for (int64_t tampered = 0; tampered < 6; ++tampered) {
+      TrainBatch batch = plain;
+      batch.sequences[static_cast<size_t>(tampered)].behaviour_logp.back() -= 0.5f;
+      const TrainStats stats = TrainerEngine(c.device, c.config, *c.weights).train(batch);
+      if (stats.logprob_gap.max == 0) continue;  // it was not among the first mini-batch's
+      EXPECT_EQ(stats.logprob_gap.sequence, tampered);
+      named.insert(tampered);
+    }
+  }
+  EXPECT_EQ(named.size(), 6u);
+}
+
+TEST(Grpo, TwoInnerEpochsAreTheSameBatchTwiceUnderTheSameOldPolicy) {
+  GrpoCase c({1.1, 1, 1, 1, 1}, 1, -2);
+  c.config.mini_batches = 2;
+  c.config.inner_epochs = 2;
+  TrainerEngine two(c.device, c.config, *c.weights);
+  const TrainStats s = two.train(c.batch);
+  EXPECT_EQ(s.optimizer_steps, 4);
+  EXPECT_EQ(s.trained_tokens, 5);
+  EXPECT_EQ(s.tokens, 12);
+  EXPECT_EQ(two.version(), 1);
+  c.config.inner_epochs = 1;
+  TrainerEngine twice(c.device, c.config, *c.weights);
+  twice.train(c.batch);
+  twice.train(c.batch);
+  EXPECT_EQ(two.masters_hash(), twice.masters_hash());
+}
+
+TEST(Grpo, SilentSequencesAreCountedInTheMeanAndNowhereElse) {
+  for (const LossMean mean : {LossMean::sequence, LossMean::token, LossMean::constant}) {
+    GrpoCase c({1.1, 1.05, 0.95, 1, 1}, 1, -2);
+    c.config.loss_mean = mean;
+    c.config.longest_completion = 8;
+    c.config.clip_norm = 0;
+    const TrainStats alone = c.train_once();
+    c.batch.silent_sequences = 6;
+    c.batch.silent_tokens = 15;
+    const TrainStats among = c.train_once();
+    EXPECT_NEAR(among.grad_norm / alone.grad_norm, 0.25, 1e-5);  // 2 of 8 sequences, 5 of 20 tokens
+    EXPECT_NEAR(among.loss / alone.loss, 0.25, 1e-5);
+    EXPECT_EQ(among.trained_tokens, alone.trained_tokens);
+  }
 }
 
 }  // namespace
