@@ -55,14 +55,22 @@ void check_judge_programs(const std::filesystem::path& graph_dir, const GraphVie
         attr_place(judge, "reward_timeout_s"), fmt::format("graph [job_stall_s={:g}]", 2 * longest));
 }
 
-void try_reward_programs(const RunEnv& env, const GraphView& graph, const std::function<bool(const std::string& stage)>& done) {
+std::vector<std::string> try_reward_programs(const RunEnv& env, const GraphView& graph,
+                                             const std::function<bool(const std::string& stage)>& done) {
   std::set<std::string> tried;
+  std::vector<std::string> seen;
   for (const NodePlan& node : graph.nodes) {
     if (node.role != "judge" || (done && done(graph.stages[static_cast<size_t>(node.stage)].name))) continue;
-    for (const ProgramCall& call : judge_programs(node))
-      if (tried.insert(call.call).second)
-        check_program(call, program_options(env.graph_dir, node), /*start=*/true, attr_place(node, "rewards"));
+    for (const ProgramCall& call : judge_programs(node)) {
+      if (!tried.insert(call.call).second) continue;
+      const ProgramOptions options = program_options(env.graph_dir, node);
+      check_program(call, options, /*start=*/true, attr_place(node, "rewards"));
+      seen.push_back(call.http ? fmt::format("reward of '{}': something listens at {}; nothing was sent", node.id, call.url)
+                               : fmt::format("reward of '{}': {} starts; nothing was sent", node.id, call.title));
+      log_info(seen.back());
+    }
   }
+  return seen;
 }
 
 int program_threads(const NodePlan& judge) {

@@ -19,8 +19,9 @@ ProgramOptions program_options(const std::filesystem::path& graph_dir, const Nod
 // Without starting anything: programs that exist, names of parts that are free, limits that fit the graph's. Throws bad_input.
 void check_judge_programs(const std::filesystem::path& graph_dir, const GraphView& graph, const NodePlan& judge);
 // Starts one worker of each command, sends nothing, and ends it; connects to each http address. Stages for which `done` says so
-// are left out. Throws bad_input.
-void try_reward_programs(const RunEnv& env, const GraphView& graph, const std::function<bool(const std::string& stage)>& done);
+// are left out. What was seen, a line a program. Throws bad_input.
+std::vector<std::string> try_reward_programs(const RunEnv& env, const GraphView& graph,
+                                             const std::function<bool(const std::string& stage)>& done);
 
 // Threads that the programs of one judge take.
 int program_threads(const NodePlan& judge);

@@ -192,7 +192,7 @@ int run_graph(Arguments args) {
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
   if (args.check) {
     read_data(env, graph, {});
-    try_reward_programs(env, graph, {});
+    for (const std::string& line : try_reward_programs(env, graph, {})) fmt::print("{}\n", line);
     const EndTokenReport ends = report_end_tokens(env, graph);
     for (const std::string& line : ends.lines) fmt::print("{}\n", line);
     for (const std::string& warning : ends.warnings) fmt::print(stderr, "warning: {}\n", warning);

@@ -12,7 +12,7 @@ from r1_reward import reward, serve
 try:
     from math_verify import parse, verify
 except ImportError:
-    sys.exit("this reward needs the package math-verify with a parser: pip install 'math-verify[antlr4_13_2]'")
+    sys.exit("this reward needs the package math-verify: pip install math-verify")
 
 
 @reward

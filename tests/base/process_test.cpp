@@ -184,6 +184,21 @@ TEST_F(ProcessTest, a_flood_on_stderr_is_read_to_its_end_and_handed_over_at_a_bo
   EXPECT_NE(lines.back().find("lines left out"), std::string::npos) << lines.back();
 }
 
+TEST_F(ProcessTest, many_programs_one_after_the_other_leave_no_file_open_and_no_zombie) {
+  const auto open_files = [] { return std::distance(fs::directory_iterator("/proc/self/fd"), {}); };
+  const auto before = open_files();
+  for (int i = 0; i < 100; ++i) {
+    LineProcess p(shell(i % 2 == 0 ? "echo x; sleep 1000" : "exit 1"), {});
+    p.read_line(30, nullptr);
+  }
+  try {
+    Process::start({{"no_such_program_here"}, "", {}});
+  } catch (const Error&) {
+  }
+  EXPECT_EQ(open_files(), before);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
+}
+
 TEST(SplitCommand, words_are_parted_by_blanks_and_quotes_keep_them) {
   using Words = std::vector<std::string>;
   EXPECT_EQ(split_command("python3  my_reward.py --x=1"), (Words{"python3", "my_reward.py", "--x=1"}));

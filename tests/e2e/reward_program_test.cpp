@@ -219,6 +219,7 @@ TEST_F(RewardProgram, check_starts_a_worker_and_asks_it_nothing) {
   write_text(top / "g.graph", graph_with(kCommand));
   const ProgramResult r = run_program({(top / "g.graph").string(), "--check"});
   EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.out.find("reward of 'judge': reward.py starts; nothing was sent"), std::string::npos) << r.out;
   EXPECT_EQ(pids().size(), 1u);
   EXPECT_FALSE(fs::exists(top / "asked"));
 }

@@ -117,6 +117,22 @@ TEST_F(Python, what_is_no_reward_is_said_before_the_first_request) {
   EXPECT_TRUE(says_ready(only_one.read_line(60, nullptr).line));
 }
 
+TEST_F(Python, the_examples_run_or_say_what_they_need) {
+  const auto examples = source_dir() / "python/examples";
+  ProcessSpec own = spec("");
+  own.words = {"python3", (examples / "my_reward.py").string()};
+  LineProcess mine(own, {});
+  ASSERT_TRUE(says_ready(mine.read_line(60, nullptr).line));
+  const auto answer = read_score_answer(mine.exchange(kRequest.dump(), 60, nullptr).line, 7);
+  EXPECT_EQ(answer.result.parts.at("right"), 1) << answer.nonsense;
+  EXPECT_GT(answer.result.score.value_or(0), 1);
+  ProcessSpec other = own;
+  other.words = {"python3", "-S", (examples / "math_verify_reward.py").string()};  // -S: no package is found
+  LineProcess verify(other, {});
+  EXPECT_EQ(verify.read_line(60, nullptr).outcome, LineProcess::Outcome::ended);
+  EXPECT_NE(verify.last_words().find("pip install math-verify"), std::string::npos) << verify.last_words();
+}
+
 struct Http : Python {
   LineProcess server{{{"python3", "server.py"}, source_dir() / "tests/rewards/programs", {}}, {}};
   std::string port = server.read_line(60, nullptr).line;
