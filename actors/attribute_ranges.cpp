@@ -60,6 +60,7 @@ constexpr Range kRanges[] = {
     {"idle_batches", 0, 1000000000},
     {"problems", 1, 1000000},
     {"problems_before", 0, 1000000},
+    {"keep_samples", 0, 10000},
 };
 
 void give(std::vector<AttrSpec>& specs) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "actors/steering.h"
 #include "actors/training_plan.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -39,10 +40,12 @@ const std::set<std::string> kOfTheUpdate = {"lr",
 const std::map<std::string, std::set<std::string>> kFree = {
     {"trainer", {"until", "snapshot_s", "min_trained", "idle_batches"}},
     {"distiller", {"until", "snapshot_s", "min_trained", "idle_batches"}},
-    {"evaluator", {"source", "problems", "problems_before", "samples", "temperature", "greedy", "max_tokens", "max_running"}},
+    {"evaluator",
+     {"source", "problems", "problems_before", "samples", "temperature", "top_p", "greedy", "max_tokens", "max_running",
+      "rewards", "keep_samples", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
     {"judge", {"max_reward_errors", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
     {"generator", {"max_running", "draft"}}};
-const std::set<std::string> kFreeOfGraph = {"parallel_stages", "stall_s", "job_stall_s", "max_restarts"};
+const std::set<std::string> kFreeOfGraph = {"tracker", "parallel_stages", "stall_s", "job_stall_s", "max_restarts"};
 
 std::string effective(const Attrs& attrs, const std::string& name) {
   if (const auto it = attrs.given.find(name); it != attrs.given.end()) return it->second.value;
@@ -81,6 +84,16 @@ std::string shown(const GraphChange& c) {
   return fmt::format("{}: {} -> {}", c.attribute, value(c.before), value(c.after));
 }
 
+// What is measured on the way decides about the stage: it stays the same measurement.
+bool steers(const GraphView& graph, const GraphChange& change) {
+  if (change.stage < 0) return false;
+  for (const SteeringEvaluator& e : steering_evaluators(graph, change.stage))
+    if (change.attribute.starts_with(e.node->id + ".") && !change.attribute.ends_with(".max_running") &&
+        !change.attribute.ends_with(".problems_before") && !change.attribute.ends_with(".keep_samples"))
+      return true;
+  return false;
+}
+
 }  // namespace
 
 static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry,
@@ -97,7 +110,7 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
     compare(node.id, now->stage, node.attrs, now->attrs, registry.find(node.role)->attrs, changes);
   }
   for (GraphChange& c : changes) {
-    if (c.kind == AttrChange::never) refuse(before, graph, run_dir);
+    if (c.kind == AttrChange::never || steers(graph, c)) refuse(before, graph, run_dir);
     // A schedule that ends with the stage depends on when that is.
     const std::string node = c.attribute.substr(0, c.attribute.find('.'));
     if (c.attribute == node + ".until" && effective(graph.node(node)->attrs, "schedule") != "constant")

@@ -28,6 +28,7 @@ struct Reading {
   SurveyTask task;
   RecordKind kind = RecordKind::prompt;
 };
+using Surveys = std::vector<std::pair<Reading, Survey>>;
 
 class Checker {
  public:
@@ -38,13 +39,21 @@ class Checker {
     for (const StagePlan& stage : graph_.stages) {
       if (options_.done && options_.done(stage.name)) continue;
       const std::vector<FactReader> readers = fact_readers(stage);
-      std::vector<std::pair<Reading, Survey>> prompts;  // of the stage's prompters
+      Surveys prompts;                              // of the stage's prompters
+      std::map<const NodePlan*, Surveys> held_out;  // of its evaluators that have `rewards`
       for (const Reading& reading : readings(stage, readers)) {
         const Survey survey = look(reading);
         say(reading, survey);
-        if (reading.node->role == "prompter" && reading.kind == RecordKind::prompt) prompts.emplace_back(reading, survey);
+        if (reading.kind != RecordKind::prompt) continue;
+        if (reading.node->role == "prompter") prompts.emplace_back(reading, survey);
+        if (reading.node->role == "evaluator" && !reading.task.readers.empty())
+          held_out[reading.node].emplace_back(reading, survey);
       }
-      check_facts(stage, prompts);
+      if (const NodePlan* trainer = stage_trainer(graph_, static_cast<int>(&stage - graph_.stages.data()));
+          trainer != nullptr && !prompts.empty())
+        check_until_facts(graph_, *trainer, values_of(prompts));
+      check_facts(expressions(stage), prompts);
+      for (const auto& [node, surveys] : held_out) check_facts({{node, "rewards"}}, surveys);
     }
     return std::move(result_);
   }
@@ -89,6 +98,8 @@ class Checker {
           Reading r = reading(node, "source", located_source(source, env_.graph_dir), node);
           r.task.max_tokens = node.attrs.integer("max_tokens");
           r.task.drops_pairs = true;
+          if (const std::string rewards = node.attrs.text("rewards"); !rewards.empty() && r.kind == RecordKind::prompt)
+            r.task.readers = {{RewardExpression::parse(rewards, attr_place(node, "rewards")), other_names(graph_, node)}};
           out.push_back(std::move(r));
         }
       } else if (node.role == "trainer" || node.role == "distiller") {
@@ -236,21 +247,22 @@ class Checker {
                : "";
   }
 
-  // Names in expressions that are flags of no prompt of the stage, and those that only some prompts have.
-  void check_facts(const StagePlan& stage, const std::vector<std::pair<Reading, Survey>>& prompts) {
+  static FactValues values_of(const Surveys& prompts) {
+    FactValues values;
+    for (const auto& [reading, survey] : prompts)
+      for (const auto& [fact, some] : survey.facts) values[fact].insert(some.begin(), some.end());
+    return values;
+  }
+
+  // Names in expressions that are flags of no prompt, and those that only some prompts have.
+  void check_facts(const std::vector<std::pair<const NodePlan*, const char*>>& uses, const Surveys& prompts) {
     std::set<std::string> flags;
     for (const auto& [reading, survey] : prompts) {
       for (const std::string& flag : flag_names(survey.facts)) flags.insert(flag);
       for (const auto& [flag, count] : survey.answered)
         if (count > 0) flags.insert(flag);
     }
-    FactValues values;
-    for (const auto& [reading, survey] : prompts)
-      for (const auto& [fact, some] : survey.facts) values[fact].insert(some.begin(), some.end());
-    if (const NodePlan* trainer = stage_trainer(graph_, static_cast<int>(&stage - graph_.stages.data()));
-        trainer != nullptr && !prompts.empty())
-      check_until_facts(graph_, *trainer, values);
-    for (const auto& [node, attr] : expressions(stage)) check_names(graph_, *node, attr, {flags.begin(), flags.end()});
+    for (const auto& [node, attr] : uses) check_names(graph_, *node, attr, {flags.begin(), flags.end()});
     for (const auto& [reading, survey] : prompts)
       for (const auto& [flag, count] : survey.answered)
         if (count < survey.records)

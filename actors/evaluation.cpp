@@ -2,181 +2,291 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "actors/evaluation_metrics.h"
 #include "actors/examples.h"
-#include "actors/scorer.h"
-#include "base/stop.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/rng.h"
+#include "base/stop.h"
 #include "models/generation/generator_engine.h"
 #include "rewards/metrics.h"
-#include "rewards/response.h"
 #include "rewards/rules.h"
+#include "tasks/chat_template.h"
 
 namespace r1 {
 
-std::string EvaluationSpec::key() const {
-  std::string s;
-  for (const auto& source : sources) s += source + ";";
-  return fmt::format("{}n{} k{} T{} g{} m{} s{}", s, problems, samples, temperature, greedy, max_tokens, seed);
-}
-
 namespace {
 
-struct Answered {
-  std::vector<Prompt> prompts;
-  std::vector<std::string> responses;  // samples of prompt i at [i * samples, (i + 1) * samples)
-  std::vector<RewardInput> inputs;     // views into the two above
-  int64_t too_long = 0;                // prompts that leave no room in the model: left out
+constexpr size_t kGroupsScoredTogether = 16;
+constexpr double kProgressEvery_s = 0.25;
+
+// Of one source under way: samples, then scores, and gives on what is complete in the order of prompts.
+class Pass {
+ public:
+  Pass(const RunEnv& env, const EvaluationSpec& spec, const std::string& source, bool greedy, const EvaluatedModel& model,
+       Scorer* scorer, const EvaluationHooks& hooks)
+      : spec_(spec),
+        greedy_(greedy),
+        model_(model),
+        scorer_(scorer),
+        hooks_(hooks),
+        engine_(*env.device, config(spec), model.weights, 0) {
+    out_.name = source;
+    submit(env);
+  }
+
+  EvaluatedSource run() {
+    while (engine_.pending() > 0) {
+      check_stop();
+      for (GenResult& r : engine_.step()) take(std::move(r));
+      report(false);
+    }
+    score();
+    report(true);
+    return std::move(out_);
+  }
+
+ private:
+  static GeneratorConfig config(const EvaluationSpec& spec) {
+    GeneratorConfig c;
+    c.max_running = spec.max_running;
+    c.max_rows = spec.max_running;
+    return c;
+  }
+
+  void submit(const RunEnv& env) {
+    const auto source = open_data(env, located_source(out_.name, env.graph_dir), spec_.seed, {.chat = spec_.chat});
+    int64_t n = spec_.problems;
+    if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
+    const int64_t positions = model_.weights->config().max_positions;
+    for (int64_t i = 0; i < n; ++i) {
+      check_stop();
+      EvaluatedPrompt asked{i, source->prompt(static_cast<uint64_t>(i)), {}};
+      GenRequest r;
+      r.id = out_.prompts.size();
+      r.rng_key = rng_key(spec_.seed, "evaluate " + out_.name, static_cast<uint64_t>(i));
+      r.prompt = model_.tokenizer->encode(asked.prompt.text, false);
+      r.samples = greedy_ ? 1 : static_cast<int>(spec_.samples);
+      r.max_new_tokens = spec_.max_tokens;
+      r.temperature = greedy_ ? 0.f : static_cast<float>(spec_.temperature);
+      r.top_p = greedy_ ? 1.f : static_cast<float>(spec_.top_p);
+      r.stop_ids = model_.weights->config().eos_ids;
+      if (static_cast<int64_t>(r.prompt.size()) >= positions) {
+        ++out_.too_long;
+        continue;
+      }
+      auto message = std::make_shared<PromptMessage>();
+      message->draw = message->prompt_index = i;
+      message->text = asked.prompt.text;
+      message->tokens = r.prompt;
+      message->facts = asked.prompt.facts;
+      message->conversation = asked.prompt.conversation;
+      asked_.push_back(std::move(message));
+      out_.prompts.push_back(std::move(asked));
+      engine_.submit(std::move(r));
+    }
+  }
+
+  void take(GenResult&& r) {
+    const auto& prompt = asked_[r.id];
+    auto group = std::make_shared<TrajectoriesMessage>();
+    group->prompt = prompt;
+    group->samples = std::move(r.samples);
+    group->finished = std::move(r.finished);
+    for (const Sequence& s : group->samples) tokens_ += static_cast<int64_t>(s.tokens.size() - prompt->tokens.size());
+    groups_.push_back(std::move(group));
+    places_.push_back(r.id);
+    if (groups_.size() >= kGroupsScoredTogether) score();
+  }
+
+  void score() {
+    std::vector<Scorer::GroupScores> scores;
+    if (scorer_ != nullptr && !groups_.empty()) scores = scorer_->score(groups_, *model_.tokenizer);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      const TrajectoriesMessage& group = *groups_[g];
+      const size_t prompt_tokens = group.prompt->tokens.size();
+      for (size_t i = 0; i < group.samples.size(); ++i) {
+        EvaluatedResponse& response = out_.prompts[places_[g]].responses.emplace_back();
+        response.sample = greedy_ ? -1 : static_cast<int>(i);
+        response.tokens = static_cast<int64_t>(group.samples[i].tokens.size() - prompt_tokens);
+        response.finished = group.finished[i] != 0;
+        if (scorer_ == nullptr) {
+          response.text = completion_text(group.samples[i], prompt_tokens, *model_.tokenizer);
+        } else {
+          response.text = std::move(scores[g].responses[i]);
+          response.score = std::move(scores[g].scores[i]);
+        }
+      }
+      ++answered_;
+      asked_[places_[g]].reset();
+    }
+    groups_.clear();
+    places_.clear();
+    for (; given_ < out_.prompts.size() && asked_[given_] == nullptr; ++given_)
+      if (hooks_.answered) hooks_.answered(out_.name, out_.prompts[given_]);
+  }
+
+  void report(bool last) {
+    if (!hooks_.progress) return;
+    const double now = clock_.now_s();
+    if (!last && now - reported_s_ < kProgressEvery_s) return;
+    reported_s_ = now;
+    // Groups that wait for their scores are answered, to whoever looks.
+    hooks_.progress({answered_ + static_cast<int64_t>(groups_.size()), static_cast<int64_t>(out_.prompts.size()),
+                     engine_.stats().tokens_generated});
+  }
+
+  const EvaluationSpec& spec_;
+  const bool greedy_;
+  const EvaluatedModel& model_;
+  Scorer* scorer_;
+  const EvaluationHooks& hooks_;
+  GeneratorEngine engine_;
+  SystemClock clock_;
+  double reported_s_ = 0;
+  EvaluatedSource out_;
+  std::vector<std::shared_ptr<const PromptMessage>> asked_;         // by place; null: answered
+  std::vector<std::shared_ptr<const TrajectoriesMessage>> groups_;  // without scores
+  std::vector<size_t> places_;                                      // of those
+  size_t given_ = 0;
+  int64_t answered_ = 0, tokens_ = 0;
 };
 
-Answered answer(const RunEnv& env, const EvaluationSpec& spec, const std::string& source_name, bool greedy,
-                const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer) {
-  const auto source = open_data(env, located_source(source_name, env.graph_dir), spec.seed, {.chat = spec.chat});
-  Answered a;
-  const int64_t samples = greedy ? 1 : spec.samples;
-  int64_t n = spec.problems;
-  if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
-  GeneratorConfig config;
-  config.max_running = spec.max_running;
-  config.max_rows = spec.max_running;
-  GeneratorEngine engine(*env.device, config, weights, 0);
-  const int64_t positions = weights->config().max_positions;
-  std::vector<size_t> prompt_tokens;
-  for (int64_t i = 0; i < n; ++i) {
-    check_stop();
-    Prompt prompt = source->prompt(static_cast<uint64_t>(i));
-    GenRequest r;
-    r.id = prompt_tokens.size();
-    r.rng_key = rng_key(spec.seed, "evaluate " + source_name, static_cast<uint64_t>(i));
-    r.prompt = tokenizer.encode(prompt.text, false);
-    r.samples = static_cast<int>(samples);
-    r.max_new_tokens = spec.max_tokens;
-    r.temperature = greedy ? 0.f : static_cast<float>(spec.temperature);
-    r.stop_ids = weights->config().eos_ids;
-    if (static_cast<int64_t>(r.prompt.size()) >= positions) continue;
-    a.prompts.push_back(std::move(prompt));
-    prompt_tokens.push_back(r.prompt.size());
-    engine.submit(std::move(r));
-  }
-  a.too_long = n - static_cast<int64_t>(prompt_tokens.size());
-  n -= a.too_long;
-  a.responses.resize(static_cast<size_t>(n * samples));
-  a.inputs.resize(a.responses.size());
-  while (engine.pending() > 0)
-    for (const GenResult& r : engine.step())
-      for (size_t s = 0; s < r.samples.size(); ++s) {
-        const size_t at = r.id * static_cast<size_t>(samples) + s;
-        a.responses[at] = completion_text(r.samples[s], prompt_tokens[r.id], tokenizer);
-        a.inputs[at].finished = r.finished[s] != 0;
-        a.inputs[at].tokens = static_cast<int64_t>(r.samples[s].tokens.size() - prompt_tokens[r.id]);
-      }
-  for (size_t i = 0; i < a.inputs.size(); ++i) {
-    const Prompt& p = a.prompts[i / static_cast<size_t>(samples)];
-    a.inputs[i].prompt = p.text;
-    a.inputs[i].response = a.responses[i];
-    a.inputs[i].facts = &p.facts;
-  }
-  return a;
-}
-
-void put(std::map<std::string, double>& to, const std::string& name, const std::optional<double>& value) {
-  if (value) to[name] = *value;
-}
-
-void measure_prompts(const RunEnv& env, const EvaluationSpec& spec, const std::string& source,
-                     const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
-                     std::map<std::string, double>& out) {
-  const Answered sampled = answer(env, spec, source, false, weights, tokenizer);
-  if (sampled.too_long > 0) out["too_long"] += static_cast<double>(sampled.too_long);
-  for (const auto& [domain, m] : measure_by_domain(sampled.inputs)) {
-    if (domain == "general") {
-      put(out, "general_accuracy", m.accuracy);
-      put(out, "harmless", m.harmless);
-      put(out, "courtesy", m.courtesy);
-      put(out, "over_refusal", m.over_refusal);
-      double right = 0, count = 0;
-      for (const RewardInput& in : sampled.inputs) {
-        if (in.fact("domain") != "general" || in.fact("harm") == "1" || in.fact("courtesy").empty()) continue;
-        right += accuracy_reward(in) * courtesy_reward(in) * format_reward(in);
-        count += 1;
-      }
-      if (count > 0) out["helpful"] = right / count;
-    } else {
-      put(out, "accuracy", m.accuracy);
-      put(out, "format", m.format);
-      put(out, "language", m.language);
-      put(out, "length", m.length);
-      out["problems"] = static_cast<double>(sampled.prompts.size());
-    }
-  }
-  for (const auto& [kind, m] : measure_by("kind", sampled.inputs)) put(out, "accuracy_" + kind, m.accuracy);
-  if (spec.samples > 1) {
-    double right = 0, count = 0;
-    const auto k = static_cast<size_t>(spec.samples);
-    for (size_t i = 0; i < sampled.prompts.size(); ++i) {
-      const auto completions = std::span<const RewardInput>(sampled.inputs).subspan(i * k, k);
-      if (!has_answer(completions[0])) continue;
-      right += consensus_accuracy(completions);
-      count += 1;
-    }
-    if (count > 0) out["cons"] = right / count;
-  }
-  if (!spec.greedy) return;
-  const Answered greedy = answer(env, spec, source, true, weights, tokenizer);
-  for (const auto& [domain, m] : measure_by_domain(greedy.inputs))
-    put(out, domain == "general" ? "general_accuracy_greedy" : "accuracy_greedy", m.accuracy);
-}
-
-void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const std::string& name,
-                   const std::shared_ptr<const WeightSet>& weights, const Tokenizer& tokenizer,
-                   std::map<std::string, double>& out) {
-  const auto source = open_data(env, located_source(name, env.graph_dir), spec.seed, {.chat = spec.chat});
-  ScoringEngine engine(*env.device, weights);
+void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const EvaluatedModel& evaluated,
+                   const std::vector<std::string>& sources, std::map<std::string, double>& out) {
+  const auto& config = evaluated.weights->config();
+  ScoringEngine engine(*env.device, evaluated.weights);
   RewardModel model;
-  model.sees_answer = weights->config().sees == "answer";
-  model.tokenizer = std::shared_ptr<const Tokenizer>(&tokenizer, [](const Tokenizer*) {});
-  std::vector<std::vector<int32_t>> shown;
-  int64_t n = spec.problems;
-  if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
-  for (int64_t i = 0; i < n; ++i) {
-    check_stop();
-    const Pair p = source->pair(static_cast<uint64_t>(i));
-    const auto fits = [&](const std::vector<int32_t>& tokens) {
-      return !tokens.empty() && static_cast<int64_t>(tokens.size()) <= weights->config().max_positions;
-    };
-    auto chosen = shown_tokens(model, p.prompt, p.chosen), rejected = shown_tokens(model, p.prompt, p.rejected);
-    if (!fits(chosen) || !fits(rejected)) continue;
-    shown.push_back(std::move(chosen));
-    shown.push_back(std::move(rejected));
+  model.sees_answer = config.sees == "answer";
+  model.tokenizer = evaluated.tokenizer;
+  double all_right = 0, all = 0;
+  const std::vector<std::string> labels = source_labels(sources);
+  for (size_t s = 0; s < sources.size(); ++s) {
+    const auto source = open_data(env, located_source(sources[s], env.graph_dir), spec.seed, {.chat = spec.chat});
+    std::vector<std::vector<int32_t>> shown;
+    int64_t n = spec.problems;
+    if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
+    for (int64_t i = 0; i < n; ++i) {
+      check_stop();
+      const Pair p = source->pair(static_cast<uint64_t>(i));
+      const auto fits = [&](const std::vector<int32_t>& tokens) {
+        return !tokens.empty() && static_cast<int64_t>(tokens.size()) <= config.max_positions;
+      };
+      auto chosen = shown_tokens(model, p.prompt, p.chosen), rejected = shown_tokens(model, p.prompt, p.rejected);
+      if (!fits(chosen) || !fits(rejected)) continue;
+      shown.push_back(std::move(chosen));
+      shown.push_back(std::move(rejected));
+    }
+    if (const auto fitting = static_cast<int64_t>(shown.size()) / 2; fitting < n) {
+      out["too_long"] += static_cast<double>(n - fitting);
+      n = fitting;
+    }
+    if (n == 0) continue;
+    const std::vector<float> scores = engine.scores(shown);
+    double right = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const float c = scores[static_cast<size_t>(2 * i)], r = scores[static_cast<size_t>(2 * i + 1)];
+      if (!std::isfinite(c) || !std::isfinite(r))
+        throw failure(fmt::format("the reward model scores pair {} of {} with {} and {}", i, sources[s], c, r));
+      right += c > r ? 1 : c == r ? 0.5 : 0;
+    }
+    if (sources.size() > 1) out[labels[s] + "/pair_accuracy"] = right / static_cast<double>(n);
+    all_right += right;
+    all += static_cast<double>(n);
   }
-  if (const auto fitting = static_cast<int64_t>(shown.size()) / 2; fitting < n) {
-    out["too_long"] += static_cast<double>(n - fitting);
-    n = fitting;
+  if (all > 0) out["pair_accuracy"] = all_right / all;
+}
+
+// The first response of each of the first prompts, and the greedy one behind it.
+EvaluatedSource kept_of(const EvaluatedSource& sampled, const EvaluatedSource* greedy, int64_t prompts) {
+  EvaluatedSource kept;
+  kept.name = sampled.name;
+  for (size_t i = 0; i < std::min(sampled.prompts.size(), static_cast<size_t>(prompts)); ++i) {
+    const EvaluatedPrompt& from = sampled.prompts[i];
+    EvaluatedPrompt& p = kept.prompts.emplace_back(EvaluatedPrompt{from.index, from.prompt, {from.responses.at(0)}});
+    if (greedy != nullptr) p.responses.push_back(greedy->prompts.at(i).responses.at(0));
   }
-  if (n == 0) return;
-  const std::vector<float> scores = engine.scores(shown);
-  double right = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    const float c = scores[static_cast<size_t>(2 * i)], r = scores[static_cast<size_t>(2 * i + 1)];
-    if (!std::isfinite(c) || !std::isfinite(r))
-      throw failure(fmt::format("the reward model scores pair {} of {} with {} and {}", i, name, c, r));
-    right += c > r ? 1 : c == r ? 0.5 : 0;
-  }
-  out["pair_accuracy"] = right / static_cast<double>(n);
+  return kept;
+}
+
+// A response without a reward is one that was not measured: the first is told.
+void tell_first_error(const std::vector<EvaluatedSource>& sources) {
+  for (const EvaluatedSource& s : sources)
+    for (const EvaluatedPrompt& p : s.prompts)
+      for (const EvaluatedResponse& r : p.responses)
+        if (!r.score.error.empty())
+          return log_warn(
+              fmt::format("evaluation on {}: prompt {} has a response without a reward: {}", s.name, p.index, r.score.error));
 }
 
 }  // namespace
 
-std::map<std::string, double> evaluate_model(const RunEnv& env, const EvaluationSpec& spec,
-                                             std::shared_ptr<const WeightSet> weights, const Tokenizer& tokenizer) {
-  std::map<std::string, double> out;
-  for (const std::string& source : spec.sources) {
-    if (source_kind(located_source(source, env.graph_dir)) == RecordKind::pair)
-      measure_pairs(env, spec, source, weights, tokenizer, out);
-    else
-      measure_prompts(env, spec, source, weights, tokenizer, out);
+std::string EvaluationSpec::key() const {
+  std::string s;
+  for (const auto& source : sources) s += source + ";";
+  s += fmt::format("{}n{} k{} T{} g{} m{} s{}", s, problems, samples, temperature, greedy, max_tokens, seed);
+  return s + fmt::format(" p{} h{} {} {}", top_p, keep_samples, chat ? chat->name() : "", rewards);
+}
+
+RewardInput EvaluatedPrompt::input(size_t response) const {
+  const EvaluatedResponse& r = responses.at(response);
+  RewardInput in;
+  in.prompt = prompt.text;
+  in.response = r.text;
+  in.facts = &prompt.facts;
+  in.finished = r.finished;
+  in.tokens = r.tokens;
+  return in;
+}
+
+std::optional<bool> is_correct(const RewardInput& in, const SampleScore& score) {
+  if (!has_answer(in)) return std::nullopt;
+  for (const char* rule : {"math", "choice", "exact"})
+    if (const auto part = score.parts.find(rule); part != score.parts.end()) return part->second == 1;
+  return accuracy_reward(in) == 1;
+}
+
+std::vector<std::string> reward_names(const EvaluationSpec& spec) {
+  if (spec.rewards.empty()) return {};
+  const RewardExpression expression = RewardExpression::parse(spec.rewards, spec.rewards_where);
+  std::vector<std::string> names = expression.variables();
+  for (const ProgramCall& call : program_calls(expression)) names.insert(names.end(), call.parts.begin(), call.parts.end());
+  return names;
+}
+
+EvaluatedSource answer_source(const RunEnv& env, const EvaluationSpec& spec, const std::string& source, bool greedy,
+                              const EvaluatedModel& model, Scorer* scorer, const EvaluationHooks& hooks) {
+  return Pass(env, spec, source, greedy, model, scorer, hooks).run();
+}
+
+Evaluation evaluate_model(const RunEnv& env, const EvaluationSpec& spec, const EvaluatedModel& model,
+                          std::map<std::string, RewardModel> models, const EvaluationHooks& hooks) {
+  const std::vector<std::string> names = reward_names(spec);
+  std::optional<Scorer> scorer;
+  if (!spec.rewards.empty()) {
+    const RewardExpression expression = RewardExpression::parse(spec.rewards, spec.rewards_where);
+    scorer.emplace(expression, std::move(models), open_programs(expression, spec.programs));
   }
+  Scorer* const scores = scorer ? &*scorer : nullptr;
+  std::vector<std::string> pairs;
+  std::vector<EvaluatedSource> sampled, greedy;
+  for (const std::string& source : spec.sources) {
+    if (source_kind(located_source(source, env.graph_dir)) == RecordKind::pair) {
+      pairs.push_back(source);
+      continue;
+    }
+    sampled.push_back(answer_source(env, spec, source, false, model, scores, hooks));
+    if (spec.greedy) greedy.push_back(answer_source(env, spec, source, true, model, scores, hooks));
+  }
+  Evaluation out;
+  out.metrics = prompt_metrics(spec, names, sampled, greedy);
+  if (!pairs.empty()) measure_pairs(env, spec, model, pairs, out.metrics);
+  if (scorer) tell_first_error(sampled);
+  for (size_t i = 0; i < sampled.size(); ++i)
+    out.kept.push_back(kept_of(sampled[i], spec.greedy ? &greedy[i] : nullptr, spec.keep_samples));
   return out;
 }
 

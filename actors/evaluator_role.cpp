@@ -1,12 +1,16 @@
 #include "actors/evaluator_role.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "actors/evaluation.h"
+#include "actors/held_out.h"
 #include "actors/messages.h"
 #include "actors/model_chat.h"
 #include "actors/received_weights.h"
 #include "actors/roles.h"
+#include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "runtime/store/run_store.h"
 
@@ -41,11 +45,13 @@ class EvaluatorRole final : public Role {
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
     auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload);
     context.release(edge);
-    if (!weights->final) return;
+    if (!weights->final) return measure_on_the_way(context, weights);
     context.wait_over("weights");
     context.submit(
         "evaluate the last weights", "evaluator",
-        [this, &context, weights] { measure(context, received_weights(*weights, nullptr, -1, *env_.device), "after"); },
+        [this, &context, weights] {
+          measure(context, received_weights(*weights, held_.get(), held_version_, *env_.device), "after");
+        },
         [this, &context] {
           measured_last_ = true;
           if (first_done_) context.finish();
@@ -53,26 +59,59 @@ class EvaluatorRole final : public Role {
   }
 
  private:
-  void measure(RoleContext& context, const std::shared_ptr<const WeightSet>& weights, const std::string& when) {
-    EvaluationSpec spec = evaluation_spec(env_, context.node());
-    if (const int64_t few = context.node().attrs.integer("problems_before"); when == "before" && few > 0) spec.problems = few;
+  // The trainer waits for it.
+  void measure_on_the_way(RoleContext& context, const std::shared_ptr<const WeightsMessage>& weights) {
+    auto found = std::make_shared<MetricsMessage>();
+    found->version = weights->version;
+    found->node = context.node().id;
+    context.submit(
+        fmt::format("evaluate version {}", weights->version), "evaluator",
+        [this, &context, weights, found] {
+          held_ = received_weights(*weights, held_.get(), held_version_, *env_.device);
+          held_version_ = weights->version;
+          found->metrics = measure(context, held_, "during", weights->version);
+        },
+        [&context, found] {
+          for (const int e : context.outputs("metrics")) context.send(e, found);
+        });
+  }
+
+  std::map<std::string, double> measure(RoleContext& context, const std::shared_ptr<const WeightSet>& weights,
+                                        const std::string& when, int64_t version = -1) {
+    const NodePlan& node = context.node();
+    EvaluationSpec spec = evaluation_spec(env_, node);
+    if (const int64_t few = node.attrs.integer("problems_before"); when == "before" && few > 0) spec.problems = few;
+    const auto tokenizer = node_tokenizer(env_, context.graph(), node);
+    spec.chat = node_chat(env_, context.graph(), node, tokenizer);
     RunStore& store = context.store();
-    const std::string key = "evaluation/" + weights->hash().hex() + "/" + spec.key();
-    std::string text;
-    if (const auto known = store.meta(key)) {
-      text = *known;
+    EvaluationRow row;
+    row.node = node.id;
+    row.moment = when;
+    row.version = when == "before" ? 0 : version >= 0 ? version : store.batch_count(context.stage_id());
+    row.evaluation = weights->hash().hex() + " " + spec.key();
+    for (const std::string& model : reward_model_names(context.graph(), node))
+      row.evaluation += " " + model + "=" + stage_model_hash(store, context.graph(), node, model);
+    std::vector<ResponseRow> kept;
+    if (const auto known = store.known_evaluation(row.evaluation)) {
+      row.metrics_json = *known;
     } else {
-      const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      spec.chat = node_chat(env_, context.graph(), context.node(), tokenizer);
-      text = json(evaluate_model(env_, spec, weights, *tokenizer)).dump();
-      store.set_meta(key, text);
+      const Evaluation found =
+          evaluate_model(env_, spec, {weights, tokenizer}, load_reward_models(env_, context.graph(), node));
+      row.metrics_json = json(found.metrics).dump();
+      kept = response_rows(found.kept);
     }
-    const std::string& stage = context.graph().stages[context.node().stage].name;
-    store.set_meta("metrics/" + stage + "/" + when, text);
+    store.add_evaluation(context.stage_id(), row, kept);
+    std::map<std::string, double> metrics;
+    const nlohmann::ordered_json stored = evaluation_metrics_in(store, context.stage_id(), row);
+    for (const auto& [name, value] : stored.items())
+      if (value.is_number()) metrics[name] = value.get<double>();
+    return metrics;
   }
 
   RunEnv env_;
   bool first_done_ = false, measured_last_ = false;
+  std::shared_ptr<const WeightSet> held_;  // the version measured last on the way; touched by jobs alone
+  int64_t held_version_ = -1;
 };
 
 }  // namespace

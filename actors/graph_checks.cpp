@@ -107,6 +107,27 @@ void check_written_scores(const GraphView& graph, const NodePlan& judge) {
                     prompter != nullptr ? prompter->where : judge.where, "add count=1000 to the prompter");
 }
 
+// The models that the expression of a judge or an evaluator uses.
+void check_reward_models(const GraphView& graph, const NodePlan& node) {
+  std::set<std::string> seen;
+  for (int e : node.in_edges) {
+    const EdgePlan& edge = graph.edges[e];
+    if (edge.carries != "model") continue;
+    if (!edge.attrs.has("as")) {
+      if (node.role == "evaluator") continue;  // the model that it evaluates
+      throw bad_input("a model that a judge uses needs a name", edge.where, "add [as=NAME] and use NAME in rewards=");
+    }
+    const std::string name = edge.attrs.text("as");
+    const auto& rules = rule_names();
+    if (std::find(rules.begin(), rules.end(), name) != rules.end())
+      throw bad_input("'" + name + "' is the name of a built-in reward", edge.attrs.where("as"), "choose another name");
+    if (!seen.insert(name).second) throw bad_input("two models are named '" + name + "'", edge.attrs.where("as"));
+    const NodePlan& from = graph.nodes[edge.from];
+    if (!from.artifact && from.attrs.text("objective") != "reward_model")
+      throw bad_input("'" + from.id + "' does not train a reward model", edge.where, "objective=reward_model");
+  }
+}
+
 }  // namespace
 
 bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
@@ -116,7 +137,7 @@ bool writes_dataset(const GraphView& graph, const NodePlan& filter) {
 }
 
 std::vector<std::string> other_names(const GraphView& graph, const NodePlan& node) {
-  if (node.role == "judge") return reward_model_names(graph, node);
+  if (node.role == "judge" || node.role == "evaluator") return reward_model_names(graph, node);
   std::vector<std::string> names = {"reward"};
   if (const NodePlan* judge = stage_node(graph, node.stage, "judge"))
     for (const std::string& name : reward_model_names(graph, *judge)) names.push_back(name);
@@ -179,21 +200,7 @@ void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePl
   check_recorded(rewards, attr_place(node, "rewards"));
   check_judge_programs(graph_dir, graph, node);
   check_written_scores(graph, node);
-  std::set<std::string> seen;
-  for (int e : node.in_edges) {
-    const EdgePlan& edge = graph.edges[e];
-    if (edge.carries != "model") continue;
-    if (!edge.attrs.has("as"))
-      throw bad_input("a model that a judge uses needs a name", edge.where, "add [as=NAME] and use NAME in rewards=");
-    const std::string name = edge.attrs.text("as");
-    const auto& rules = rule_names();
-    if (std::find(rules.begin(), rules.end(), name) != rules.end())
-      throw bad_input("'" + name + "' is the name of a built-in reward", edge.attrs.where("as"), "choose another name");
-    if (!seen.insert(name).second) throw bad_input("two models are named '" + name + "'", edge.attrs.where("as"));
-    const NodePlan& from = graph.nodes[edge.from];
-    if (!from.artifact && from.attrs.text("objective") != "reward_model")
-      throw bad_input("'" + from.id + "' does not train a reward model", edge.where, "objective=reward_model");
-  }
+  check_reward_models(graph, node);
 }
 
 void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
@@ -402,6 +409,70 @@ void check_draft(const fs::path& graph_dir, const GraphView& graph, const NodePl
   if (node.attrs.flag("draft")) need_mtp_module(graph_dir, graph, node, "draft");
 }
 
+// Its `rewards`: as a judge's, about the prompts that it asks itself.
+static void check_evaluator_rewards(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  check_reward_models(graph, node);
+  if (node.attrs.text("rewards").empty()) {
+    if (!reward_model_names(graph, node).empty())
+      throw bad_input(fmt::format("'{}' is given models by name, but its `rewards` is empty", node.id), node.where,
+                      "add rewards=\"" + reward_model_names(graph, node)[0] + "\"");
+    return;
+  }
+  check_judge_programs(graph_dir, graph, node);
+  FactValues facts;
+  bool prompts = false;
+  for (const std::string& s : split_sources(node.attrs.text("source"))) {
+    const std::string source = located_source(s, graph_dir);
+    if (checked_source_kind(graph_dir, node, s) != RecordKind::prompt) continue;
+    prompts = true;
+    if (source_path(source)) return;  // check_data reads it
+    for (const auto& [name, values] : placed(node, "source", [&] { return open_source(source, 0)->fact_values(); }))
+      facts[name].insert(values.begin(), values.end());
+  }
+  if (!prompts)
+    throw bad_input("rewards are of responses to prompts, and the source gives pairs", attr_place(node, "rewards"),
+                    "remove rewards, or add a source of prompts");
+  check_names(graph, node, "rewards", flag_names(facts));
+}
+
+// Measurements on the way: the trainer that waits for them has to hear of them.
+static void check_steering(const GraphView& graph, const NodePlan& node) {
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  const int64_t every = node.attrs.integer("every");
+  bool told = false, asked = false;
+  for (int e : node.out_edges) told = told || graph.edges[e].carries == "metrics";
+  for (int e : node.in_edges) asked = asked || graph.edges[e].carries == "weights";
+  const auto refuse = [&](const char* attr, const std::string& what, const std::string& hint) {
+    throw bad_input(what, attr_place(node, attr), hint);
+  };
+  if (every > 0 && (trainer == nullptr || !asked))
+    refuse("every", fmt::format("'{}' measures on the way of nothing: it gets no weights from a trainer", node.id),
+           "remove every=" + node.attrs.text("every"));
+  if (every > 0 && !told)
+    refuse("every",
+           fmt::format("'{}' waits for what '{}' measures every {} batches, and has to be told", trainer->id, node.id, every),
+           fmt::format("add: {} -> {};", node.id, trainer->id));
+  if (told && every == 0)
+    throw bad_input(fmt::format("'{}' has nothing to tell '{}' on the way", node.id, trainer->id), node.where,
+                    "every=20, or remove the edge");
+  if (node.attrs.text("keep") == "best" && every == 0)
+    refuse("keep", "keep=best chooses among the versions that are measured on the way", "add every=20");
+  if (node.attrs.text("keep") != "best" && !node.attrs.text("metric").empty())
+    refuse("metric", "metric says which version is the best one, and none is kept", "add keep=best");
+  int keepers = 0;
+  for (int n : graph.stages[node.stage].nodes) {
+    const NodePlan& other = graph.nodes[n];
+    keepers += other.role == "evaluator" && other.attrs.text("keep") == "best";
+  }
+  if (keepers > 1) refuse("keep", "two evaluators of a stage keep the best version", "keep=best of one of them");
+  for (const StagePlan& stage : graph.stages)
+    if (node.attrs.text("keep") == "best" && stage.name == graph.stages[node.stage].name + "-best")
+      refuse("keep",
+             fmt::format("the checkpoint of stage '{}' would lie where that of the best version of '{}' lies", stage.name,
+                         graph.stages[node.stage].name),
+             "rename one of the stages");
+}
+
 void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   model_root(graph, node);
   const auto sources = split_sources(node.attrs.text("source"));
@@ -411,6 +482,13 @@ void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const No
     if (kind == RecordKind::example)
       throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));
   }
+  int models = 0;
+  for (int e : node.in_edges) models += graph.edges[e].carries == "model" && !graph.edges[e].attrs.has("as");
+  if (models > 1)
+    throw bad_input(fmt::format("'{}' is given {} models to evaluate", node.id, models), node.where,
+                    "one evaluator a model; those that `rewards` names need [as=NAME]");
+  check_evaluator_rewards(graph_dir, graph, node);
+  check_steering(graph, node);
 }
 
 void check_model_artifact(const fs::path& graph_dir, const NodePlan& node) {

@@ -91,6 +91,15 @@ struct ExamplesMessage final : Payload {
   std::string describe() const override { return "examples from " + std::to_string(first); }
 };
 
+// From an evaluator to its stage's trainer: what it measured of a version that the trainer asked about.
+struct MetricsMessage final : Payload {
+  int64_t version = 0;
+  std::string node;  // the evaluator
+  std::map<std::string, double> metrics;
+  const char* kind() const override { return "metrics"; }
+  std::string describe() const override { return "evaluation of version " + std::to_string(version); }
+};
+
 // A published weight version.
 struct WeightsMessage final : Payload {
   int64_t version = 0;
@@ -99,7 +108,7 @@ struct WeightsMessage final : Payload {
   DType dtype = DType::f32;                   // of the weights
   // The same inside a process: serves a receiver that missed the version before. Null when it came from another one.
   std::shared_ptr<const WeightSet> weights;
-  bool final = false;                        // the stage's last version
+  bool final = false;  // the stage's last version
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/run_env.h"
+#include "actors/steering.h"
 #include "rewards/expression.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
@@ -66,6 +67,17 @@ const std::vector<HeldOutMetric>& held_out_metrics() {
   return table;
 }
 
+std::vector<HeldOutMetric> held_out_columns(const std::vector<std::string>& rewards) {
+  std::vector<HeldOutMetric> columns = held_out_metrics();
+  for (const std::string& name : rewards) {
+    if (std::any_of(columns.begin(), columns.end(), [&](const HeldOutMetric& m) { return m.name == name; })) continue;
+    const std::string meaning = name == "reward" ? "the evaluator's `rewards`, mean over the responses"
+                                                 : "'" + name + "' of the evaluator's `rewards`, mean over the responses";
+    columns.push_back({name, name, name, meaning, false, 3});
+  }
+  return columns;
+}
+
 const std::vector<std::string>& standing_parts() {
   static const std::vector<std::string> parts = {"accuracy", "format", "language", "harmless"};
   return parts;
@@ -116,6 +128,21 @@ std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan&
   if (objective == "grpo")
     for (const std::string& name : scored_names(graph, trainer.stage))
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage)) {
+    std::vector<std::string> measured;
+    for (const HeldOutMetric& m : held_out_metrics()) measured.push_back(m.name);
+    for (const char* name : {"cons", "general_accuracy", "courtesy", "over_refusal", "truncated"}) measured.emplace_back(name);
+    if (const std::string rewards = e.node->attrs.text("rewards"); !rewards.empty()) {
+      measured.emplace_back("reward");
+      const RewardExpression expression = RewardExpression::parse(rewards, attr_place(*e.node, "rewards"));
+      measured.insert(measured.end(), expression.variables().begin(), expression.variables().end());
+      for (const ProgramCall& call : program_calls(expression))
+        measured.insert(measured.end(), call.parts.begin(), call.parts.end());
+    }
+    for (const std::string& name : measured)
+      if (const std::string full = kHeldOutPrefix + name; std::find(names.begin(), names.end(), full) == names.end())
+        names.push_back(full);
+  }
   return names;
 }
 

@@ -28,13 +28,16 @@ const BatchMetric* batch_metric(const std::string& name);  // null: there is non
 
 // What an evaluator reports for held-out prompts or pairs, in the order in which tables show it.
 struct HeldOutMetric {
-  const char* name;
-  const char* header;   // of a column of the report
-  const char* shorter;  // of a column on the terminal
-  const char* meaning;
-  bool share;  // 0 to 1
+  std::string name;
+  std::string header;   // of a column of the report
+  std::string shorter;  // of a column on the terminal
+  std::string meaning;
+  bool share;        // 0 to 1
+  int decimals = 1;  // of what is no share
 };
 const std::vector<HeldOutMetric>& held_out_metrics();
+// The same, and behind them a column for each of `rewards` (names of evaluators' expressions) that is not among them.
+std::vector<HeldOutMetric> held_out_columns(const std::vector<std::string>& rewards);
 
 // What every completion is scored with, whatever the judge's expression: parts that are recorded where they apply.
 const std::vector<std::string>& standing_parts();
@@ -46,7 +49,10 @@ bool metric_name_taken(const std::string& name);
 // Empty without a judge.
 std::vector<std::string> scored_names(const GraphView& graph, int stage);
 
-// The metrics that a batch of this trainer can have: what `until` may name.
+// In front of the name of what an evaluator measured on the way, where `until` names it: held_out/accuracy.
+constexpr const char* kHeldOutPrefix = "held_out/";
+
+// The metrics that a batch of this trainer can have, and those of evaluators that it waits for: what `until` may name.
 std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan& trainer);
 
 }  // namespace r1

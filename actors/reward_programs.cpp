@@ -11,7 +11,8 @@
 namespace r1 {
 
 std::vector<ProgramCall> judge_programs(const NodePlan& judge) {
-  if (judge.role != "judge") return {};
+  if (judge.role != "judge" && judge.role != "evaluator") return {};
+  if (judge.attrs.text("rewards").empty()) return {};
   return program_calls(RewardExpression::parse(judge.attrs.text("rewards"), attr_place(judge, "rewards")));
 }
 
@@ -60,7 +61,8 @@ std::vector<std::string> try_reward_programs(const RunEnv& env, const GraphView&
   std::set<std::string> tried;
   std::vector<std::string> seen;
   for (const NodePlan& node : graph.nodes) {
-    if (node.role != "judge" || (done && done(graph.stages[static_cast<size_t>(node.stage)].name))) continue;
+    const bool asks = node.role == "judge" || node.role == "evaluator";
+    if (!asks || (done && done(graph.stages[static_cast<size_t>(node.stage)].name))) continue;
     for (const ProgramCall& call : judge_programs(node)) {
       if (!tried.insert(call.call).second) continue;
       const ProgramOptions options = program_options(env.graph_dir, node);
@@ -74,7 +76,7 @@ std::vector<std::string> try_reward_programs(const RunEnv& env, const GraphView&
 }
 
 int program_threads(const NodePlan& judge) {
-  if (judge.role != "judge") return 0;
+  if (judge_programs(judge).empty()) return 0;
   int threads = 0;
   const ProgramOptions options = program_options({}, judge);
   for (const ProgramCall& call : judge_programs(judge)) threads += workers_of(call, options) * (call.http ? 1 : 2);

@@ -1,4 +1,4 @@
-// The programs that judges ask (command() and http() in their `rewards`): how they are run, and whether they can be.
+// The programs that judges and evaluators ask (command() and http() in their `rewards`): how they are run, and whether they can be.
 // Thread rule: one thread.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace r1 {
 
-// Of the node's `rewards`; none for other roles.
+// Of the `rewards` of a judge or an evaluator; none for other roles.
 std::vector<ProgramCall> judge_programs(const NodePlan& judge);
 // Workers and limits as the judge says; commands run in `graph_dir`, and what they write to stderr goes to the log.
 ProgramOptions program_options(const std::filesystem::path& graph_dir, const NodePlan& judge);

@@ -14,6 +14,7 @@
 #include "actors/model_checks.h"
 #include "actors/prompter_role.h"
 #include "actors/reference_role.h"
+#include "actors/reward_programs.h"
 #include "actors/size_checks.h"
 #include "actors/trainer_role.h"
 #include "tasks/source.h"
@@ -107,6 +108,15 @@ RoleSpec generator(const fs::path& graph_dir) {
   return r;
 }
 
+// Of roles whose `rewards` may ask programs.
+std::vector<AttrSpec> program_attrs() {
+  return {integer("reward_workers", "0", 0, "processes of a command, connections to an address; 0: one a core, 16"),
+          number("reward_timeout_s", "10", 0.01, "seconds that a program may take for one completion"),
+          number("reward_start_s", "60", 0, "seconds more for the first one after a command was started"),
+          integer("reward_retries", "1", 0,
+                  "times that a completion is tried again when a program hung, died or answered nonsense")};
+}
+
 RoleSpec judge(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "judge";
@@ -115,11 +125,6 @@ RoleSpec judge(const fs::path& graph_dir) {
                            "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME); "
                            "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO); programs: "
                            "command('python3 my_reward.py'), http('http://127.0.0.1:8000/score') (docs/rewards.md)"),
-             integer("reward_workers", "0", 0, "processes of a command, connections to an address; 0: one a core, 16"),
-             number("reward_timeout_s", "10", 0.01, "seconds that a program may take for one completion"),
-             number("reward_start_s", "60", 0, "seconds more for the first one after a command was started"),
-             integer("reward_retries", "1", 0,
-                     "times that a completion is tried again when a program hung, died or answered nonsense"),
              {"max_reward_errors",
               AttrType::number,
               "0.01",
@@ -129,6 +134,7 @@ RoleSpec judge(const fs::path& graph_dir) {
               0.0,
               1.0,
               {}}};
+  for (const AttrSpec& a : program_attrs()) r.attrs.push_back(a);
   r.edge_attrs = {capacity(), model_name()};
   r.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_judge(graph_dir, graph, node); };
@@ -237,7 +243,7 @@ RoleSpec trainer(const fs::path& graph_dir) {
   r.edge_attrs = {capacity(), every(), staleness(), model_name()};
   r.ports = {
       takes("groups"),         takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
-      takes_finished("model"), gives("weights", true),         gives_finished("model")};
+      takes_finished("model"), gives("weights", true),         gives_finished("model"),     takes("metrics", false, true)};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_trainer(graph_dir, graph, node);
     check_model_use(graph_dir, graph, node);
@@ -262,16 +268,26 @@ RoleSpec evaluator(const fs::path& graph_dir) {
   RoleSpec r;
   r.name = "evaluator";
   r.doc = "measures a stage's first and last weights on held-out prompts";
-  r.attrs = {required_text("source", "held-out prompts or pairs; several separated by commas"),
-             integer("problems", "1500", 1, "prompts of each source"),
-             integer("problems_before", "0", 0, "the same for the first weights (random ones teach little); 0: as `problems`"),
-             integer("samples", "1", 1, "completions per prompt; above 1 also cons@k"),
-             number("temperature", "1", 0, "of sampling"),
-             flag("greedy", "true", "a second pass with argmax"),
-             integer("max_tokens", "96", 1, "longest completion, tokens"),
-             integer("max_running", "256", 1, "sequences decoded at once")};
-  r.edge_attrs = {capacity()};
-  r.ports = {takes("weights"), takes_finished("model")};
+  r.attrs = {
+      required_text("source", "held-out prompts or pairs; several separated by commas"),
+      integer("problems", "1500", 1, "prompts of each source"),
+      integer("problems_before", "0", 0, "the same for the first weights (random ones teach little); 0: as `problems`"),
+      integer("samples", "1", 1, "completions per prompt; above 1 also cons@k"),
+      number("temperature", "1", 0, "of sampling"),
+      {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
+      flag("greedy", "true", "a second pass with argmax"),
+      integer("max_tokens", "96", 1, "longest completion, tokens"),
+      integer("max_running", "256", 1, "sequences decoded at once"),
+      text("rewards", "", "an expression as of a judge: its mean and that of every name in it are measured too"),
+      integer("every", "0", 0,
+              "batches between measurements on the way, for which the trainer waits (then add: evaluator -> trainer); 0: none"),
+      choice("keep", "last", {"last", "best"},
+             "best: the version with the highest `metric` is kept beside the last one, in checkpoints/STAGE-best"),
+      text("metric", "", "keep=best: the metric that decides; default: reward, or accuracy without `rewards`"),
+      integer("keep_samples", "8", 0, "prompts of each source whose responses are kept (r1-run --samples, the report)")};
+  for (const AttrSpec& a : program_attrs()) r.attrs.push_back(a);
+  r.edge_attrs = {capacity(), model_name()};
+  r.ports = {takes("weights"), takes_finished("model", true), gives("metrics")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_evaluator(graph_dir, graph, node);
     check_model_use(graph_dir, graph, node);
@@ -315,13 +331,15 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir) {
   registry.artifacts[1].check = [graph_dir](const GraphView&, const NodePlan& node) {
     check_dataset_artifact(graph_dir, node);
   };
-  registry.graph_attrs = {integer("seed", "0", 0, "of everything random"),
-                          choice("precision", "auto", {"auto", "f32", "bf16"}, "of weights and activations"),
-                          text("device", "cpu", "where ops run"),
-                          integer("parallel_stages", "1", 1, "independent stages that may run at the same time"),
-                          number("stall_s", "60", 0.1, "seconds without progress before a stall is reported"),
-                          number("job_stall_s", "900", 0.1, "seconds that one piece of work may take"),
-                          integer("max_restarts", "3", 0, "restarts of a failed stage without progress in between")};
+  registry.graph_attrs = {
+      integer("seed", "0", 0, "of everything random"),
+      choice("precision", "auto", {"auto", "f32", "bf16"}, "of weights and activations"),
+      text("device", "cpu", "where ops run"),
+      integer("parallel_stages", "1", 1, "independent stages that may run at the same time"),
+      text("tracker", "", "command(PROGRAM ...): is told every batch's metrics as JSON lines (docs/formats.md)"),
+      number("stall_s", "60", 0.1, "seconds without progress before a stall is reported"),
+      number("job_stall_s", "900", 0.1, "seconds that one piece of work may take"),
+      integer("max_restarts", "3", 0, "restarts of a failed stage without progress in between")};
   give_ranges(registry);
   add_size_checks(registry, graph_dir);
   mark_changeable(registry);
@@ -358,6 +376,11 @@ EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& node) {
   spec.problems = node.attrs.integer("problems");
   spec.samples = node.attrs.integer("samples");
   spec.temperature = node.attrs.number("temperature");
+  spec.top_p = node.attrs.number("top_p");
+  spec.rewards = node.attrs.text("rewards");
+  spec.rewards_where = attr_place(node, "rewards");
+  spec.programs = program_options(env.graph_dir, node);
+  spec.keep_samples = node.attrs.integer("keep_samples");
   spec.greedy = node.attrs.flag("greedy");
   spec.max_tokens = node.attrs.integer("max_tokens");
   spec.max_running = node.attrs.integer("max_running");

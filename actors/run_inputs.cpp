@@ -86,7 +86,8 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
     } else if (node.role == "prompter" || node.role == "evaluator") {
       for (const std::string& spec : split_sources(node.attrs.text("source")))
         in.add_source(spec, fmt::format("the data of '{}'", node.id));
-    } else if (node.role == "judge") {
+    }
+    if (node.role == "judge" || node.role == "evaluator") {
       for (const ProgramCall& call : judge_programs(node))
         for (const fs::path& file : program_files(call, env.graph_dir))
           in.add(file.string(), fmt::format("a reward program of '{}'", node.id));

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "actors/held_out.h"
 #include "actors/scored_writer.h"
+#include "actors/steering.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
@@ -64,6 +66,9 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
   TrainingProgress progress;
   progress.plan(remembered_batches(store, stage), trainer.attrs.integer("epochs"));
   for (const auto& [version, text] : store.batch_stats(id)) progress.note(batch_stats_in(store, id, version, text));
+  Steering steering(graph, trainer.stage);
+  steering.restore(store, id);
+  progress.note_held_out(steering.series());
   const Until until = parse_until(graph, trainer);
   const UntilInput input = progress.until_input();
 
@@ -141,9 +146,9 @@ StageVerdict scores_verdict(const RunStore& store, int64_t id) {
   return v;
 }
 
-StageVerdict evaluation_verdict(const RunStore& store, const std::string& stage) {
+StageVerdict evaluation_verdict(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id) {
   std::string names;
-  if (const auto measured = held_out_metrics_of(store, stage, "after"))
+  if (const auto measured = held_out_metrics_of(graph, stage, store, id, "after"))
     for (const auto& [name, value] : measured->items())
       if (value.is_number()) names += (names.empty() ? "" : ", ") + name;
   if (names.empty()) return {Level::failed, "nothing was measured"};
@@ -163,7 +168,7 @@ StageVerdict stage_verdict(const GraphView& graph, const StagePlan& stage, const
   if (stage_node(graph, index, "filter") != nullptr) return filter_verdict(store, id);
   if (const NodePlan* judge = stage_node(graph, index, "judge"); judge != nullptr && writes_scores(graph, *judge))
     return scores_verdict(store, id);
-  if (stage_node(graph, index, "evaluator") != nullptr) return evaluation_verdict(store, stage.name);
+  if (stage_node(graph, index, "evaluator") != nullptr) return evaluation_verdict(graph, stage, store, id);
   return {Level::failed, "nothing in this stage trains, writes a dataset or measures"};
 }
 

@@ -11,7 +11,7 @@ namespace r1 {
   R"( "dataset": "text", "dataset_hash": "text", "draws": "integer", "trained": "integer",)"           \
   R"( "dropped": {"*": "integer"}, "logprob_gap_max": "number", "logprob_gap_tokens": "integer",)"     \
   R"( "staleness_max": "number", "overlap": "number", "busy": "number", "not_busy": {"*": "number"},)" \
-  R"( "engines_at_work": {"*": "number"}})"
+  R"( "engines_at_work": {"*": "number"}, "held_out_rewards": ["text"]})"
 
 static StoredPlace meta_place(const RunStore& store, const std::string& key) {
   return store.place("meta", fmt::format("key='{}'", key));
@@ -25,11 +25,18 @@ nlohmann::json batch_stats_in(const RunStore& store, int64_t stage, int64_t vers
                          "missing": {"*": "integer"}, "*": "number?"})");
 }
 
-std::optional<nlohmann::ordered_json> held_out_metrics_of(const RunStore& store, const std::string& stage, const char* when) {
-  const std::string key = "metrics/" + stage + "/" + when;
-  const auto text = store.meta(key);
-  if (!text) return std::nullopt;
-  return stored_ordered_json(*text, meta_place(store, key), R"({"*": "number?"})");
+nlohmann::ordered_json evaluation_metrics_in(const RunStore& store, int64_t stage, const EvaluationRow& row) {
+  return stored_ordered_json(row.metrics_json,
+                             store.place("evaluations", fmt::format("stage={} and node='{}' and moment='{}' and version={}",
+                                                                    stage, row.node, row.moment, row.version)),
+                             R"({"*": "number?"})");
+}
+
+nlohmann::json response_scores_in(const RunStore& store, const EvaluationRow& evaluation, const ResponseRow& row) {
+  return stored_json(row.scores_json,
+                     store.place("responses", fmt::format("evaluation='{}' and source='{}' and prompt={} and sample={}",
+                                                          evaluation.evaluation, row.source, row.prompt, row.sample)),
+                     R"({"*": "number?"})");
 }
 
 nlohmann::ordered_json stage_summary_in(const RunStore& store, const std::string& stage, const std::string& text) {

@@ -15,8 +15,11 @@ namespace r1 {
 // `text`: as batch_stats() gave it. Counts are integers; every other statistic is a number or null.
 nlohmann::json batch_stats_in(const RunStore& store, int64_t stage, int64_t version, const std::string& text);
 
-// What the stage's evaluator measured; `when`: "before" or "after". Members are numbers or null.
-std::optional<nlohmann::ordered_json> held_out_metrics_of(const RunStore& store, const std::string& stage, const char* when);
+// What an evaluator measured (of all evaluators of a stage: actors/held_out.h): numbers or null.
+nlohmann::ordered_json evaluation_metrics_in(const RunStore& store, int64_t stage, const EvaluationRow& row);
+
+// The scores of a response that an evaluation kept: numbers or null.
+nlohmann::json response_scores_in(const RunStore& store, const EvaluationRow& evaluation, const ResponseRow& row);
 
 // `text`: a stage's object of summary.json, as its row has it or the stage_summary of this moment.
 nlohmann::ordered_json stage_summary_in(const RunStore& store, const std::string& stage, const std::string& text);

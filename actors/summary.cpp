@@ -1,5 +1,8 @@
 #include "actors/summary.h"
 
+#include "actors/held_out.h"
+#include "actors/steering.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -52,10 +55,19 @@ std::string stage_summary(const GraphView& graph, const StagePlan& stage, const 
   s["tokens_generated"] = static_cast<int64_t>(generated);
 
   for (const char* when : {"before", "after"})
-    if (const auto metrics = held_out_metrics_of(store, stage.name, when)) s["metrics"][when] = *metrics;
+    if (const auto metrics = held_out_metrics_of(graph, stage, store, id, when)) s["metrics"][when] = *metrics;
+  if (const std::vector<std::string> names = held_out_reward_names(graph, stage); !names.empty()) s["held_out_rewards"] = names;
   if (const auto checkpoint = store.artifact(id, "checkpoint")) {
     s["weights_hash"] = checkpoint->second;
     s["checkpoint"] = checkpoint->first;
+  }
+  if (const auto checkpoint = store.artifact(id, "best")) {
+    Steering steering(graph, static_cast<int>(&stage - graph.stages.data()));
+    steering.restore(store, id);
+    if (const auto best = steering.best())
+      s["best"] = {{"checkpoint", checkpoint->first}, {"weights_hash", checkpoint->second},
+                   {"version", best->version},        {"evaluator", best->node},
+                   {"metric", best->metric},          {"value", best->value}};
   }
   if (const auto dataset = store.artifact(id, "dataset")) {
     s["dataset"] = dataset->first;

@@ -20,6 +20,7 @@
 #include "actors/reward_errors.h"
 #include "actors/sequence_spool.h"
 #include "actors/stage_verdict.h"
+#include "actors/steering.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
@@ -79,6 +80,10 @@ class TrainerRole final : public Role {
         chunks_.push_back(std::move(examples));
         pump(context);
       }
+    } else if (auto metrics = std::dynamic_pointer_cast<const MetricsMessage>(payload)) {
+      context.release(edge);
+      steering_.note(metrics->node, metrics->version, metrics->metrics);
+      if (metrics->version == version_ && --asked_ == 0) evaluated(context);
     }
   }
 
@@ -183,10 +188,12 @@ class TrainerRole final : public Role {
           begin_s_ = context.now_s();
           for (const auto& [version, text] : context.store().batch_stats(context.stage_id()))
             progress_.note(batch_stats_in(context.store(), context.stage_id(), version, text));
+          steering_ = Steering(context.graph(), context.node().stage);
+          steering_.restore(context.store(), context.stage_id());
+          progress_.note_held_out(steering_.series());
           publish(context, /*final=*/false);
-          if (done_before_ || over(context)) return end(context);
-          wait_for_batch(context);
-          pump(context);
+          if (done_before_) return end(context);
+          if (!ask_evaluators(context, /*last=*/false)) evaluated(context);
         });
   }
 
@@ -419,14 +426,64 @@ class TrainerRole final : public Role {
     publish(context, false);
     fault_point("after_publish");
     context.progress(progress_line(context, plan, measured));
+    if (!ask_evaluators(context, /*last=*/false)) go_on(context);
+  }
+
+  void go_on(RoleContext& context) {
     if (over(context)) return end(context);
     wait_for_batch(context);
     const double now = context.now_s();
-    if (now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
+    if (version_ > first_version_ && now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
       last_snapshot_s_ = now;
       return snapshot(context);
     }
     pump(context);
+  }
+
+  // ---- evaluations on the way
+
+  // Whether there is something to wait for; then evaluated() comes next, and no batch before it.
+  bool ask_evaluators(RoleContext& context, bool last) {
+    const std::vector<const SteeringEvaluator*> due = steering_.due(version_, last);
+    if (due.empty()) return false;
+    busy_ = true;
+    asked_ = static_cast<int64_t>(due.size());
+    context.wait_for("evaluation", fmt::format("for the evaluation of version {}", version_), due[0]->node->id);
+    std::vector<int> edges;
+    for (const SteeringEvaluator* e : due) edges.push_back(e->edge);
+    context.submit(
+        fmt::format("weights of version {} for its evaluation", version_), "",
+        [this] {
+          if (!message_ || message_->version != engine_->version()) make_weights();
+        },
+        [this, &context, edges] {
+          for (const int e : edges) context.send(e, message_);
+        });
+    return true;
+  }
+
+  // All of them have answered, or none was asked after a restart, when the best version's checkpoint may still be missing.
+  void evaluated(RoleContext& context) {
+    busy_ = true;
+    context.wait_over("evaluation");
+    progress_.note_held_out(steering_.series());
+    const auto best = steering_.best();
+    if (!best || best->version != version_) {
+      busy_ = false;
+      return go_on(context);
+    }
+    auto written = std::make_shared<Checkpoint>();
+    context.submit(
+        fmt::format("write the checkpoint of version {}, the best so far", version_), "",
+        [this, &context, written] { *written = write_checkpoint(context, stage_ + "-best"); },
+        [this, &context, written] {
+          context.submit_io(
+              "record the best checkpoint", [this, &context, written] { record(context, "best", *written); },
+              [this, &context] {
+                busy_ = false;
+                go_on(context);
+              });
+        });
   }
 
   std::string progress_line(const RoleContext& context, const Plan& plan, const json& stats) const {
@@ -523,26 +580,38 @@ class TrainerRole final : public Role {
 
   // ---- the end of the stage
 
+  struct Checkpoint {
+    std::string path, hash;
+    std::vector<ArtifactFile> files;
+  };
+
+  // On the executor.
+  Checkpoint write_checkpoint(RoleContext& context, const std::string& name) {
+    const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
+    const fs::path dir = checkpoint_dir(env_, name);
+    fs::create_directories(dir.parent_path());
+    save_model_dir(dir, engine_->masters(), tokenizer->json());
+    return {"checkpoints/" + name, engine_->masters_hash().hex(), fingerprint_directory(env_, "checkpoints/" + name)};
+  }
+
+  static void record(RoleContext& context, const std::string& artifact, const Checkpoint& c) {
+    context.store().set_artifact(context.stage_id(), artifact, c.path, c.hash, c.files);
+  }
+
   void end(RoleContext& context) {
+    if (!done_before_ && ask_evaluators(context, /*last=*/true)) return;  // which comes back here
     ending_ = true;
     context.wait_over("batch");
+    auto written = std::make_shared<Checkpoint>();
     context.submit(
         "write the checkpoint", "",
-        [this, &context] {
+        [this, &context, written] {
           make_weights();
-          const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-          const fs::path dir = checkpoint_dir(env_, stage_);
-          fs::create_directories(dir.parent_path());
-          save_model_dir(dir, engine_->masters(), tokenizer->json());
-          hash_ = engine_->masters_hash().hex();
-          files_ = fingerprint_directory(env_, "checkpoints/" + stage_);
+          *written = write_checkpoint(context, stage_);
         },
-        [this, &context] {
+        [this, &context, written] {
           context.submit_io(
-              "record the checkpoint",
-              [this, &context] {
-                context.store().set_artifact(context.stage_id(), "checkpoint", "checkpoints/" + stage_, hash_, files_);
-              },
+              "record the checkpoint", [this, &context, written] { record(context, "checkpoint", *written); },
               [this, &context] {
                 publish(context, /*final=*/true);
                 dynamic_cast<StageControl&>(context).end_stage();
@@ -552,9 +621,10 @@ class TrainerRole final : public Role {
   }
 
   RunEnv env_;
-  std::string stage_, hash_;
-  std::vector<ArtifactFile> files_;  // of the checkpoint
+  std::string stage_;
   std::optional<Until> until_;
+  Steering steering_;
+  int64_t asked_ = 0;  // evaluators that have not answered
   int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
           longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;

@@ -1,5 +1,7 @@
 #include "actors/training_progress.h"
 
+#include "actors/metric_table.h"
+
 #include <nlohmann/json.hpp>
 
 namespace r1 {
@@ -23,6 +25,10 @@ void TrainingProgress::note(const json& stats) {
   examples_trained_ += count_of(stats, "examples_trained");
   const bool taught = count_of(stats, stats.contains("examples_trained") ? "examples_trained" : "trained_tokens") > 0;
   idle_ = taught ? 0 : idle_ + 1;
+}
+
+void TrainingProgress::note_held_out(const std::map<std::string, std::vector<double>>& series) {
+  for (const auto& [name, values] : series) series_[kHeldOutPrefix + name] = values;
 }
 
 UntilInput TrainingProgress::until_input() const {

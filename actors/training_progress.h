@@ -20,6 +20,9 @@ class TrainingProgress {
   // The statistics of the next batch, in order.
   void note(const nlohmann::json& stats);
 
+  // What was measured on the way, as Steering::series() gives it.
+  void note_held_out(const std::map<std::string, std::vector<double>>& series);
+
   // The result refers to this object.
   UntilInput until_input() const;
   bool epochs_over() const { return planned_ > 0 && batches_ >= planned_; }

@@ -87,6 +87,18 @@ class Encoder {
     pack_.pack(max_draws);
   }
 
+  void metrics(const MetricsMessage& m) {
+    const auto& [version, node, metrics] = m;
+    pack_.pack_array(3);
+    pack_.pack(version);
+    pack_.pack(node);
+    pack_.pack_map(static_cast<uint32_t>(metrics.size()));
+    for (const auto& [name, value] : metrics) {
+      pack_.pack(name);
+      pack_.pack(std::bit_cast<uint64_t>(value));
+    }
+  }
+
   void examples(const ExamplesMessage& m) {
     const auto& [first, sequences, last, pairs] = m;
     pack_.pack_array(4);
@@ -195,6 +207,16 @@ class Decoder {
     return m;
   }
 
+  PayloadPtr metrics(const msgpack::object& o) {
+    Items items(o, 3);
+    auto m = std::make_shared<MetricsMessage>();
+    m->version = items.next_as<int64_t>();
+    m->node = items.next_as<std::string>();
+    for (const auto& [name, bits] : items.next_as<std::map<std::string, uint64_t>>())
+      m->metrics[name] = std::bit_cast<double>(bits);
+    return m;
+  }
+
   PayloadPtr examples(const msgpack::object& o) {
     Items items(o, 4);
     auto m = std::make_shared<ExamplesMessage>();
@@ -288,6 +310,8 @@ class MessageCodec final : public PayloadCodec {
       e.batch(*batch);
     else if (const auto* credits = dynamic_cast<const CreditsMessage*>(&payload))
       e.credits(*credits);
+    else if (const auto* metrics = dynamic_cast<const MetricsMessage*>(&payload))
+      e.metrics(*metrics);
     else if (const auto* examples = dynamic_cast<const ExamplesMessage*>(&payload))
       e.examples(*examples);
     else if (const auto* weights = dynamic_cast<const WeightsMessage*>(&payload))
@@ -310,6 +334,8 @@ class MessageCodec final : public PayloadCodec {
       payload = d.batch(d.root());
     else if (kind == "credits")
       payload = d.credits(d.root());
+    else if (kind == "metrics")
+      payload = d.metrics(d.root());
     else if (kind == "examples" || kind == "pairs")
       payload = d.examples(d.root());
     else if (kind == "weights")

@@ -1,7 +1,11 @@
 #include "rewards/metrics.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "rewards/choice.h"
+#include "rewards/math_answer.h"
 #include "rewards/response.h"
 #include "rewards/rules.h"
 
@@ -61,16 +65,51 @@ std::map<std::string, ResponseMetrics> measure_by_domain(std::span<const RewardI
   return measure_by("domain", inputs);
 }
 
-double consensus_accuracy(std::span<const RewardInput> completions) {
-  std::map<std::string, std::pair<int, size_t>> votes;  // answer -> (count, first index)
+AnswerForm answer_form(const std::vector<std::string>& rules) {
+  for (const auto& [name, form] : {std::pair{"math", AnswerForm::mathematical}, {"choice", AnswerForm::letter}})
+    if (std::find(rules.begin(), rules.end(), name) != rules.end()) return form;
+  return AnswerForm::text;
+}
+
+static std::string answer_of(const RewardInput& in, AnswerForm form) {
+  const std::string tagged = normalize_space(parse_response(in.prompt, in.response).answer);
+  if (form == AnswerForm::tagged || (form == AnswerForm::text && !tagged.empty())) return tagged;
+  if (form == AnswerForm::text) return normalize_space(final_answer(in.response));
+  if (form == AnswerForm::mathematical) return extract_math_answer(final_answer(in.response)).value_or("");
+  const auto letter = chosen_letter(in.response, split_answers(in.fact("options")));
+  return letter ? std::string(1, *letter) : "";
+}
+
+std::optional<size_t> majority(std::span<const RewardInput> completions, AnswerForm form) {
+  constexpr size_t kMostCompared = 256;
+  struct Vote {
+    std::string answer;
+    int count;
+    size_t first;
+  };
+  std::vector<Vote> votes;  // in the order given
+  std::map<std::string, size_t> place;
   for (size_t i = 0; i < completions.size(); ++i) {
-    const std::string answer = normalize_space(parse_response(completions[i].prompt, completions[i].response).answer);
-    if (!answer.empty()) ++votes.try_emplace(answer, 0, i).first->second.first;
+    const std::string answer = answer_of(completions[i], form);
+    if (answer.empty()) continue;
+    const auto [at, fresh] = place.try_emplace(answer, votes.size());
+    if (fresh) votes.push_back({answer, 0, i});
+    ++votes[at->second].count;
   }
-  std::pair<int, size_t> best{0, 0};
-  for (const auto& [answer, vote] : votes)
-    if (vote.first > best.first || (vote.first == best.first && vote.second < best.second)) best = vote;
-  return best.first == 0 ? 0 : accuracy_reward(completions[best.second]);
+  if (form == AnswerForm::mathematical && votes.size() <= kMostCompared)
+    for (size_t i = 0; i < votes.size(); ++i)
+      for (size_t j = i + 1; j < votes.size(); ++j)
+        if (votes[i].count > 0 && votes[j].count > 0 && math_equal(votes[j].answer, votes[i].answer))
+          votes[i].count += std::exchange(votes[j].count, 0);
+  const Vote* best = nullptr;
+  for (const Vote& vote : votes)
+    if (best == nullptr || vote.count > best->count) best = &vote;
+  return best == nullptr ? std::nullopt : std::optional(best->first);
+}
+
+double consensus_accuracy(std::span<const RewardInput> completions) {
+  const auto chosen = majority(completions, AnswerForm::tagged);
+  return chosen ? accuracy_reward(completions[*chosen]) : 0;
 }
 
 }  // namespace r1

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "rewards/reward_input.h"
 
@@ -33,6 +34,19 @@ ResponseMetrics measure(std::span<const RewardInput> inputs);
 std::map<std::string, ResponseMetrics> measure_by_domain(std::span<const RewardInput> inputs);
 // By any fact, e.g. "kind".
 std::map<std::string, ResponseMetrics> measure_by(const std::string& fact, std::span<const RewardInput> inputs);
+
+// How the final answers of completions are found and compared when their majority is asked for.
+enum class AnswerForm {
+  tagged,        // inside <answer>, whitespace normalised
+  text,          // the same, or where there are no such tags what the reader sees (response.h)
+  mathematical,  // as math_answer.h finds and compares them
+  letter         // as choice.h
+};
+// The form that goes with the rules of an expression: `choice` and `math` have their own.
+AnswerForm answer_form(const std::vector<std::string>& rules);
+// The first completion that gives the most frequent answer; among equally frequent answers the one given first decides. nullopt:
+// no completion gives one. Answers that are equal as mathematics count as one where there are at most 256 different texts.
+std::optional<size_t> majority(std::span<const RewardInput> completions_of_one_prompt, AnswerForm form);
 
 // cons@k of one prompt: 1 if the most frequent non-empty final answer of its completions is right; among equally frequent ones
 // the one given first decides.

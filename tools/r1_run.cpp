@@ -38,6 +38,7 @@
 #include "tools/report/run_outputs.h"
 #include "tools/shipped_graphs.h"
 #include "tools/terminal/live_view.h"
+#include "tools/terminal/stored_samples.h"
 #include "tools/terminal/summary_table.h"
 
 namespace r1 {
@@ -46,7 +47,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  fs::path graph, run, replay, report;
+  fs::path graph, run, replay, report, samples;
+  int64_t count = 4;
   std::vector<std::string> set;
   bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, accept_inputs = false,
        change = false, quiet = false, help_roles = false;
@@ -61,6 +63,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
   r1-run --help-roles                              what a graph may say
   r1-run --replay runs/r1_full                     recomputes every update from the run store
+  r1-run --samples runs/r1_full rl1                what the model said in stage rl1: held-out answers, and what it was trained on
   r1-run --report runs/r1_full                     writes report.html anew, of an unfinished run too
 
 Exit codes: 0 done, 1 failed but resumable, 2 bad input, 130 interrupted and resumable.)";
@@ -144,6 +147,16 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
   }
 }
 
+// The graph's tracker; null for none.
+std::unique_ptr<report::TrackerFeed> tracker_feed(const GraphView& graph, const RunStore& store, const fs::path& run_dir,
+                                                  const fs::path& graph_dir, const std::vector<std::string>& command) {
+  if (command.empty()) return nullptr;
+  TrackerOptions options;
+  options.warn = [](const std::string& text) { log_warn(text); };
+  options.info = [](const std::string& text) { log_info("tracker: " + text); };
+  return std::make_unique<report::TrackerFeed>(graph, store, run_dir, graph_dir, command, std::move(options));
+}
+
 // For the report. A store that cannot be written to any more is what the run failed of.
 void note_end(RunStore& store, double seconds, const std::vector<StageFailure>& failures) {
   try {
@@ -190,6 +203,9 @@ int run_graph(Arguments args) {
   }
   const fs::path run_dir = run_dir_of(args);
   const RunEnv env = make_run_env(graph, run_dir, graph_dir);
+  std::vector<std::string> tracker;
+  if (const std::string given = graph.attrs.text("tracker"); !given.empty())
+    tracker = tracker_command(given, graph_dir, graph.attrs.where("tracker"));
   if (args.check) {
     read_data(env, graph, {});
     for (const std::string& line : try_reward_programs(env, graph, {})) fmt::print("{}\n", line);
@@ -263,7 +279,8 @@ int run_graph(Arguments args) {
   fs::remove(run_dir / "summary.json");
   const double begin = SystemClock().now_s();
   const double before = stored_meta_number(*store, "seconds");
-  report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view);
+  report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view,
+                             tracker_feed(graph, *store, run_dir, graph_dir, tracker));
   Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
   const ExitCode code = conductor.run(begin_gently());
   const double seconds = before + SystemClock().now_s() - begin;
@@ -273,7 +290,12 @@ int run_graph(Arguments args) {
                 code == ExitCode::done ? ExitCode::failed : code);
   const bool gone = !holds_run(run_dir);
   if (!gone && store->broken().empty()) note_end(*store, seconds, failures);
-  if (!gone) outputs.finish();
+  constexpr double kTrackerEnds_s = 30, kTrackerEndsAtOnce_s = 5;
+  if (!gone)
+    outputs.finish(code == ExitCode::done          ? "done"
+                   : code == ExitCode::interrupted ? "interrupted"
+                                                   : "failed",
+                   code == ExitCode::interrupted ? kTrackerEndsAtOnce_s : kTrackerEnds_s);
   view.close();
   deadline.done();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds - before, static_cast<int>(code)));
@@ -364,6 +386,11 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--draw", args.draw, "print the graph as annotated DOT");
   app.add_flag("--fresh", args.fresh, "move an old run directory aside and start over");
   app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
+  app.add_option("--samples", args.samples,
+                 "print what models said in a run: --samples DIR [STAGE] (--json: one object a line)")
+      ->type_name("DIR");
+  app.add_option("--count", args.count, "with --samples: prompts of each evaluation, draws of each stage")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too")->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--accept-inputs", args.accept_inputs,
@@ -381,6 +408,14 @@ int main_checked(int argc, char** argv) {
   }
   if (args.help_roles) {
     std::cout << describe_roles(role_registry("."));
+    return 0;
+  }
+  if (!args.samples.empty()) {
+    if (!args.replay.empty() || !args.report.empty())
+      throw bad_input("--samples, --replay and --report are three questions", {}, "ask one at a time");
+    const auto samples = terminal::stored_samples(args.samples, args.graph.string(), args.count);
+    std::cout << (args.json ? terminal::samples_jsonl(samples) : terminal::samples_text(samples));
+    if (samples.empty()) fmt::print(stderr, "r1-run: nothing was kept of what models said there\n");
     return 0;
   }
   const int given = !args.graph.empty() + !args.replay.empty() + !args.report.empty();

@@ -343,6 +343,10 @@ void GeneratorEngine::set_weights(std::shared_ptr<const WeightSet> weights, int6
   m.drop_unused_weights();
 }
 
+std::span<const int32_t> GeneratorEngine::sampled(uint64_t id, size_t sample) const {
+  return impl_->scheduler.sampled(id, sample);
+}
+
 int64_t GeneratorEngine::version() const { return impl_->version; }
 
 std::vector<uint64_t> GeneratorEngine::cancel_all() {

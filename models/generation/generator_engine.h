@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/sequence.h"
@@ -80,6 +81,9 @@ class GeneratorEngine {
   // Takes effect between two steps. `recompute`: the contexts of running samples are computed again under the new weights.
   // `finish`: running samples keep the old weights until they end (both sets are held meanwhile), new ones use the new.
   void set_weights(std::shared_ptr<const WeightSet> weights, int64_t version);
+  // What a pending request has sampled so far: the tokens behind its prompt. Valid until the next call; empty for an id that is
+  // not pending.
+  std::span<const int32_t> sampled(uint64_t id, size_t sample) const;
   int64_t version() const;  // of new samples
   // Drops everything pending (a stage has ended). Returns the ids.
   std::vector<uint64_t> cancel_all();

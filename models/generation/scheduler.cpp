@@ -200,6 +200,15 @@ void Scheduler::plan_draft(GenSample& s, int64_t others) {
   ++stats_.tokens_drafted;
 }
 
+std::span<const int32_t> Scheduler::sampled(uint64_t id, size_t sample) const {
+  for (const auto& group : groups_)
+    if (group->request.id == id && sample < group->result.samples.size()) {
+      const std::span<const int32_t> tokens = group->result.samples[sample].tokens;
+      return tokens.subspan(std::min(group->request.prompt.size(), tokens.size()));
+    }
+  return {};
+}
+
 const StepPlan& Scheduler::plan() {
   plan_.rows = 0;
   plan_.copies_before.clear();

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "models/generation/generator_engine.h"
@@ -93,6 +94,7 @@ class Scheduler {
 
   void submit(GenRequest request);
   int64_t pending() const { return static_cast<int64_t>(groups_.size()); }
+  std::span<const int32_t> sampled(uint64_t id, size_t sample) const;  // so far, behind the prompt
 
   const StepPlan& plan();
   // tokens[b][i] answers plan.batches[b].emits[i].  Returns the groups that are complete.

@@ -55,13 +55,28 @@ CREATE TABLE changes (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version IN
   before TEXT NOT NULL, after TEXT NOT NULL);
 )sql";
 
+// What schema 4 has and schema 3 had not: evaluations and what models answered in them.
+#define R1_EVALUATION_TABLES(temporary)                                                                                       \
+  "CREATE " temporary                                                                                                         \
+  " TABLE evaluations (stage INTEGER NOT NULL, node TEXT NOT NULL, version INTEGER NOT NULL, "                                \
+  "moment TEXT NOT NULL CHECK (moment IN ('before', 'during', 'after')), evaluation TEXT NOT NULL, metrics TEXT NOT NULL, "   \
+  "PRIMARY KEY (stage, node, moment, version)) WITHOUT ROWID;"                                                                \
+  "CREATE " temporary                                                                                                         \
+  " TABLE responses (evaluation TEXT NOT NULL, source TEXT NOT NULL, prompt INTEGER NOT NULL, "                               \
+  "sample INTEGER NOT NULL, text TEXT NOT NULL, response TEXT NOT NULL, tokens INTEGER NOT NULL, finished INTEGER NOT NULL, " \
+  "correct INTEGER, reward REAL, scores TEXT NOT NULL, error TEXT NOT NULL, "                                                 \
+  "PRIMARY KEY (evaluation, source, prompt, sample)) WITHOUT ROWID;"
+constexpr const char* kEvaluations = R1_EVALUATION_TABLES("");
+constexpr const char* kNoEvaluations = R1_EVALUATION_TABLES("TEMP");
+
 // The first look into a file failed. An error with a way out (no space, in use) is the machine's, not the file's.
 [[noreturn]] void refuse_file(const Error& e, const fs::path& file) {
   if (!e.hint().empty()) throw e;
   throw bad_input(fmt::format("not a run store ({})", e.message()), {file.string(), 0, 0}, "give the directory of a run");
 }
 
-void check_schema(Database& db, const fs::path& file) {
+// The schema version of the file, one that this program can use.
+int64_t check_schema(Database& db, const fs::path& file) {
   int64_t application = 0, version = 0;
   try {
     application = db.one_integer("PRAGMA application_id");
@@ -71,9 +86,21 @@ void check_schema(Database& db, const fs::path& file) {
   }
   if (application != kRunStoreApplication)
     throw bad_input("not a run store of r1", {file.string(), 0, 0}, "give the directory of a run");
-  if (version != kRunStoreSchema)
-    throw bad_input(fmt::format("the run store has schema version {}, this program knows {}", version, kRunStoreSchema),
+  if (version < kOldestRunStoreSchema || version > kRunStoreSchema)
+    throw bad_input(fmt::format("the run store has schema version {}, this program knows {} and {}", version,
+                                kOldestRunStoreSchema, kRunStoreSchema),
                     {file.string(), 0, 0}, "continue the run with the program that began it");
+  return version;
+}
+
+// A run that an earlier program began goes on with this one.
+void bring_up_to_date(Database& db, int64_t version) {
+  if (version == kRunStoreSchema) return;
+  db.execute("BEGIN IMMEDIATE");
+  db.execute(kEvaluations);
+  db.execute(
+      fmt::format("UPDATE meta SET value = '{0}' WHERE key = 'schema'; PRAGMA user_version = {0}; COMMIT", kRunStoreSchema)
+          .c_str());
 }
 
 StageStatus status_of(const std::string& text) {
@@ -291,17 +318,19 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
     if (existed || fs::exists(mark_file(file))) check_not_emptied(file);
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     db.execute(kSchema);
+    db.execute(kEvaluations);
     db.execute(
         fmt::format("INSERT INTO meta VALUES ('schema', '{}'); PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
                     kRunStoreSchema, kRunStoreApplication, kRunStoreSchema)
             .c_str());
     fsync_directory(run_dir);
   }
-  check_schema(db, file);
+  const int64_t version = check_schema(db, file);
   db.execute(
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; "
       "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
   impl->open_mark();
+  bring_up_to_date(db, version);
   impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
@@ -311,7 +340,12 @@ std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
   if (!fs::exists(file))
     throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
   auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
-  check_schema(impl->db, file);
+  // An older file stays as it is: what it does not have is empty.
+  if (check_schema(impl->db, file) < kRunStoreSchema) {
+    impl->db.execute("PRAGMA query_only = OFF");
+    impl->db.execute(kNoEvaluations);
+    impl->db.execute("PRAGMA query_only = ON");
+  }
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
 

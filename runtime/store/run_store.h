@@ -94,6 +94,30 @@ struct LedgerCounts {
   std::map<std::string, int64_t> dropped;  // by reason
 };
 
+// What an evaluator measured: of the weights before the stage's first batch, of a version on the way, of the last ones.
+struct EvaluationRow {
+  std::string node;
+  std::string moment;  // "before", "during", "after"
+  int64_t version = 0;
+  std::string evaluation;  // what was measured, and of which weights: equal text, equal result
+  std::string metrics_json;
+};
+
+// A response that an evaluation kept.
+struct ResponseRow {
+  std::string source;  // as the graph spells it
+  int64_t prompt = 0;  // its index there
+  int sample = 0;      // -1: of the greedy pass
+  std::string text;    // the prompt, rendered
+  std::string response;
+  int64_t tokens = 0;
+  bool finished = false;        // by itself, not for want of room
+  std::optional<bool> correct;  // absent: the prompt has no answer
+  std::optional<double> reward;
+  std::string scores_json;  // {"math":1,...}
+  std::string error;        // why there is no reward, where one was asked for
+};
+
 struct MetricRow {
   int64_t stage = 0, step = 0;
   std::string name;
@@ -177,6 +201,12 @@ class RunStore {
   // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.
   std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;
   std::vector<MetricRow> latest_metrics(int64_t stage) const;  // the newest value of every name, by name
+  // Durable: the evaluation, and in place of an earlier one's what it kept.
+  void add_evaluation(int64_t stage, const EvaluationRow& row, const std::vector<ResponseRow>& kept);
+  // Another measurement of the same: what is known about it already.
+  std::optional<std::string> known_evaluation(const std::string& evaluation) const;
+  std::vector<EvaluationRow> evaluations(int64_t stage) const;              // before, on the way by version, after
+  std::vector<ResponseRow> responses(const std::string& evaluation) const;  // by source, prompt, sample
   void add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json);
   // Events in order, newest last, at most `limit`: (actor, kind, json). With `kind`: only those.
   std::vector<std::vector<std::string>> events(int64_t stage, int64_t limit, const std::string& kind = "") const;

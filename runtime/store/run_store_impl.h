@@ -18,7 +18,8 @@
 
 namespace r1 {
 
-constexpr int64_t kRunStoreSchema = 3;
+constexpr int64_t kRunStoreSchema = 4;
+constexpr int64_t kOldestRunStoreSchema = 3;          // what can be made the present one
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 
 struct RunStore::Impl {

@@ -192,6 +192,73 @@ std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
   return rows;
 }
 
+void RunStore::add_evaluation(int64_t stage, const EvaluationRow& row, const std::vector<ResponseRow>& kept) {
+  impl_->durable([&](Impl& impl) {
+    impl.db
+        .prepare(
+            "INSERT OR REPLACE INTO evaluations (stage, node, version, moment, evaluation, metrics) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(stage)
+        .bind_text(row.node)
+        .bind(row.version)
+        .bind_text(row.moment)
+        .bind_text(row.evaluation)
+        .bind_text(row.metrics_json)
+        .run();
+    for (const ResponseRow& r : kept) {
+      Statement s = impl.db.prepare(
+          "INSERT OR REPLACE INTO responses (evaluation, source, prompt, sample, text, response, tokens, finished, correct, "
+          "reward, scores, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+      s.bind_text(row.evaluation).bind_text(r.source).bind(r.prompt).bind(int64_t{r.sample}).bind_text(r.text);
+      s.bind_text(r.response).bind(r.tokens).bind(int64_t{r.finished});
+      r.correct ? s.bind(int64_t{*r.correct}) : s.bind_null();
+      r.reward ? s.bind(*r.reward) : s.bind_null();
+      s.bind_text(r.scores_json).bind_text(r.error).run();
+    }
+  });
+}
+
+std::optional<std::string> RunStore::known_evaluation(const std::string& evaluation) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT metrics FROM evaluations WHERE evaluation = ? LIMIT 1");
+  if (!s.bind_text(evaluation).step()) return std::nullopt;
+  return s.text(0);
+}
+
+std::vector<EvaluationRow> RunStore::evaluations(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare(
+      "SELECT node, moment, version, evaluation, metrics FROM evaluations WHERE stage = ? "
+      "ORDER BY CASE moment WHEN 'before' THEN 0 WHEN 'during' THEN 1 ELSE 2 END, version, node");
+  s.bind(stage);
+  std::vector<EvaluationRow> rows;
+  while (s.step()) rows.push_back({s.text(0), s.text(1), s.integer(2), s.text(3), s.text(4)});
+  return rows;
+}
+
+std::vector<ResponseRow> RunStore::responses(const std::string& evaluation) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare(
+      "SELECT source, prompt, sample, text, response, tokens, finished, correct, reward, scores, error FROM responses WHERE "
+      "evaluation = ? ORDER BY source, prompt, sample");
+  s.bind_text(evaluation);
+  std::vector<ResponseRow> rows;
+  while (s.step()) {
+    ResponseRow& r = rows.emplace_back();
+    r.source = s.text(0);
+    r.prompt = s.integer(1);
+    r.sample = static_cast<int>(s.integer(2));
+    r.text = s.text(3);
+    r.response = s.text(4);
+    r.tokens = s.integer(5);
+    r.finished = s.integer(6) != 0;
+    if (!s.null(7)) r.correct = s.integer(7) != 0;
+    if (!s.null(8)) r.reward = s.real(8);
+    r.scores_json = s.text(9);
+    r.error = s.text(10);
+  }
+  return rows;
+}
+
 void RunStore::add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json) {
   const int64_t monotonic_ns = impl_->clock.now_ns();
   const double wall_s = wall_clock_s();

@@ -81,15 +81,15 @@ TEST_F(EndTokens, are_all_written_to_a_checkpoint_and_read_back) {
 TEST_F(EndTokens, all_stop_what_is_sampled) {
   load("jsonl:d.jsonl?template=tiny", "jsonl:p.jsonl?template=tiny");
   const auto weights = load_start_weights(env, graph, *graph.node("trainer"), DType::f32);
-  const Tokenizer tokenizer = Tokenizer::from_json(tiny_tokenizer_json(), "tiny");
-  std::vector<int32_t> everything(static_cast<size_t>(tokenizer.vocab_size()));
+  const auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "tiny"));
+  std::vector<int32_t> everything(static_cast<size_t>(tokenizer->vocab_size()));
   for (size_t i = 0; i < everything.size(); ++i) everything[i] = static_cast<int32_t>(i);
   weights->add_end_tokens(everything);
   EvaluationSpec spec;
   spec.sources = {"jsonl:p.jsonl?template=tiny"};
   spec.problems = 1;
   spec.max_tokens = 20;
-  EXPECT_EQ(evaluate_model(env, spec, weights, tokenizer).at("length"), 1);
+  EXPECT_EQ(evaluate_model(env, spec, {weights, tokenizer}).metrics.at("length"), 1);
 }
 
 TEST_F(EndTokens, are_said_by_the_check_and_their_absence_is_a_warning) {

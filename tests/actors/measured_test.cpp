@@ -275,7 +275,7 @@ TEST_F(MeasuredTest, prompts_without_answers_and_courtesy_measure_neither_accura
   LocalRun run(top / "run",
                {"base_eval.source=jsonl:" + (top / "hello.jsonl").string() + "?template=tiny", "base_eval.samples=2"});
   ASSERT_TRUE(run.run_stage("base", 1)) << run.report;
-  const json after = json::parse(run.store->meta("metrics/base/after").value());
+  const json after = json::parse(run.held_out("base", "after"));
   for (const char* name : {"helpful", "general_accuracy", "accuracy", "accuracy_greedy", "general_accuracy_greedy", "cons",
                            "courtesy", "harmless", "over_refusal", "pair_accuracy"})
     EXPECT_FALSE(after.contains(name)) << name << ": " << after;
@@ -349,8 +349,8 @@ TEST_F(MeasuredTest, the_greedy_accuracy_is_that_of_the_most_likely_completions_
                 "corpus.source=jsonl:" + (top / "known.jsonl").string() + "?template=tiny", "base_eval.temperature=3",
                 "base_eval.source=jsonl:" + (top / "asked.jsonl").string() + "?template=tiny", "base_eval.samples=8"});
   ASSERT_TRUE(run.run_stage("base", 1)) << run.report;
-  const json before = json::parse(run.store->meta("metrics/base/before").value());
-  const json after = json::parse(run.store->meta("metrics/base/after").value());
+  const json before = json::parse(run.held_out("base", "before"));
+  const json after = json::parse(run.held_out("base", "after"));
   EXPECT_EQ(before["accuracy_greedy"], 0);
   EXPECT_EQ(after["accuracy_greedy"], 5. / 8);
   EXPECT_LT(after["accuracy"], 4. / 8) << "the test is vacuous: sampling at temperature 3 is as good";

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/held_out.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/summary.h"
@@ -78,6 +79,12 @@ struct LocalRun {
       if (done(stage.name)) continue;
       ASSERT_TRUE(run_stage(stage.name, order)) << stage.name;
     }
+  }
+
+  // What the stage's evaluators measured, as JSON; "" for nothing.
+  std::string held_out(const std::string& stage, const std::string& moment) {
+    const auto metrics = held_out_metrics_of(graph, *graph.stage(stage), *store, id(stage), moment);
+    return metrics ? metrics->dump() : "";
   }
 
   std::map<std::string, std::string> hashes() {

@@ -149,7 +149,7 @@ TEST_F(WeightsSeam, the_evaluator_measures_the_published_version_or_nothing) {
   if (result.outcome == LocalScheduler::Outcome::finished) {
     LocalRun other(top / "other", {});  // the whole version came as bytes: measured as if nothing had happened
     ASSERT_TRUE(other.run_stage("base", 1));
-    EXPECT_EQ(run.store->meta("metrics/base/after"), other.store->meta("metrics/base/after"));
+    EXPECT_EQ(run.held_out("base", "after"), other.held_out("base", "after"));
   } else {
     EXPECT_NE(result.report.find("base_eval: weights of version"), std::string::npos) << result.report;
   }

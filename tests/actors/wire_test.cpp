@@ -143,6 +143,16 @@ TEST(Wire, credits_examples_and_messages_without_a_payload_come_back_as_they_wer
   EXPECT_EQ(c->first_draw, 50);
   EXPECT_EQ(c->max_draws, 640);
 
+  auto metrics = std::make_shared<MetricsMessage>();
+  metrics->version = 20;
+  metrics->node = "test";
+  metrics->metrics = {{"accuracy", 1}, {"reward", -0.0}, {"length", 17.25}};
+  const auto m = through_bytes<MetricsMessage>(metrics);
+  EXPECT_EQ(m->version, 20);
+  EXPECT_EQ(m->node, "test");
+  EXPECT_EQ(m->metrics, metrics->metrics);
+  EXPECT_TRUE(std::signbit(m->metrics.at("reward")));
+
   auto examples = std::make_shared<ExamplesMessage>();
   examples->first = 99;
   examples->sequences = {some_sequence(3), some_sequence(2)};

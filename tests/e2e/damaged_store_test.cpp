@@ -107,9 +107,8 @@ TEST_F(DamagedStore, scores_of_a_trajectory_are_named_by_the_report) {
 TEST_F(DamagedStore, what_an_evaluator_measured_is_named_by_the_stage_that_ends) {
   const ProgramResult r = nano_run(top / "run", {"R1_FAULT=kill:after_commit:8"});
   ASSERT_EQ(r.code, 128 + 9) << r.err;
-  execute(top / "run", "UPDATE meta SET value = '{\"accuracy\":1e999}' WHERE key LIKE 'evaluation/%'");
-  execute(top / "run", "UPDATE meta SET value = '{\"accuracy\":1e999}' WHERE key = 'metrics/base/before'");
-  expect_named(nano_run(top / "run"), {"run.db", "table meta", "key='metrics/base/before'", "out of range"});
+  execute(top / "run", "UPDATE evaluations SET metrics = '{\"accuracy\":1e999}' WHERE moment = 'before'");
+  expect_named(nano_run(top / "run"), {"run.db", "table evaluations", "moment='before'", "out of range"});
 }
 
 TEST_F(DamagedStore, a_number_of_batches_is_named_by_the_replay) {

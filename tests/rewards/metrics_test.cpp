@@ -52,5 +52,18 @@ TEST(Metrics, consensus_is_the_majority_and_the_first_one_breaks_ties) {
   EXPECT_EQ(consensus_accuracy({}), 0);
 }
 
+TEST(Metrics, the_majority_is_of_answers_as_their_rule_reads_them) {
+  const auto say = [](const char* text) { return RewardInput{"", text, &kSum, true, 1}; };
+  const std::vector<RewardInput> math = {say("so 3"), say("\\boxed{1/2}"), say("it is 0.5"), say("3"),
+                                         say("\\boxed{\\frac12}")};
+  EXPECT_EQ(majority(math, AnswerForm::mathematical), 1u);
+  EXPECT_EQ(majority(std::vector<RewardInput>{say("(B) is"), say("Answer: C"), say("c)")}, AnswerForm::letter), 1u);
+  EXPECT_EQ(majority(std::vector<RewardInput>{say("<think> a </think> five"), say("six"), say(" six ")}, AnswerForm::text), 1u);
+  EXPECT_EQ(majority(std::vector<RewardInput>{say("five")}, AnswerForm::tagged), std::nullopt);
+  EXPECT_EQ(answer_form({"format", "math"}), AnswerForm::mathematical);
+  EXPECT_EQ(answer_form({"choice"}), AnswerForm::letter);
+  EXPECT_EQ(answer_form({"accuracy"}), AnswerForm::text);
+}
+
 }  // namespace
 }  // namespace r1

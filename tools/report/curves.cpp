@@ -122,6 +122,23 @@ std::string expert_charts(const StageData& stage) {
   return out;
 }
 
+// What was measured on the way, as the table of stages names it: shares on one chart.
+std::string held_out_charts(const RunData& run, const StageData& stage) {
+  LineChart shares{"Held out", "measured at versions on the way", {}, 0.0, 1.0};
+  shares.smooth = false;
+  std::string others;
+  for (const HeldOutMetric& m : held_out_columns(held_out_rewards(run))) {
+    const auto curve = stage.held_out.find(m.name);
+    if (curve == stage.held_out.end()) continue;
+    const std::string colour = colour_of(m.name);
+    if (m.share)
+      shares.series.push_back({m.header, colour, curve->second});
+    else
+      others += line_chart({"Held out: " + m.header, "", {{m.header, colour, curve->second}}, {}, {}, {}, "batch", false});
+  }
+  return (shares.series.empty() ? "" : line_chart(shares)) + others;
+}
+
 std::string sub_line(const RunData& run, const StageData& stage) {
   const GraphView& graph = *run.graph;
   std::string text = plural(stage.summary.value("steps", int64_t{0}), "batch");
@@ -158,6 +175,7 @@ std::string curves_of(const RunData& run, const StageData& stage) {
     charts += single(stage, "lr", "c-grey", false);
     charts += single(stage, "grad_norm", "c-grey");
   }
+  charts += held_out_charts(run, stage);
   const std::string experts = expert_charts(stage);
   charts += single(stage, "expert_load_max", "c-red");
   charts += single(stage, "expert_bias_spread", "c-purple");

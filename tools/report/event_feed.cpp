@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "actors/held_out.h"
 #include "actors/stored_rows.h"
 #include "base/clock.h"
 
@@ -23,7 +24,8 @@ std::vector<Scalar> scalars_of(const auto& values, const std::string& prefix) {
 
 }  // namespace
 
-EventFeed::EventFeed(const RunStore& store, std::filesystem::path run_dir) : store_(store), run_dir_(std::move(run_dir)) {
+EventFeed::EventFeed(const GraphView& graph, const RunStore& store, std::filesystem::path run_dir)
+    : graph_(graph), store_(store), run_dir_(std::move(run_dir)) {
   for (const auto& path : event_files(run_dir_))
     for (const ScalarEvent& event : read_event_file(path)) {
       const std::string& tag = event.scalars[0].tag;
@@ -54,21 +56,24 @@ void EventFeed::write_batches(const StageRow& stage) {
   next = end;
 }
 
-void EventFeed::write_held_out(const StageRow& stage, const char* when, int64_t step) {
-  const std::string key = fmt::format("{}/{}", stage.name, step);
-  if (held_out_.contains(key)) return;
-  const auto metrics = held_out_metrics_of(store_, stage.name, when);
-  if (!metrics) return;
-  held_out_.insert(key);
-  write({wall_clock_s(), step, scalars_of(*metrics, fmt::format("{}/{}", stage.name, kHeldOut))});
+void EventFeed::write_held_out(const StageRow& stage) {
+  const StagePlan* plan = graph_.stage(stage.name);
+  if (plan == nullptr) return;
+  std::set<std::pair<int64_t, std::string>> moments;
+  for (const EvaluationRow& row : store_.evaluations(stage.id))
+    if (row.moment != "after" || stage.ended()) moments.emplace(row.version, row.moment);
+  for (const auto& [step, moment] : moments) {
+    if (!held_out_.insert(fmt::format("{}/{}", stage.name, step)).second) continue;
+    if (const auto metrics = held_out_metrics_of(graph_, *plan, store_, stage.id, moment, step))
+      write({wall_clock_s(), step, scalars_of(*metrics, fmt::format("{}/{}", stage.name, kHeldOut))});
+  }
 }
 
 void EventFeed::update() {
   for (const StageRow& stage : store_.stages()) {
     if (stage.status == StageStatus::waiting) continue;
-    write_held_out(stage, "before", 0);
     write_batches(stage);
-    if (stage.ended()) write_held_out(stage, "after", store_.batch_count(stage.id));
+    write_held_out(stage);
   }
   if (file_) file_->flush();
 }

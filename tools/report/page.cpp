@@ -89,7 +89,8 @@ std::string ReportWriter::page() {
   std::string curves;
   for (const StageData& stage : run.stages)
     if (stage.started())
-      curves += "<section>" + curves_of(run, stage) + samples_of(stage, store_, tokenizers.of(stage)) + "</section>\n";
+      curves += "<section>" + curves_of(run, stage) + held_out_samples_of(stage, store_) +
+                samples_of(stage, store_, tokenizers.of(stage)) + "</section>\n";
 
   std::string nav = "<nav><a href=\"#pipeline\">Pipeline</a><a href=\"#stages\">Stages</a>";
   if (!comparisons.empty()) nav += "<a href=\"#comparisons\">Comparisons</a>";

@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "actors/held_out.h"
 #include "actors/run_env.h"
 #include "actors/stored_rows.h"
 #include "actors/summary.h"
@@ -56,6 +57,23 @@ void read_statistics(const RunStore& store, StageData& stage) {
     curve.x = batches;
     curve.y.resize(batches.size(), NAN);
   }
+}
+
+// What was measured on the way: nothing where that is before and after alone.
+void read_held_out(const RunStore& store, StageData& stage) {
+  const std::vector<EvaluationRow> rows = store.evaluations(stage.row.id);
+  if (std::none_of(rows.begin(), rows.end(), [](const EvaluationRow& r) { return r.moment == "during"; })) return;
+  std::map<std::string, std::map<int64_t, double>> by_version;
+  for (const EvaluationRow& row : rows) {
+    const nlohmann::ordered_json metrics = evaluation_metrics_in(store, stage.row.id, row);
+    for (const auto& [name, value] : metrics.items())
+      if (value.is_number()) by_version[name].emplace(row.version, value.get<double>());
+  }
+  for (const auto& [name, values] : by_version)
+    for (const auto& [version, value] : values) {
+      stage.held_out[name].x.push_back(static_cast<double>(version));
+      stage.held_out[name].y.push_back(value);
+    }
 }
 
 // The names that the judge gave its scores.
@@ -115,7 +133,7 @@ const Curve* StageData::curve(const std::string& name) const {
   return it == curves.end() || it->second.x.empty() ? nullptr : &it->second;
 }
 
-double StageData::metric(const char* when, const char* name) const {
+double StageData::metric(const char* when, const std::string& name) const {
   constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
   const auto metrics = summary.find("metrics");
   if (metrics == summary.end() || !metrics->contains(when)) return kAbsent;
@@ -129,6 +147,14 @@ size_t RunData::done() const {
   size_t n = 0;
   for (const StageData& stage : stages) n += stage.done();
   return n;
+}
+
+std::vector<std::string> held_out_rewards(const RunData& run) {
+  std::vector<std::string> names;
+  for (const StageData& stage : run.stages)
+    for (const std::string& name : held_out_reward_names(*run.graph, *stage.plan))
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  return names;
 }
 
 RunData read_run(const GraphView& graph, const RunStore& store) {
@@ -166,6 +192,7 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
                                          : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
     stage_seconds += stage.summary.value("seconds", 0.0);
     read_statistics(store, stage);
+    read_held_out(store, stage);
     stage.ledger = store.ledger(id);
     if (stage.ledger.draws > 0) {
       stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.ended());

@@ -36,6 +36,8 @@ struct StageData {
   StageTimes times;
   std::map<std::string, Curve> curves;  // every number of the batches' statistics, by name
   std::vector<std::string> reward_parts;
+  // Of the evaluations on the way, with those before and after, by metric: x is the version that was measured.
+  std::map<std::string, Curve> held_out;
   // [batch][MoE layer][expert]: share of that batch's routed tokens; expert_x: the batches' versions. Empty for dense models.
   std::vector<std::vector<std::vector<double>>> expert_load;
   std::vector<double> expert_x;
@@ -52,7 +54,7 @@ struct StageData {
   bool ended() const { return row.ended(); }
   const Curve* curve(const std::string& name) const;  // null when absent or without points
   // Held-out metric before ("before") or after ("after") the stage; NaN when it was not measured.
-  double metric(const char* when, const char* name) const;
+  double metric(const char* when, const std::string& name) const;
   std::string title() const;  // its label, or its name
 };
 
@@ -69,6 +71,9 @@ struct RunData {
   size_t done() const;
   bool finished() const { return done() == stages.size(); }
 };
+
+// The names of the evaluators' `rewards`, in the order of stages.
+std::vector<std::string> held_out_rewards(const RunData& run);
 
 // `store` may belong to a run that goes on. The graph outlives the result.
 RunData read_run(const GraphView& graph, const RunStore& store);

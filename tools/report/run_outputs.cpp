@@ -24,10 +24,12 @@ void warn(const char* what, const std::exception_ptr& error) {
 }  // namespace
 
 RunOutputs::RunOutputs(const GraphView& graph, const RoleRegistry& registry, const RunStore& store,
-                       const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir, ProgressSink& view)
+                       const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir, ProgressSink& view,
+                       std::unique_ptr<TrackerFeed> tracker)
     : view_(view),
       writer_(graph, registry, store, run_dir, graph_dir),
-      feed_(store, run_dir),
+      feed_(graph, store, run_dir),
+      tracker_(std::move(tracker)),
       executor_(make_thread_executor("report")) {}
 
 RunOutputs::~RunOutputs() = default;
@@ -39,6 +41,12 @@ void RunOutputs::submit(bool with_report) {
                          feed_.update();
                        },
                        [](const std::exception_ptr& error) { warn("the event files are behind", error); }});
+  if (tracker_ && !tracker_waits_.exchange(true))
+    executor_->submit({[this] {
+                         tracker_waits_ = false;
+                         tracker_->update();
+                       },
+                       [](const std::exception_ptr& error) { warn("the tracker is behind", error); }});
   if (with_report && !report_waits_.exchange(true))
     executor_->submit({[this] {
                          report_waits_ = false;
@@ -63,8 +71,11 @@ void RunOutputs::stage_done(const std::string& stage, const std::string& summary
 
 void RunOutputs::message(const std::string& text) { view_.message(text); }
 
-void RunOutputs::finish() {
+void RunOutputs::finish(const std::string& status, double tracker_s) {
   submit(true);
+  if (tracker_)
+    executor_->submit({[this, status, tracker_s] { tracker_->finish(status, tracker_s); },
+                       [](const std::exception_ptr& error) { warn("the tracker was not told the end", error); }});
   std::promise<void> done;
   executor_->submit({[] {}, [&done](const std::exception_ptr&) { done.set_value(); }});
   done.get_future().wait();

@@ -10,6 +10,7 @@
 #include "runtime/flow/executor.h"
 #include "tools/report/event_feed.h"
 #include "tools/report/page.h"
+#include "tools/report/tracker_feed.h"
 
 namespace r1::report {
 
@@ -19,14 +20,16 @@ class RunOutputs final : public ProgressSink {
  public:
   // All references outlive the object.
   RunOutputs(const GraphView& graph, const RoleRegistry& registry, const RunStore& store, const std::filesystem::path& run_dir,
-             const std::filesystem::path& graph_dir, ProgressSink& view);
+             const std::filesystem::path& graph_dir, ProgressSink& view, std::unique_ptr<TrackerFeed> tracker = nullptr);
   ~RunOutputs() override;
 
   void stage_started(const std::string& stage, bool continued) override;
   void stage_progress(const std::string& stage, const std::vector<std::pair<std::string, std::string>>& lines) override;
   void stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) override;
   void message(const std::string& text) override;
-  void finish();  // the last report and the last events; returns when they are written
+  // The last report and the last events; returns when they are written. `status`: for the tracker, which gets `tracker_s`
+  // seconds to end.
+  void finish(const std::string& status, double tracker_s);
 
  private:
   void submit(bool with_report);
@@ -36,7 +39,8 @@ class RunOutputs final : public ProgressSink {
   ReportWriter writer_;
   EventFeed feed_;
   double last_s_ = 0;
-  std::atomic<bool> report_waits_{false}, feed_waits_{false};
+  std::unique_ptr<TrackerFeed> tracker_;  // null: none
+  std::atomic<bool> report_waits_{false}, feed_waits_{false}, tracker_waits_{false};
   std::unique_ptr<Executor> executor_;
 };
 

@@ -17,6 +17,8 @@ std::string comparisons_section(const RunData& run);  // distilled against RL al
 std::string curves_of(const RunData& run, const StageData& stage);
 // Completions early and late in an RL stage for alike prompts. `tokenizer`: of the stage's model; null leaves the section out.
 std::string samples_of(const StageData& stage, const RunStore& store, const Tokenizer* tokenizer);
+// Answers to the same held-out prompts before and after a stage, side by side; "" where none were kept.
+std::string held_out_samples_of(const StageData& stage, const RunStore& store);
 std::string cost_section(const RunData& run);
 std::string proofs_section(const RunData& run);
 

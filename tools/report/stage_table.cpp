@@ -18,7 +18,7 @@ namespace {
 
 std::string metric_text(const HeldOutMetric& column, double value) {
   if (!std::isfinite(value)) return "–";
-  return column.share ? percent(value) : fmt::format("{:.1f}", value);
+  return column.share ? percent(value) : fmt::format("{:.{}f}", value, column.decimals);
 }
 
 std::string metric_cell(const StageData& stage, const HeldOutMetric& column, double full) {
@@ -26,7 +26,7 @@ std::string metric_cell(const StageData& stage, const HeldOutMetric& column, dou
   std::string cell = fmt::format("<td data-label=\"{}\">", column.header);
   if (!std::isfinite(before) && !std::isfinite(after)) return fmt::format("<td data-label=\"{}\"></td>", column.header);
   cell += fmt::format("<span class=\"ba\"><i>{} →</i> <b>{}</b></span>{}", metric_text(column, before),
-                      metric_text(column, after), dumbbell(before, after, full, colour_of(column.name)));
+                      metric_text(column, after), dumbbell(before, after, full, colour_of(column.name.c_str())));
   return cell + "</td>";
 }
 
@@ -87,9 +87,10 @@ std::string pipeline_section(const RunData& run) {
 }
 
 std::string stages_section(const RunData& run) {
+  const std::vector<HeldOutMetric> columns = held_out_columns(held_out_rewards(run));
   std::vector<const HeldOutMetric*> shown;
   double longest = 1;
-  for (const HeldOutMetric& column : held_out_metrics()) {
+  for (const HeldOutMetric& column : columns) {
     bool any = false;
     for (const StageData& stage : run.stages)
       any = any || std::isfinite(stage.metric("before", column.name)) || std::isfinite(stage.metric("after", column.name));
@@ -121,7 +122,7 @@ std::string stages_section(const RunData& run) {
                                              : fmt::format("<span class=\"stage-name\">{}</span>", escaped(stage.plan->name));
     out += fmt::format("<tr><td class=\"wide\">{} <span class=\"chip {}\">{}</span>{}{}</td>", name, kind_class(stage.kind),
                        kind_name(stage.kind), state_of(stage), label);
-    for (const HeldOutMetric* column : shown) out += metric_cell(stage, *column, column->share ? 1 : longest);
+    for (const HeldOutMetric* column : shown) out += metric_cell(stage, *column, column->name == "length" ? longest : 1);
     const auto cell = [&](const char* header, const std::string& text) {
       out += fmt::format("<td class=\"n\" data-label=\"{}\">{}</td>", header, text);
     };

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <string_view>
 #include <vector>
 
 #include "actors/metric_table.h"
@@ -30,20 +29,30 @@ std::string metric(const json& stage, const char* when, const HeldOutMetric& m) 
   const json values = stage.value("metrics", json::object()).value(when, json::object());
   const auto value = values.find(m.name);
   if (value == values.end() || !value->is_number()) return "";
-  return m.share ? share_text(value->get<double>(), 3) : fmt::format("{:.1f}", value->get<double>());
+  return m.share ? share_text(value->get<double>(), 3) : fmt::format("{:.{}f}", value->get<double>(), m.decimals);
 }
 std::string before_after(const json& stage, const HeldOutMetric& m) {
   const std::string before = metric(stage, "before", m), after = metric(stage, "after", m);
   return after.empty() || before.empty() ? after : before + " > " + after;
 }
 
-std::vector<Column> table_columns() {
+// The names of the evaluators' expressions, in the order of stages.
+std::vector<std::string> reward_names(const json& stages) {
+  std::vector<std::string> names;
+  for (const json& stage : stages)
+    for (const json& name : stage.value("held_out_rewards", json::array()))
+      if (std::find(names.begin(), names.end(), name.get<std::string>()) == names.end())
+        names.push_back(name.get<std::string>());
+  return names;
+}
+
+std::vector<Column> table_columns(const json& stages) {
   std::vector<Column> columns;
-  for (const HeldOutMetric& m : held_out_metrics()) {
-    const bool first = columns.empty();  // what the others follow from: shown with where it came from
-    const size_t width = first ? 13 : std::string_view(m.shorter).size() > 5 ? 7 : 6;
+  for (const HeldOutMetric& m : held_out_columns(reward_names(stages))) {
+    const bool pair = columns.empty() || m.name == "reward";  // what the others follow from: shown with where it came from
+    const size_t width = std::max<size_t>(pair ? 13 : 6, m.shorter.size() + 2);
     columns.push_back(
-        {m.shorter, width, [&m, first](const json& s) { return first ? before_after(s, m) : metric(s, "after", m); }});
+        {m.shorter, width, [m, pair](const json& s) { return pair ? before_after(s, m) : metric(s, "after", m); }});
   }
   columns.push_back({"steps", 6, [](const json& s) { return fmt::format("{}", s.value("steps", int64_t{0})); }});
   columns.push_back({"sec", 4, [](const json& s) { return fmt::format("{:.0f}", s.value("seconds", 0.0)); }});
@@ -54,7 +63,7 @@ std::vector<Column> table_columns() {
 
 std::string summary_table(const std::string& summary_json, const std::string& file) {
   const json s = run_summary_in(file, summary_json);
-  const std::vector<Column> all = table_columns();
+  const std::vector<Column> all = table_columns(s["stages"]);
   std::vector<const Column*> columns;
   for (const Column& c : all)
     if (std::any_of(s["stages"].begin(), s["stages"].end(), [&](const json& stage) { return !c.cell(stage).empty(); }))

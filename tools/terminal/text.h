@@ -21,6 +21,9 @@ std::string bar(double share, size_t width);
 // several. A constant series is a line in the middle; NaN is a blank.
 std::string sparkline(std::span<const double> values, size_t width);
 
+// What would steer the terminal (control characters but tabs and line ends) as an escape: "\\x1b".
+std::string without_controls(std::string_view text);
+
 std::string clock_text(double seconds);        // "0:07", "12:30", "1:02:03"
 std::string short_count(double n);             // "812", "23.1k", "1.4M"
 std::string share_text(double x, int digits);  // ".853", "1.000", "-.12": no zero before the point

@@ -232,6 +232,62 @@ TEST_F(Store, refuses_what_is_not_a_run_store_and_other_schema_versions) {
   EXPECT_EQ(code_of([&] { RunStore::open(dir.path()); }), ExitCode::bad_input);
 }
 
+TEST_F(Store, goes_on_with_a_run_of_the_schema_before_and_only_reads_it_otherwise) {
+  commit(0, {{0, 0, ""}});
+  store.reset();
+  tamper(dir.path(),
+         "DROP TABLE evaluations; DROP TABLE responses; PRAGMA user_version = 3; UPDATE meta SET value = '3' WHERE key = "
+         "'schema'");
+  {
+    const auto reader = RunStore::open_read_only(dir.path());
+    EXPECT_TRUE(reader->evaluations(stage).empty());
+    EXPECT_FALSE(reader->known_evaluation("x").has_value());
+    EXPECT_EQ(reader->meta("schema"), "3") << "a reader changes nothing";
+  }
+  for (const char* time : {"made the present one", "the present one"}) {
+    SCOPED_TRACE(time);
+    const auto own = RunStore::open(dir.path());
+    EXPECT_EQ(own->meta("schema"), "4");
+    EXPECT_EQ(own->batch_count(stage), 1);
+    own->add_evaluation(stage, {"test", "after", 1, "x", "{}"}, {});
+    EXPECT_EQ(own->evaluations(stage).size(), 1u);
+  }
+}
+
+TEST_F(Store, keeps_what_an_evaluation_measured_and_what_was_answered_in_it) {
+  ResponseRow row;
+  row.source = "tiny:reasoning_test";
+  row.prompt = 3;
+  row.sample = -1;
+  row.text = "2 + 2";
+  row.response = "4";
+  row.tokens = 2;
+  row.finished = true;
+  row.correct = true;
+  row.scores_json = R"({"math":1})";
+  ResponseRow wrong = row;
+  wrong.sample = 0;
+  wrong.correct = false;
+  wrong.reward = -0.5;
+  wrong.error = "none";
+  store->add_evaluation(stage, {"test", "after", 8, "hash 1", R"({"math":0.5})"}, {row, wrong});
+  store->add_evaluation(stage, {"test", "before", 0, "hash 0", R"({"math":0})"}, {});
+  store->add_evaluation(stage, {"test", "during", 4, "hash 1", R"({"math":0.5})"}, {});
+  const auto evaluations = store->evaluations(stage);
+  ASSERT_EQ(evaluations.size(), 3u);
+  EXPECT_EQ(evaluations[0].moment, "before");
+  EXPECT_EQ(evaluations[1].version, 4);
+  EXPECT_EQ(evaluations[2].metrics_json, R"({"math":0.5})");
+  EXPECT_EQ(store->known_evaluation("hash 1"), R"({"math":0.5})");
+  const auto responses = store->responses("hash 1");
+  ASSERT_EQ(responses.size(), 2u);
+  EXPECT_EQ(responses[0].response, "4");
+  EXPECT_EQ(responses[0].correct, true);
+  EXPECT_FALSE(responses[0].reward.has_value());
+  EXPECT_EQ(responses[1].reward, -0.5);
+  EXPECT_EQ(responses[1].error, "none");
+}
+
 TEST_F(Store, a_reader_beside_the_writer_sees_what_is_durable) {
   store->add_draw(stage, 0, 0);
   auto reader = RunStore::open_read_only(dir.path());

@@ -21,7 +21,7 @@ std::map<std::string, std::map<int64_t, int>> written(const std::filesystem::pat
 
 TEST(EventFeed, writes_every_batch_once_as_the_run_goes_on) {
   RunFixture run;
-  EventFeed feed(*run.store, run.dir.path());
+  EventFeed feed(run.graph, *run.store, run.dir.path());
   feed.update();
   EXPECT_TRUE(event_files(run.dir.path()).empty()) << "nothing to say yet";
   run.measure("plain", "before", 0.25);
@@ -45,14 +45,14 @@ TEST(EventFeed, a_continued_run_goes_on_where_the_files_end) {
   RunFixture run;
   run.measure("plain", "before", 0.25);
   run.rl_batches("plain", 0, 3);
-  { EventFeed(*run.store, run.dir.path()).update(); }
+  { EventFeed(run.graph, *run.store, run.dir.path()).update(); }
   // A process that died in the middle of a record.
   const auto first = event_files(run.dir.path()).at(0);
   std::filesystem::resize_file(first, std::filesystem::file_size(first) - 5);
   std::filesystem::rename(first, run.dir.path() / "events.out.tfevents.1.older.1");
   run.rl_batches("plain", 3, 5);
   run.complete("plain");
-  { EventFeed(*run.store, run.dir.path()).update(); }
+  { EventFeed(run.graph, *run.store, run.dir.path()).update(); }
   EXPECT_EQ(event_files(run.dir.path()).size(), 2u);
   auto tags = written(run.dir.path());
   EXPECT_EQ(tags["plain/reward"], (std::map<int64_t, int>{{0, 1}, {1, 1}, {2, 1}, {3, 1}, {4, 1}}));

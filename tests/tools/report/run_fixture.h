@@ -23,6 +23,8 @@ inline constexpr const char* kFixtureGraph = R"dot(digraph fixture {
     corpus       [role=prompter, source="tiny:pretrain"];
     base_trainer [role=trainer, objective=pretrain, batch=4, lr="1e-3", until="batches(30)"];
     corpus -> base_trainer;
+    base_eval [role=evaluator, source="tiny:reasoning_test"];
+    base_trainer -> base_eval [carries=weights];
   }
   nano -> base_trainer;
   subgraph cluster_plain {
@@ -34,6 +36,8 @@ inline constexpr const char* kFixtureGraph = R"dot(digraph fixture {
     a_trainer [role=trainer, objective=grpo, lr="1e-3", until="batches(5)"];
     a_prompts -> a_policy -> a_judge -> a_filter -> a_trainer;
     a_trainer -> a_policy [carries=weights, staleness=2];
+    a_eval [role=evaluator, source="tiny:reasoning_test"];
+    a_trainer -> a_eval [carries=weights];
   }
   base_trainer -> a_trainer;
   subgraph cluster_spoken {
@@ -44,12 +48,16 @@ inline constexpr const char* kFixtureGraph = R"dot(digraph fixture {
     b_trainer [role=trainer, objective=grpo, lr="1e-3", until="batches(5)"];
     b_prompts -> b_policy -> b_judge -> b_filter -> b_trainer;
     b_trainer -> b_policy [carries=weights, staleness=2];
+    b_eval [role=evaluator, source="tiny:reasoning_test"];
+    b_trainer -> b_eval [carries=weights];
   }
   base_trainer -> b_trainer;
   subgraph cluster_taught {
     docs    [role=prompter, source="tiny:cold_start", count=8];
     student [role=distiller, epochs=1, batch=4, lr="1e-3"];
     docs -> student;
+    student_eval [role=evaluator, source="tiny:reasoning_test"];
+    student -> student_eval [carries=weights];
   }
   base_trainer -> student;
 }
@@ -133,9 +141,13 @@ struct RunFixture {
   }
 
   void measure(const std::string& stage, const std::string& when, double accuracy) {
-    store->set_meta(
-        "metrics/" + stage + "/" + when,
-        fmt::format(R"({{"accuracy":{},"accuracy_greedy":{},"format":0.9,"language":0.8,"length":12.5}})", accuracy, accuracy));
+    const int64_t id = store->ensure_stage(stage);
+    const auto evaluator = stage_node(graph, static_cast<int>(graph.stage(stage) - graph.stages.data()), "evaluator");
+    store->add_evaluation(id,
+                          {evaluator->id, when, when == "before" ? 0 : store->batch_count(id), stage + " " + when,
+                           fmt::format(R"({{"accuracy":{},"accuracy_greedy":{},"format":0.9,"language":0.8,"length":12.5}})",
+                                       accuracy, accuracy)},
+                          {});
   }
 
   void complete(const std::string& stage) {

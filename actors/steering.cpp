@@ -1,0 +1,95 @@
+#include "actors/steering.h"
+
+#include <nlohmann/json.hpp>
+
+#include "actors/run_env.h"
+#include "actors/stored_rows.h"
+
+namespace r1 {
+
+std::vector<std::string> deciding_metrics(const NodePlan& evaluator) {
+  if (const std::string given = evaluator.attrs.text("metric"); !given.empty()) return {given};
+  if (!evaluator.attrs.text("rewards").empty()) return {"reward"};
+  return {"accuracy", "pair_accuracy"};
+}
+
+std::vector<SteeringEvaluator> steering_evaluators(const GraphView& graph, int stage) {
+  std::vector<SteeringEvaluator> out;
+  if (stage < 0) return out;
+  for (const int n : graph.stages[static_cast<size_t>(stage)].nodes) {
+    const NodePlan& node = graph.nodes[static_cast<size_t>(n)];
+    if (node.role != "evaluator" || node.attrs.integer("every") == 0) continue;
+    bool told = false;
+    for (const int e : node.out_edges) told = told || graph.edges[static_cast<size_t>(e)].carries == "metrics";
+    if (!told) continue;
+    SteeringEvaluator s;
+    s.node = &node;
+    for (const int e : node.in_edges)
+      if (graph.edges[static_cast<size_t>(e)].carries == "weights") s.edge = e;
+    s.every = node.attrs.integer("every");
+    s.keeps_best = node.attrs.text("keep") == "best";
+    s.metrics = deciding_metrics(node);
+    out.push_back(std::move(s));
+  }
+  return out;
+}
+
+Steering::Steering(const GraphView& graph, int stage) : evaluators_(steering_evaluators(graph, stage)) {}
+
+void Steering::restore(const RunStore& store, int64_t stage_id) {
+  if (!any()) return;
+  for (const EvaluationRow& row : store.evaluations(stage_id)) {
+    if (row.moment != "during") continue;
+    std::map<std::string, double> metrics;
+    const nlohmann::ordered_json stored = evaluation_metrics_in(store, stage_id, row);
+    for (const auto& [name, value] : stored.items())
+      if (value.is_number()) metrics[name] = value.get<double>();
+    note(row.node, row.version, metrics);
+  }
+}
+
+std::vector<const SteeringEvaluator*> Steering::due(int64_t version, bool last) const {
+  std::vector<const SteeringEvaluator*> out;
+  for (const SteeringEvaluator& e : evaluators_) {
+    const auto known = measured_.find(e.node->id);
+    if (version == 0 || (known != measured_.end() && known->second.count(version) != 0)) continue;
+    if (version % e.every == 0 || (last && e.keeps_best)) out.push_back(&e);
+  }
+  return out;
+}
+
+void Steering::note(const std::string& node, int64_t version, const std::map<std::string, double>& metrics) {
+  measured_[node][version] = metrics;
+}
+
+std::optional<Steering::Best> Steering::best() const {
+  std::optional<Best> best;
+  for (const SteeringEvaluator& e : evaluators_) {
+    const auto known = measured_.find(e.node->id);
+    if (!e.keeps_best || known == measured_.end()) continue;
+    for (const auto& [version, metrics] : known->second)
+      for (const std::string& name : e.metrics) {
+        const auto value = metrics.find(name);
+        if (value == metrics.end()) continue;
+        if (!best || value->second > best->value) best = Best{e.node->id, name, version, value->second};
+        break;
+      }
+  }
+  return best;
+}
+
+std::map<std::string, std::vector<double>> Steering::series() const {
+  std::map<std::string, std::vector<double>> out;
+  for (const SteeringEvaluator& e : evaluators_) {
+    const auto known = measured_.find(e.node->id);
+    if (known == measured_.end()) continue;
+    std::map<std::string, std::vector<double>> here;
+    for (const auto& [version, metrics] : known->second)
+      if (version % e.every == 0)
+        for (const auto& [name, value] : metrics) here[name].push_back(value);
+    out.merge(here);
+  }
+  return out;
+}
+
+}  // namespace r1

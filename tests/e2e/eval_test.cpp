@@ -1,0 +1,105 @@
+// r1-eval as a user runs it.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/e2e/model_fixture.h"
+
+namespace r1 {
+namespace {
+
+using nlohmann::json;
+
+struct EvalTest : ModelTest {
+  Result eval(const std::string& arguments) const { return shell(std::string(R1_EVAL) + " " + model() + " " + arguments); }
+  std::string data(int prompts) const {
+    std::string lines;
+    for (int i = 0; i < prompts; ++i)
+      lines += json{{"question", "compute " + std::to_string(i) + " + 1"}, {"answer", std::to_string(i + 1)}}.dump() + "\n";
+    return file("d.jsonl", lines) + "?prompt=question\\&template=tiny\\&shuffle=0";
+  }
+  static std::vector<json> lines_of(const std::string& text) {
+    std::vector<json> out;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) out.push_back(json::parse(line));
+    return out;
+  }
+};
+
+TEST_F(EvalTest, json_says_what_the_responses_in_the_file_add_up_to_and_a_seed_repeats_itself) {
+  const std::string ask =
+      "--data " + data(6) + " --rewards '0.5 * format + 0.01 * length' --max-tokens 12 --samples 3 --json --out ";
+  const Result first = eval(ask + "a.jsonl"), again = eval(ask + "b.jsonl --max-running 2"),
+               other = eval(ask + "c.jsonl --seed 4");
+  ASSERT_EQ(first.code, 0) << first.err;
+  const json j = json::parse(first.out);
+  EXPECT_EQ(j.at("prompts"), 6);
+  EXPECT_EQ(j.at("responses"), 18);
+  EXPECT_EQ(j.at("k"), 3);
+  EXPECT_EQ(j.at("temperature"), 0.6);
+  EXPECT_EQ(j.at("top_p"), 0.95);
+  const std::string text = read_file(top / "a.jsonl");
+  EXPECT_EQ(text, read_file(top / "b.jsonl")) << "what is sampled depends on nothing beside it";
+  EXPECT_NE(text, read_file(top / "c.jsonl"));
+  const auto lines = lines_of(text);
+  ASSERT_EQ(lines.size(), 18u);
+  double rewards = 0, tokens = 0, cut = 0;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i].at("index"), i / 3);
+    EXPECT_EQ(lines[i].at("answer"), json{std::to_string(i / 3 + 1)});
+    EXPECT_NEAR(lines[i].at("reward").get<double>(),
+                0.5 * lines[i].at("scores").at("format").get<double>() + 0.01 * lines[i].at("tokens").get<double>(), 1e-9);
+    rewards += lines[i].at("reward").get<double>();
+    tokens += lines[i].at("tokens").get<double>();
+    cut += !lines[i].at("finished").get<bool>();
+  }
+  EXPECT_NEAR(j.at("reward").at("mean").get<double>(), rewards / 18, 1e-9);
+  EXPECT_NEAR(j.at("tokens").at("mean").get<double>(), tokens / 18, 1e-9);
+  EXPECT_NEAR(j.at("truncated").get<double>(), cut / 18, 1e-9);
+  EXPECT_EQ(j.at("pass@1"), 0);
+  (void)other;
+}
+
+TEST_F(EvalTest, a_table_has_a_row_a_source_and_one_of_all) {
+  const Result r =
+      eval("--data tiny:reasoning_test --data " + data(3) + " --rewards accuracy --max-tokens 8 --limit 5 --greedy -q");
+  ASSERT_EQ(r.code, 0) << r.err;
+  for (const char* part : {"pass@1 %", "reasoning_test", "\nd ", "\nall", "cut off %"})
+    EXPECT_NE(r.out.find(part), std::string::npos) << part << "\n" << r.out;
+  EXPECT_EQ(r.out.find("cons@"), std::string::npos) << "one response has no majority";
+}
+
+TEST_F(EvalTest, bad_input_is_exit_code_2_and_names_the_option) {
+  const std::string good = "--data " + data(2) + " --rewards accuracy ";
+  for (const auto& [arguments, word] :
+       std::vector<std::pair<std::string, std::string>>{{"--data no.jsonl --rewards math", "no.jsonl"},
+                                                        {"--data " + data(2) + " --rewards acuracy", "did you mean 'accuracy'"},
+                                                        {good + "--max-tokens 0", "--max-tokens 0"},
+                                                        {good + "--samples x", "--samples x"},
+                                                        {good + "--temperature -1", "--temperature -1"},
+                                                        {good + "--precision f8", "precision"},
+                                                        {good + "--out /no/such/dir/x", "/no/such/dir/x"},
+                                                        {"--data tiny:reasoning --rewards accuracy", "--limit"},
+                                                        {"--data a,b --rewards accuracy", "comma"},
+                                                        {"--data tiny:helpful_pairs_test --rewards accuracy", "pairs"},
+                                                        {good + "--unknown", "--unknown"},
+                                                        {"--data " + data(2), "--rewards"}}) {
+    const Result r = eval(arguments);
+    EXPECT_EQ(r.code, 2) << arguments << "\n" << r.err << r.out;
+    EXPECT_NE(r.err.find(word), std::string::npos) << arguments << "\n" << r.err;
+    EXPECT_EQ(r.err.find("digraph"), std::string::npos) << r.err;
+  }
+  const Result r = shell(std::string(R1_EVAL) + " no-such-model " + good);
+  EXPECT_EQ(r.code, 2);
+  EXPECT_NE(r.err.find("no-such-model"), std::string::npos) << r.err;
+}
+
+TEST_F(EvalTest, says_who_it_is_and_gives_examples) {
+  const Result version = eval("--version"), help = eval("--help");
+  EXPECT_EQ(version.code, 0);
+  EXPECT_NE(version.out.find("r1-eval"), std::string::npos);
+  EXPECT_NE(help.out.find("Examples:"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,36 @@
+// What models said in a run, read from its store: answers to held-out prompts that evaluators kept, and completions that were
+// trained on or dropped. Not the report (tools/report).
+// Thread rule: pure functions but for reading the run directory.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/store/run_store.h"
+
+namespace r1::terminal {
+
+struct StoredSample {
+  std::string stage;
+  std::string moment;  // "before", "version 20", "after" for held-out prompts; "sampled" for what the stage drew
+  std::string what;    // "tiny:reasoning_test 4", "tiny:reasoning_test 4, greedy", "draw 12, sample 3"
+  std::string prompt, response;
+  int64_t tokens = 0;  // of the response
+  std::optional<double> reward;
+  nlohmann::json scores = nlohmann::json::object();
+  std::string verdict;  // "right", "wrong, cut off", "trained in batch 3", "dropped: equal_rewards", "no reward: ..."
+};
+
+// At most `count` prompts of every evaluation and source, and of every stage that samples `count` draws from its beginning and
+// as many from its end. `stage`: of that one alone; "" for all. Throws bad_input for a directory that holds no run and for a
+// stage that the run does not have.
+std::vector<StoredSample> stored_samples(const std::filesystem::path& run_dir, const std::string& stage, int64_t count);
+
+std::string samples_text(const std::vector<StoredSample>& samples);   // for people; control characters are shown, not sent
+std::string samples_jsonl(const std::vector<StoredSample>& samples);  // one object a line
+
+}  // namespace r1::terminal
