@@ -66,7 +66,9 @@ TEST_F(Installed, every_shipped_graph_is_found_by_name_and_passes_the_check) {
     if (entry.path().extension() != ".graph") continue;
     const std::string name = entry.path().filename();
     const Result r = run("r1-run", name + " --check");
-    EXPECT_EQ(r.code, 0) << r.text;
+    // Those that want a model of one's own name what is missing beside them (real_graphs_test.cpp runs them).
+    const bool complete = r1::read_file(entry.path()).find("path=\"model") == std::string::npos;
+    EXPECT_EQ(r.code, complete ? 0 : 2) << r.text;
     EXPECT_NE(r.text.find((graphs() / name).string()), std::string::npos) << "does not say which file it took: " << r.text;
     ++checked;
   }
