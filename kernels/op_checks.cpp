@@ -1,5 +1,6 @@
 #include "kernels/op_checks.h"
 
+#include "kernels/delta_format.h"
 #include "kernels/op_check_rules.h"
 
 namespace r1 {
@@ -271,7 +272,50 @@ void check_op(const Context& ctx, const AdamW& op) {
   for (const View* v : {&op.master, &op.grad, &op.m, &op.v})
     REQUIRE(v->dtype == DType::f32 && v->contiguous() && v->size() == n);
   REQUIRE(!op.weights || (is_float(op.weights) && op.weights.contiguous() && op.weights.size() == n));
+  REQUIRE(!op.ranges || dense(op.ranges, DType::i64, {op.ranges.shape[0], 3}));
   REQUIRE(op.step >= 1);
+}
+
+void check_op(const Context& ctx, const ScaleByNorm& op) {
+  check_views(ctx, op);
+  REQUIRE(op.x.dtype == DType::f32 && op.x.contiguous());
+  REQUIRE(dense(op.square, DType::f32, {1}));
+}
+
+void check_op(const Context& ctx, const HashSpans& op) {
+  check_views(ctx, op);
+  const int64_t c = op.spans.shape[0];
+  REQUIRE(dense_float(op.x, 1));
+  REQUIRE(dense(op.spans, DType::i64, {c, 2}) && dense(op.hashes, DType::i64, {c, 2}));
+  REQUIRE(absent_or_dense(op.not_finite, DType::i64, {c}));
+}
+
+namespace {
+
+bool is_codes_of(const View& codes, const View& values) {
+  return dense(codes, DType::i32, {(values.size() + kDeltaChunk - 1) / kDeltaChunk, 2});
+}
+
+}  // namespace
+
+void check_op(const Context& ctx, const DeltaMeasure& op) {
+  check_views(ctx, op);
+  REQUIRE(dense_float(op.next, 1) && absent_or_dense(op.previous, op.next.dtype, {op.next.size()}));
+  REQUIRE(is_codes_of(op.codes, op.next));
+}
+
+void check_op(const Context& ctx, const DeltaEncode& op) {
+  check_views(ctx, op);
+  REQUIRE(dense_float(op.next, 1) && absent_or_dense(op.previous, op.next.dtype, {op.next.size()}));
+  REQUIRE(is_codes_of(op.codes, op.next));
+  REQUIRE(dense(op.payload, DType::i32, {op.payload.size()}));
+}
+
+void check_op(const Context& ctx, const DeltaApply& op) {
+  check_views(ctx, op);
+  REQUIRE(dense_float(op.values, 1) && is_codes_of(op.codes, op.values));
+  REQUIRE(dense(op.payload, DType::i32, {op.payload.size()}));
+  REQUIRE(dense(op.status, DType::i32, {op.codes.shape[0]}));
 }
 
 }  // namespace r1

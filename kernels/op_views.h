@@ -97,7 +97,16 @@ R1_VIEWS_OF(Copy) { R1_IN(src), R1_OUT(dst); }
 R1_VIEWS_OF(Axpby) { R1_IN(x), R1_OUT_OR_INOUT(y, op.beta != 0); }
 R1_VIEWS_OF(SumSquares) { R1_IN(x), R1_OUT_OR_INOUT(out, op.accumulate); }
 R1_VIEWS_OF(Gemm) { R1_IN(a), R1_IN(b), R1_OUT_OR_INOUT(c, op.beta != 0); }
-R1_VIEWS_OF(AdamW) { R1_INOUT(master), R1_IN(grad), R1_INOUT(m), R1_INOUT(v), R1_OPTIONAL_OUT(weights); }
+R1_VIEWS_OF(ScaleByNorm) { R1_INOUT(x), R1_IN(square); }
+R1_VIEWS_OF(AdamW) {
+  R1_INOUT(master), R1_IN(grad), R1_INOUT(m), R1_INOUT(v);
+  f(op.weights, ViewInfo{"weights", op.ranges ? Use::inout : Use::out, true});
+  R1_OPTIONAL_IN(ranges);
+}
+R1_VIEWS_OF(HashSpans) { R1_IN(spans), R1_IN(x), R1_OUT(hashes), R1_OPTIONAL_OUT(not_finite); }
+R1_VIEWS_OF(DeltaMeasure) { R1_IN(next), R1_OPTIONAL_IN(previous), R1_OUT(codes); }
+R1_VIEWS_OF(DeltaEncode) { R1_IN(next), R1_OPTIONAL_IN(previous), R1_IN(codes), R1_OUT(payload); }
+R1_VIEWS_OF(DeltaApply) { R1_IN(codes), R1_IN(payload), R1_INOUT(values), R1_OUT(status); }
 
 #undef R1_VIEWS_OF
 #undef R1_IN

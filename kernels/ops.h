@@ -289,12 +289,43 @@ struct Gemm {
   bool trans_a = false, trans_b = false;
   float alpha = 1, beta = 0;
 };
+// x *= 1 / (sqrt(square[0]) + floor).  x: contiguous f32; square: [1] f32.
+struct ScaleByNorm {
+  View x, square;
+  float floor = 0;
+};
 // AdamW (Loshchilov & Hutter 2019, algorithm 2) on flat f32 arrays; g = grad * grad_scale; bias correction with `step` >= 1;
 // decay is lr * weight_decay * master.  weights: same size, f or absent: receives the new master, rounded.
+// ranges: [R,3] i64, optional: (begin, end, 1 with decay or 0 without), rising and disjoint; elements in none are left alone.
 struct AdamW {
-  View master, grad, m, v, weights;
+  View master, grad, m, v, weights, ranges;
   float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.95f, eps = 1e-8f, weight_decay = 0, grad_scale = 1;
   int64_t step = 1;
+};
+
+// ---- weight versions: flat arrays as the bytes that a host would see (no gradient) -----------------------------------------------
+
+// Per span of x the hash of its bytes (base/hash.h) as (high, low) word, and the first value that is NaN or infinite, counted
+// from the span's begin, or -1.  spans: [C,2] i64, 0 <= begin <= end <= n; x: [n] f; hashes: [C,2] i64; not_finite: [C] i64,
+// optional.
+struct HashSpans {
+  View spans, x, hashes, not_finite;
+};
+// How each chunk of kDeltaChunk values of next - previous is coded best (kernels/delta_format.h): codes[c] = (mode, bytes).
+// next: [n] f; previous: like next, optional (all raw); codes: [ceil(n / kDeltaChunk), 2] i32.
+struct DeltaMeasure {
+  View next, previous, codes;
+};
+// The chunks as `codes` says, one behind the other.  codes: DeltaMeasure's of the same values; payload: [(sum of bytes + 3) / 4]
+// i32; bytes behind the last chunk are 0.
+struct DeltaEncode {
+  View next, previous, codes, payload;
+};
+// The other way: values (of the previous version; any where all chunks are raw) become the next ones. codes and payload may hold
+// anything: status[c] is a DeltaStatus; values of a chunk that is not `ok` may be old ones or new ones.  values: [n] f; codes,
+// payload: as above; status: [chunks] i32.
+struct DeltaApply {
+  View codes, payload, values, status;
 };
 
 // ---- the list -------------------------------------------------------------------------------------------------------------
@@ -316,7 +347,9 @@ struct AdamW {
                                           X(LogProb, log_prob) X(LogProbBackward, log_prob_backward) X(Sample, sample)         \
                                               X(GrpoLoss, grpo_loss) X(NllLoss, nll_loss) X(PairLoss, pair_loss) X(Fill, fill) \
                                                   X(Copy, copy) X(Axpby, axpby) X(SumSquares, sum_squares) X(Gemm, gemm)       \
-                                                      X(AdamW, adam_w)
+                                                      X(ScaleByNorm, scale_by_norm) X(AdamW, adam_w)                           \
+                                                          X(HashSpans, hash_spans) X(DeltaMeasure, delta_measure)              \
+                                                              X(DeltaEncode, delta_encode) X(DeltaApply, delta_apply)
 
 #define R1_DECLARE_RUN(Struct, field) void run(Context&, const Struct&);
 R1_OPS(R1_DECLARE_RUN)

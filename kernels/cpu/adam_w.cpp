@@ -2,6 +2,8 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/adam_w.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target:
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "kernels/cpu/kernels.h"
@@ -22,8 +24,9 @@ void adam_w_flat(Context& context, const AdamW& op, E* weights) {
   const F16 beta1 = set16(op.beta1), beta2 = set16(op.beta2), rest1 = set16(1.0f - op.beta1), rest2 = set16(1.0f - op.beta2);
   const F16 correct1 = set16(static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(op.beta1), step))));
   const F16 correct2 = set16(static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(op.beta2), step))));
-  const F16 lr = set16(op.lr), decay = set16(op.weight_decay), eps = set16(op.eps), scale = set16(op.grad_scale);
-  for_rows(context, op.master.size(), 1 << 13, 0.5, [&](int64_t begin, int64_t end) HWY_ATTR {
+  const F16 lr = set16(op.lr), eps = set16(op.eps), scale = set16(op.grad_scale);
+  const auto update_range = [&](int64_t begin, int64_t end, bool decays) HWY_ATTR {
+    const F16 decay = set16(decays ? op.weight_decay : 0);
     for (int64_t i = begin; i < end; i += 16) {
       const int64_t n = end - i;
       const F16 g = load16(grad + i, n) * scale, w = load16(master + i, n);
@@ -36,6 +39,16 @@ void adam_w_flat(Context& context, const AdamW& op, E* weights) {
       store16(master + i, wi, n);
       if (weights) store16(weights + i, wi, n);
     }
+  };
+  struct Range {
+    int64_t begin, end, decays;
+  };
+  const Range all{0, op.master.size(), 1};
+  const Range* const ranges = op.ranges ? data_as<const Range>(op.ranges) : &all;
+  const Range* const last = ranges + (op.ranges ? op.ranges.shape[0] : 1);
+  for_rows(context, op.master.size(), 1 << 14, 0.5, [&](int64_t begin, int64_t end) HWY_ATTR {
+    const Range* r = std::partition_point(ranges, last, [&](const Range& x) { return x.end <= begin; });
+    for (; r != last && r->begin < end; ++r) update_range(std::max(begin, r->begin), std::min(end, r->end), r->decays != 0);
   });
 }
 

@@ -2,6 +2,8 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/elementwise.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target:
+#include <cmath>
+
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/cpu/threads.h"
@@ -94,6 +96,14 @@ void axpby(Context& context, const Axpby& op) {
   });
 }
 
+void scale_by_norm(Context& context, const ScaleByNorm& op) {
+  float* const x = data_as<float>(op.x);
+  const F16 factor = set16(1 / (std::sqrt(*data_as<const float>(op.square)) + op.floor));
+  for_rows(context, op.x.size(), 1 << 14, 0.2, [&](int64_t begin, int64_t end) HWY_ATTR {
+    for (int64_t i = begin; i < end; i += 16) store16(x + i, factor * load16(x + i, end - i), end - i);
+  });
+}
+
 const char* target_name() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
@@ -105,9 +115,11 @@ namespace r1::cpu {
 HWY_EXPORT(fill);
 HWY_EXPORT(copy);
 HWY_EXPORT(axpby);
+HWY_EXPORT(scale_by_norm);
 void fill(Context& context, const Fill& op) { HWY_DYNAMIC_DISPATCH(fill)(context, op); }
 void copy(Context& context, const Copy& op) { HWY_DYNAMIC_DISPATCH(copy)(context, op); }
 void axpby(Context& context, const Axpby& op) { HWY_DYNAMIC_DISPATCH(axpby)(context, op); }
+void scale_by_norm(Context& context, const ScaleByNorm& op) { HWY_DYNAMIC_DISPATCH(scale_by_norm)(context, op); }
 HWY_EXPORT(convert_matrix);
 void convert_rows(const void* src, DType src_type, int64_t src_ld, void* dst, DType dst_type, int64_t dst_ld, int64_t rows,
                   int64_t cols) {

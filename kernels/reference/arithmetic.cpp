@@ -1,6 +1,7 @@
-// Fill, Copy, Axpby, SumSquares, Gemm and AdamW.
+// Fill, Copy, Axpby, SumSquares, ScaleByNorm, Gemm and AdamW.
 #include <cmath>
 
+#include "base/error.h"
 #include "kernels/reference/dense.h"
 #include "kernels/reference/reference_table.h"
 
@@ -36,6 +37,12 @@ void sum_squares(Context&, const SumSquares& op) {
   store(op.out, {sum});
 }
 
+void scale_by_norm(Context&, const ScaleByNorm& op) {
+  auto x = load(op.x);
+  for (double& e : x) e /= std::sqrt(load(op.square)[0]) + static_cast<double>(op.floor);
+  store(op.x, x);
+}
+
 void gemm(Context&, const Gemm& op) {
   const int64_t m_n = op.c.shape[0], n_n = op.c.shape[1], k_n = op.a.shape[op.trans_a ? 0 : 1];
   const auto a = load(op.a), b = load(op.b);
@@ -55,18 +62,31 @@ void adam_w(Context&, const AdamW& op) {
   const auto grad = load(op.grad);
   const double b1 = op.beta1, b2 = op.beta2;
   const double fix1 = 1 - std::pow(b1, static_cast<double>(op.step)), fix2 = 1 - std::pow(b2, static_cast<double>(op.step));
+  // Per element: 0 left alone, 1 without decay, 2 with.
+  std::vector<int> kind(master.size(), op.ranges ? 0 : 2);
+  const std::vector<int64_t> ranges = op.ranges ? load_ints(op.ranges) : std::vector<int64_t>();
+  for (size_t r = 0; r < ranges.size(); r += 3) {
+    R1_CHECK((r == 0 ? 0 : ranges[r - 2]) <= ranges[r] && ranges[r] <= ranges[r + 1] && ranges[r + 1] <= op.master.size(),
+             "ranges that do not rise");
+    for (int64_t i = ranges[r]; i < ranges[r + 1]; ++i) kind[static_cast<size_t>(i)] = ranges[r + 2] != 0 ? 2 : 1;
+  }
   for (size_t i = 0; i < master.size(); ++i) {
+    if (kind[i] == 0) continue;
     const double g = grad[i] * op.grad_scale;
     m[i] = b1 * m[i] + (1 - b1) * g;
     v[i] = b2 * v[i] + (1 - b2) * g * g;
-    master[i] -=
-        op.lr * (m[i] / fix1 / (std::sqrt(v[i] / fix2) + op.eps)) + static_cast<double>(op.lr) * op.weight_decay * master[i];
+    const double decay = kind[i] == 2 ? op.weight_decay : 0;
+    master[i] -= op.lr * (m[i] / fix1 / (std::sqrt(v[i] / fix2) + op.eps)) + static_cast<double>(op.lr) * decay * master[i];
   }
   store(op.master, master);
   store(op.m, m);
   store(op.v, v);
   if (!op.weights) return;
-  store(op.weights, load(op.master));  // the master as stored, rounded once more
+  auto weights = load(op.weights);
+  const auto stored = load(op.master);
+  for (size_t i = 0; i < stored.size(); ++i)
+    if (kind[i] != 0) weights[i] = stored[i];  // rounded once more
+  store(op.weights, weights);
 }
 
 }  // namespace r1::reference

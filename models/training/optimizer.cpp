@@ -12,7 +12,6 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kChunk = int64_t{1} << 16;  // elements of one AdamW task
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
 constexpr int kNewtonSchulzSteps = 5;
 constexpr float kNormFloor = 1e-7f;
@@ -32,14 +31,15 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
     : config_(config),
       first_(masters.device(), masters.config(), DType::f32),
       second_(masters.device(), masters.config(), DType::f32),
+      ctx_(masters.device()),
       side_by_side_(side_by_side) {
   R1_CHECK(config.optimizer == "adamw" || config.optimizer == "muon", config.optimizer);
-  Context ctx(masters.device());
-  run(ctx, Fill{first_.flat(), 0});
-  run(ctx, Fill{second_.flat(), 0});
+  run(ctx_, Fill{first_.flat(), 0});
+  run(ctx_, Fill{second_.flat(), 0});
 
   const int64_t total = masters.body().size();
   const auto& specs = masters.specs();
+  std::vector<int64_t> ranges;
   for (size_t i = 0; i < specs.size(); ++i)
     param_begin_.push_back((masters.param(i).data - masters.flat().data) / static_cast<int64_t>(sizeof(float)));
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -56,14 +56,13 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
     const bool decay = s.role != ParamRole::norm && s.role != ParamRole::bias;
     // Gaps between parameters hold zeros and stay zero under AdamW.
     const int64_t end = i + 1 < specs.size() ? std::min(total, param_begin_[i + 1]) : total;
-    for (int64_t b = param_begin_[i]; b < end;) {
-      const bool extend = !chunks_.empty() && chunks_.back().end == b && chunks_.back().decay == decay &&
-                          chunks_.back().end - chunks_.back().begin < kChunk;
-      if (!extend) chunks_.push_back({b, b, decay});
-      const int64_t e = std::min(end, chunks_.back().begin + kChunk);
-      chunks_.back().end = b = e;
-    }
+    const size_t last = ranges.size();
+    if (last > 0 && ranges[last - 2] == param_begin_[i] && (ranges[last - 1] != 0) == decay)
+      ranges[last - 2] = end;
+    else
+      ranges.insert(ranges.end(), {param_begin_[i], end, decay ? 1 : 0});
   }
+  ranges_ = tensor_from(masters.device(), DType::i64, {static_cast<int64_t>(ranges.size()) / 3, 3}, ranges.data());
   const size_t contexts = matrices_.empty() ? 0 : side_by_side ? matrices_.size() : 1;
   for (size_t i = 0; i < contexts; ++i) {
     contexts_.push_back(std::make_unique<Context>(masters.device()));
@@ -72,33 +71,26 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
 }
 
 double Optimizer::norm(const View& grads) {
-  Context ctx(*grads.device);
-  const View out = ctx.arena.alloc(DType::f32, {1});
-  run(ctx, SumSquares{grads, out});
+  ctx_.arena.reset();
+  const View out = ctx_.arena.alloc(DType::f32, {1});
+  run(ctx_, SumSquares{grads, out});
   return std::sqrt(static_cast<double>(download_as<float>(out)[0]));
 }
 
 void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale) {
   ++steps_;
   const bool separate = weights.flat().data != masters.flat().data;
-  Device& device = masters.device();
-  device_tasks(device, static_cast<int64_t>(chunks_.size()), [&](int64_t i) {
-    const Chunk& c = chunks_[static_cast<size_t>(i)];
-    Context ctx(device);
-    ctx.parallel = false;
-    const auto cut = [&](const View& flat) { return flat.slice(c.begin, c.end); };
-    run(ctx, AdamW{cut(masters.body()), cut(grads), cut(first_.body()), cut(second_.body()),
-                   separate ? cut(weights.body()) : View{}, static_cast<float>(config_.lr * factor),
-                   static_cast<float>(config_.beta1), static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
-                   static_cast<float>(c.decay ? config_.weight_decay : 0), static_cast<float>(grad_scale), steps_});
-  });
+  run(ctx_, AdamW{masters.body(), grads.slice(0, masters.body().size()), first_.body(), second_.body(),
+                  separate ? weights.body() : View{}, ranges_, static_cast<float>(config_.lr * factor),
+                  static_cast<float>(config_.beta1), static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
+                  static_cast<float>(config_.weight_decay), static_cast<float>(grad_scale), steps_});
   const auto one = [&](int64_t i) {
     muon(*contexts_[side_by_side_ ? static_cast<size_t>(i) : 0], masters, grads, weights, matrices_[static_cast<size_t>(i)],
          factor, grad_scale);
   };
   const auto n = static_cast<int64_t>(matrices_.size());
   if (side_by_side_)
-    device_tasks(device, n, one);
+    device_tasks(masters.device(), n, one);
   else
     for (int64_t i = 0; i < n; ++i) one(i);
   update_biases(masters, grads, weights);
@@ -106,13 +98,12 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
 
 void Optimizer::update_biases(const WeightSet& masters, const View& grads, const WeightSet& weights) {
   if (biases_.empty() || config_.bias_update_rate == 0) return;
-  Context ctx(masters.device());
   for (int b : biases_) {
     const View& bias = masters.param(static_cast<size_t>(b));
     const int64_t begin = param_begin_[static_cast<size_t>(b)];
-    run(ctx, MoeBiasUpdate{bias, grads.slice(begin, begin + bias.size()), static_cast<float>(config_.bias_update_rate)});
+    run(ctx_, MoeBiasUpdate{bias, grads.slice(begin, begin + bias.size()), static_cast<float>(config_.bias_update_rate)});
     const View& weight = weights.param(static_cast<size_t>(b));
-    if (weight.data != bias.data) run(ctx, Copy{bias, weight});
+    if (weight.data != bias.data) run(ctx_, Copy{bias, weight});
   }
 }
 
@@ -132,8 +123,7 @@ void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, 
   run(ctx, Axpby{buffer, x, momentum, scale});
   const View square = ctx.arena.alloc(DType::f32, {1});
   run(ctx, SumSquares{x, square});
-  const float inverse = 1 / (std::sqrt(download_as<float>(square)[0]) + kNormFloor);
-  run(ctx, Axpby{g, x, 0, inverse});  // scales x
+  run(ctx, ScaleByNorm{x, square, kNormFloor});
 
   const bool wide = m.rows <= m.cols;
   const int64_t k = std::min(m.rows, m.cols);

@@ -25,7 +25,8 @@ double schedule_factor(const TrainerConfig&, int64_t step);
 
 class Optimizer {
  public:
-  // `side_by_side`: matrices of Muon run in parallel, one thread each (small models), else one by one with all threads inside.
+  // `side_by_side`: matrices of Muon run in parallel, one thread each (small models on a device with concurrent parts), else
+  // one by one with all threads inside.
   Optimizer(const WeightSet& masters, const TrainerConfig&, bool side_by_side);
 
   // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale` (loads are not). `weights`: receives
@@ -44,11 +45,6 @@ class Optimizer {
   const WeightSet& second() const { return second_; }
 
  private:
-  // A run of elements of the flat arrays that AdamW treats alike.
-  struct Chunk {
-    int64_t begin, end;
-    bool decay;
-  };
   // A published matrix under Muon.
   struct Matrix {
     int param;
@@ -61,9 +57,10 @@ class Optimizer {
   TrainerConfig config_;
   WeightSet first_, second_;
   std::vector<int64_t> param_begin_;  // element offset of each parameter in the flat arrays
-  std::vector<Chunk> chunks_;
+  Tensor ranges_;                     // what AdamW updates (AdamW::ranges)
   std::vector<Matrix> matrices_;
   std::vector<int> biases_;                         // parameters of role selection_bias
+  Context ctx_;                                     // of what takes all parameters at once
   std::vector<std::unique_ptr<Context>> contexts_;  // one per matrix (side by side), or a single one
   bool side_by_side_;
   int64_t steps_ = 0;

@@ -1,4 +1,4 @@
-// Cases of the losses, Fill, Copy, Axpby, SumSquares, Gemm and AdamW.
+// Cases of the losses, Fill, Copy, Axpby, SumSquares, ScaleByNorm, Gemm and AdamW.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -141,6 +141,33 @@ void add_plain_cases(std::vector<OpCase>& cases) {
                          [=](Buffers& b) -> AnyOp {
                            return SumSquares{b.in(f32, {n}, l), accumulate ? b.inout(f32, {1}) : b.out(f32, {1}), accumulate};
                          }});
+      cases.push_back({fmt::format("ScaleByNorm {}", name), {.roundings = 1}, [=](Buffers& b) -> AnyOp {
+                         return ScaleByNorm{b.inout(f32, {n}, l), b.values(f32, {1}, {n % 2 ? 7.5 : 0.0}), 1e-7f};
+                       }});
+      // Ranges that begin and end anywhere, with and without decay, with elements between them.
+      for (const bool to_bf16 : {false, true})
+        cases.push_back(
+            {fmt::format("AdamW in ranges {}{}", name, to_bf16 ? " to bf16" : ""), {.noise = 16}, [=](Buffers& b) -> AnyOp {
+               AdamW op;
+               op.master = b.inout(f32, {n}, l);
+               op.grad = b.in(f32, {n}, l);
+               op.m = b.inout(f32, {n}, l, 0.1);
+               std::vector<double> v(static_cast<size_t>(n));
+               for (double& e : v) e = 0.01 + b.rng().uniform();
+               op.v = b.inout_values(f32, {n}, v, l);
+               op.weights = b.inout(to_bf16 ? DType::bf16 : f32, {n}, l);
+               std::vector<int64_t> ranges;
+               for (int64_t at = 0; at < n;) {
+                 const int64_t begin = at + static_cast<int64_t>(b.rng().below(3)) * (n / 40);
+                 const int64_t end = begin + static_cast<int64_t>(b.rng().below(static_cast<uint64_t>(n / 8 + 2)));
+                 if (end <= n) ranges.insert(ranges.end(), {begin, end, static_cast<int64_t>(b.rng().below(2))});
+                 at = end + 1;
+               }
+               op.ranges = b.ints({static_cast<int64_t>(ranges.size()) / 3, 3}, ranges, DType::i64);
+               op.weight_decay = 0.5f;
+               op.step = 3;
+               return op;
+             }});
       for (int weights = 0; weights < 3; ++weights)
         for (const int64_t step : {1, 1000}) {
           if (n > 1000 && (step == 1 || weights == 1)) continue;

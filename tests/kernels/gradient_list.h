@@ -57,8 +57,13 @@ inline const std::map<std::string, std::string>& without_gradient_check() {
       {"Copy", "no gradient: moves and converts"},
       {"Axpby", "no gradient: optimizer arithmetic"},
       {"SumSquares", "no gradient: gradient norms"},
+      {"ScaleByNorm", "no gradient: optimizer arithmetic"},
       {"Gemm", "no gradient: optimizer arithmetic"},
       {"AdamW", "no gradient: an optimizer"},
+      {"HashSpans", "no gradient: bytes"},
+      {"DeltaMeasure", "no gradient: bytes"},
+      {"DeltaEncode", "no gradient: bytes"},
+      {"DeltaApply", "no gradient: bytes"},
   };
   return reasons;
 }

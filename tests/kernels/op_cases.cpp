@@ -11,6 +11,7 @@ std::vector<OpCase> op_cases() {
   add_vocabulary_cases(cases);
   add_arithmetic_cases(cases);
   add_moe_cases(cases);
+  add_version_cases(cases);
   return cases;
 }
 

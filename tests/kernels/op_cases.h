@@ -25,6 +25,7 @@ void add_attention_cases(std::vector<OpCase>&);
 void add_vocabulary_cases(std::vector<OpCase>&);
 void add_arithmetic_cases(std::vector<OpCase>&);
 void add_moe_cases(std::vector<OpCase>&);
+void add_version_cases(std::vector<OpCase>&);
 
 std::vector<OpCase> op_cases();
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/delta_format.h"
+
 namespace r1::bench {
 namespace {
 
@@ -323,6 +325,53 @@ AnyOp adam_w(CaseBuffers& b, const CaseSizes& s) {
   return op;
 }
 
+AnyOp scale_by_norm(CaseBuffers& b, const CaseSizes& s) {
+  return ScaleByNorm{b.values(f32, {s.flat}), b.uniform(f32, {1}, 0.9, 1)};
+}
+
+// ---- weight versions: one value in five has moved a little
+
+AnyOp hash_spans(CaseBuffers& b, const CaseSizes& s) {
+  constexpr int64_t kSpan = int64_t{1} << 18;
+  std::vector<int64_t> spans;
+  for (int64_t at = 0; at < s.flat; at += kSpan) spans.insert(spans.end(), {at, std::min(s.flat, at + kSpan)});
+  const auto n = static_cast<int64_t>(spans.size()) / 2;
+  return HashSpans{b.longs(spans, {n, 2}), b.values(f32, {s.flat}), b.zeros(DType::i64, {n, 2}), b.zeros(DType::i64, {n})};
+}
+struct Versions {
+  View previous, next, codes;
+};
+Versions versions(CaseBuffers& b, const CaseSizes& s) {
+  const Versions v{b.values(b.type, {s.flat}), b.zeros(b.type, {s.flat}),
+                   b.zeros(i32, {(s.flat + kDeltaChunk - 1) / kDeltaChunk, 2})};
+  std::vector<std::byte> host(static_cast<size_t>(s.flat) * dtype_size(b.type));
+  download(v.previous, host.data(), host.size());
+  for (size_t at = 0; at < host.size(); at += dtype_size(b.type))
+    if (b.rng().below(5) == 0) host[at] = static_cast<std::byte>(static_cast<unsigned>(host[at]) + 1 + b.rng().below(3));
+  upload(v.next, host.data(), host.size());
+  return v;
+}
+AnyOp delta_measure(CaseBuffers& b, const CaseSizes& s) {
+  const Versions v = versions(b, s);
+  return DeltaMeasure{v.next, v.previous, v.codes};
+}
+DeltaEncode encode(CaseBuffers& b, const CaseSizes& s) {
+  const Versions v = versions(b, s);
+  Context ctx(b.device());
+  run(ctx, DeltaMeasure{v.next, v.previous, v.codes});
+  int64_t bytes = 0;
+  const std::vector<int32_t> codes = download_as<int32_t>(v.codes);
+  for (size_t i = 1; i < codes.size(); i += 2) bytes += codes[i];
+  return {v.next, v.previous, v.codes, b.zeros(i32, {(bytes + 3) / 4})};
+}
+AnyOp delta_encode(CaseBuffers& b, const CaseSizes& s) { return encode(b, s); }
+AnyOp delta_apply(CaseBuffers& b, const CaseSizes& s) {
+  const DeltaEncode op = encode(b, s);
+  Context ctx(b.device());
+  run(ctx, op);
+  return DeltaApply{op.codes, op.payload, op.previous, b.zeros(i32, {op.codes.shape[0]})};
+}
+
 }  // namespace
 
 CaseSizes verified_sizes() {
@@ -402,6 +451,12 @@ View CaseBuffers::ints(const std::vector<int32_t>& host) { return ints(host, {st
 
 View CaseBuffers::ints(const std::vector<int32_t>& host, std::initializer_list<int64_t> shape) {
   tensors_.emplace_back(device_, i32, shape);
+  upload(tensors_.back().view(), host);
+  return tensors_.back().view();
+}
+
+View CaseBuffers::longs(const std::vector<int64_t>& host, std::initializer_list<int64_t> shape) {
+  tensors_.emplace_back(device_, DType::i64, shape);
   upload(tensors_.back().view(), host);
   return tensors_.back().view();
 }

@@ -36,6 +36,7 @@ class CaseBuffers {
   View zeros(DType, std::initializer_list<int64_t> shape);
   View ints(const std::vector<int32_t>&);
   View ints(const std::vector<int32_t>&, std::initializer_list<int64_t> shape);
+  View longs(const std::vector<int64_t>&, std::initializer_list<int64_t> shape);
   View below(int64_t count, int64_t limit);  // [count] i32 in [0, limit)
   Rng& rng() { return rng_; }
   Device& device() { return device_; }

@@ -49,6 +49,11 @@ double element(DType t, const std::vector<std::byte>& bytes, size_t i) {
     std::memcpy(&n, p, sizeof n);
     return n;
   }
+  if (t == DType::i64) {
+    int64_t n;
+    std::memcpy(&n, p, sizeof n);
+    return static_cast<double>(n);
+  }
   float f;
   std::memcpy(&f, p, sizeof f);
   return f;
@@ -65,7 +70,7 @@ std::string difference(const Outputs& got, const Outputs& want, DType data) {
     double squares = 0;
     for (size_t i = 0; i < n; ++i) squares += std::pow(element(t, want.bytes[o], i), 2);
     const double rms = std::sqrt(squares / static_cast<double>(std::max<size_t>(n, 1)));
-    const bool exact = t == DType::i32;
+    const bool exact = t == DType::i32 || t == DType::i64;
     for (size_t i = 0; i < n; ++i) {
       const double g = element(t, got.bytes[o], i), w = element(t, want.bytes[o], i);
       if (exact ? g == w : std::abs(g - w) <= tolerance(data) * (std::abs(w) + rms)) continue;
