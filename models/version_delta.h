@@ -1,7 +1,7 @@
 // A weight version on its way from trainer to generator: a delta against the previous version, lossless in the precision that
-// generators hold, sparse where few values change, the full bytes when that is smaller (docs/architecture.md section 3, "A weight version").
-// Byte-level host format, see docs/formats.md; a receiver applies it to a shadow copy and checks the hash.
-// Thread rule: pure functions.
+// generators hold, sparse where few values change, the full bytes when that is smaller (docs/architecture.md section 3, "A
+// weight version"). Byte-level format, see docs/formats.md, made and applied by ops of the device that holds the weights; a
+// receiver applies it to a shadow copy and checks the hash. Thread rule: pure functions.
 #pragma once
 
 #include <cstdint>

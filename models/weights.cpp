@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "kernels/ops.h"
+#include "kernels/staging.h"
 #include "models/finite.h"
 
 namespace r1 {
@@ -57,38 +58,81 @@ WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
 }
 
 Hash128 WeightSet::hash(std::string* not_finite) const {
-  if (not_finite != nullptr) not_finite->clear();
-  std::vector<Hash128> parts;
-  std::vector<std::byte> chunk(kHashChunkBytes);
+  // The spans of one element type: of the body in dtype(), of the selection biases in f32.
+  struct Segment {
+    View values;
+    std::vector<int64_t> spans;
+  };
+  Segment segments[2] = {{body_, {}}, {biases_, {}}};
+  struct Part {
+    size_t param;
+    const ParamPart* part;
+    Hash128 header;
+    size_t segment, first, chunks;  // its spans
+  };
+  std::vector<Part> parts;
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
-    const View flat = views_[i].reshape({views_[i].size()});
     const int64_t row_size = element_count(s) / s.shape[0];
     const DType dtype = views_[i].dtype;
-    const int64_t chunk_elements = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype));
+    const size_t which = s.role == ParamRole::selection_bias ? 1 : 0;
+    Segment& segment = segments[which];
+    const auto item = static_cast<int64_t>(dtype_size(dtype)), chunk = static_cast<int64_t>(kHashChunkBytes) / item;
+    const int64_t start = (views_[i].data - segment.values.data) / item;
     for (const ParamPart& p : s.parts) {
       std::string header = fmt::format("{} {} {}", p.name, dtype_name(dtype), p.rows);
       if (s.shape.size() == 2) header += fmt::format("x{}", s.shape[1]);
-      std::vector<Hash128> hashes{hash_string(header)};
-      const int64_t end = (p.row_begin + p.rows) * row_size;
-      for (int64_t at = p.row_begin * row_size; at < end; at += chunk_elements) {
-        const int64_t n = std::min(chunk_elements, end - at);
-        const size_t bytes = static_cast<size_t>(n) * dtype_size(dtype);
-        download(flat.slice(at, at + n), chunk.data(), bytes);
-        hashes.push_back(hash_bytes(chunk.data(), bytes));
-        if (not_finite == nullptr || !not_finite->empty()) continue;
-        const char* type = dtype == DType::f32 ? "F32" : "BF16";
-        const int64_t bad = first_not_finite(chunk.data(), n, type);
-        if (bad < 0) continue;
-        std::vector<int64_t> shape = s.shape;
-        shape[0] = p.rows;
-        *not_finite = not_finite_text(p.name, shape, at - p.row_begin * row_size + bad,
-                                      chunk.data() + static_cast<size_t>(bad) * dtype_size(dtype), type);
-      }
-      parts.push_back(hash_list(hashes));
+      const size_t first = segment.spans.size() / 2;
+      const int64_t end = start + (p.row_begin + p.rows) * row_size;
+      for (int64_t at = start + p.row_begin * row_size; at < end; at += chunk)
+        segment.spans.insert(segment.spans.end(), {at, std::min(end, at + chunk)});
+      parts.push_back({i, &p, hash_string(header), which, first, segment.spans.size() / 2 - first});
     }
   }
-  return hash_list(parts);
+  const auto count = [&](size_t segment) { return static_cast<int64_t>(segments[segment].spans.size() / 2); };
+  Context ctx(*device_);
+  Staging staging;
+  const Staging::Slot slots[2] = {staging.add(segments[0].spans), staging.add(segments[1].spans)};
+  staging.send(ctx.arena);
+  // Of every span two words of hash and where it is not finite; the second segment's behind the first's.
+  const View results = ctx.arena.alloc(DType::i64, {count(0) + count(1), 3});
+  const View words = results.reshape({results.size()});
+  const int64_t begins[2] = {0, 3 * count(0)};
+  for (size_t s = 0; s < 2; ++s) {
+    const int64_t n = count(s), at = begins[s];
+    if (n > 0)
+      run(ctx, HashSpans{staging.view(slots[s]).reshape({n, 2}), segments[s].values,
+                         words.slice(at, at + 2 * n).reshape({n, 2}), words.slice(at + 2 * n, at + 3 * n)});
+  }
+  const std::vector<int64_t> host = download_as<int64_t>(results);
+
+  // Value `element` of the part's segment, in words.
+  const auto in_words = [&](const Part& p, int64_t element) {
+    const View& segment = segments[p.segment].values;
+    const View value = segment.slice(element, element + 1);
+    const auto item = static_cast<int64_t>(dtype_size(value.dtype));
+    std::byte bytes[sizeof(float)];
+    download(value, bytes, static_cast<size_t>(item));
+    const ParamSpec& s = specs_[p.param];
+    std::vector<int64_t> shape = s.shape;
+    shape[0] = p.part->rows;
+    const int64_t begin = (views_[p.param].data - segment.data) / item + p.part->row_begin * (element_count(s) / s.shape[0]);
+    return not_finite_text(p.part->name, shape, element - begin, bytes, value.dtype == DType::f32 ? "F32" : "BF16");
+  };
+  if (not_finite != nullptr) not_finite->clear();
+  std::vector<Hash128> hashes;
+  for (const Part& p : parts) {
+    const int64_t* const hash_words = host.data() + begins[p.segment];
+    const int64_t* const bad = hash_words + 2 * count(p.segment);
+    std::vector<Hash128> tree{p.header};
+    for (size_t c = p.first; c < p.first + p.chunks; ++c) {
+      tree.push_back({.hi = static_cast<uint64_t>(hash_words[2 * c]), .lo = static_cast<uint64_t>(hash_words[2 * c + 1])});
+      if (not_finite != nullptr && not_finite->empty() && bad[c] >= 0)
+        *not_finite = in_words(p, segments[p.segment].spans[2 * c] + bad[c]);
+    }
+    hashes.push_back(hash_list(tree));
+  }
+  return hash_list(hashes);
 }
 
 void copy_weights(Context& ctx, const WeightSet& from, const WeightSet& to) {

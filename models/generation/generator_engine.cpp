@@ -11,6 +11,7 @@
 #include "base/stop.h"
 #include "base/error.h"
 #include "kernels/ops.h"
+#include "kernels/staging.h"
 #include "models/generation/kv_cache.h"
 #include "models/generation/scheduler.h"
 #include "models/model.h"
@@ -18,32 +19,6 @@
 namespace r1 {
 
 namespace {
-
-// Small host arrays on their way to the device in one copy. Order of use: add all, send, then view.
-class Staging {
- public:
-  // Returns where the array will be; valid after send().
-  template <class T>
-  size_t add(const T* data, size_t n) {
-    const size_t at = bytes_.size();
-    const auto* begin = reinterpret_cast<const std::byte*>(data);
-    bytes_.insert(bytes_.end(), begin, begin + n * sizeof(T));
-    bytes_.resize((bytes_.size() + 63) / 64 * 64);
-    return at;
-  }
-  void send(Arena& arena) {
-    buffer_ = arena.alloc(DType::i64, {static_cast<int64_t>(bytes_.size() / sizeof(int64_t))});
-    upload(buffer_, bytes_.data(), bytes_.size());
-  }
-  View view(size_t at, DType dtype, int64_t n) const {
-    return contiguous_view(*buffer_.device, buffer_.data + at, dtype, &n, 1);
-  }
-  void clear() { bytes_.clear(); }
-
- private:
-  std::vector<std::byte> bytes_;
-  View buffer_;
-};
 
 // At most this much memory for the logits of one call of the head.
 constexpr int64_t kMaxLogitBytes = int64_t{256} << 20;
@@ -62,6 +37,11 @@ struct Draw {
   int32_t position = 0;  // of the token
 };
 
+// The draws of a shard on their way to the device.
+struct DrawSlots {
+  Staging::Slot rows, positions, keys, temperatures;
+};
+
 // What one shard computes with. Reused from step to step.
 struct Shard {
   explicit Shard(Device& device) : ctx(device) {}
@@ -73,6 +53,12 @@ struct Shard {
   std::vector<int64_t> keys;
   std::vector<float> temperatures;
 };
+
+// Rows that share it stand together: top_k and top_p are arguments of the whole op.
+std::tuple<int, float> truncation(const StepPlan::Batch& batch, const Draw& d) {
+  const GenRequest& request = batch.emits[static_cast<size_t>(d.emit)]->group->request;
+  return {request.top_k, request.top_p};
+}
 
 // Cuts a batch into at most `n` ranges of about equal length, between sequences: rows of one sequence read what the others
 // write.
@@ -133,9 +119,11 @@ struct GeneratorEngine::Impl {
   // The next drafts, for the tokens that run_shard has just put into `out`.  x: trunk's result.
   void draft(Shard&, Pass& pass, const Value& x, const View& row_pos, const StepPlan::Batch& batch, const ShardPlan& plan,
              std::vector<SampledToken>& out);
-  // shard.draws -> shard.drawn; the draws change their order.  rows_of: the final rows of the rows of a view.
+  // Puts shard.draws, whose order changes, into its staging.
+  DrawSlots add_draws(Shard&, const StepPlan::Batch& batch);
+  // shard.draws -> shard.drawn.  rows_of: the final rows of the rows of a view.
   template <class RowsOf>
-  void sample(Shard&, Pass& pass, const StepPlan::Batch& batch, const RowsOf& rows_of);
+  void sample(Shard&, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots, const RowsOf& rows_of);
 
   Device& device;
   GeneratorConfig config;
@@ -186,19 +174,20 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
   const auto add = [&](const std::vector<int32_t>& all) {
     return staging.add(all.data() + plan.begin, static_cast<size_t>(r));
   };
-  const size_t ids_at = add(batch.ids), positions_at = add(batch.positions), slots_at = add(batch.slots);
-  staging.send(context.arena);
-  const View ids = staging.view(ids_at, DType::i32, r), row_pos = staging.view(positions_at, DType::i32, r);
-  const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at, DType::i32, r), row_pos};
-  Pass pass{context, *weights.at(batch.epoch), attention};
-  pass.shards = parts;
-  const Value x = model.trunk(pass, ids, row_pos);
+  const Staging::Slot ids_at = add(batch.ids), positions_at = add(batch.positions), slots_at = add(batch.slots);
   shard.draws.clear();
   for (const int32_t emit : plan.emits) {
     const int32_t row = batch.logit_rows[static_cast<size_t>(emit)];
     shard.draws.push_back({emit, row - static_cast<int32_t>(plan.begin), batch.positions[static_cast<size_t>(row)] + 1});
   }
-  sample(shard, pass, batch, [&](const View& rows) { return model.final_rows(pass, x, rows); });
+  const DrawSlots draws_at = add_draws(shard, batch);
+  staging.send(context.arena);
+  const View ids = staging.view(ids_at), row_pos = staging.view(positions_at);
+  const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at), row_pos};
+  Pass pass{context, *weights.at(batch.epoch), attention};
+  pass.shards = parts;
+  const Value x = model.trunk(pass, ids, row_pos);
+  sample(shard, pass, batch, draws_at, [&](const View& rows) { return model.final_rows(pass, x, rows); });
   for (size_t i = 0; i < shard.draws.size(); ++i) {
     const Draw& d = shard.draws[i];
     const SampledToken& token = shard.drawn[i];
@@ -223,10 +212,7 @@ void GeneratorEngine::Impl::draft(Shard& shard, Pass& pass, const Value& x, cons
   }
   for (int32_t& id : next) id = std::max(id, 0);  // a prompt's end that nobody samples from now
   shard.staging.clear();
-  const size_t next_at = shard.staging.add(next.data(), next.size());
-  shard.staging.send(shard.ctx.arena);
-  const Value h = model.final_rows(pass, x, View{});
-  const Value rows = model.mtp_rows(pass, h, shard.staging.view(next_at, DType::i32, plan.end - plan.begin), row_pos);
+  const Staging::Slot next_at = shard.staging.add(next);
 
   shard.draws.clear();
   for (size_t k = 0; k < plan.emits.size(); ++k) {
@@ -242,23 +228,19 @@ void GeneratorEngine::Impl::draft(Shard& shard, Pass& pass, const Value& x, cons
     // Of the samples that share a row, those that sampled what the row was told.
     if (next[static_cast<size_t>(row)] == out[i].token) shard.draws.push_back({emit, row, position});
   }
-  sample(shard, pass, batch, [&](const View& chosen) { return gather_rows(pass, rows, chosen); });
+  const DrawSlots draws_at = add_draws(shard, batch);
+  shard.staging.send(shard.ctx.arena);
+  const Value h = model.final_rows(pass, x, View{});
+  const Value rows = model.mtp_rows(pass, h, shard.staging.view(next_at), row_pos);
+  sample(shard, pass, batch, draws_at, [&](const View& chosen) { return gather_rows(pass, rows, chosen); });
   for (size_t i = 0; i < shard.draws.size(); ++i) out[static_cast<size_t>(shard.draws[i].emit)].draft = shard.drawn[i].token;
 }
 
-template <class RowsOf>
-void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Batch& batch, const RowsOf& rows_of) {
+DrawSlots GeneratorEngine::Impl::add_draws(Shard& shard, const StepPlan::Batch& batch) {
   std::vector<Draw>& draws = shard.draws;
   const size_t n = draws.size();
-  if (n == 0) return;
-  Context& context = shard.ctx;
-  Staging& staging = shard.staging;
-  // Rows that share truncation stand together: top_k and top_p are arguments of the whole op.
-  const auto truncation = [&](const Draw& d) {
-    const GenRequest& request = batch.emits[static_cast<size_t>(d.emit)]->group->request;
-    return std::tuple(request.top_k, request.top_p);
-  };
-  std::stable_sort(draws.begin(), draws.end(), [&](const Draw& a, const Draw& b) { return truncation(a) < truncation(b); });
+  std::stable_sort(draws.begin(), draws.end(),
+                   [&](const Draw& a, const Draw& b) { return truncation(batch, a) < truncation(batch, b); });
 
   shard.rows.resize(n), shard.positions.resize(n), shard.keys.resize(n), shard.temperatures.resize(n);
   for (size_t i = 0; i < n; ++i) {
@@ -268,14 +250,20 @@ void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Bat
     shard.keys[i] = s.key;
     shard.temperatures[i] = s.group->request.temperature;
   }
-  staging.clear();
-  const size_t rows_at = staging.add(shard.rows.data(), n), positions_at = staging.add(shard.positions.data(), n),
-               keys_at = staging.add(shard.keys.data(), n), temperatures_at = staging.add(shard.temperatures.data(), n);
-  staging.send(context.arena);
-  const int64_t count = static_cast<int64_t>(n);
-  const View row_view = staging.view(rows_at, DType::i32, count), position_view = staging.view(positions_at, DType::i32, count),
-             key_view = staging.view(keys_at, DType::i64, count),
-             temperature_view = staging.view(temperatures_at, DType::f32, count);
+  return {shard.staging.add(shard.rows), shard.staging.add(shard.positions), shard.staging.add(shard.keys),
+          shard.staging.add(shard.temperatures)};
+}
+
+template <class RowsOf>
+void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots,
+                                   const RowsOf& rows_of) {
+  const std::vector<Draw>& draws = shard.draws;
+  const size_t n = draws.size();
+  if (n == 0) return;
+  Context& context = shard.ctx;
+  const auto count = static_cast<int64_t>(n);
+  const View row_view = shard.staging.view(slots.rows), position_view = shard.staging.view(slots.positions),
+             key_view = shard.staging.view(slots.keys), temperature_view = shard.staging.view(slots.temperatures);
   // Tokens and the bits of their log-probabilities come back in one copy.
   const View result = context.arena.alloc(DType::i32, {2 * count});
   const View logp = contiguous_view(*result.device, result.slice(count, 2 * count).data, DType::f32, &count, 1);
@@ -284,12 +272,12 @@ void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Bat
   for (int64_t begin = 0; begin < count;) {
     int64_t end = begin + 1;
     while (end < count && end - begin < most_rows &&
-           truncation(draws[static_cast<size_t>(end)]) == truncation(draws[static_cast<size_t>(begin)]))
+           truncation(batch, draws[static_cast<size_t>(end)]) == truncation(batch, draws[static_cast<size_t>(begin)]))
       ++end;
     const Arena::Mark mark = context.arena.mark();
     const Value h = rows_of(row_view.slice(begin, end));
     const View logits = model.logits(pass, h.view);
-    const auto [top_k, top_p] = truncation(draws[static_cast<size_t>(begin)]);
+    const auto [top_k, top_p] = truncation(batch, draws[static_cast<size_t>(begin)]);
     run(context, Sample{logits, key_view.slice(begin, end), position_view.slice(begin, end), temperature_view.slice(begin, end),
                         result.slice(begin, end), logp.slice(begin, end), View{}, top_k, top_p});
     context.arena.release(mark);

@@ -38,17 +38,16 @@ void KvCache::copy_pages(Context& ctx, std::span<const PageCopy> copies) {
 }
 
 const View& KvCache::sync_table(std::span<const int32_t> table, int64_t width, std::vector<uint8_t>& dirty) {
-  constexpr size_t kSendWholeBytes = 64 * 1024;
   const int64_t rows = static_cast<int64_t>(dirty.size());
   const bool fresh = !table_ || table_.view().shape[0] != rows || table_.view().shape[1] != width;
   if (fresh) table_ = Tensor(*device_, DType::i32, {rows, width});
-  const bool any = fresh || std::find(dirty.begin(), dirty.end(), uint8_t{1}) != dirty.end();
-  if (any && (fresh || table.size_bytes() <= kSendWholeBytes)) {
-    upload(table_, table.data(), table.size_bytes());
-  } else if (any) {
-    for (int64_t r = 0; r < rows; ++r)
-      if (dirty[static_cast<size_t>(r)] != 0)
-        upload(table_.view().slice(r, r + 1), table.data() + r * width, static_cast<size_t>(width) * sizeof(int32_t));
+  // One copy from the first changed row to the last: a copy costs more than the rows between.
+  const auto first = fresh ? dirty.begin() : std::find(dirty.begin(), dirty.end(), uint8_t{1});
+  if (first != dirty.end()) {
+    const auto last = fresh ? dirty.end() : std::find(dirty.rbegin(), dirty.rend(), uint8_t{1}).base();
+    const int64_t begin = first - dirty.begin(), end = last - dirty.begin();
+    upload(table_.view().slice(begin, end), table.data() + begin * width,
+           static_cast<size_t>((end - begin) * width) * sizeof(int32_t));
   }
   std::fill(dirty.begin(), dirty.end(), uint8_t{0});
   return table_.view();

@@ -9,13 +9,12 @@ namespace {
 
 constexpr int64_t kSideBySideParameters = 16'000'000;
 constexpr int64_t kLanes = 4;
-// Elements a task of the gradient sum handles.
-constexpr int64_t kSumChunk = int64_t{1} << 16;
 
 }  // namespace
 
 Lanes::Lanes(Device& device, const ModelConfig& config) {
-  const int64_t n = config.parameter_count() <= kSideBySideParameters ? kLanes : 1;
+  const bool side_by_side = device.concurrent_parts() && config.parameter_count() <= kSideBySideParameters;
+  const int64_t n = side_by_side ? kLanes : 1;
   for (int64_t i = 0; i < n; ++i) lanes_.push_back(std::make_unique<Lane>(device));
 }
 
@@ -56,17 +55,9 @@ Gradients* Lanes::sum_gradients() {
     lane->has_grads = false;
   }
   if (parts.empty()) return nullptr;
-  if (parts.size() > 1) {
-    const int64_t n = parts[0]->flat().size();
-    Device& device = *parts[0]->flat().device;
-    device_tasks(device, (n + kSumChunk - 1) / kSumChunk, [&](int64_t c) {
-      Context ctx(device);
-      ctx.parallel = false;
-      const int64_t begin = c * kSumChunk, end = std::min(n, begin + kSumChunk);
-      for (size_t p = 1; p < parts.size(); ++p)
-        run(ctx, Axpby{parts[p]->flat().slice(begin, end), parts[0]->flat().slice(begin, end), 1, 1});
-    });
-  }
+  Context& ctx = lanes_[0]->ctx;
+  ctx.parallel = true;
+  for (size_t p = 1; p < parts.size(); ++p) run(ctx, Axpby{parts[p]->flat(), parts[0]->flat(), 1, 1});
   return parts[0];
 }
 
@@ -82,9 +73,19 @@ View upload_f32(Context& ctx, const std::vector<float>& host) {
   return v;
 }
 
+PackedSlots add_pack(Staging& s, const MicroBatch& m) {
+  return {s.add(m.ids), s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows), s.add(m.offsets)};
+}
+
+PackedInput view_pack(const Staging& s, const PackedSlots& at) {
+  return {s.view(at.ids), s.view(at.positions), s.view(at.rows), PackedAttention{s.view(at.offsets)}};
+}
+
 PackedInput upload_pack(Context& ctx, const MicroBatch& m) {
-  return {upload_i32(ctx, m.ids), upload_i32(ctx, m.positions), m.all_rows ? View{} : upload_i32(ctx, m.rows),
-          PackedAttention{upload_i32(ctx, m.offsets)}};
+  Staging staging;
+  const PackedSlots at = add_pack(staging, m);
+  staging.send(ctx.arena);
+  return view_pack(staging, at);
 }
 
 }  // namespace r1

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/staging.h"
 #include "models/model.h"
 #include "models/training/packing.h"
 
@@ -16,14 +17,16 @@ struct Lane {
   explicit Lane(Device& device) : ctx(device) {}
   Context ctx;
   Tape tape;
+  Staging staging;
   std::unique_ptr<Gradients> grads;  // null until it is first needed
   bool has_grads = false;            // grads hold something of the current optimizer step
 };
 
 class Lanes {
  public:
-  // Small models run several micro-batches side by side, each on one thread; large ones one after the other with all threads
-  // inside the ops, so that memory stays that of one micro-batch.
+  // Where several contexts may work at once (Device::concurrent_parts) small models run several micro-batches side by side,
+  // each on one thread; else, and for large models, one after the other with all threads inside the ops, so that memory stays
+  // that of one micro-batch.
   Lanes(Device& device, const ModelConfig& config);
   int64_t size() const { return static_cast<int64_t>(lanes_.size()); }
   Lane& operator[](int64_t i) { return *lanes_[static_cast<size_t>(i)]; }
@@ -40,11 +43,18 @@ class Lanes {
   std::vector<std::unique_ptr<Lane>> lanes_;
 };
 
-// A micro-batch on the device, in the lane's arena.
+// A micro-batch on the device.
 struct PackedInput {
   View ids, positions, rows;  // rows absent when all rows go through the head
   AttentionContext attention;
 };
+// The same on its way there, so that what else a micro-batch needs travels with it.
+struct PackedSlots {
+  Staging::Slot ids, positions, rows, offsets;
+};
+PackedSlots add_pack(Staging&, const MicroBatch&);
+PackedInput view_pack(const Staging&, const PackedSlots&);
+// Alone, in the context's arena.
 PackedInput upload_pack(Context& ctx, const MicroBatch& m);
 // Arena memory holding `host`.
 View upload_i32(Context& ctx, const std::vector<int32_t>& host);

@@ -67,8 +67,8 @@ Calls calls_of(const TrainerConfig& base, const ModelConfig& model) {
 int64_t optimizer_ops(const Calls& c) { return c.step.ops - c.micro_batch.ops; }
 
 // At most this many of each.
-constexpr int64_t kMicroBatchDownloads = 5, kMicroBatchUploads = 9, kStepDownloads = 60, kOptimizerOps = 300, kDecodeCopies = 4,
-                  kDraftCopies = 7;
+constexpr int64_t kMicroBatchDownloads = 1, kMicroBatchUploads = 1, kStepDownloads = 3, kOptimizerOps = 200, kDecodeCopies = 3,
+                  kDraftCopies = 5;
 
 class DeviceCalls : public ::testing::TestWithParam<Architecture> {};
 
