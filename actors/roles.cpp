@@ -202,7 +202,9 @@ std::vector<AttrSpec> training_attrs() {
        1.0,
        {}},
       integer("idle_batches", "50", 0, "the stage ends and fails after so many batches in a row that taught nothing; 0: never"),
-      number("snapshot_s", "10", 0, "seconds of training between snapshots of the trainer's state")};
+      number("snapshot_s", "10", 0, "seconds of training between snapshots of the trainer's state"),
+      choice("save_dtype", "none", {"none", "f32", "f16", "bf16"},
+             "exports/STAGE: the trained model once more in this type, for transformers; checkpoints/STAGE is f32 always")};
 }
 
 // docs/grpo.md says which of them make which published variant.

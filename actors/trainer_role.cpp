@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "actors/checkpoint_files.h"
 #include "actors/batch_statistics.h"
 #include "actors/broken_promise.h"
 #include "actors/changed_run.h"
@@ -587,10 +588,7 @@ class TrainerRole final : public Role {
 
   // On the executor.
   Checkpoint write_checkpoint(RoleContext& context, const std::string& name) {
-    const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-    const fs::path dir = checkpoint_dir(env_, name);
-    fs::create_directories(dir.parent_path());
-    save_model_dir(dir, engine_->masters(), tokenizer->json());
+    save_checkpoint(env_, context.graph(), context.node(), name, engine_->masters());
     return {"checkpoints/" + name, engine_->masters_hash().hex(), fingerprint_directory(env_, "checkpoints/" + name)};
   }
 

@@ -213,6 +213,8 @@ std::string gguf_config_json(const GgufFile& file) {
     const auto it = file.metadata().find(std::string("tokenizer.ggml.") + name);
     return it == file.metadata().end() ? std::nullopt : it->second.integer();
   };
+  j["bos_token_id"] = nullptr;  // left out, it would be read as the class's default
+  j["eos_token_id"] = nullptr;
   if (const auto bos = id("bos_token_id")) j["bos_token_id"] = *bos;
   Json ends = Json::array();
   for (const char* name : {"eos_token_id", "eot_token_id"})

@@ -1,5 +1,5 @@
-// deepseek_v3's part of a config.json: latent attention, experts, multi-token prediction (docs/recipe.md section 12); and what follows from the
-// numbers.
+// deepseek_v3's part of a config.json: latent attention, experts, multi-token prediction (docs/recipe.md section 12); and what
+// follows from the numbers.
 #include <cmath>
 #include <vector>
 
@@ -8,11 +8,16 @@
 namespace r1 {
 namespace {
 
+// What transformers takes for keys that a config leaves out: DeepSeek-V3's own numbers (tools/golden/config_defaults.py).
+constexpr int64_t kSharedExperts = 1, kFirstDense = 3, kGroups = 8, kTopGroups = 4;
+constexpr double kRoutedScale = 2.5;
+
 // YaRN's m for a context `factor` times as long (docs/recipe.md section 8).
 double yarn_m(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1; }
 
 void read_mla(const ConfigReader& r, ModelConfig& c) {
   MlaConfig& m = c.mla;
+  if (!r.json.contains("q_lora_rank")) r.fail("\"q_lora_rank\" is missing", "null: queries are not compressed");
   m.q_rank = r.has("q_lora_rank") ? r.size("q_lora_rank", kMostWidth) : 0;
   m.kv_rank = r.size("kv_lora_rank", kMostWidth);
   m.nope_dim = r.size("qk_nope_head_dim", kMostWidth);
@@ -35,22 +40,23 @@ std::string choice(const ConfigReader& r, const char* key, const std::vector<std
 
 void read_moe(const ConfigReader& r, ModelConfig& c) {
   MoeConfig& m = c.moe;
+  if (!r.json.contains("n_routed_experts")) r.fail("\"n_routed_experts\" is missing", "null or 0: all layers are dense");
   m.experts = r.count("n_routed_experts", 0, kMostExperts);
   m.aux_loss_alpha = r.number("aux_loss_alpha", m.aux_loss_alpha, 0, 1e6);
   if (m.experts == 0) return;
-  m.shared = r.count("n_shared_experts", 0, kMostExperts);
+  m.shared = r.count("n_shared_experts", r.json.contains("n_shared_experts") ? 0 : kSharedExperts, kMostExperts);
   m.per_token = r.size("num_experts_per_tok", kMostExperts);
   m.ffn = r.size("moe_intermediate_size", kMostWidth);
-  m.first_dense = r.count("first_k_dense_replace", 0, kMostLayers);
+  m.first_dense = r.count("first_k_dense_replace", kFirstDense, kMostLayers);
   m.layer_freq = r.size_or("moe_layer_freq", 1, kMostLayers);
-  m.scale = r.number("routed_scaling_factor", 1, 0, 1e6);
+  m.scale = r.number("routed_scaling_factor", kRoutedScale, 0, 1e6);
   m.normalize = r.flag("norm_topk_prob", true);
   m.softmax = choice(r, "scoring_func", {"sigmoid", "softmax"}) == "softmax";
   const std::string method = choice(r, "topk_method", {"noaux_tc", "group_limited_greedy", "greedy"});
   m.selection_bias = method == "noaux_tc";
   if (method != "greedy") {
-    m.groups = r.size_or("n_group", 1, kMostExperts);
-    m.top_groups = r.size_or("topk_group", m.groups, kMostExperts);
+    m.groups = r.size_or("n_group", kGroups, kMostExperts);
+    m.top_groups = r.size_or("topk_group", kTopGroups, kMostExperts);
   }
   if (!(m.scale > 0)) r.fail(fmt::format("routed_scaling_factor is {}, expected a positive number", m.scale));
   if (m.experts % m.groups != 0)

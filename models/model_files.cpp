@@ -65,6 +65,22 @@ Where model_text_place(const fs::path& model, std::string_view name) {
   return {(model / name).string()};
 }
 
+bool lacks_mtp_module(const fs::path& model, int64_t layer) {
+  const std::string prefix = fmt::format("model.layers.{}.", layer);
+  const auto has = [&](const std::string& name) { return name.starts_with(prefix); };
+  if (const fs::path index = model / kIndexFile; !fs::exists(model / kSingleFile) && fs::exists(index)) {
+    const nlohmann::json json = read_json_file(index, {.hint = "an index of shards is expected"});
+    if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) return false;
+    for (const auto& [name, file] : json["weight_map"].items())
+      if (has(name)) return false;
+    return true;
+  }
+  if (!fs::exists(model / kSingleFile)) return false;
+  for (const SafetensorsEntry& e : read_safetensors_header(FileReader(model / kSingleFile)).entries)
+    if (has(e.name)) return false;
+  return true;
+}
+
 Tokenizer model_tokenizer(const fs::path& model) {
   const auto text = model_text(model, "tokenizer.json");
   const std::string place = model_text_place(model, "tokenizer.json").file;

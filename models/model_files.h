@@ -32,6 +32,10 @@ std::optional<std::string> model_text(const std::filesystem::path& model, std::s
 // Where that text stands, for errors: DIR/NAME, or the GGUF file.
 Where model_text_place(const std::filesystem::path& model, std::string_view name);
 
+// Whether the files hold no tensor of layer `layer`, where a multi-token prediction module would be. Headers alone are read; false
+// where there are no weights.
+bool lacks_mtp_module(const std::filesystem::path& model, int64_t layer);
+
 // tokenizer.json of the model. Throws bad_input.
 Tokenizer model_tokenizer(const std::filesystem::path& model);
 

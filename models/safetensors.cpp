@@ -248,9 +248,12 @@ void SafetensorsWriter::put(const void* data, size_t bytes) {
 
 void SafetensorsWriter::append(const void* data, size_t bytes) {
   R1_CHECK(next_ < entries_.size(), fmt::format("{}: more tensors than announced", path_.string()));
-  R1_CHECK(bytes == entries_[next_].bytes,
-           fmt::format("'{}': {} bytes given, {} announced", entries_[next_].name, bytes, entries_[next_].bytes));
+  const SafetensorsEntry& e = entries_[next_];
+  R1_CHECK(bytes <= e.bytes - written_, fmt::format("'{}': {} + {} bytes given, {} announced", e.name, written_, bytes, e.bytes));
   put(data, bytes);
+  written_ += bytes;
+  if (written_ < e.bytes) return;
+  written_ = 0;
   ++next_;
 }
 

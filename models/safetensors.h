@@ -69,7 +69,7 @@ class SafetensorsWriter {
   SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   const std::vector<SafetensorsEntry>& order() const { return entries_; }
-  // The bytes of order()[next]; the size is checked. Throws failure when the disk refuses.
+  // The bytes of order()[next], whole or piece by piece; more than it has are a CHECK. Throws failure when the disk refuses.
   void append(const void* data, size_t bytes);
   // After the last append: fsync and close.
   void finish();
@@ -79,7 +79,7 @@ class SafetensorsWriter {
   std::filesystem::path path_;
   std::vector<SafetensorsEntry> entries_;
   int fd_ = -1;
-  size_t next_ = 0;
+  size_t next_ = 0, written_ = 0;  // tensors that are whole; bytes of the next one
 };
 
 // The whole file at once, atomically (temporary file, fsync, rename). `bytes` must be what dtype and shape say (CHECK).

@@ -1,25 +1,23 @@
 // Hugging Face model directories: reading, checking, writing (models/weights.h).
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <map>
 #include <set>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "models/finite.h"
+#include "models/model_export.h"
 #include "models/model_files.h"
 #include "models/safetensors.h"
+#include "models/weight_files.h"
 #include "models/weights.h"
 
 namespace r1 {
@@ -28,79 +26,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kSingleFile = "model.safetensors";
 // A tenth of a second of one core.
 constexpr uint64_t kCheckedBytes = uint64_t{1} << 30;
 constexpr int64_t kPieceValues = int64_t{1} << 20;
-constexpr int64_t kProgressNs = 3'000'000'000;
+constexpr uint64_t kProgressBytes = 2'000'000'000;  // a few seconds of a good disk
 constexpr const char* kHeadName = "lm_head.weight";
 constexpr const char* kEmbeddingName = "model.embed_tokens.weight";
 
 std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-std::vector<int64_t> part_shape(const ParamSpec& spec, const ParamPart& part) {
-  std::vector<int64_t> shape = spec.shape;
-  shape[0] = part.rows;
-  return shape;
-}
-
-// The MTP module of a published checkpoint repeats the embedding and the head of the model, under names of its layer. Pairs of
-// (name of the copy, name of the original).
-std::vector<std::pair<std::string, std::string>> mtp_copies(const ModelConfig& config) {
-  if (!config.has_mtp()) return {};
-  const std::string p = fmt::format("model.layers.{}.", config.layers);
-  return {{p + "embed_tokens.weight", kEmbeddingName},
-          {p + "shared_head.head.weight", config.tied_head ? kEmbeddingName : kHeadName}};
-}
-
 // Buffers that older checkpoints carry and no architecture here reads.
 bool ignorable(const std::string& name) {
   const std::string_view suffix = ".rotary_emb.inv_freq";
   return name.size() > suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
-
-// Presence, type and shape of every tensor: everything that headers tell.
-void check_tensors(const StoredModel& model, const std::vector<ParamSpec>& specs) {
-  const ModelConfig& config = model.config();
-  std::vector<std::string> known;
-  for (const ParamSpec& spec : specs) {
-    for (const ParamPart& part : spec.parts) {
-      known.push_back(part.name);
-      const auto it = model.tensors().find(part.name);
-      if (it == model.tensors().end())
-        throw bad_input(fmt::format("tensor '{}' is missing", part.name), {model.main_file()},
-                        part.name == kHeadName ? "if the head is the embedding, config.json needs \"tie_word_embeddings\": true"
-                        : spec.mtp             ? "a checkpoint without the MTP module needs \"num_nextn_predict_layers\": 0"
-                                               : "config.json says that the model has it");
-      const StoredTensor& t = it->second;
-      const auto expected = part_shape(spec, part);
-      if (t.shape != expected)
-        throw bad_input(
-            fmt::format("tensor '{}' has shape {}, config.json needs {}", part.name, shape_text(t.shape), shape_text(expected)),
-            {t.path().string()});
-      if (!t.decoder)
-        throw bad_input(fmt::format("tensor '{}' is {}, expected F32, BF16 or F16", part.name, t.type), {t.path().string()},
-                        "convert the checkpoint to BF16 first");
-    }
-  }
-  std::set<std::string> names(known.begin(), known.end());
-  for (const auto& [copy, original] : mtp_copies(config)) {
-    const auto found = model.tensors().find(copy);
-    if (found == model.tensors().end()) continue;
-    const auto& expected = model.at(original).shape;
-    if (found->second.shape != expected)
-      throw bad_input(fmt::format("tensor '{}' has shape {}, '{}' has {}", copy, shape_text(found->second.shape), original,
-                                  shape_text(expected)),
-                      {found->second.path().string()}, "the MTP module shares the model's embedding and head");
-    names.insert(copy);
-  }
-  for (const auto& [name, found] : model.tensors()) {
-    if (names.count(name) != 0 || ignorable(name)) continue;
-    if (name == kHeadName && config.tied_head && !config.scalar_head) continue;  // compared with the embedding when loading
-    const std::string near = nearest(name, known);
-    throw bad_input(fmt::format("unexpected tensor '{}'", name), {found.path().string()},
-                    near.empty() ? "config.json describes a model without it" : fmt::format("the model has '{}'", near));
-  }
 }
 
 // target: a contiguous view of f32 or bf16. Returns the first value that is not a finite number there, in words, or "".
@@ -185,48 +123,89 @@ void check_redundant_head(const StoredModel& model) {
                     {h.path().string()}, "set \"tie_word_embeddings\": false in config.json if the head is separate");
 }
 
-// Says how far a long load is, a line every few seconds. Any thread.
+// Says how far the load of a large model is, a line every few GB. Any thread.
 class Progress {
  public:
-  Progress(const fs::path& model, uint64_t bytes) : model_(model), bytes_(bytes), next_ns_(clock_.now_ns() + kProgressNs) {}
+  Progress(const fs::path& model, uint64_t bytes) : model_(model), bytes_(bytes) {}
   void add(uint64_t bytes) {
-    const uint64_t done = done_ += bytes;
-    int64_t due = next_ns_.load();
-    const int64_t now = clock_.now_ns();
-    if (now < due || !next_ns_.compare_exchange_strong(due, now + kProgressNs)) return;
+    const uint64_t before = done_.fetch_add(bytes), now = before + bytes;
+    if (before / kProgressBytes == now / kProgressBytes) return;
     constexpr double kGb = 1e9;
-    log_info(fmt::format("reading {}: {:.1f} of {:.1f} GB", model_.string(), static_cast<double>(done) / kGb,
+    log_info(fmt::format("reading {}: {:.1f} of {:.1f} GB", model_.string(), static_cast<double>(now) / kGb,
                          static_cast<double>(bytes_) / kGb));
   }
 
  private:
-  SystemClock clock_;
   const fs::path& model_;
   uint64_t bytes_;
   std::atomic<uint64_t> done_{0};
-  std::atomic<int64_t> next_ns_;
 };
 
-void put_in_place(const fs::path& temporary, const fs::path& dir) {
-  const auto refuse = [&](int error) {
-    throw failure(fmt::format("cannot rename into place: {}", std::strerror(error)), {dir.string()});
-  };
-  if (!fs::exists(dir)) {
-    if (::rename(temporary.c_str(), dir.c_str()) != 0) refuse(errno);
-  } else if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, dir.c_str(), RENAME_EXCHANGE) == 0) {
-    fs::remove_all(temporary);
-  } else {
-    // Not every file system exchanges. The old directory is complete under its second name until the new one is in place.
-    const fs::path old = dir.string() + ".old";
-    fs::remove_all(old);
-    if (::rename(dir.c_str(), old.c_str()) != 0) refuse(errno);
-    if (::rename(temporary.c_str(), dir.c_str()) != 0) refuse(errno);
-    fs::remove_all(old);
-  }
-  fsync_directory(dir.has_parent_path() ? dir.parent_path() : fs::path("."));
+}  // namespace
+
+std::vector<int64_t> part_shape(const ParamSpec& spec, const ParamPart& part) {
+  std::vector<int64_t> shape = spec.shape;
+  shape[0] = part.rows;
+  return shape;
 }
 
-}  // namespace
+std::vector<std::pair<std::string, std::string>> mtp_copies(const ModelConfig& config) {
+  if (!config.has_mtp()) return {};
+  const std::string p = fmt::format("model.layers.{}.", config.layers);
+  return {{p + "embed_tokens.weight", kEmbeddingName},
+          {p + "shared_head.head.weight", config.tied_head ? kEmbeddingName : kHeadName}};
+}
+
+void check_tensors(const StoredModel& model, const std::vector<ParamSpec>& specs) {
+  const ModelConfig& config = model.config();
+  std::vector<std::string> known;
+  bool any = false;
+  for (const ParamSpec& spec : specs)
+    for (const ParamPart& part : spec.parts) any = any || model.tensors().contains(part.name);
+  if (!any)
+    throw bad_input(
+        fmt::format("none of its {} tensors has a name of this architecture{}", model.tensors().size(),
+                    model.tensors().empty() ? "" : fmt::format(" (the first is '{}')", model.tensors().begin()->first)),
+        {model.main_file()}, fmt::format("names like '{}' are expected", specs[0].parts[0].name));
+  for (const ParamSpec& spec : specs) {
+    for (const ParamPart& part : spec.parts) {
+      known.push_back(part.name);
+      const auto it = model.tensors().find(part.name);
+      if (it == model.tensors().end())
+        throw bad_input(fmt::format("tensor '{}' is missing", part.name), {model.main_file()},
+                        part.name == kHeadName ? "if the head is the embedding, config.json needs \"tie_word_embeddings\": true"
+                        : spec.mtp             ? "a checkpoint without the MTP module needs \"num_nextn_predict_layers\": 0"
+                                               : "config.json says that the model has it");
+      const StoredTensor& t = it->second;
+      const auto expected = part_shape(spec, part);
+      if (t.shape != expected)
+        throw bad_input(
+            fmt::format("tensor '{}' has shape {}, config.json needs {}", part.name, shape_text(t.shape), shape_text(expected)),
+            {t.path().string()});
+      if (!t.decoder)
+        throw bad_input(fmt::format("tensor '{}' is {}, expected F32, BF16 or F16", part.name, t.type), {t.path().string()},
+                        "convert the checkpoint to BF16 first");
+    }
+  }
+  std::set<std::string> names(known.begin(), known.end());
+  for (const auto& [copy, original] : mtp_copies(config)) {
+    const auto found = model.tensors().find(copy);
+    if (found == model.tensors().end()) continue;
+    const auto& expected = model.at(original).shape;
+    if (found->second.shape != expected)
+      throw bad_input(fmt::format("tensor '{}' has shape {}, '{}' has {}", copy, shape_text(found->second.shape), original,
+                                  shape_text(expected)),
+                      {found->second.path().string()}, "the MTP module shares the model's embedding and head");
+    names.insert(copy);
+  }
+  for (const auto& [name, found] : model.tensors()) {
+    if (names.count(name) != 0 || ignorable(name)) continue;
+    if (name == kHeadName && config.tied_head && !config.scalar_head) continue;  // compared with the embedding when loading
+    const std::string near = nearest(name, known);
+    throw bad_input(fmt::format("unexpected tensor '{}'", name), {found.path().string()},
+                    near.empty() ? "config.json describes a model without it" : fmt::format("the model has '{}'", near));
+  }
+}
 
 void check_model_dir(const fs::path& path) {
   const StoredModel model(path);
@@ -260,44 +239,13 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& path, DT
   return weights;
 }
 
-void save_model_dir(const fs::path& given, const WeightSet& weights, const std::string& tokenizer_json) {
-  const fs::path dir = given.has_filename() ? given : given.parent_path();  // "a/b/" names a/b
-  const fs::path temporary = dir.string() + ".tmp";
-  const bool f32 = weights.dtype() == DType::f32;
-  R1_CHECK(f32 || weights.dtype() == DType::bf16, dtype_name(weights.dtype()));
-  std::error_code error;
-  fs::remove_all(temporary, error);
-  if (!error) fs::create_directories(temporary, error);
-  if (error) throw failure("cannot create directory: " + error.message(), {temporary.string()});
-
-  std::vector<SafetensorsEntry> entries;
-  std::map<std::string, View> part_of;
-  for (size_t i = 0; i < weights.specs().size(); ++i) {
-    const ParamSpec& spec = weights.specs()[i];
-    for (const ParamPart& part : spec.parts) {
-      const char* dtype = weights.param(i).dtype == DType::f32 ? "F32" : "BF16";
-      entries.push_back({.name = part.name, .dtype = dtype, .shape = part_shape(spec, part)});
-      part_of[part.name] = weights.param(i).slice(part.row_begin, part.row_begin + part.rows);
-    }
-  }
-  for (const auto& [copy, original] : mtp_copies(weights.config())) {
-    const View& v = part_of.at(original);
-    entries.push_back({.name = copy, .dtype = f32 ? "F32" : "BF16", .shape = {v.shape[0], v.shape[1]}});
-    part_of[copy] = v;
-  }
-  SafetensorsWriter writer(temporary / kSingleFile, std::move(entries), {{"format", "pt"}});
-  std::vector<std::byte> host;
-  for (const SafetensorsEntry& e : writer.order()) {
-    check_stop();
-    host.resize(e.bytes);
-    download(part_of.at(e.name), host.data(), host.size());
-    writer.append(host.data(), host.size());
-  }
-  writer.finish();
-  write_file_atomically(temporary / "config.json", model_config_json(weights.config(), f32 ? "float32" : "bfloat16"));
-  if (!tokenizer_json.empty()) write_file_atomically(temporary / "tokenizer.json", tokenizer_json);
-  fsync_directory(temporary);
-  put_in_place(temporary, dir);
+void save_model_dir(const fs::path& dir, const WeightSet& weights, const std::string& tokenizer_json) {
+  ModelTexts texts;
+  if (!tokenizer_json.empty()) texts["tokenizer.json"] = tokenizer_json;
+  DirectoryOptions options;
+  options.type = weights.dtype() == DType::f32 ? FileType::f32 : FileType::bf16;
+  options.max_shard_bytes = std::numeric_limits<uint64_t>::max();
+  write_model_dir(dir, weights.config(), tensor_source(weights), texts, options);
 }
 
 }  // namespace r1

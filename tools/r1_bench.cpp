@@ -8,6 +8,7 @@
 #include "actors/summary.h"
 #include "base/error.h"
 #include "tools/bench/benchmarks.h"
+#include "tools/bench/logits.h"
 #include "tools/guarded_main.h"
 #include "tools/program_version.h"
 
@@ -22,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench train --arch llama,qwen3                one optimizer step, sequences of 512 tokens, bf16
   r1-bench train --shape tiny --arch llama         the built-in world's model
   r1-bench generate --batch 1,16,64 --json
+  r1-bench logits DIR --out logits.f32 < tokens.jsonl        for comparisons: tools/bench/peers
 
 A fraction is floor time / measured time. The floor is the least work (see tools/bench/work.h) at the matmul and
 memory rates that this run measures. Nothing is timed before its result was verified.
@@ -29,7 +31,7 @@ memory rates that this run measures. Nothing is timed before its result was veri
 Exit codes: 0 done, 1 a result was wrong, 2 bad input.)";
 
 struct Arguments {
-  std::string dtype = "bf16", shape = "base", filter;
+  std::string dtype = "bf16", shape = "base", filter, model, out, logits_dtype = "f32";
   std::vector<std::string> arch;
   std::vector<int64_t> batch = {1, 16, 64};
   int threads = 0;
@@ -140,12 +142,26 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
 
+  CLI::App* const logits =
+      app.add_subcommand("logits", "what a model says about tokens: lines {\"tokens\": [...]} in, raw f32 out");
+  logits->add_option("model", a.model, "a Hugging Face directory or a GGUF file")->required();
+  logits->add_option("--out", a.out, "where the logits go: of each line [n - 1, vocabulary], of a reward model [1]")
+      ->required();
+  logits->add_option("--dtype", a.logits_dtype, "type of weights and activations")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->capture_default_str();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     fmt::print(stderr, "r1-bench: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
+  }
+  if (logits->parsed()) {
+    const DType type = a.logits_dtype == "bf16" ? DType::bf16 : DType::f32;
+    fmt::print("{} sequences\n", write_logits(open_device("cpu"), a.model, type, std::cin, a.out));
+    return static_cast<int>(ExitCode::done);
   }
   const Report report = run_benchmark(app.get_subcommands().front()->get_name(), a);
   if (a.json)

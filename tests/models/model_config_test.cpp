@@ -3,10 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <numbers>
+#include <set>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "tests/models/tiny.h"
+#include "tests/source_dir.h"
 
 namespace r1::test {
 namespace {
@@ -156,7 +161,9 @@ TEST(ModelConfig, is_as_large_as_its_layout_says) {
 }
 
 TEST(ModelConfig, absurd_numbers_are_refused_alone_and_multiplied) {
-  const auto refusal = [](const std::string& more) {
+  const auto refusal = [](std::string more) {
+    for (const char* key : {"q_lora_rank", "n_routed_experts", "num_key_value_heads"})
+      if (more.find(key) == std::string::npos) more += std::string(", \"") + key + "\": null";
     try {
       parse_model_config(R"({"model_type": "deepseek_v3", "vocab_size": 400, "hidden_size": 32, "intermediate_size": 64,
         "num_hidden_layers": 20, "num_attention_heads": 2, "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4,
@@ -181,7 +188,7 @@ TEST(ModelConfig, absurd_numbers_are_refused_alone_and_multiplied) {
       {R"(, "rope_scaling": {"type": "yarn", "factor": 1e300})", "\"factor\" is 1e+300"},
       {R"(, "vocab_size": 3)", "the key \"vocab_size\" stands twice"},
       {R"(, "n_routed_experts": 16384, "num_experts_per_tok": 1, "moe_intermediate_size": 1, "topk_method": "greedy")",
-       "a model of 9.8e+05 tensors"},
+       "a model of 8.4e+05 tensors"},
   };
   for (const auto& [more, expected] : cases) EXPECT_NE(refusal(more).find(expected), std::string::npos) << refusal(more);
   const auto llama = [](const std::string& layers, const std::string& hidden, const std::string& heads) {
@@ -218,6 +225,85 @@ TEST(RopeTable, KeepsHighFrequenciesAndDividesLowOnesForLlama3) {
   // In between: frequency 5 has wavelength 22,910 > 8192 and is divided; 4 has 4443, inside the blend.
   const double f4 = std::pow(500000.0, -8.0 / 16), w4 = 2 * std::numbers::pi / f4, s = (8192 / w4 - 1) / 3;
   EXPECT_NEAR(scaled[16 + 8 + 4], std::sin((1 - s) * f4 / 8 + s * f4), 1e-9);
+}
+
+// The value of a key as r1 holds it.
+nlohmann::json held(const ModelConfig& c, const std::string& key) {
+  const auto or_null = [](int64_t id) { return id < 0 ? nlohmann::json() : nlohmann::json(id); };
+  const std::map<std::string, nlohmann::json> all = {
+      {"num_key_value_heads", c.kv_heads},
+      {"max_position_embeddings", c.max_positions},
+      {"rms_norm_eps", c.rms_eps},
+      {"rope_theta", c.rope_theta},
+      {"tie_word_embeddings", c.tied_head},
+      {"bos_token_id", or_null(c.bos_id)},
+      {"eos_token_id", or_null(c.eos_ids.empty() ? -1 : c.eos_ids[0])},
+      {"hidden_act", "silu"},
+      {"head_dim", c.head_dim},
+      {"attention_bias", c.attention_bias},
+      {"mlp_bias", c.mlp_bias},
+      {"rope_scaling", c.rope_factor > 0   ? "llama3"
+                       : c.yarn.factor > 0 ? "yarn"
+                                           : "default"},
+      {"original_max_position_embeddings",
+       static_cast<int64_t>(c.rope_factor > 0 ? c.rope_original_context : c.yarn.original_context)},
+      {"n_shared_experts", c.moe.shared},
+      {"first_k_dense_replace", c.moe.first_dense},
+      {"n_group", c.moe.groups},
+      {"topk_group", c.moe.top_groups},
+      {"routed_scaling_factor", c.moe.scale},
+      {"norm_topk_prob", c.moe.normalize},
+      {"rope_interleave", c.mla.rope_interleaved}};
+  return all.at(key);
+}
+
+TEST(ModelConfig, AKeyThatIsLeftOutMeansWhatItMeansToTransformersOrIsRefusedByName) {
+  const std::set<std::string> refused = {"q_lora_rank", "kv_lora_rank",     "qk_nope_head_dim",    "qk_rope_head_dim",
+                                         "v_head_dim",  "n_routed_experts", "num_experts_per_tok", "moe_intermediate_size"};
+  const auto cases = read_json_file(source_dir() / "tests/models/golden/config_defaults.json");
+  int compared = 0;
+  for (const auto& c : cases) {
+    const auto key = c["without"].get<std::string>();
+    const std::string what = c["model_type"].get<std::string>() + " without " + key;
+    try {
+      const nlohmann::json found = held(parse_model_config(c["config"].dump(), "config.json"), key);
+      EXPECT_FALSE(refused.contains(key)) << what;
+      if (key == "rms_norm_eps")
+        EXPECT_EQ(found.get<float>(), c["value"].get<float>()) << what;
+      else
+        EXPECT_EQ(found, c["value"]) << what;
+      ++compared;
+    } catch (const Error& e) {
+      EXPECT_TRUE(refused.contains(key)) << what << ": " << e.message();
+      EXPECT_NE(e.message().find(key), std::string::npos) << what << ": " << e.message();
+    }
+  }
+  EXPECT_GT(compared, 40);
+}
+
+TEST(ModelConfig, TwoRopeKeysThatDifferAreRefused) {
+  const auto config = [](const std::string& more) {
+    return R"({"model_type":"llama","vocab_size":10,"hidden_size":16,"intermediate_size":16,"num_hidden_layers":1,)"
+           R"("num_attention_heads":2,"rope_parameters":{"rope_type":"default","rope_theta":7})" +
+           more + "}";
+  };
+  EXPECT_EQ(parse_model_config(config(""), "c").rope_theta, 7);
+  EXPECT_EQ(parse_model_config(config(R"(,"rope_scaling":null)"), "c").rope_theta, 7);
+  EXPECT_EQ(parse_model_config(config(R"(,"rope_scaling":{"rope_type":"default","rope_theta":7})"), "c").rope_theta, 7);
+  EXPECT_THROW(parse_model_config(config(R"(,"rope_scaling":{"rope_type":"yarn","factor":4})"), "c"), Error);
+}
+
+TEST(ModelConfig, ASequenceClassifierOfOneLabelIsARewardModel) {
+  const std::string base =
+      R"({"model_type":"qwen2","vocab_size":10,"hidden_size":16,"intermediate_size":16,"num_hidden_layers":1,)"
+      R"("num_attention_heads":2,"num_key_value_heads":2,"architectures":["Qwen2ForSequenceClassification"])";
+  const ModelConfig c = parse_model_config(base + R"(,"id2label":{"0":"LABEL_0"}})", "c");
+  EXPECT_TRUE(c.scalar_head);
+  const auto j = nlohmann::json::parse(model_config_json(c, "float32"));
+  EXPECT_EQ(j["architectures"][0], "Qwen2ForSequenceClassification");
+  EXPECT_EQ(j["id2label"].size(), 1u);
+  EXPECT_THROW(parse_model_config(base + "}", "c"), Error) << "two labels, as transformers counts";
+  EXPECT_THROW(parse_model_config(base + R"(,"id2label":{"0":"a","1":"b","2":"c"}})", "c"), Error);
 }
 
 }  // namespace

@@ -314,5 +314,30 @@ TEST_F(WeightFiles, saving_replaces_a_directory_as_a_whole) {
   EXPECT_FALSE(fs::exists(dir.string() + ".tmp"));
 }
 
+TEST_F(WeightFiles, a_file_of_another_architecture_says_so) {
+  Tensors t(file);
+  Tensors renamed = t;
+  renamed.all.clear();
+  for (const auto& [name, one] : t.all) renamed.all["transformer." + name] = one;
+  renamed.write(file);
+  expect_says(dir, "has a name of this architecture (the first is 'transformer.lm_head.weight')");
+}
+
+TEST_F(WeightFiles, a_module_for_several_tokens_that_the_files_have_left_out_is_not_missed) {
+  ModelConfig with = random_model_config(Architecture::deepseek_v3);
+  with.mtp_layers = 1;
+  const auto original = random_weights(device, with, DType::f32, 8);
+  save_model_dir(dir, *original, "");
+  EXPECT_EQ(read_model_config(dir).mtp_layers, 1);
+  const Tensors t(file);
+  const std::string module = "model.layers." + std::to_string(with.layers) + ".";
+  t.write(file, [&](const std::string& name) { return !name.starts_with(module); });
+  check_model_dir(dir);
+  EXPECT_EQ(read_model_config(dir).mtp_layers, 0) << "so that mtp=true and draft=true are refused";
+  EXPECT_FALSE(load_weights(device, dir, DType::f32)->config().has_mtp());
+  t.write(file, [&](const std::string& name) { return name != module + "enorm.weight"; });
+  expect_says(dir, "tensor '" + module + "enorm.weight' is missing");
+}
+
 }  // namespace
 }  // namespace r1

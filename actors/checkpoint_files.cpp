@@ -1,0 +1,39 @@
+#include "actors/checkpoint_files.h"
+
+namespace r1 {
+
+namespace fs = std::filesystem;
+
+ModelTexts checkpoint_texts(const RunEnv& env, const GraphView& graph, const NodePlan& node, const ModelConfig& config) {
+  const NodePlan& root = model_root(graph, node);
+  ModelTexts given;
+  std::string place = root.id;
+  // With a tokenizer of another place, what the model's directory says about its own does not hold.
+  if (root.attrs.has("path") && root.attrs.text("tokenizer").empty()) {
+    const fs::path model = resolve_path(env, root.attrs.text("path"));
+    given = stored_texts(model);
+    place = model.string();
+  }
+  given["tokenizer.json"] = node_tokenizer(env, graph, node)->json();
+  return export_texts(given, config, place);
+}
+
+fs::path export_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "exports" / stage; }
+
+void save_checkpoint(const RunEnv& env, const GraphView& graph, const NodePlan& node, const std::string& stage,
+                     const WeightSet& masters) {
+  const ModelTexts texts = checkpoint_texts(env, graph, node, masters.config());
+  const TensorSource source = tensor_source(masters);
+  const fs::path dir = checkpoint_dir(env, stage);
+  fs::create_directories(dir.parent_path());
+  write_model_dir(dir, masters.config(), source, texts, {});
+  const auto type = file_type(node.attrs.text("save_dtype"));
+  if (!type) return;
+  const fs::path out = export_dir(env, stage);
+  fs::create_directories(out.parent_path());
+  DirectoryOptions options;
+  options.type = *type;
+  write_model_dir(out, masters.config(), source, texts, options);
+}
+
+}  // namespace r1
