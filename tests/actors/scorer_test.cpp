@@ -74,7 +74,9 @@ class Held final : public ScoreSource {
   void submit(std::vector<ScoreItemPtr> items, Done done) override {
     for (size_t i = 0; i < items.size(); ++i)
       held[items[i]->response].push_back([done, i](ScoreResult r) { done(i, std::move(r)); });
+    asked.insert(asked.end(), items.begin(), items.end());
   }
+  std::vector<ScoreItemPtr> asked;
   std::map<std::string, std::vector<std::function<void(ScoreResult)>>> held;
 };
 
@@ -113,6 +115,20 @@ TEST_F(ScorerWithProgram, a_group_is_done_when_its_samples_are_and_waits_for_no_
   EXPECT_FALSE(done[0].scores[1].reward);
   EXPECT_EQ(done[0].scores[1].error, "it said no");
   EXPECT_EQ(done[0].scores[1].parts.count("format"), 1u) << "what else is known is there";
+}
+
+TEST_F(ScorerWithProgram, a_program_sees_the_conversation_that_was_rendered) {
+  auto asked = std::make_shared<TrajectoriesMessage>(*group("compute 1 + 1", {"1"}));
+  auto prompt = std::make_shared<PromptMessage>(*asked->prompt);
+  prompt->conversation = R"({"messages":[{"role":"user","content":"compute 1 + 1"}]})";
+  asked->prompt = prompt;
+  scorer->add(asked);
+  scorer->add(group("compute 1 + 1", {"1"}));
+  scorer->wake();
+  scorer->next(*tiny());
+  ASSERT_EQ(program->asked.size(), 2u);
+  EXPECT_EQ(program->asked[0]->messages, R"([{"role":"user","content":"compute 1 + 1"}])");
+  EXPECT_EQ(program->asked[1]->messages, "") << "a text without a template";
 }
 
 TEST_F(ScorerWithProgram, parts_are_recorded_unless_their_name_is_taken) {
