@@ -92,6 +92,8 @@ class Chat {
         file_.messages.insert(file_.messages.begin(), {{"role", "system"}, {"content", args_.system}});
     }
     session_.emplace(args_.model, args_.chat_template, args_.precision, args_.device);
+    if (const ChatTemplate& chat = *session_->chat().chat; chat.what_is_missing() != nullptr)
+      fmt::print(stderr, "warning: {}; a text is continued as it stands ({})\n", *chat.what_is_missing(), chat.hint());
   }
 
   // -p: one reply. Its thought is not a part of it unless it was asked for.

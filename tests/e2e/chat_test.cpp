@@ -63,11 +63,18 @@ TEST_F(ChatTest, bad_input_is_exit_code_2_and_says_what_is_wrong) {
            {"no-such-model -p x", "no-such-model"},
            {model() + " --temperature -1 -p x", "temperature"},
            {model() + " --conversation " + file("c.json", "{") + " -p x", "c.json"},
-           {model() + " --template tiny --system s -p x", "system"}}) {
+           {model() + " --template tiny --system s -p x", "chat template"}}) {
     const Result r = shell(std::string(R1_CHAT) + " " + arguments);
     EXPECT_EQ(r.code, 2) << arguments << r.err;
     EXPECT_NE(r.err.find(word), std::string::npos) << arguments << "\n" << r.err;
   }
+}
+
+TEST_F(ChatTest, a_model_without_a_template_continues_the_text_and_says_so) {
+  const Result r = shell(std::string(R1_CHAT) + " " + model() + " -p 'compute 1' --temperature 0 --max-tokens 4");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("has no chat template"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("template=tiny"), std::string::npos) << r.err;
 }
 
 // A reply that would take minutes: the model has 65,536 positions and, always taking the likeliest token, no end.
@@ -77,7 +84,7 @@ TEST_F(ChatTest, an_interrupt_stops_the_reply_and_not_the_program) {
   write_file_atomically(top / "model" / "config.json", config.dump());
   int in[2];
   ASSERT_EQ(::pipe2(in, O_CLOEXEC), 0);
-  const std::string out = (top / "out").string();
+  const std::string out = file("out", "");
   const pid_t pid = ::fork();
   if (pid == 0) {
     ::dup2(in[0], STDIN_FILENO);

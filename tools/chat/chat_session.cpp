@@ -75,6 +75,7 @@ ChatSession::Reply ChatSession::reply(const Conversation& conversation, const Ch
   out.stopped = !out.finished && stop;
   out.tokens = static_cast<int64_t>(sampled.size());
   out.seconds = clock.now_s() - begin;
+  if (!sampled.empty() && is_end(sampled.back())) sampled.pop_back();  // the template may not know it
   out.content = chat_.chat->reply(prompt, chat_.tokenizer->decode(sampled, false));
   return out;
 }
