@@ -125,14 +125,10 @@ class Surveyor {
     }
     RewardInput in;
     in.facts = &prompt.facts;
-    for (const std::string& flag : flags_) {
-      const bool answers = rule_value(flag, in).has_value();
-      part.sums.answered[flag] += answers;
-      const auto fact = prompt.facts.find(flag);
-      if (!answers && fact != prompt.facts.end())
-        throw bad_input(fmt::format("the fact '{}' is '{}' here, and as a number a fact is 0 or 1", flag, fact->second), {},
-                        fmt::format("{}_VALUE is 1 where the fact is VALUE", flag));
-    }
+    for (const std::string& flag : flags_) part.sums.answered[flag] += rule_value(flag, in).has_value();
+    for (const FactReader& reader : task_.readers)
+      if (const std::string wrong = fact_complaint(reader.expression, reader.models, prompt.facts); !wrong.empty())
+        throw bad_input(wrong, {}, "NAME_VALUE is 1 where the fact NAME is VALUE");
     if (!tokenise) return;
     const auto tokens = static_cast<int64_t>(task_.tokenizer->encode(prompt.text, false).size());
     part.sums.tokens += tokens;

@@ -171,8 +171,15 @@ std::vector<std::string> split_sources(const std::string& text) {
   return parts;
 }
 
+void check_taken(const GraphView& graph, const NodePlan& node, const std::vector<std::string>& what, const char* hint) {
+  for (int e : node.out_edges)
+    if (std::find(what.begin(), what.end(), graph.edges[static_cast<size_t>(e)].carries) != what.end()) return;
+  throw bad_input(fmt::format("nobody takes what '{}' gives: it would work for nothing", node.id), node.where, hint);
+}
+
 void check_generator(const GraphView& graph, const NodePlan& node) {
   model_root(graph, node);
+  check_taken(graph, node, {"trajectories"}, "an edge to a judge");
   const NodePlan* trainer = stage_trainer(graph, node.stage);
   const bool truncated = node.attrs.number("top_p") < 1 || node.attrs.integer("top_k") > 0;
   if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
@@ -381,9 +388,15 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
                     "put a node [role=reference] between filter and trainer");
   if (objective == "grpo")
     if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter"); prompter != nullptr) {
-      const int64_t count = prompter->attrs.integer("count");
-      if (count > 0 && count < prompter->attrs.integer("groups_per_batch"))
+      const int64_t count = prompter->attrs.integer("count"), window = prompter->attrs.integer("groups_per_batch");
+      if (count > 0 && count < window)
         throw bad_input("not enough prompts for one batch", attr_place(*prompter, "count"), "count is below groups_per_batch");
+      if (const int64_t wanted = parse_until(graph, node).batch_limit(); count > 0 && count / window < wanted)
+        throw bad_input(fmt::format("until asks for {} batches, but '{}' draws {} prompts: {} batch{} of {}", wanted,
+                                    prompter->id, count, count / window, count / window == 1 ? "" : "es", window),
+                        attr_place(node, "until"),
+                        fmt::format("remove count, or say count={}; until=\"batches({})\" draws what there is", wanted * window,
+                                    count / window));
     }
   int trainers = 0;
   for (int n : graph.stages[node.stage].nodes)

@@ -23,6 +23,8 @@ std::vector<std::string> other_names(const GraphView&, const NodePlan& judge_or_
 // Throws bad_input, with a suggestion, for a name in the expression `attr` that is none of those, no rule and not in `flags`.
 void check_names(const GraphView&, const NodePlan&, const std::string& attr, const std::vector<std::string>& flags);
 
+// Throws bad_input when no edge carries any of `what`, which the node is there for.
+void check_taken(const GraphView&, const NodePlan&, const std::vector<std::string>& what, const char* hint);
 void check_generator(const GraphView&, const NodePlan&);
 void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
 void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);

@@ -80,6 +80,9 @@ RoleSpec prompter(const fs::path& graph_dir) {
                                        : kind == RecordKind::example ? "examples"
                                                                      : "pairs")};
   };
+  r.check = [](const GraphView& graph, const NodePlan& node) {
+    check_taken(graph, node, {"prompts", "examples", "pairs"}, "an edge to a generator, or to a trainer");
+  };
   return r;
 }
 
@@ -164,7 +167,10 @@ RoleSpec reference(const fs::path& graph_dir) {
   r.doc = "adds a frozen model's log-probabilities for the KL term";
   r.edge_attrs = {capacity(), every()};
   r.ports = {takes("groups", true), takes("weights"), takes_finished("model"), gives("groups")};
-  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_model_use(graph_dir, graph, node); };
+  r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_taken(graph, node, {"groups"}, "an edge to a trainer");
+    check_model_use(graph_dir, graph, node);
+  };
   return r;
 }
 

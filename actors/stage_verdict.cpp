@@ -150,7 +150,8 @@ StageVerdict evaluation_verdict(const GraphView& graph, const StagePlan& stage, 
   std::string names;
   if (const auto measured = held_out_metrics_of(graph, stage, store, id, "after"))
     for (const auto& [name, value] : measured->items())
-      if (value.is_number()) names += (names.empty() ? "" : ", ") + name;
+      // How many prompts there were, and how many were left out, says nothing of the model.
+      if (value.is_number() && name != "problems" && name != "too_long") names += (names.empty() ? "" : ", ") + name;
   if (names.empty()) return {Level::failed, "nothing was measured"};
   return {Level::fine, "measured " + names};
 }

@@ -361,12 +361,13 @@ int replay(const Arguments& args) {
                     "compare all the same with --accept-fingerprint");
   fmt::print("{:<16} {:>8}  {:<34} {}\n", "stage", "batches", "weights_hash (recomputed)", "");
   bool equal = true;
-  replay_run(env, graph, *store, [&](const ReplayedStage& r) {
+  const auto replayed = replay_run(env, graph, *store, [&](const ReplayedStage& r) {
     fmt::print("{:<16} {:>8}  {:<34} {}{}\n", r.stage, r.batches, r.recomputed, r.equal ? "equal" : "DIFFERENT",
                r.note.empty() ? "" : ": " + r.note);
     std::fflush(stdout);
     equal = equal && r.equal;
   });
+  if (replayed.empty()) throw bad_input("this run has no batch yet: there is nothing to replay", {args.replay.string()});
   fmt::print("{}\n", equal ? "replay: every update is equal" : "replay: NOT equal");
   return equal ? 0 : 1;
 }
@@ -385,13 +386,16 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--check", args.check, "check the graph and all it names; run nothing");
   app.add_flag("--draw", args.draw, "print the graph as annotated DOT");
   app.add_flag("--fresh", args.fresh, "move an old run directory aside and start over");
-  app.add_option("--replay", args.replay, "recompute every update of a run and compare weights")->type_name("DIR");
-  app.add_option("--samples", args.samples,
-                 "print what models said in a run: --samples DIR [STAGE] (--json: one object a line)")
-      ->type_name("DIR");
-  app.add_option("--count", args.count, "with --samples: prompts of each evaluation, draws of each stage")
-      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
-  app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too")->type_name("DIR");
+  CLI::Option* const replays = app.add_option("--replay", args.replay, "recompute every update of a run and compare weights");
+  CLI::Option* const samples = app.add_option(
+      "--samples", args.samples, "print what models said in a run: --samples DIR [STAGE] (--json: one object a line)");
+  CLI::Option* const count =
+      app.add_option("--count", args.count, "with --samples: prompts of each evaluation, draws of each stage")
+          ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
+  count->needs(samples);
+  CLI::Option* const reports =
+      app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too");
+  for (CLI::Option* other : {replays, samples, reports}) other->type_name("DIR");
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--accept-inputs", args.accept_inputs,
                "continue although data, weights, a tokenizer or a reward program changed since the run began");
@@ -399,6 +403,11 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--json", args.json, "print summary.json instead of a table, and no progress");
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
   app.add_flag("-q,--quiet", args.quiet, "no progress");
+  // An option that would do nothing is refused.
+  for (const char* name : {"--run", "--set", "--check", "--draw", "--fresh", "--accept-inputs", "--change"})
+    for (CLI::Option* alone : {replays, samples, reports}) alone->excludes(app.get_option(name));
+  for (CLI::Option* alone : {replays, reports}) alone->excludes(app.get_option("--json"));
+  for (CLI::Option* alone : {samples, reports}) alone->excludes(app.get_option("--accept-fingerprint"));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -207,6 +207,32 @@ TEST(GraphChecks, dynamic_sampling_has_no_end_of_its_prompts) {
   }
 }
 
+// What a node gives is taken by somebody, or the graph is refused: nothing works for nothing.
+TEST(GraphChecks, a_node_whose_work_nobody_takes_is_refused) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto refusal = [&](const std::string& nodes, const std::string& edges) -> std::string {
+    const std::string text = "digraph g {\n  m [kind=model, config=\"nano.json\", tokenizer=tiny];\n  subgraph cluster_a {\n" +
+                             nodes + edges +
+                             "  }\n  subgraph cluster_b { e [role=evaluator, source=\"tiny:reasoning_test\"]; }\n  m -> e;\n" +
+                             (nodes.find("r [") == std::string::npos ? "" : "  m -> r;\n") +
+                             (nodes.find("g [") == std::string::npos ? "" : "  m -> g;\n") + "}\n";
+    try {
+      load_graph_text(text, "g", role_registry(dir));
+      return "";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.message();
+    }
+  };
+  const std::string p = "p [role=prompter, source=\"tiny:reasoning\"];\n", g = "g [role=generator];\n",
+                    j = "j [role=judge, rewards=format];\n", f = "f [role=filter];\n", r = "r [role=reference];\n";
+  EXPECT_NE(refusal(p, "").find("nobody takes what 'p' gives"), std::string::npos);
+  EXPECT_NE(refusal(p + g, "p -> g;\n").find("nobody takes what 'g' gives"), std::string::npos);
+  EXPECT_NE(refusal(p + g + j + f + r, "p -> g -> j -> f -> r;\n").find("nobody takes what 'r' gives"), std::string::npos);
+  EXPECT_NE(refusal("p [role=prompter, source=\"tiny:pretrain\"];\n", "").find("nobody takes what 'p' gives"),
+            std::string::npos);
+}
+
 class BadSettings : public ::testing::TestWithParam<BadCase> {};
 
 TEST_P(BadSettings, are_refused_before_anything_starts) {
@@ -231,6 +257,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"policy.top_k=5", "allow_truncated"}, BadCase{"policy.temperature=0", "greedy"},
         BadCase{"policy.samples=1", "one is not enough"},
         BadCase{"corpus.count=100", "until asks for 12 batches, but 'corpus' gives 100 examples: 7 batches of 16"},
+        BadCase{"prompts.count=23", "until asks for 6 batches, but 'prompts' draws 23 prompts: 5 batches of 4"},
         BadCase{"docs.count=0", "endless"}, BadCase{"rs_prompts.count=0", "count"}, BadCase{"rl2_trainer.kl=0.1", "reference"},
         BadCase{"rl_trainer.epochs=2", "epochs"}, BadCase{"nano_model.config=missing.json", "missing.json"},
         BadCase{"nano_model.config=nano.graph", "nano.graph"}, BadCase{"nano_model.tokenizer=nano.json", "nano.json"},

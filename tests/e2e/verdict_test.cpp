@@ -131,6 +131,19 @@ TEST_F(Verdict, too_few_groups_are_a_failure_that_the_graph_may_allow) {
   expect_failure(rl_graph("length", "until=\"batches(3)\", min_trained=1"), "rl", "trained on ");
 }
 
+TEST_F(Verdict, an_evaluator_all_of_whose_prompts_are_too_long_has_measured_nothing) {
+  std::string prompt = "compute";
+  for (int i = 0; i < 400; ++i) prompt += " 1";
+  write_text(top / "d.jsonl", "{\"prompt\": \"" + prompt + "\", \"answer\": \"1\"}\n");
+  expect_failure(R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_e { e [role=evaluator, source="jsonl:d.jsonl?template=none", max_tokens=8]; }
+  m -> e;
+}
+)__",
+                 "e", "nothing was measured");
+}
+
 TEST_F(Verdict, a_filter_that_keeps_nothing_fails_its_own_stage) {
   expect_failure(R"__(digraph g {
   graph [precision=f32];
