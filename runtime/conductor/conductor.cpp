@@ -7,7 +7,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
-#include <future>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
@@ -16,6 +15,8 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "runtime/conductor/caf_stage.h"
+#include "runtime/conductor/shell_board.h"
+#include "runtime/flow/what_of.h"
 #include "runtime/shell/shell_server.h"
 #include "runtime/store/run_store.h"
 
@@ -23,7 +24,6 @@ namespace r1 {
 namespace {
 
 constexpr double kSaveTimesEvery_s = 5;
-constexpr std::chrono::seconds kInspectLimit{2};
 constexpr const char* kActor = "conductor";  // in events and waits
 
 struct CafConfig : caf::actor_system_config {
@@ -33,16 +33,6 @@ struct CafConfig : caf::actor_system_config {
     set("scheduler.policy", caf::atom("sharing"));  // work stealing polls: 4% of two cores, and a context switch for every look
   }
 };
-
-std::string what_of(std::exception_ptr error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return "unknown exception";
-  }
-}
 
 // A report of several lines as one: a run ends with a reason of one line.
 std::string one_line(const std::string& text) {
@@ -114,7 +104,8 @@ struct Conductor::Impl {
         options(std::move(o)),
         sink(k),
         faults(options.faults ? *options.faults : process_faults()),
-        waits(clock) {}
+        waits(clock),
+        board(store, waits, [this] { wake(); }) {}
 
   ExitCode run(std::atomic<bool>& interrupted);
   void round(const std::atomic<bool>& interrupted);
@@ -140,7 +131,6 @@ struct Conductor::Impl {
   void end_if_settled();
   void show_progress(Stage& stage);
   int64_t cpu_ns() const { return options.compute_cpu_ns ? options.compute_cpu_ns() : 0; }
-  ShellSources shell_sources(std::atomic<bool>& interrupted);
   void wake() {
     {
       std::lock_guard lock(mutex);
@@ -163,9 +153,7 @@ struct Conductor::Impl {
   std::condition_variable changed;
   bool woken = false;
 
-  std::mutex board_mutex;  // for the shell: what follows is copied there every tick
-  std::vector<ShellRole> board_roles;
-  std::vector<ShellStage> board_stages;
+  ShellBoard board;
 
   CafConfig config;
   std::unique_ptr<caf::actor_system> system;
@@ -178,9 +166,6 @@ struct Conductor::Impl {
   std::atomic<bool> stopping{false};  // hooks stop between their units
   Deadline deadline;
   Again next_time = Again::goes_on;
-
-  // Of the shell to roles, by node; under mutex.
-  std::vector<std::pair<std::string, std::shared_ptr<std::promise<std::string>>>> questions;
 
   void update_board();
   void answer_questions();
@@ -475,58 +460,16 @@ void Conductor::Impl::update_board() {
     times.add(times_now(stage));
     rows.push_back({stage.plan->name, phases[static_cast<int>(stage.phase)], times, stage.restarts});
   }
-  std::lock_guard lock(board_mutex);
-  board_roles = std::move(roles);
-  board_stages = std::move(rows);
+  board.show(std::move(roles), std::move(rows));
 }
 
 void Conductor::Impl::answer_questions() {
-  decltype(questions) taken;
-  {
-    std::lock_guard lock(mutex);
-    taken.swap(questions);
-  }
-  for (auto& [node, answer] : taken) {
+  for (auto& [node, answer] : board.take_questions()) {
     bool asked = false;
     for (Stage& stage : stages) asked = asked || (stage.caf && stage.caf->inspect(node, answer));
     if (!asked)
       answer->set_exception(std::make_exception_ptr(bad_input(fmt::format("no role {} is running", node), {}, "see 'ps'")));
   }
-}
-
-ShellSources Conductor::Impl::shell_sources(std::atomic<bool>& interrupted) {
-  ShellSources sources;
-  sources.store = &store;
-  sources.waits = &waits;
-  sources.roles = [this] {
-    std::lock_guard lock(board_mutex);
-    return board_roles;
-  };
-  sources.stages = [this] {
-    std::lock_guard lock(board_mutex);
-    return board_stages;
-  };
-  sources.inspect = [this](const std::string& node) {
-    auto answer = std::make_shared<std::promise<std::string>>();
-    std::future<std::string> coming = answer->get_future();
-    {
-      std::lock_guard lock(mutex);
-      questions.emplace_back(node, std::move(answer));
-    }
-    wake();
-    if (coming.wait_for(kInspectLimit) != std::future_status::ready)
-      throw failure(fmt::format("{} does not answer", node), {}, "'waits' shows what it is doing");
-    try {
-      return coming.get();
-    } catch (const std::future_error&) {
-      throw failure(fmt::format("{} ended before it answered", node));
-    }
-  };
-  sources.stop = [this, &interrupted] {
-    interrupted = true;
-    wake();
-  };
-  return sources;
 }
 
 void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
@@ -564,7 +507,7 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
       }
   update_board();
   std::unique_ptr<ShellServer> shell;
-  if (options.shell) shell = std::make_unique<ShellServer>(shell_sources(interrupted), options.run_dir);
+  if (options.shell) shell = std::make_unique<ShellServer>(board.sources(interrupted), options.run_dir);
 
   while (!ended) {
     try {

@@ -4,22 +4,13 @@
 
 #include <algorithm>
 
+#include "runtime/flow/what_of.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
 namespace {
 
 constexpr int kJobs = -10;  // lane (kJobs, node): jobs of a node's executor; (kJobs, -1): of the shared I/O executor
-
-std::string what_of(std::exception_ptr error) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::exception& e) {
-    return e.what();
-  } catch (...) {
-    return "unknown exception";
-  }
-}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "actors/training_plan.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "tests/actors/expect_sequence.h"
 
 namespace r1 {
 namespace {
@@ -23,14 +24,6 @@ Sequence some_sequence(uint64_t seed) {
     s.exact.push_back(rng.chance(0.8));
   }
   return s;
-}
-
-void expect_equal(const Sequence& a, const Sequence& b) {
-  EXPECT_EQ(a.tokens, b.tokens);
-  EXPECT_EQ(a.trainable, b.trainable);
-  EXPECT_EQ(a.behaviour_logp, b.behaviour_logp);
-  EXPECT_EQ(a.version, b.version);
-  EXPECT_EQ(a.exact, b.exact);
 }
 
 TEST(Codec, sequences_and_batches_come_back_as_they_were) {

@@ -8,6 +8,7 @@
 
 #include "actors/roles.h"
 #include "base/files.h"
+#include "tests/prompt_lines.h"
 #include "tests/source_dir.h"
 
 namespace r1 {
@@ -67,15 +68,6 @@ class DataCheckTest : public testing::Test {
   m -> t;
 })__";
   }
-  static std::string prompts(int n, int long_one = -1) {
-    std::string text;
-    for (int i = 0; i < n; ++i) {
-      std::string prompt = "compute";
-      for (int k = 0; k < (i == long_one ? 400 : 3); ++k) prompt += " 1";
-      text += "{\"prompt\": \"" + prompt + "\", \"answer\": \"" + std::to_string(i) + "\"}\n";
-    }
-    return text;
-  }
   static bool says(const DataCheck& found, const std::string& words) {
     for (const std::string& w : found.warnings)
       if (w.find(words) != std::string::npos) return true;
@@ -87,7 +79,7 @@ class DataCheckTest : public testing::Test {
 };
 
 TEST_F(DataCheckTest, good_data_give_no_warning) {
-  data(prompts(65));
+  data(prompt_lines(65));
   const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny"));
   EXPECT_EQ(found.records, 65);
   EXPECT_EQ(found.files, 1);
@@ -111,7 +103,7 @@ TEST_F(DataCheckTest, a_broken_line_is_found_whatever_ends_the_stage) {
 }
 
 TEST_F(DataCheckTest, an_evaluator_s_file_is_read_whole_too) {
-  data(prompts(300) + "{\"prompt\": \"\", \"answer\": 1}\n");
+  data(prompt_lines(300) + "{\"prompt\": \"\", \"answer\": 1}\n");
   std::string text = sft("tiny:cold_start");
   text.replace(text.find("p -> t;"), 7,
                "p -> t; e [role=evaluator, source=\"jsonl:d.jsonl\", problems=2]; t -> e [carries=weights];");
@@ -119,7 +111,7 @@ TEST_F(DataCheckTest, an_evaluator_s_file_is_read_whole_too) {
 }
 
 TEST_F(DataCheckTest, long_prompts_are_counted_or_refused) {
-  data(prompts(65, 40));
+  data(prompt_lines(65, 40));
   const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny"));
   EXPECT_TRUE(says(found, "g.graph:4:")) << "the place in the graph";
   EXPECT_TRUE(says(
@@ -138,7 +130,7 @@ TEST_F(DataCheckTest, an_example_longer_than_the_model_is_refused_with_its_line)
 }
 
 TEST_F(DataCheckTest, max_tokens_beyond_the_positions_are_a_warning) {
-  data(prompts(64));
+  data(prompt_lines(64));
   const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny", "format", "", "max_tokens=100000", ", loss_mean=constant"));
   EXPECT_TRUE(says(found, "behind 64 of 64 prompts max_tokens=100000 goes beyond the 256 positions"));
   EXPECT_TRUE(says(found, "loss_mean=constant divides by max_tokens"));
@@ -158,13 +150,13 @@ TEST_F(DataCheckTest, facts_are_checked_where_an_expression_uses_them) {
 }
 
 TEST_F(DataCheckTest, a_template_whose_tags_the_tokenizer_lacks_is_refused) {
-  data(prompts(3));
+  data(prompt_lines(3));
   EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=qwen2.5")).find("<|im_start|>, which the tokenizer of 'm' has no token for"),
             std::string::npos);
 }
 
 TEST_F(DataCheckTest, a_second_check_of_the_same_content_remembers_the_first) {
-  data(prompts(65, 40));
+  data(prompt_lines(65, 40));
   const auto first = check(rl("jsonl:d.jsonl?template=tiny"));
   ASSERT_EQ(std::distance(fs::directory_iterator(options_.memory), {}), 1);
   const fs::path entry = fs::directory_iterator(options_.memory)->path();
@@ -173,21 +165,21 @@ TEST_F(DataCheckTest, a_second_check_of_the_same_content_remembers_the_first) {
   write_file_atomically(entry, text);
   EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 99) << "read from memory";
   EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny", "format", "", "max_tokens=33")).records, 65) << "another question";
-  data(prompts(66, 40));
+  data(prompt_lines(66, 40));
   EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 66) << "another content";
   for (const auto& file : fs::directory_iterator(options_.memory)) std::ofstream(file.path()) << "{damaged";
   EXPECT_EQ(check(rl("jsonl:d.jsonl?template=tiny")).records, 66);
   for (int i = 0; i < 300; ++i) std::ofstream(options_.memory / (std::to_string(i) + ".json")) << "{}";
-  data(prompts(67));
+  data(prompt_lines(67));
   check(rl("jsonl:d.jsonl?template=tiny"));
   EXPECT_LE(static_cast<size_t>(std::distance(fs::directory_iterator(options_.memory), {})), kMostRemembered);
 }
 
 TEST_F(DataCheckTest, when_time_is_short_a_sample_is_tokenised_and_every_line_parsed) {
-  data(prompts(1000));
+  data(prompt_lines(1000));
   options_.tokenise_s = 0;
   EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny")), "of the 1000 prompts of d.jsonl were tokenised"));
-  data(prompts(1000) + "{\"prompt\": 1}\n");
+  data(prompt_lines(1000) + "{\"prompt\": 1}\n");
   EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=tiny")).find("d.jsonl:1001:2"), std::string::npos);
 }
 

@@ -9,6 +9,7 @@
 #include "actors/received_weights.h"
 #include "base/rng.h"
 #include "models/weights.h"
+#include "tests/actors/expect_sequence.h"
 
 namespace r1 {
 namespace {
@@ -70,14 +71,6 @@ std::shared_ptr<const T> through_bytes(const std::shared_ptr<const T>& m, const 
   EXPECT_STREQ(out->kind(), m->kind());
   EXPECT_EQ(out->describe(), m->describe());
   return out;
-}
-
-void expect_equal(const Sequence& a, const Sequence& b) {
-  EXPECT_EQ(a.tokens, b.tokens);
-  EXPECT_EQ(a.trainable, b.trainable);
-  EXPECT_EQ(a.behaviour_logp, b.behaviour_logp);
-  EXPECT_EQ(a.version, b.version);
-  EXPECT_EQ(a.exact, b.exact);
 }
 
 void expect_equal(const PromptMessage& a, const PromptMessage& b) {

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "runtime/store/run_store.h"
 #include "tests/e2e/bad_input.h"
+#include "tests/prompt_lines.h"
 
 namespace r1 {
 namespace {
@@ -32,20 +33,11 @@ struct Data : BadInputTest {
   m -> t;
 })__";
   }
-  static std::string prompts(int n, int long_one = -1) {
-    std::string text;
-    for (int i = 0; i < n; ++i) {
-      std::string prompt = "compute";
-      for (int k = 0; k < (i == long_one ? 400 : 3); ++k) prompt += " 1";
-      text += "{\"prompt\": \"" + prompt + "\", \"answer\": \"" + std::to_string(i) + "\"}\n";
-    }
-    return text;
-  }
 };
 
 TEST_F(Data, a_prompt_longer_than_the_model_is_dropped_and_counted) {
   write_text(top / "g.graph", rl("batches(6)"));
-  write_text(top / "d.jsonl", prompts(12, 5));
+  write_text(top / "d.jsonl", prompt_lines(12, 5));
   const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / "first").string(), "-q"});
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_NE(r.err.find("1 of 12 prompts are longer than the 256 positions of 'm' (the first: d.jsonl:6)"), std::string::npos)
@@ -72,7 +64,7 @@ TEST_F(Data, a_bad_line_of_a_later_stage_is_found_before_the_first_runs) {
 }
 
 TEST_F(Data, an_empty_prompt_is_bad_input) {
-  write_text(top / "d.jsonl", prompts(3) + "{\"prompt\": \"\", \"answer\": \"1\"}\n");
+  write_text(top / "d.jsonl", prompt_lines(3) + "{\"prompt\": \"\", \"answer\": \"1\"}\n");
   expect_refused(rl("batches(3)"), {"d.jsonl:4:2", "the prompt is empty"});
 }
 
@@ -98,7 +90,7 @@ TEST_F(Data, an_answer_beside_a_completion_is_no_matter_in_a_dataset) {
 }
 
 TEST_F(Data, max_tokens_beyond_the_positions_are_warned_of) {
-  write_text(top / "d.jsonl", prompts(8));
+  write_text(top / "d.jsonl", prompt_lines(8));
   write_text(top / "g.graph", rl("batches(1)", "", "100000"));
   const ProgramResult r = run_program({(top / "g.graph").string(), "--check"});
   EXPECT_EQ(r.code, 0);
@@ -119,16 +111,16 @@ TEST_F(Data, messages_gsm8k_and_compressed_forms_are_accepted) {
 }
 
 TEST_F(Data, numbers_out_of_range_and_half_surrogates_are_named) {
-  write_text(top / "d.jsonl", prompts(2) + "{\"prompt\":\"compute 1 + 1\",\"answer\":1e400}\n");
+  write_text(top / "d.jsonl", prompt_lines(2) + "{\"prompt\":\"compute 1 + 1\",\"answer\":1e400}\n");
   expect_refused(rl("batches(1)"), {"d.jsonl:3:36", "out of range"});
-  write_text(top / "d.jsonl", prompts(2) + "{\"prompt\":\"a \\ud800 b\",\"answer\":\"1\"}\n");
+  write_text(top / "d.jsonl", prompt_lines(2) + "{\"prompt\":\"a \\ud800 b\",\"answer\":\"1\"}\n");
   expect_refused(rl("batches(1)"), {"d.jsonl:3", "surrogate"});
 }
 
 TEST_F(Data, a_file_that_is_rewritten_during_a_run_is_an_error_with_its_name) {
   write_text(top / "g.graph", rl("batches(1000000)"));
   std::string text;
-  for (int i = 0; i < 200; ++i) text += prompts(64);
+  for (int i = 0; i < 200; ++i) text += prompt_lines(64);
   write_text(top / "d.jsonl", text);
   Program program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"});
   const auto batches = [&] {
@@ -140,7 +132,7 @@ TEST_F(Data, a_file_that_is_rewritten_during_a_run_is_an_error_with_its_name) {
     }
   };
   while (!program.wait(0.05) && batches() < 3) continue;
-  write_text(top / "d.jsonl", prompts(1));
+  write_text(top / "d.jsonl", prompt_lines(1));
   ASSERT_TRUE(program.wait(60));
   const ProgramResult r = program.result();
   EXPECT_EQ(r.code, 1) << r.err;
