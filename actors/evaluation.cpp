@@ -7,7 +7,6 @@
 
 #include "actors/evaluation_metrics.h"
 #include "actors/examples.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
@@ -21,7 +20,6 @@ namespace r1 {
 namespace {
 
 constexpr size_t kGroupsScoredTogether = 16;
-constexpr double kProgressEvery_s = 0.25;
 
 // Of one source under way: samples, then scores, and gives on what is complete in the order of prompts.
 class Pass {
@@ -42,10 +40,10 @@ class Pass {
     while (engine_.pending() > 0) {
       check_stop();
       for (GenResult& r : engine_.step()) take(std::move(r));
-      report(false);
+      report();
     }
     score();
-    report(true);
+    report();
     return std::move(out_);
   }
 
@@ -129,11 +127,8 @@ class Pass {
       if (hooks_.answered) hooks_.answered(out_.name, out_.prompts[given_]);
   }
 
-  void report(bool last) {
+  void report() {
     if (!hooks_.progress) return;
-    const double now = clock_.now_s();
-    if (!last && now - reported_s_ < kProgressEvery_s) return;
-    reported_s_ = now;
     // Groups that wait for their scores are answered, to whoever looks.
     hooks_.progress({answered_ + static_cast<int64_t>(groups_.size()), static_cast<int64_t>(out_.prompts.size()),
                      engine_.stats().tokens_generated});
@@ -145,8 +140,6 @@ class Pass {
   Scorer* scorer_;
   const EvaluationHooks& hooks_;
   GeneratorEngine engine_;
-  SystemClock clock_;
-  double reported_s_ = 0;
   EvaluatedSource out_;
   std::vector<std::shared_ptr<const PromptMessage>> asked_;         // by place; null: answered
   std::vector<std::shared_ptr<const TrajectoriesMessage>> groups_;  // without scores

@@ -61,7 +61,7 @@ struct EvaluationProgress {
 };
 
 struct EvaluationHooks {
-  std::function<void(const EvaluationProgress&)> progress;                          // may be empty; a few times a second
+  std::function<void(const EvaluationProgress&)> progress;                          // may be empty; after every decode step
   std::function<void(const std::string& source, const EvaluatedPrompt&)> answered;  // may be empty; in the order of prompts
 };
 

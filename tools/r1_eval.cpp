@@ -55,7 +55,7 @@ class Progress {
   void text(const std::string& line) {
     if (quiet_) return;
     const double now = clock_.now_s();
-    if (!terminal_ && now - last_s_ < kPlainEvery_s) return;
+    if (now - last_s_ < (terminal_ ? kShownEvery_s : kPlainEvery_s)) return;
     last_s_ = now;
     if (terminal_)
       fmt::print(stderr, "\r{}\033[K", line);
@@ -70,7 +70,7 @@ class Progress {
   }
 
  private:
-  static constexpr double kPlainEvery_s = 30;
+  static constexpr double kShownEvery_s = 0.25, kPlainEvery_s = 30;
   const bool quiet_, terminal_;
   bool shown_ = false;
   SystemClock clock_;
