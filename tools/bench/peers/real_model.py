@@ -34,9 +34,12 @@ second lamp waits in case the first one fails, and nobody lives in the tower. St
 there is land, and that somebody thought of those at sea."""
 
 
+THREADS = 2  # of llama.cpp; its threads wait for each other by spinning, so 1 is faster on a busy machine
+
+
 def llama(path):
     from llama_cpp import Llama
-    return Llama(str(path), n_ctx=1024, n_batch=1024, logits_all=True, verbose=False, n_threads=2)
+    return Llama(str(path), n_ctx=1024, n_batch=1024, logits_all=True, verbose=False, n_threads=THREADS, n_threads_batch=THREADS)
 
 
 def llama_logits(model, tokens):
@@ -141,7 +144,10 @@ def main():
     arguments.add_argument("--bin", type=pathlib.Path, default=pathlib.Path("build/release/bin"))
     arguments.add_argument("--prompts", type=int, default=len(QUESTIONS))
     arguments.add_argument("--tokens", type=int, default=100)
+    arguments.add_argument("--without-transformers", action="store_true")
+    arguments.add_argument("--threads", type=int, default=THREADS)
     a = arguments.parse_args()
+    globals()["THREADS"] = a.threads
     with tempfile.TemporaryDirectory() as tmp:
         tmp = pathlib.Path(tmp)
         convert = a.bin / "r1-convert"
@@ -151,7 +157,7 @@ def main():
         frame = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
         prompts = [model.tokenize(frame.format(q).encode(), add_bos=False, special=True) for q in QUESTIONS[:a.prompts]]
         tokenizer = lambda text: model.tokenize(text.encode(), add_bos=False, special=False)  # noqa: E731
-        ok = with_transformers(a.bin, tmp / "hf", prompts, tokenizer)
+        ok = a.without_transformers or with_transformers(a.bin, tmp / "hf", prompts, tokenizer)
         exact = compare("llama.cpp, f32 as r1-convert wrote it", a.bin, a.gguf, tmp / "f32.gguf", prompts, a.tokens)
         file = compare("llama.cpp, the file itself", a.bin, a.gguf, a.gguf, prompts, a.tokens)
         ok = ok and not exact["diverged"] and exact["perplexity_difference"] < 0.005 and file["perplexity_difference"] < 0.05
