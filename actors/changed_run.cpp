@@ -41,7 +41,7 @@ const std::map<std::string, std::set<std::string>> kFree = {
     {"trainer", {"until", "snapshot_s", "min_trained", "idle_batches"}},
     {"distiller", {"until", "snapshot_s", "min_trained", "idle_batches"}},
     {"evaluator",
-     {"source", "problems", "problems_before", "samples", "temperature", "top_p", "greedy", "max_tokens", "max_running",
+     {"source", "problems", "problems_before", "samples", "temperature", "top_p", "greedy", "max_tokens", "max_running", "stop",
       "rewards", "keep_samples", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
     {"judge", {"max_reward_errors", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
     {"generator", {"max_running", "draft"}}};

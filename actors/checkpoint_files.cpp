@@ -1,21 +1,19 @@
 #include "actors/checkpoint_files.h"
 
+#include "actors/chat_texts.h"
+
 namespace r1 {
 
 namespace fs = std::filesystem;
 
 ModelTexts checkpoint_texts(const RunEnv& env, const GraphView& graph, const NodePlan& node, const ModelConfig& config) {
   const NodePlan& root = model_root(graph, node);
-  ModelTexts given;
-  std::string place = root.id;
-  // With a tokenizer of another place, what the model's directory says about its own does not hold.
-  if (root.attrs.has("path") && root.attrs.text("tokenizer").empty()) {
-    const fs::path model = resolve_path(env, root.attrs.text("path"));
-    given = stored_texts(model);
-    place = model.string();
-  }
+  ModelTexts given = chat_texts(env, graph, node, config);
+  const std::string place = root.attrs.has("path") ? resolve_path(env, root.attrs.text("path")).string() : root.id;
   given["tokenizer.json"] = node_tokenizer(env, graph, node)->json();
-  return export_texts(given, config, place);
+  ModelTexts texts = export_texts(given, config, place);
+  if (const auto map = given.find("special_tokens_map.json"); map != given.end()) texts.insert(*map);
+  return texts;
 }
 
 fs::path export_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "exports" / stage; }

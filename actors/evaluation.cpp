@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "base/stop.h"
 #include "models/generation/generator_engine.h"
+#include "models/generation/stop_texts.h"
 #include "rewards/metrics.h"
 #include "rewards/rules.h"
 #include "tasks/chat_template.h"
@@ -33,6 +34,8 @@ class Pass {
         hooks_(hooks),
         engine_(*env.device, config(spec), model.weights, 0) {
     out_.name = source;
+    if (!spec.stop.empty()) stops_ = std::make_shared<const StopTexts>(*model.tokenizer, spec.stop);
+    if (scorer != nullptr) scorer->stop_at(stops_);
     submit(env);
   }
 
@@ -72,6 +75,7 @@ class Pass {
       r.temperature = greedy_ ? 0.f : static_cast<float>(spec_.temperature);
       r.top_p = greedy_ ? 1.f : static_cast<float>(spec_.top_p);
       r.stop_ids = model_.weights->config().eos_ids;
+      r.stop_texts = stops_;
       if (static_cast<int64_t>(r.prompt.size()) >= positions) {
         ++out_.too_long;
         continue;
@@ -112,7 +116,7 @@ class Pass {
         response.tokens = static_cast<int64_t>(group.samples[i].tokens.size() - prompt_tokens);
         response.finished = group.finished[i] != 0;
         if (scorer_ == nullptr) {
-          response.text = completion_text(group.samples[i], prompt_tokens, *model_.tokenizer);
+          response.text = completion_text(group.samples[i], prompt_tokens, *model_.tokenizer, stops_.get());
         } else {
           response.text = std::move(scores[g].responses[i]);
           response.score = std::move(scores[g].scores[i]);
@@ -139,6 +143,7 @@ class Pass {
   const EvaluatedModel& model_;
   Scorer* scorer_;
   const EvaluationHooks& hooks_;
+  std::shared_ptr<const StopTexts> stops_;
   GeneratorEngine engine_;
   EvaluatedSource out_;
   std::vector<std::shared_ptr<const PromptMessage>> asked_;         // by place; null: answered
@@ -220,6 +225,7 @@ void tell_first_error(const std::vector<EvaluatedSource>& sources) {
 std::string EvaluationSpec::key() const {
   std::string s;
   for (const auto& source : sources) s += source + ";";
+  for (const auto& text : stop) s += fmt::format("stop{}:{};", text.size(), text);
   s += fmt::format("{}n{} k{} T{} g{} m{} s{}", s, problems, samples, temperature, greedy, max_tokens, seed);
   return s + fmt::format(" p{} h{} {} {}", top_p, keep_samples, chat ? chat->name() : "", rewards);
 }

@@ -28,6 +28,7 @@ struct EvaluationSpec {
   std::string rewards;       // an expression that every response is scored with; "": none
   Where rewards_where;       // its place in the graph
   ProgramOptions programs;   // how those that it asks are run
+  std::vector<std::string> stop;  // texts that end a completion
   uint64_t seed = 0;
   std::shared_ptr<const ChatTemplate> chat;  // what template=auto of a source means; null: none
   std::string key() const;                   // everything that a result depends on besides the weights

@@ -12,6 +12,7 @@
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/received_weights.h"
+#include "actors/stop_attribute.h"
 #include "base/rng.h"
 #include "models/generation/generator_engine.h"
 #include "models/training/trainer_engine.h"
@@ -222,6 +223,7 @@ class GeneratorRole final : public Role {
     config.draft = context.node().attrs.flag("draft");
     config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
     config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
+    stop_texts_ = node_stop_texts(context.node(), *node_tokenizer(env_, context.graph(), context.node()));
     engine_ = std::make_unique<GeneratorEngine>(*env_.device, config, weights, version);
     weights_ = std::move(weights);
     version_ = version;
@@ -274,6 +276,7 @@ class GeneratorRole final : public Role {
     r.top_k = static_cast<int>(attrs.integer("top_k"));
     r.top_p = static_cast<float>(attrs.number("top_p"));
     r.stop_ids = weights_->config().eos_ids;
+    r.stop_texts = stop_texts_;
     return r;
   }
 
@@ -341,6 +344,7 @@ class GeneratorRole final : public Role {
   // Touched by jobs only while one is running, by the role only in between.
   std::unique_ptr<GeneratorEngine> engine_;
   std::shared_ptr<const WeightSet> weights_;
+  std::shared_ptr<const StopTexts> stop_texts_;
   std::vector<Sequence> audit_;
   std::vector<std::pair<int64_t, int64_t>> audit_places_;  // (draw, sample) of each
   int64_t audited_tokens_ = 0, audit_tokens_new_ = 0, audit_version_ = 0;

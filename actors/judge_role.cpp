@@ -9,6 +9,7 @@
 #include "actors/reward_programs.h"
 #include "actors/scored_writer.h"
 #include "actors/scorer.h"
+#include "actors/stop_attribute.h"
 
 namespace r1 {
 
@@ -33,6 +34,8 @@ class JudgeRole final : public Role {
                                              std::move(programs));
           if (out_ < 0)
             writer_ = std::make_unique<ScoredWriter>(env_, context.graph(), node, context.store(), context.stage_id());
+          if (const NodePlan* generator = stage_node(context.graph(), node.stage, "generator"))
+            loaded_->stop_at(node_stop_texts(*generator, *tokenizer_));
         },
         [this, &context] {
           busy_ = false;

@@ -3,6 +3,7 @@
 //
 //   const ModelChat chat = load_model_chat(dir);                       // template=auto: the directory's own
 //   Conversation c = Conversation::of_user("1 + 1?");                  // or .messages of one's own
+//   weights->set_token_ids(chat.tokenizer->vocab_size());               // a padded vocabulary is not sampled
 //   request.prompt = chat.prompt_tokens(c);  request.stop_ids = chat.end_ids;
 //   c.messages.push_back({{"role", "assistant"}, {"content", chat.reply(c, text)}});
 //

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "actors/graph_checks.h"
 #include "actors/run_env.h"
 
@@ -35,7 +37,10 @@ void check_reference_follows(const fs::path& graph_dir, const GraphView& graph, 
       throw bad_input(fmt::format("reference '{}' is a model of {} {}, its policy has {}", reference.id, has, what, needs),
                       reference.where, "a reference takes whatever the policy samples");
   };
-  refuse("token ids", a.vocab_size, b.vocab_size);
+  // What is sampled has no more ids than the tokenizer: models of one family are padded to different widths.
+  RunEnv env;
+  env.graph_dir = graph_dir;
+  refuse("token ids", a.vocab_size, std::min<int64_t>(b.vocab_size, node_tokenizer(env, graph, *trainer)->vocab_size()));
   refuse("positions", a.max_positions, b.max_positions);
   for (const int e : reference.in_edges)
     if (graph.edges[e].carries == "weights" && graph.edges[e].attrs.integer("every") > 0)

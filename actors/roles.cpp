@@ -16,6 +16,7 @@
 #include "actors/reference_role.h"
 #include "actors/reward_programs.h"
 #include "actors/size_checks.h"
+#include "actors/stop_attribute.h"
 #include "actors/trainer_role.h"
 #include "tasks/source.h"
 
@@ -24,6 +25,9 @@ namespace r1 {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kStopHelp =
+    "texts that end a completion: one as it stands, or several in single quotes and with commas; \\n is a new line";
 
 AttrSpec text(const char* name, const char* fallback, const char* doc) {
   return {name, AttrType::text, fallback, false, doc, {}, {}, {}};
@@ -94,6 +98,7 @@ RoleSpec generator(const fs::path& graph_dir) {
       integer("samples", "8", 1, "completions per prompt (G)"),
       number("temperature", "1", 0, "of sampling; 0: greedy"),
       integer("max_tokens", "96", 1, "longest completion, tokens"),
+      text("stop", "", kStopHelp),
       integer("top_k", "0", 0, "0: off"),
       {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
       flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"),
@@ -105,6 +110,7 @@ RoleSpec generator(const fs::path& graph_dir) {
   r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_generator(graph, node);
+    parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
     check_model_use(graph_dir, graph, node);
     check_draft(graph_dir, graph, node);
   };
@@ -285,6 +291,7 @@ RoleSpec evaluator(const fs::path& graph_dir) {
       {"top_p", AttrType::number, "1", false, "1: off", 0.0, 1.0, {}},
       flag("greedy", "true", "a second pass with argmax"),
       integer("max_tokens", "96", 1, "longest completion, tokens"),
+      text("stop", "", kStopHelp),
       integer("max_running", "256", 1, "sequences decoded at once"),
       text("rewards", "", "an expression as of a judge: its mean and that of every name in it are measured too"),
       integer("every", "0", 0,
@@ -298,6 +305,7 @@ RoleSpec evaluator(const fs::path& graph_dir) {
   r.ports = {takes("weights"), takes_finished("model", true), gives("metrics")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_evaluator(graph_dir, graph, node);
+    parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
     check_model_use(graph_dir, graph, node);
   };
   return r;
@@ -392,6 +400,7 @@ EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& node) {
   spec.greedy = node.attrs.flag("greedy");
   spec.max_tokens = node.attrs.integer("max_tokens");
   spec.max_running = node.attrs.integer("max_running");
+  spec.stop = parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
   spec.seed = env.seed;
   return spec;
 }

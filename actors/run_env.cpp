@@ -165,7 +165,11 @@ std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan
 
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& node, DType dtype) {
   auto weights = load_origin_weights(env, model_origin(graph, node), graph, dtype);
-  weights->add_end_tokens(stage_end_tokens(env, graph, node, *node_tokenizer(env, graph, node)));
+  const auto tokenizer = node_tokenizer(env, graph, node);
+  weights->add_end_tokens(stage_end_tokens(env, graph, node, *tokenizer));
+  // A reference scores what the policy samples: its mask is the policy's.
+  const NodePlan* policy = node.role == "reference" ? stage_trainer(graph, node.stage) : nullptr;
+  weights->set_token_ids(policy != nullptr ? node_tokenizer(env, graph, *policy)->vocab_size() : tokenizer->vocab_size());
   return weights;
 }
 

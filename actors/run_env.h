@@ -68,7 +68,8 @@ std::unique_ptr<Source> open_data(const RunEnv&, const std::string& spec, uint64
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv&, const GraphView&, const NodePlan&);
 ModelConfig origin_config(const RunEnv&, const NodePlan& origin);                 // reads config.json only
 ModelConfig start_config(const RunEnv&, const GraphView&, const NodePlan& node);  // of the model that `node` starts from
-// The weights that `node` starts from, in `dtype`; their configuration has the end tokens of its stage (actors/end_tokens.h).
+// The weights that `node` starts from, in `dtype`; their configuration has the end tokens of its stage
+// (actors/end_tokens.h) and the number of ids that are sampled.
 std::shared_ptr<WeightSet> load_start_weights(const RunEnv&, const GraphView&, const NodePlan& node, DType dtype);
 // The weights of an earlier stage's trainer or of an artifact.
 std::shared_ptr<WeightSet> load_origin_weights(const RunEnv&, const NodePlan& origin, const GraphView&, DType dtype);

@@ -42,8 +42,10 @@ std::string messages_of(const PromptMessage& prompt) {
 
 }  // namespace
 
-std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer) {
-  return tokenizer.decode(std::span<const int32_t>(sample.tokens).subspan(prompt_tokens), false);
+std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer, const StopTexts* stops) {
+  std::string text = tokenizer.decode(std::span<const int32_t>(sample.tokens).subspan(prompt_tokens), false);
+  if (stops != nullptr) text.resize(stops->kept(text).size());
+  return text;
 }
 
 Scorer::Scorer(RewardExpression expression, std::map<std::string, RewardModel> models, ScoreSources programs)
@@ -82,7 +84,7 @@ void Scorer::begin(const Tokenizer& tokenizer) {
     for (size_t i = 0; i < group->samples.size(); ++i) {
       auto item = std::make_shared<ScoreItem>();
       item->prompt = group->prompt->text;
-      item->response = completion_text(group->samples[i], group->prompt->tokens.size(), tokenizer);
+      item->response = completion_text(group->samples[i], group->prompt->tokens.size(), tokenizer, stops_.get());
       item->facts = group->prompt->facts;
       item->finished = group->finished[i] != 0;
       item->tokens = static_cast<int64_t>(group->samples[i].tokens.size() - group->prompt->tokens.size());

@@ -13,6 +13,7 @@
 
 #include "actors/messages.h"
 #include "actors/reward_models.h"
+#include "models/generation/stop_texts.h"
 #include "rewards/expression_scorer.h"
 
 namespace r1 {
@@ -28,6 +29,10 @@ class Scorer {
     std::vector<SampleScore> scores;
     std::vector<std::string> responses;
   };
+
+  // Texts that end a completion (`stop` of the stage's generator): responses are read through their end. Before anything is
+  // scored; null: none.
+  void stop_at(std::shared_ptr<const StopTexts> stops) { stops_ = std::move(stops); }
 
   // To be scored, at the next or the present call of next(). Any thread.
   void add(Group group);
@@ -49,6 +54,7 @@ class Scorer {
   void begin(const Tokenizer& tokenizer);
   SampleScore finish(ItemScore score, const RewardInput& in);
 
+  std::shared_ptr<const StopTexts> stops_;
   std::set<std::string> models_;
   ExpressionScorer scorer_;
   std::map<uint64_t, Open> open_;  // by order of arrival
@@ -60,7 +66,8 @@ class Scorer {
   bool woken_ = false;
 };
 
-// The text of a sample's completion: the tokens after the prompt.
-std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer);
+// The text of a sample's completion: the tokens after the prompt, through the end of the first of `stops` (null: none) in it.
+std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer,
+                            const StopTexts* stops = nullptr);
 
 }  // namespace r1

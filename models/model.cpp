@@ -169,7 +169,7 @@ Value Model::mtp_rows(Pass& p, const Value& h, const View& next_ids, const View&
 
 View Model::logits(Pass& p, const View& final_rows) const {
   const View y = p.ctx.arena.alloc(DType::f32, {final_rows.rows(), head_rows()});
-  run(p.ctx, Linear{final_rows, p.weight(params_.head), View{}, y});
+  run(p.ctx, Linear{final_rows, p.weight(params_.head).slice(0, head_rows()), View{}, y});
   return y;
 }
 

@@ -165,6 +165,7 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
     c.eos_ids = {missing.eos};
   c.pad_id = r.id("pad_token_id");
   if (c.bos_id >= c.vocab_size) r.fail(fmt::format("bos_token_id is {}, but vocab_size is {}", c.bos_id, c.vocab_size));
+  if (r.has("r1_token_ids")) c.token_ids = r.size("r1_token_ids", c.vocab_size);
   c.scalar_head = reads_scores(r);
   c.sees = r.text("r1_sees", "");
   if (!c.sees.empty() && c.sees != "answer" && c.sees != "response")
@@ -241,6 +242,7 @@ std::string model_config_json(const ModelConfig& c, const char* torch_dtype) {
   if (c.eos_ids.size() > 1) j["eos_token_id"] = c.eos_ids;
   if (c.pad_id >= 0) j["pad_token_id"] = c.pad_id;
   j["torch_dtype"] = torch_dtype;
+  if (c.token_ids > 0) j["r1_token_ids"] = c.token_ids;
   if (c.scalar_head) {
     j["id2label"] = {{"0", "LABEL_0"}};
     j["label2id"] = {{"LABEL_0", 0}};

@@ -61,6 +61,9 @@ struct ModelConfig {
   MlaConfig mla;           // deepseek_v3 only; head_dim is mla.rope_dim there, kv_heads = heads
   MoeConfig moe;           // deepseek_v3 only
   int64_t mtp_layers = 0;  // multi-token prediction modules (deepseek_v3: 0 or 1)
+  // Ids that the tokenizer has, where the vocabulary is padded beyond them: only those are sampled, and GRPO and its reference
+  // take log-probabilities over them alone; SFT and pre-training over all ids ("r1_token_ids"). 0: all. A stage sets it.
+  int64_t token_ids = 0;
   int32_t bos_id = -1, pad_id = -1;
   // The tokens that end a completion: "eos_token_id" of config.json, then those that generation_config.json adds (a chat
   // model's often stand only there). A stage adds the end token of its chat template (actors/end_tokens.h).
@@ -70,6 +73,7 @@ struct ModelConfig {
   bool scalar_head = false;
   std::string sees;
 
+  int64_t sampled_ids() const { return token_ids > 0 ? token_ids : vocab_size; }
   bool is_mla() const { return architecture == Architecture::deepseek_v3; }
   // Whether layer l (the MTP module is layer `layers`) has experts.
   bool is_moe_layer(int64_t l) const { return moe.experts > 0 && l >= moe.first_dense && l % moe.layer_freq == 0; }

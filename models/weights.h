@@ -7,6 +7,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -48,6 +49,8 @@ class WeightSet {
   const ModelConfig& config() const { return config_; }
   // What ends a completion is no matter of shapes; before the set is shared.
   void add_end_tokens(const std::vector<int32_t>& ids) { r1::add_end_tokens(config_, ids); }
+  // The tokenizer has ids below `n` (ModelConfig::token_ids); before the set is shared.
+  void set_token_ids(int64_t n) { config_.token_ids = n < config_.vocab_size ? n : 0; }
   const std::vector<ParamSpec>& specs() const { return specs_; }
   const View& param(size_t i) const { return views_[i]; }  // in the order of specs()
   // Everything as raw elements of dtype(), [n]; parameters are 64-byte aligned inside (gaps are zero).
@@ -93,6 +96,8 @@ std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& mo
 // value too (load_weights checks those of larger models).
 void check_model_dir(const std::filesystem::path& model);
 // Writes atomically (into DIR.tmp, then rename). `weights` f32 or bf16.
-void save_model_dir(const std::filesystem::path& dir, const WeightSet& weights, const std::string& tokenizer_json);
+// `texts`: further files, by name.
+void save_model_dir(const std::filesystem::path& dir, const WeightSet& weights, const std::string& tokenizer_json,
+                    const std::map<std::string, std::string>& texts = {});
 
 }  // namespace r1

@@ -15,6 +15,8 @@
 
 namespace r1 {
 
+class StopTexts;
+
 enum class OnFlip { recompute, keep, finish };
 
 struct GeneratorConfig {
@@ -41,7 +43,8 @@ struct GenRequest {
   std::vector<int32_t> prompt;  // at least one token
   int samples = 1;
   int64_t max_new_tokens = 96;
-  std::vector<int32_t> stop_ids;  // a sample ends after it emits one of these
+  std::vector<int32_t> stop_ids;                // a sample ends after it emits one of these
+  std::shared_ptr<const StopTexts> stop_texts;  // or when its text holds one of these; null: none
   float temperature = 1;          // 0: greedy
   int top_k = 0;
   float top_p = 1;
@@ -52,7 +55,7 @@ struct GenResult {
   // One per sample, prompt included; trainable on the new tokens; behaviour_logp, version, exact filled. exact[i] = 1 when
   // token i's whole context was computed under its version.
   std::vector<Sequence> samples;
-  std::vector<uint8_t> finished;  // 1: ended with a stop id, 0: ran into max_new_tokens
+  std::vector<uint8_t> finished;  // 1: ended with a stop id or a stop text, 0: ran into max_new_tokens
 };
 
 struct GeneratorStats {

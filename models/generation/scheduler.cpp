@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "models/generation/stop_texts.h"
 #include "base/rng.h"
 
 namespace r1 {
@@ -26,6 +27,12 @@ int64_t GenSample::longest() const { return group->prompt_length() + group->requ
 bool GenSample::stops_at(int32_t token) const {
   const auto& stops = group->request.stop_ids;
   return std::find(stops.begin(), stops.end(), token) != stops.end();
+}
+
+bool GenSample::stops_now() const {
+  if (stops_at(sequence->tokens.back())) return true;
+  const auto& texts = group->request.stop_texts;
+  return texts && texts->end(std::span(sequence->tokens).subspan(static_cast<size_t>(group->prompt_length())));
 }
 
 bool StepPlan::Batch::draft_holds(size_t i, const std::vector<SampledToken>& tokens) const {
@@ -422,8 +429,9 @@ std::vector<GenResult> Scheduler::commit(const std::vector<std::vector<SampledTo
       GenSample& s = *batch.emits[i];
       const SampledToken& t = tokens[b][i];
       if (batch.drafts[i] >= 0) {
+        if (s.state == GenSample::State::done) continue;  // a stop text: no guess knows of it
         if (!batch.draft_holds(i, tokens[b])) {
-          if (s.state != GenSample::State::done) --s.context.computed;
+          --s.context.computed;
           continue;
         }
         s.high = std::max(s.high, s.context.computed);
@@ -437,7 +445,7 @@ std::vector<GenResult> Scheduler::commit(const std::vector<std::vector<SampledTo
       q.exact.push_back(s.mixed ? 0 : 1);
       ++stats_.tokens_generated;
       s.draft = t.draft;
-      const bool stop = s.stops_at(t.token);
+      const bool stop = s.stops_now();
       if (!stop && s.length() < s.longest()) continue;
       s.group->result.finished[static_cast<size_t>(s.index)] = stop ? 1 : 0;
       s.state = GenSample::State::done;

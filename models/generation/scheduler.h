@@ -50,6 +50,7 @@ struct GenSample {
   bool has_output() const;
   int64_t longest() const;  // tokens, prompt included
   bool stops_at(int32_t token) const;
+  bool stops_now() const;  // its last token ends it, by itself or by the text that it completes
 };
 
 struct GenGroup {

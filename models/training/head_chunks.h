@@ -26,8 +26,9 @@ void for_head_chunks(Context& ctx, int64_t chunk, int64_t rows, F&& f) {
 // Gradients through the head: dlogits [n, V] f32 -> dh rows (written) and the head's weight (added).
 inline void head_backward(Pass& p, const Model& model, const View& h, const View& dlogits, const View& dh) {
   const int head = model.params().head;
-  run(p.ctx, LinearBackwardInput{dlogits, p.weight(head), dh});
-  run(p.ctx, LinearBackwardWeight{dlogits, h, p.grads->param(head), View{}});
+  const int64_t rows = model.head_rows();
+  run(p.ctx, LinearBackwardInput{dlogits, p.weight(head).slice(0, rows), dh});
+  run(p.ctx, LinearBackwardWeight{dlogits, h, p.grads->param(head).slice(0, rows), View{}});
 }
 
 }  // namespace r1

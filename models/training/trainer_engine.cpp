@@ -26,6 +26,12 @@ WeightSet make_masters(const TrainerConfig& config, const WeightSet& start) {
   return convert_weights(start, model, DType::f32);
 }
 
+// What is imitated is taught over the whole vocabulary, padding too; what was sampled had no more ids than the tokenizer.
+ModelConfig loss_config(const TrainerConfig& config, ModelConfig model) {
+  if (config.objective != Objective::grpo) model.token_ids = 0;
+  return model;
+}
+
 int64_t counted_tokens(const Sequence& s, Objective objective) {
   if (objective == Objective::pretrain) return std::max<int64_t>(static_cast<int64_t>(s.tokens.size()) - 1, 0);
   if (s.trainable.empty()) return 0;
@@ -57,7 +63,7 @@ struct TrainerEngine::Impl {
         config(c),
         masters(make_masters(c, start)),
         weights(c.precision == DType::f32 ? masters : WeightSet(d, masters.config(), c.precision)),
-        model(d, masters.config()),
+        model(d, loss_config(c, masters.config())),
         lanes(d, masters.config()),
         optimizer(masters, c, lanes.size() > 1),
         version(first_version) {

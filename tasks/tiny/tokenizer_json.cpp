@@ -8,6 +8,8 @@ namespace r1 {
 
 namespace {
 
+constexpr int kTinyIds = 400;  // "vocab_size" of graphs/models
+
 void append_utf8(std::string& out, unsigned c) {  // c < 0x800
   if (c < 0x80) {
     out += static_cast<char>(c);
@@ -54,6 +56,18 @@ std::string tiny_tokenizer_json() {
     ++id;
   }
   for (const std::string& b : bytes) vocab[b] = id++;
+  // As in published tokenizers, the rest of the embedding has names: no id of the tiny models is without a token.
+  for (int i = 0; id < kTinyIds; ++i) {
+    const std::string name = "<reserved_" + std::to_string(i) + ">";
+    added.push_back({{"id", id},
+                     {"content", name},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+    vocab[name] = id++;
+  }
   const Json split = {{"type", "Split"}, {"pattern", {{"Regex", " ?\\S+"}}}, {"behavior", "Isolated"}, {"invert", false}};
   const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}};
   const Json root = {

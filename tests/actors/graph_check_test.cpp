@@ -1,5 +1,7 @@
 // Bad graphs that only the roles can recognise, and the graphs we ship.
 #include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include <algorithm>
@@ -7,6 +9,7 @@
 
 #include "actors/roles.h"
 #include "base/files.h"
+#include "tasks/tiny/tokenizer_json.h"
 #include "tests/source_dir.h"
 
 namespace r1 {
@@ -168,16 +171,27 @@ TEST(GraphChecks, a_model_that_cannot_do_what_its_role_asks_is_refused) {
 
   const fs::path file = fs::temp_directory_path() / ("r1_other_" + std::to_string(::getpid()) + ".json");
   const std::string drawn = "nano_model -> base_trainer;";
+  std::string tokenizer = "tiny";
   const auto follows = [&](const std::string& from, const std::string& to, bool renews = false) {
     write_file_atomically(file, changed(read_file(dir / "nano.json"), {{from, to}}));
     Changes changes = reference_of("other");
-    changes.push_back({drawn, "other [kind=model, config=\"" + file.string() + "\", tokenizer=tiny];\n" + drawn});
+    changes.push_back(
+        {drawn, "other [kind=model, config=\"" + file.string() + "\", tokenizer=\"" + tokenizer + "\"];\n" + drawn});
     if (renews) changes.erase(changes.begin());
     return load(changes);
   };
   expect(follows("\"max_position_embeddings\": 256", "\"max_position_embeddings\": 128"),
          "'reference' is a model of 128 positions, its policy has 256");
+  expect(follows("\"vocab_size\": 400", "\"vocab_size\": 399"), "the tokenizer of 'other' has 400 ids, the model only 399");
+  EXPECT_EQ(follows("\"vocab_size\": 400", "\"vocab_size\": 407"), "accepted") << "padded to another width";
+  nlohmann::json smaller = nlohmann::json::parse(tiny_tokenizer_json());
+  smaller["model"]["vocab"].erase(smaller["added_tokens"].back()["content"].get<std::string>());
+  smaller["added_tokens"].erase(smaller["added_tokens"].size() - 1);
+  write_file_atomically(file.string() + ".tokenizer", smaller.dump());
+  tokenizer = file.string() + ".tokenizer";
   expect(follows("\"vocab_size\": 400", "\"vocab_size\": 399"), "'reference' is a model of 399 token ids, its policy has 400");
+  fs::remove(tokenizer);
+  tokenizer = "tiny";
   EXPECT_EQ(follows("\"hidden_size\": 32", "\"hidden_size\": 64"), "accepted");
   expect(follows("\"hidden_size\": 32", "\"hidden_size\": 64", true), "cannot become the policy");
   fs::remove(file);

@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "actors/chat_texts.h"
 #include "actors/data_check.h"
 #include "actors/dataset.h"
 #include "actors/end_tokens.h"
@@ -153,6 +154,55 @@ TEST_F(ModelChatTest, of_a_directory_renders_stops_and_takes_the_reply_back) {
   EXPECT_EQ(chat.reply(c, "<answer> 1</answer><eos>"), "<answer> 1</answer>");
   EXPECT_EQ(load_model_chat(top / "model", "tiny").chat->name(), "tiny");
   EXPECT_THROW(load_model_chat(top / "model", "tny"), Error);
+}
+
+TEST_F(ModelChatTest, a_checkpoint_says_what_the_models_files_said_and_what_it_was_taught) {
+  write("model/tokenizer_config.json",
+        nlohmann::json{{"bos_token", "<bos>"}, {"eos_token", "<user>"}, {"x", 1}, {"chat_template", kOwnTemplate}}.dump());
+  write("model/generation_config.json", R"({"temperature": 0.6, "eos_token_id": [3]})");
+  write("model/special_tokens_map.json", R"({"eos_token": "<user>"})");
+  const auto saved = [&](const std::string& source) {
+    load(sft(source));
+    const auto weights = load_start_weights(env, graph, *graph.node("t"), DType::f32);
+    const auto texts = chat_texts(env, graph, *graph.node("t"), weights->config());
+    save_model_dir(top / "saved", *weights, tiny_tokenizer_json(), texts);
+    return texts;
+  };
+  // Its own template: as it was, and every end token.
+  auto texts = saved("jsonl:d.jsonl");
+  EXPECT_EQ(texts.at("chat_template.jinja"), kOwnTemplate);
+  auto settings = nlohmann::json::parse(texts.at("tokenizer_config.json"));
+  EXPECT_EQ(settings["eos_token"], "<user>");
+  EXPECT_EQ(settings["x"], 1);
+  EXPECT_FALSE(settings.contains("chat_template"));
+  ModelChat chat = load_model_chat(top / "saved");
+  EXPECT_EQ(chat.chat->prompt(Conversation::of_user("a")), "<bos><user> a<asst>");
+  const auto generation = nlohmann::json::parse(texts.at("generation_config.json"));
+  EXPECT_EQ(generation["temperature"], 0.6);
+  EXPECT_EQ(generation["eos_token_id"].get<std::vector<int32_t>>(), read_model_config(top / "saved").eos_ids);
+  EXPECT_GE(generation["eos_token_id"].size(), 2u);
+  // One that the run named: what it was taught.
+  texts = saved("jsonl:d.jsonl?template=tiny");
+  EXPECT_EQ(nlohmann::json::parse(texts.at("tokenizer_config.json"))["eos_token"], "<eos>");
+  EXPECT_EQ(nlohmann::json::parse(texts.at("special_tokens_map.json"))["eos_token"], "<eos>");
+  chat = load_model_chat(top / "saved");
+  EXPECT_EQ(chat.chat->prompt(Conversation::of_user("a   b")), "<bos><user> a b<asst>")
+      << "the built-in one, read as a model's own";
+  EXPECT_EQ(chat.chat->end_token(), "<eos>");
+  // None: none.
+  write("model/tokenizer_config.json", "{}");
+  EXPECT_EQ(saved("jsonl:d.jsonl?template=none").count("chat_template.jinja"), 0u);
+}
+
+TEST_F(ModelChatTest, a_model_samples_no_id_that_its_tokenizer_lacks) {
+  ModelConfig config = read_model_config(top / "model");
+  config.vocab_size += 30;
+  WeightSet weights(open_device("cpu"), config, DType::f32);
+  initialize(weights, 1);
+  save_model_dir(top / "model", weights, tiny_tokenizer_json());
+  load(sft("jsonl:d.jsonl?template=tiny"));
+  for (const char* node : {"t", "e"})
+    EXPECT_EQ(load_start_weights(env, graph, *graph.node(node), DType::f32)->config().sampled_ids(), 400) << node;
 }
 
 TEST_F(ModelChatTest, a_data_set_is_learned_by_another_family_with_its_own_tags_and_end_token) {

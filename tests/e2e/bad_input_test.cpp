@@ -88,7 +88,7 @@ TEST_F(BadInput, vocabulary_smaller_than_the_tokenizer) {
   std::string config = read_file(top / "nano.json");
   config.replace(config.find("400"), 3, "100");
   std::ofstream(top / "nano.json") << config;
-  expect_refused(minimal(), {"393", "100"});
+  expect_refused(minimal(), {"400", "100"});
 }
 TEST_F(BadInput, run_directory_that_cannot_be_made) {
   std::ofstream(top / "file") << "x";

@@ -11,11 +11,23 @@
 
 namespace r1 {
 
+namespace {
+
+// Ids beyond the tokenizer's are not sampled.
+std::shared_ptr<const WeightSet> load_sampled(Device& device, const std::filesystem::path& model, DType dtype,
+                                              const Tokenizer& tokenizer) {
+  const auto weights = load_weights(device, model, dtype);
+  weights->set_token_ids(tokenizer.vocab_size());
+  return weights;
+}
+
+}  // namespace
+
 ChatSession::ChatSession(const std::filesystem::path& model_dir, const std::string& chat_template, const std::string& precision,
                          const std::string& device)
     : chat_(load_model_chat(model_dir, chat_template)),
       device_(open_device(device)),
-      weights_(load_weights(device_, model_dir, resolve_precision(precision, device_))) {
+      weights_(load_sampled(device_, model_dir, resolve_precision(precision, device_), *chat_.tokenizer)) {
   if (weights_->config().scalar_head)
     throw bad_input("a reward model scores texts and writes none", {model_dir.string()}, "give a language model");
 }
