@@ -5,10 +5,13 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "actors/codec.h"
 #include "actors/training_plan.h"
+#include "base/files.h"
 #include "base/rng.h"
 
 namespace r1 {
@@ -221,6 +224,37 @@ TEST_F(StageTest, truncated_completions_are_left_out_of_batches_when_asked) {
   EXPECT_LT(truncated[false], trained[false]) << "the test is vacuous: everything was truncated";
   EXPECT_EQ(truncated[true], 0);
   EXPECT_GT(trained[true], 0);
+}
+
+// A model may have several: what is sampled stops at each of them, not at the first alone.
+TEST_F(StageTest, every_end_token_of_the_model_stops_what_is_sampled) {
+  const auto ends_with = [&](const std::string& name, const std::vector<int32_t>& ends) {
+    nlohmann::json config = nlohmann::json::parse(read_file(nano_graph().parent_path() / "nano.json"));
+    config["eos_token_id"] = ends;
+    std::ofstream(top / (name + ".json")) << config;
+    LocalRun run(top / name, {"nano_model.config=" + (top / (name + ".json")).string(), "rl_trainer.until=batches(2)"});
+    for (const char* stage : {"base", "sft", "rl"}) EXPECT_TRUE(run.run_stage(stage, 1)) << run.report;
+    std::vector<Sequence> sampled;
+    for (int64_t draw = 0; draw < 8; ++draw)
+      for (const TrajectoryRow& row : run.store->trajectories(run.id("rl"), draw))
+        sampled.push_back(decode_sequence(row.payload));
+    return sampled;
+  };
+  // The token that is sampled most often in the middle of completions becomes the last of two end tokens.
+  std::map<int32_t, int> often;
+  for (const Sequence& s : ends_with("one", {2}))
+    for (size_t i = 0; i + 1 < s.tokens.size(); ++i) often[s.tokens[i]] += s.trainable[i];
+  const auto most =
+      std::max_element(often.begin(), often.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  ASSERT_GT(most->second, 20) << "the test is vacuous";
+  int stopped = 0;
+  for (const Sequence& s : ends_with("two", {2, most->first}))
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      if (s.trainable[i] == 0 || s.tokens[i] != most->first) continue;
+      EXPECT_EQ(i + 1, s.tokens.size()) << "sampled beyond an end token";
+      ++stopped;
+    }
+  EXPECT_GT(stopped, 5);
 }
 
 // As its judge and its evaluation do: a reward model trained on more than it is shown later is worth little.
