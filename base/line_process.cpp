@@ -167,6 +167,9 @@ std::optional<std::string> LineProcess::finish(double seconds) {
   return process_.ended(seconds);
 }
 
-std::string LineProcess::last_words() const { return errors_->last_words(); }
+std::string LineProcess::last_words() {
+  if (process_.ended()) errors_->settle();
+  return errors_->last_words();
+}
 
 }  // namespace r1

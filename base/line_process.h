@@ -44,8 +44,8 @@ class LineProcess {
 
   // Closes its stdin and gives it `seconds` to end by itself. How it ended; nullopt: it did not.
   std::optional<std::string> finish(double seconds);
-  // The last lines that it wrote to stderr, for a message: at most 5, joined by " | ".
-  std::string last_words() const;
+  // The last lines that it wrote to stderr, for a message: at most 5, joined by " | "; of a program that has ended all of them.
+  std::string last_words();
   pid_t pid() const { return process_.pid(); }
 
  private:

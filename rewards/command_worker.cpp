@@ -87,7 +87,7 @@ class CommandWorker final : public ScoreWorker {
   }
 
   // What it wrote last to stderr.
-  std::string said() const {
+  std::string said() {
     const std::string words = process_->last_words();
     return words.empty() ? "" : "; it said: " + words;
   }

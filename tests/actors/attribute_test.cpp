@@ -138,6 +138,7 @@ std::vector<Bench> benches() {
        {{"samples", {"3"}},
         {"temperature", {"0.7"}},
         {"max_tokens", {"9"}},
+        {"stop", {"."}},
         {"top_k", {"5", {"allow_truncated=true"}}},
         {"top_p", {"0.5", {"allow_truncated=true"}}}},
        {{"allow_truncated", "permits top_k and top_p"},

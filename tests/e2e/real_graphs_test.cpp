@@ -87,7 +87,7 @@ TEST_F(RealGraphs, grpo_countdown_asks_its_reward_program) {
                                        "prompts.groups_per_batch=2", "--set", "trainer.until=batches(2)", "--set",
                                        "policy.max_tokens=8", "--set", "test.max_tokens=8"});
   EXPECT_EQ(r.code, 1) << r.err;
-  EXPECT_NE(r.err.find("4 had equal rewards"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("4 of 4 groups had equal rewards"), std::string::npos) << r.err;
 }
 
 }  // namespace

@@ -40,7 +40,10 @@ std::vector<std::string> shortened(const std::string& file, const fs::path& run_
                                 "--set",
                                 "graph.precision=f32"};
   // An untrained model earns nothing else, and equal rewards teach nothing.
-  if (file.find("sft_only") == std::string::npos) a.insert(a.end(), {"--set", "node.rewards=think_length"});
+  const std::string text = read_file(file);
+  const std::regex judge("(\\w+) +\\[role=judge");
+  for (std::sregex_iterator at(text.begin(), text.end(), judge), end; at != end; ++at)
+    a.insert(a.end(), {"--set", (*at)[1].str() + ".rewards=think_length"});
   if (file.find("r1_full") != std::string::npos) {
     for (const char* set : {"cold_docs.count=64", "rs_prompts.count=16", "teacher_prompts.count=16", "sft_general.count=64",
                             "helpful_pairs.count=32", "harmless_pairs.count=32", "rs_filter.keep=think_length >= 0",

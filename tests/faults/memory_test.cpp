@@ -9,7 +9,9 @@ struct SlowRole : ProgramTest, ::testing::WithParamInterface<const char*> {};
 TEST_P(SlowRole, leaves_resident_memory_flat) {
   const std::string graph = (source_dir() / "tests/e2e/graphs/nano.graph").string();
   Program p(
-      {graph, "--run", (top / "run").string(), "-q", "--set", "edge.staleness=4", "--set", "rl_trainer.until=batches(800)"},
+      // It goes on learning for as long as it is looked at.
+      {graph, "--run", (top / "run").string(), "-q", "--set", "edge.staleness=4", "--set", "rl_trainer.until=batches(4000)",
+       "--set", "rl_trainer.idle_batches=0", "--set", "judge.rewards=length"},
       {std::string("R1_FAULT=slow:") + GetParam() + ":15"});
   std::vector<double> resident_mib;
   while (!p.wait(0.1)) {

@@ -50,7 +50,7 @@ std::vector<Column> table_columns(const json& stages) {
   std::vector<Column> columns;
   for (const HeldOutMetric& m : held_out_columns(reward_names(stages))) {
     const bool pair = columns.empty() || m.name == "reward";  // what the others follow from: shown with where it came from
-    const size_t width = std::max<size_t>(columns.empty() ? 13 : pair ? 16 : 6, m.shorter.size() + 2);
+    const size_t width = std::max<size_t>(columns.empty() ? 13 : pair ? 16 : 6, m.shorter.size() + 1);
     columns.push_back(
         {m.shorter, width, [m, pair](const json& s) { return pair ? before_after(s, m) : metric(s, "after", m); }});
   }
