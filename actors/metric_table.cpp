@@ -101,6 +101,33 @@ std::vector<std::string> scored_names(const GraphView& graph, int stage) {
   return names;
 }
 
+std::vector<std::string> asked_names(const GraphView& graph, int stage) {
+  const NodePlan* judge = stage_node(graph, stage, "judge");
+  if (judge == nullptr) return {};
+  const RewardExpression rewards = RewardExpression::parse(judge->attrs.text("rewards"), attr_place(*judge, "rewards"));
+  const std::vector<std::string> used = rewards.variables(), models = reward_model_names(graph, *judge);
+  const auto among = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  std::vector<std::string> names;
+  for (const std::string& name : standing_parts())
+    if (among(used, name)) names.push_back(name);
+  for (const std::string& name : used)
+    if (!among(names, name) && (among(rule_names(), name) || among(models, name) || name.find('(') != std::string::npos))
+      names.push_back(name);
+  for (const ProgramCall& call : program_calls(rewards)) names.insert(names.end(), call.parts.begin(), call.parts.end());
+  return names;
+}
+
+bool shown_held_out(const std::string& metric, const std::vector<std::string>& asked) {
+  if (asked.empty()) return true;
+  const std::string name = metric == "accuracy_greedy" ? "accuracy" : metric;
+  const auto among = [&name](const std::vector<std::string>& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return among(asked) || !among(standing_parts());
+}
+
 std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan& trainer) {
   const std::string objective = trainer.attrs.text("objective");
   const auto has = [&](Needs needs) {

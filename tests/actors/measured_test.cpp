@@ -185,6 +185,16 @@ TEST_F(MeasuredTest, a_batch_that_trained_nothing_has_no_loss_no_entropy_and_no_
   EXPECT_FALSE(summary.contains("staleness_max"));
 }
 
+TEST_F(MeasuredTest, a_running_stage_is_shown_by_what_its_judge_asks_for) {
+  const auto asked = [&](const std::string& rewards) {
+    const LocalRun run(top / "run", {"judge.rewards=" + rewards});
+    return asked_names(run.graph, run.graph.node("judge")->stage);
+  };
+  EXPECT_EQ(asked("format * (0.2 * language + accuracy)"), (std::vector<std::string>{"accuracy", "format", "language"}));
+  EXPECT_EQ(asked("math + 0.1 * regex('a')"), (std::vector<std::string>{"math", "regex('a')"}));
+  EXPECT_EQ(asked("if(kind_compute, length, 1)"), (std::vector<std::string>{"length"}));
+}
+
 TEST_F(MeasuredTest, kl_is_measured_with_a_reference_and_pair_accuracy_of_reward_models) {
   LocalRun run(top / "run", {});
   run.run_all(1);

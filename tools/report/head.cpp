@@ -73,6 +73,9 @@ std::string summary_sentences(const RunData& run) {
   if (const StageData* rl = first_of(run, StageKind::rl, "accuracy"))
     facts.push_back(
         fmt::format("“{}” took held-out accuracy {} by reinforcement learning", rl->title(), from_to(*rl, "accuracy")));
+  if (const StageData* rl = first_of(run, StageKind::rl, "reward"))
+    facts.push_back(fmt::format("“{}” took the held-out reward from {:.3f} to {:.3f}", rl->title(),
+                                rl->metric("before", "reward"), rl->metric("after", "reward")));
   if (const StageData* rl = best_of(run, StageKind::rl, "harmless"); rl != nullptr && gain(*rl, "harmless") > 0.1)
     facts.push_back(fmt::format("“{}” took harmless answers {}", rl->title(), from_to(*rl, "harmless")));
   const auto pairs = distillation_pairs(run);

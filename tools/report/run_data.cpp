@@ -7,6 +7,7 @@
 #include <set>
 
 #include "actors/held_out.h"
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/stored_rows.h"
 #include "actors/summary.h"
@@ -135,6 +136,7 @@ const Curve* StageData::curve(const std::string& name) const {
 
 double StageData::metric(const char* when, const std::string& name) const {
   constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
+  if (!shown_held_out(name, summary.value("held_out_rewards", std::vector<std::string>()))) return kAbsent;
   const auto metrics = summary.find("metrics");
   if (metrics == summary.end() || !metrics->contains(when)) return kAbsent;
   const json& m = (*metrics)[when];

@@ -53,7 +53,8 @@ struct StageData {
   bool failed() const { return row.status == StageStatus::failed; }
   bool ended() const { return row.ended(); }
   const Curve* curve(const std::string& name) const;  // null when absent or without points
-  // Held-out metric before ("before") or after ("after") the stage; NaN when it was not measured.
+  // Held-out metric before ("before") or after ("after") the stage; NaN when it was not measured, or is not what its
+  // evaluators' `rewards` ask for (shown_held_out).
   double metric(const char* when, const std::string& name) const;
   std::string title() const;  // its label, or its name
 };

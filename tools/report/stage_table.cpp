@@ -45,6 +45,10 @@ std::string box_note(const StageData& stage) {
     if (std::isfinite(after))
       return fmt::format("{} {} → {}", word, std::isfinite(before) ? percent(before) : "–", percent(after));
   }
+  if (const double after = stage.metric("after", "reward"); std::isfinite(after)) {
+    const double before = stage.metric("before", "reward");
+    return std::isfinite(before) ? fmt::format("reward {:.3f} → {:.3f}", before, after) : fmt::format("reward {:.3f}", after);
+  }
   if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
     return fmt::format("kept {} of {}", stage.ledger.trained, stage.ledger.draws);
   return stage.done() ? duration(stage.summary.value("seconds", 0.0)) : "running";

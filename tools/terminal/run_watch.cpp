@@ -51,7 +51,9 @@ std::vector<std::string> result_pieces(const json& s) {
     std::string text;
     double change;
   };
+  const auto asked = s.value("held_out_rewards", std::vector<std::string>());
   const auto piece = [&](const char* name, const char* label) -> std::optional<Piece> {
+    if (!shown_held_out(name, asked)) return std::nullopt;
     if (!after.contains(name) || !after[name].is_number()) return std::nullopt;
     const double last = after[name].get<double>();
     if (!before.contains(name) || !before[name].is_number()) return Piece{fmt::format("{} {}", label, share_text(last, 3)), 0};
@@ -59,8 +61,8 @@ std::vector<std::string> result_pieces(const json& s) {
     return Piece{fmt::format("{} {} > {}", label, share_text(first, 3), share_text(last, 3)), std::abs(last - first)};
   };
   // What a stage is about comes first, then what it changed most.
-  for (const char* name : {"pair_accuracy", "accuracy"})
-    if (const auto p = piece(name, std::string_view(name) == "accuracy" ? name : "pairs")) pieces.push_back(p->text);
+  for (const char* name : {"reward", "pair_accuracy", "accuracy"})
+    if (const auto p = piece(name, std::string_view(name) == "pair_accuracy" ? "pairs" : name)) pieces.push_back(p->text);
   std::vector<Piece> others;
   for (const char* name : {"format", "language", "helpful", "harmless"})
     if (auto p = piece(name, name)) others.push_back(*std::move(p));
@@ -168,7 +170,7 @@ StageState RunWatch::make(const StagePlan& plan) {
   read_batches(plan, w);
   s.curve = w.curve;
   s.curve_name = curve_name(graph_, plan);
-  for (const std::string& name : standing_parts())
+  for (const std::string& name : asked_names(graph_, static_cast<int>(&plan - graph_.stages.data())))
     if (w.latest.count(name)) s.metrics.emplace_back(name, w.latest[name]);
   if (w.latest.count("reward_errors") && w.latest["reward_errors"] > 0)
     s.metrics.emplace_back("reward errors", w.latest["reward_errors"]);

@@ -127,5 +127,25 @@ TEST(SummaryTable, is_at_most_80_columns_wide_and_leaves_out_empty_columns) {
   EXPECT_EQ(summary_table(summary.dump()).find("pairs"), std::string::npos);
 }
 
+// The standing parts are about answers in tags: of a stage whose evaluators have an expression of their own they are no news.
+TEST(SummaryTable, a_stage_measured_by_rewards_of_its_own_is_shown_by_them) {
+  const auto table_of = [](const std::vector<std::string>& asked) {
+    const nlohmann::json values = {{"accuracy", 0.123}, {"format", 0.456}, {"length", 30.5}, {"reward", 0.75}, {"math", 0.75}};
+    const nlohmann::json stage = {{"name", "s"},
+                                  {"steps", 1},
+                                  {"seconds", 1.0},
+                                  {"metrics", {{"before", values}, {"after", values}}},
+                                  {"held_out_rewards", asked}};
+    return summary_table(nlohmann::json{{"seconds", 1.0}, {"machine", "some CPU"}, {"stages", {stage}}}.dump());
+  };
+  const std::string math = table_of({"reward", "math"}), both = table_of({"reward", "math", "accuracy"}), none = table_of({});
+  EXPECT_EQ(math.find(".123"), std::string::npos) << math;
+  EXPECT_EQ(math.find(".456"), std::string::npos) << math;
+  for (const char* piece : {".750 > 0.750", "30.5"}) EXPECT_NE(math.find(piece), std::string::npos) << math;
+  EXPECT_NE(both.find(".123 > .123"), std::string::npos) << both;
+  EXPECT_EQ(both.find(".456"), std::string::npos) << both;
+  EXPECT_NE(none.find(".456"), std::string::npos) << none;
+}
+
 }  // namespace
 }  // namespace r1::terminal
