@@ -6,6 +6,8 @@
 
 #include "actors/examples.h"
 #include "actors/model_chat.h"
+#include "base/files.h"
+#include "base/hash.h"
 #include "base/stop.h"
 
 namespace r1 {
@@ -25,6 +27,15 @@ std::string dataset_line(const PromptMessage& prompt, const std::string& complet
     if (!finished) line["finished"] = false;
   }
   return line.dump(-1, ' ', false, Ordered::error_handler_t::replace) + "\n";
+}
+
+void write_dataset(const RunEnv& env, const std::string& stage, RunStore& store, int64_t stage_id) {
+  std::string lines;
+  for (int64_t v = 0; v < store.batch_count(stage_id); ++v) lines += store.batch(stage_id, v).payload;
+  const auto file = dataset_file(env, stage);
+  std::filesystem::create_directories(file.parent_path());
+  write_file_atomically(file, lines);
+  store.set_artifact(stage_id, "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
 }
 
 void read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,

@@ -1,6 +1,6 @@
-// Datasets that a stage leaves for later ones: JSON lines, written by filters, read by trainers. A line holds what was said,
-// not how the model that said it writes conversations, so that a student of another family learns it in its own way. Thread
-// rule: pure functions but for the file.
+// Datasets that a stage leaves for later ones: JSON lines, written by filters (and by judges that write their scores), read by
+// trainers. A line of a filter's holds what was said, not how the model that said it writes conversations, so that a student of
+// another family learns it in its own way. Thread rule: pure functions but for the file and the run store.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +10,7 @@
 #include "actors/messages.h"
 #include "actors/run_env.h"
 #include "models/sequence.h"
+#include "runtime/store/run_store.h"
 #include "tasks/chat_template.h"
 
 namespace r1 {
@@ -18,6 +19,8 @@ namespace r1 {
 // them, and "finished": false where the reply was cut off: no end token is taught then. A prompt without a template:
 // {"prompt": TEXT, "completion": TEXT, "rendered": true}. `chat`: what the prompt was rendered with.
 std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat);
+// The batches of the stage, whose payloads are lines of the dataset, in order: datasets/STAGE.jsonl and the artifact "dataset".
+void write_dataset(const RunEnv&, const std::string& stage, RunStore&, int64_t stage_id);
 // One example after the other, tokenised. Throws failure naming file and line.
 void read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,
                   const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each);

@@ -93,12 +93,10 @@ class Pass {
   }
 
   void take(GenResult&& r) {
-    const auto& prompt = asked_[r.id];
     auto group = std::make_shared<TrajectoriesMessage>();
-    group->prompt = prompt;
+    group->prompt = asked_[r.id];
     group->samples = std::move(r.samples);
     group->finished = std::move(r.finished);
-    for (const Sequence& s : group->samples) tokens_ += static_cast<int64_t>(s.tokens.size() - prompt->tokens.size());
     groups_.push_back(std::move(group));
     places_.push_back(r.id);
     if (groups_.size() >= kGroupsScoredTogether) score();
@@ -109,14 +107,13 @@ class Pass {
     if (scorer_ != nullptr && !groups_.empty()) scores = scorer_->score(groups_, *model_.tokenizer);
     for (size_t g = 0; g < groups_.size(); ++g) {
       const TrajectoriesMessage& group = *groups_[g];
-      const size_t prompt_tokens = group.prompt->tokens.size();
       for (size_t i = 0; i < group.samples.size(); ++i) {
         EvaluatedResponse& response = out_.prompts[places_[g]].responses.emplace_back();
         response.sample = greedy_ ? -1 : static_cast<int>(i);
-        response.tokens = static_cast<int64_t>(group.samples[i].tokens.size() - prompt_tokens);
+        response.tokens = group.sampled_tokens(i);
         response.finished = group.finished[i] != 0;
         if (scorer_ == nullptr) {
-          response.text = completion_text(group.samples[i], prompt_tokens, *model_.tokenizer, stops_.get());
+          response.text = completion_text(group.samples[i], group.prompt->tokens.size(), *model_.tokenizer, stops_.get());
         } else {
           response.text = std::move(scores[g].responses[i]);
           response.score = std::move(scores[g].scores[i]);
@@ -150,7 +147,7 @@ class Pass {
   std::vector<std::shared_ptr<const TrajectoriesMessage>> groups_;  // without scores
   std::vector<size_t> places_;                                      // of those
   size_t given_ = 0;
-  int64_t answered_ = 0, tokens_ = 0;
+  int64_t answered_ = 0;
 };
 
 void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const EvaluatedModel& evaluated,

@@ -3,20 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
-#include "actors/batch_statistics.h"
-#include "actors/codec.h"
+#include "actors/batch_layout.h"
 #include "actors/dataset.h"
 #include "actors/messages.h"
 #include "actors/model_chat.h"
 #include "actors/reward_errors.h"
-#include "base/files.h"
-#include "base/hash.h"
 #include "rewards/expression.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
@@ -197,7 +193,9 @@ class GroupFilterRole final : public FilterRole {
     if (const std::string& dropped = scored.group->prompt->dropped; !dropped.empty()) return dropped;
     if (scored.failed_sample() >= 0) return "reward_error";
     // In draw order admission rules this out; in order of arrival a draw can be overtaken.
-    if (next_ - oldest_version(*scored.group) > staleness_) return "stale";
+    const std::vector<Sequence>& samples = scored.group->samples;
+    if (std::any_of(samples.begin(), samples.end(), [&](const Sequence& s) { return sample_age(s, next_) > staleness_; }))
+      return "stale";
     const std::optional<double> first = scored.scores.at(0).reward;
     const bool spread =
         std::any_of(scored.scores.begin(), scored.scores.end(), [&](const SampleScore& s) { return s.reward != first; });
@@ -207,14 +205,6 @@ class GroupFilterRole final : public FilterRole {
     return masks_truncated_ && std::count(finished.begin(), finished.end(), 0) == static_cast<int64_t>(finished.size())
                ? "truncated"
                : "";
-  }
-
-  static int64_t oldest_version(const TrajectoriesMessage& group) {
-    int64_t oldest = std::numeric_limits<int64_t>::max();
-    for (const Sequence& s : group.samples)
-      for (size_t i = 0; i < s.tokens.size(); ++i)
-        if (s.trainable[i]) oldest = std::min(oldest, s.version[i]);
-    return oldest;
   }
 
   int out_ = -1;
@@ -263,42 +253,32 @@ class DatasetFilterRole final : public FilterRole {
   }
 
   void commit(RoleContext& context, const std::vector<Scored>& window) {
-    std::vector<Resolution> resolutions;
-    std::vector<TrajectoryRow> trajectories;
+    GroupRows rows;
     std::string lines;
     int64_t kept = 0;
-    CompletionStatistics statistics;
     for (const Scored& scored : window) {
-      const TrajectoriesMessage& t = *scored->group;
-      Choice choice = chosen(*scored);
-      for (size_t i = 0; i < t.samples.size(); ++i) {
-        const SampleScore& score = scored->scores[i];
-        statistics.add(score, static_cast<int64_t>(t.samples[i].tokens.size() - t.prompt->tokens.size()));
-        trajectories.push_back(
-            {t.prompt->draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(t.samples[i])});
-      }
+      const PromptMessage& prompt = *scored->group->prompt;
+      const Choice choice = chosen(*scored);
       if (choice.failed >= 0) errors_.show_first(context.store(), context.stage_id(), *scored, choice.failed, choice.error);
       for (const auto& [response, finished] : choice.responses)
-        lines += dataset_line(*t.prompt, response, finished, prompts_chat(context));
+        lines += dataset_line(prompt, response, finished, prompts_chat(context));
       kept += static_cast<int64_t>(choice.responses.size());
-      const std::string& dropped = t.prompt->dropped;
-      const std::string reason = !dropped.empty()           ? dropped
-                                 : choice.failed >= 0       ? "reward_error"
-                                 : choice.responses.empty() ? "rejected"
-                                                            : "";
-      resolutions.push_back({t.prompt->draw, reason.empty() ? next_ : -1, reason});
-      statistics.add_group(reason);
+      rows.add(*scored, next_,
+               !prompt.dropped.empty()    ? prompt.dropped
+               : choice.failed >= 0       ? "reward_error"
+               : choice.responses.empty() ? "rejected"
+                                          : "");
     }
     BatchRow row;
     row.version = next_;
     row.skipped = lines.empty();
     row.payload = std::move(lines);
-    json stats = statistics.json();
+    json stats = rows.statistics.json();
     stats["kept"] = kept;  // completions here, not groups
     row.stats_json = stats.dump();
-    context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
+    context.store().commit_batch(context.stage_id(), row, rows.resolutions, rows.trajectories);
     kept_ += kept;
-    errors_.add(resolutions);
+    errors_.add(rows.resolutions);
     errors_.check(context.store(), context.stage_id());
   }
 
@@ -339,7 +319,7 @@ class DatasetFilterRole final : public FilterRole {
     in.response = scored.responses[i];
     in.facts = &scored.group->prompt->facts;
     in.finished = scored.group->finished[i] != 0;
-    in.tokens = static_cast<int64_t>(scored.group->samples[i].tokens.size() - scored.group->prompt->tokens.size());
+    in.tokens = scored.group->sampled_tokens(i);
     return keep_->evaluate([&](const std::string& name) {
       const SampleScore& score = scored.scores[i];
       if (name == "reward") return *score.reward;
@@ -356,17 +336,7 @@ class DatasetFilterRole final : public FilterRole {
     context.wait_over("window");
     const std::string stage = context.graph().stages[context.node().stage].name;
     context.submit_io(
-        "write the dataset",
-        [this, &context, stage] {
-          RunStore& store = context.store();
-          std::string lines;
-          for (int64_t v = 0; v < store.batch_count(context.stage_id()); ++v)
-            lines += store.batch(context.stage_id(), v).payload;
-          const auto file = dataset_file(env_, stage);
-          std::filesystem::create_directories(file.parent_path());
-          write_file_atomically(file, lines);
-          store.set_artifact(context.stage_id(), "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
-        },
+        "write the dataset", [this, &context, stage] { write_dataset(env_, stage, context.store(), context.stage_id()); },
         [this, &context] {
           busy_ = false;
           dynamic_cast<StageControl&>(context).end_stage();

@@ -33,6 +33,8 @@ struct TrajectoriesMessage : Payload {
   std::shared_ptr<const PromptMessage> prompt;
   std::vector<Sequence> samples;
   std::vector<uint8_t> finished;  // 1: ended with a stop token
+  // Of sample i, its end token included.
+  int64_t sampled_tokens(size_t i) const { return static_cast<int64_t>(samples[i].tokens.size() - prompt->tokens.size()); }
   const char* kind() const override { return "trajectories"; }
   std::string describe() const override { return prompt->describe(); }
 };

@@ -68,6 +68,11 @@ void RewardErrors::show_first(RunStore& store, int64_t stage_id, const ScoredMes
   store.add_event(stage_id, judge_->id, kEvent, event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
+void RewardErrors::show_first(RunStore& store, int64_t stage_id, const ScoredMessage& group) {
+  if (const int failed = group.failed_sample(); failed >= 0)
+    show_first(store, stage_id, group, failed, group.scores[static_cast<size_t>(failed)].error);
+}
+
 void RewardErrors::add(const std::vector<Resolution>& committed) {
   for (const Resolution& r : committed) count(r.reason, 1);
 }

@@ -26,6 +26,8 @@ class RewardErrors {
   // A group that is about to be committed as reward_error: the stage's first is shown on the terminal and in r1.log, and kept
   // as the event `reward_error`, with prompt, completion and expression. `sample`, `why`: the completion that failed.
   void show_first(RunStore& store, int64_t stage_id, const ScoredMessage& group, int sample, const std::string& why);
+  // The same of the group's first sample without a reward; nothing where every sample has one.
+  void show_first(RunStore& store, int64_t stage_id, const ScoredMessage& group);
   // Counts groups that were committed.
   void add(const std::vector<Resolution>& committed);
   // Throws final_failure when more groups have failed than the judge's max_reward_errors bears: that share of the groups so far

@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "actors/batch_statistics.h"
-#include "actors/codec.h"
-#include "base/files.h"
-#include "base/hash.h"
+#include "actors/batch_layout.h"
+#include "actors/dataset.h"
 #include "base/json.h"
 #include "rewards/response.h"
 
@@ -70,7 +68,7 @@ std::string ScoredWriter::lines_of(const ScoredMessage& scored) const {
     line["sample"] = i;
     line["response"] = scored.responses[i];
     line["finished"] = group.finished[i] != 0;
-    line["tokens"] = group.samples[i].tokens.size() - prompt.tokens.size();
+    line["tokens"] = group.sampled_tokens(i);
     line["reward"] = score.reward ? ordered_json(*score.reward) : ordered_json();
     line["scores"] = score.parts;
     if (!score.reward) line["error"] = score.error;
@@ -80,45 +78,27 @@ std::string ScoredWriter::lines_of(const ScoredMessage& scored) const {
 }
 
 void ScoredWriter::commit(const std::vector<Scored>& window) {
-  std::vector<Resolution> resolutions;
-  std::vector<TrajectoryRow> trajectories;
-  CompletionStatistics statistics;
+  GroupRows rows;
   BatchRow row;
   row.version = committed_;
   int64_t kept = 0;
   for (const Scored& scored : window) {
-    const TrajectoriesMessage& group = *scored->group;
-    for (size_t i = 0; i < group.samples.size(); ++i) {
-      const SampleScore& score = scored->scores[i];
-      statistics.add(score, static_cast<int64_t>(group.samples[i].tokens.size() - group.prompt->tokens.size()));
-      trajectories.push_back(
-          {group.prompt->draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(group.samples[i])});
-      kept += score.reward.has_value();
-    }
-    const int failed = scored->failed_sample();
-    if (failed >= 0) errors_.show_first(store_, stage_id_, *scored, failed, scored->scores[static_cast<size_t>(failed)].error);
-    const std::string reason = !group.prompt->dropped.empty() ? group.prompt->dropped : failed >= 0 ? "reward_error" : "";
+    const std::string& dropped = scored->group->prompt->dropped;
+    rows.add(*scored, committed_, !dropped.empty() ? dropped : scored->failed_sample() >= 0 ? "reward_error" : "");
+    for (const SampleScore& score : scored->scores) kept += score.reward.has_value();
+    errors_.show_first(store_, stage_id_, *scored);
     row.payload += lines_of(*scored);
-    resolutions.push_back({group.prompt->draw, reason.empty() ? committed_ : -1, reason});
-    statistics.add_group(reason);
   }
   row.skipped = kept == 0;
-  json stats = statistics.json();
+  json stats = rows.statistics.json();
   stats["kept"] = kept;  // completions, as a filter in front of a data set counts them
   row.stats_json = stats.dump();
-  store_.commit_batch(stage_id_, row, resolutions, trajectories);
+  store_.commit_batch(stage_id_, row, rows.resolutions, rows.trajectories);
   ++committed_;
-  errors_.add(resolutions);
+  errors_.add(rows.resolutions);
   errors_.check(store_, stage_id_);
 }
 
-void ScoredWriter::write() {
-  std::string lines;
-  for (int64_t v = 0; v < store_.batch_count(stage_id_); ++v) lines += store_.batch(stage_id_, v).payload;
-  const auto file = dataset_file(env_, stage_);
-  std::filesystem::create_directories(file.parent_path());
-  write_file_atomically(file, lines);
-  store_.set_artifact(stage_id_, "dataset", "datasets/" + stage_ + ".jsonl", hash_string(lines).hex());
-}
+void ScoredWriter::write() { write_dataset(env_, stage_, store_, stage_id_); }
 
 }  // namespace r1

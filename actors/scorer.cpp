@@ -87,7 +87,7 @@ void Scorer::begin(const Tokenizer& tokenizer) {
       item->response = completion_text(group->samples[i], group->prompt->tokens.size(), tokenizer, stops_.get());
       item->facts = group->prompt->facts;
       item->finished = group->finished[i] != 0;
-      item->tokens = static_cast<int64_t>(group->samples[i].tokens.size() - group->prompt->tokens.size());
+      item->tokens = group->sampled_tokens(i);
       item->messages = messages;
       open.scores.responses.push_back(item->response);
       const uint64_t key = number_ << kSampleBits | i;

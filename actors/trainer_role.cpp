@@ -8,27 +8,25 @@
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "actors/checkpoint_files.h"
+#include "actors/batch_layout.h"
 #include "actors/batch_statistics.h"
 #include "actors/broken_promise.h"
 #include "actors/changed_run.h"
+#include "actors/checkpoint_files.h"
 #include "actors/continued_run.h"
 #include "actors/dataset.h"
+#include "actors/example_set.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/reward_errors.h"
-#include "actors/sequence_spool.h"
 #include "actors/stage_verdict.h"
 #include "actors/steering.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
-#include "base/stop.h"
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/rng.h"
+#include "base/stop.h"
 #include "runtime/flow/fault.h"
 
 namespace r1 {
@@ -48,16 +46,13 @@ class TrainerRole final : public Role {
     until_.emplace(parse_until(context.graph(), node));
     batch_size_ = node.attrs.integer("batch");
     epochs_ = node.attrs.integer("epochs");
-    stride_ = node.attrs.text("objective") == "reward_model" ? 2 : 1;
-    every_token_ = node.attrs.text("objective") == "pretrain";
-    by_deviation_ = advantages_by_deviation(node);
-    mask_truncated_ = node.attrs.flag("mask_truncated");
-    mean_over_all_ = node.attrs.text("mean_over") == "all";
+    rules_ = layout_rules(node);
     errors_ = RewardErrors(context.graph(), node.stage);
     measures_.mtp = node.attrs.flag("mtp");
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
+    set_ = std::make_unique<ExampleSet>(env_.run_dir / "snapshots" / (stage_ + "-examples"), stage_, env_.seed, rules_.stride);
     context.submit(
         "read datasets", "", [this, &context] { read_datasets(context); },
         [this, &context] {
@@ -95,7 +90,7 @@ class TrainerRole final : public Role {
   }
 
  private:
-  // ---- a finite set of examples: collect it all, then epochs in an order of their own
+  // ---- a finite set of examples: it is collected before anything is trained
 
   void read_datasets(RoleContext& context) {
     for (int e : context.node().in_edges) {
@@ -103,7 +98,7 @@ class TrainerRole final : public Role {
       if (edge.carries != "dataset") continue;
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
       read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer, dataset_chat(env_, context.graph(), edge),
-                   [&](const Sequence& s) { keep(context, s, set_); });
+                   [&](const Sequence& s) { keep(context, ExampleSet::kDatasets, s); });
     }
   }
 
@@ -116,7 +111,7 @@ class TrainerRole final : public Role {
     context.submit_io(
         "keep " + examples->describe(),
         [this, &context, edge = edge, examples = examples] {
-          for (const Sequence& s : examples->sequences) keep(context, s, live_[edge]);
+          for (const Sequence& s : examples->sequences) keep(context, edge, s);
         },
         [this, &context, edge = edge, last = examples->last] {
           keeping_ = false;
@@ -127,19 +122,16 @@ class TrainerRole final : public Role {
         });
   }
 
-  void keep(const RoleContext& context, const Sequence& sequence, std::vector<int64_t>& set) {
+  void keep(const RoleContext& context, int edge, const Sequence& sequence) {
     check_length(context, sequence);
-    if (!spool_) spool_ = std::make_unique<SequenceSpool>(env_.run_dir / "snapshots" / (stage_ + "-examples"));
-    set.push_back(spool_->size());
-    spool_->append(sequence);
+    set_->add(edge, sequence);
   }
 
   void maybe_collected(RoleContext& context) {
     if (!datasets_read_ || !open_inputs_.empty() || collected_) return;
     collected_ = true;
-    for (auto& [edge, sequences] : live_) set_.insert(set_.end(), sequences.begin(), sequences.end());
-    live_.clear();
-    const auto n = static_cast<int64_t>(set_.size()) / stride_;
+    set_->close();
+    const int64_t n = set_->size();
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
     context.submit_io(
@@ -154,18 +146,6 @@ class TrainerRole final : public Role {
       throw bad_input(
           fmt::format("an example of stage '{}' has {} tokens, its model takes {}", stage_, s.tokens.size(), longest_),
           context.node().where, "shorten the example, or raise max_position_embeddings in config.json");
-  }
-
-  // Example i of the stage (0 <= i < n * epochs): each epoch visits every example once.
-  int64_t example_at(int64_t i) {
-    const auto n = static_cast<int64_t>(set_.size()) / stride_;
-    if (i / n != epoch_ || order_.empty()) {
-      epoch_ = i / n;
-      order_.resize(static_cast<size_t>(n));
-      std::iota(order_.begin(), order_.end(), int64_t{0});
-      Rng(env_.seed, "epoch order " + stage_, static_cast<uint64_t>(epoch_)).shuffle(order_);
-    }
-    return order_[static_cast<size_t>(i % n)];
   }
 
   // Batches that a prompter with count= draws in all; 0 when it is endless.
@@ -263,10 +243,8 @@ class TrainerRole final : public Role {
     if (!restored_ || busy_ || ending_) return;
     auto plan = std::make_shared<Plan>();
     if (epochs_ > 0) {
-      const int64_t first = version_ * batch_size_;
-      const int64_t total = static_cast<int64_t>(set_.size()) / stride_ * epochs_;
-      for (int64_t i = first; i < std::min(first + batch_size_, total); ++i)
-        for (int64_t j = 0; j < stride_; ++j) plan->examples.push_back(set_[static_cast<size_t>(example_at(i) * stride_ + j)]);
+      plan->first = version_ * batch_size_;
+      plan->end = std::min(plan->first + batch_size_, set_->size() * epochs_);
     } else if (!chunks_.empty()) {
       plan->chunk = chunks_.front();
       chunks_.pop_front();
@@ -290,93 +268,39 @@ class TrainerRole final : public Role {
         [this, &context, plan] { train(context, plan); });
   }
 
+  // One version's batch: groups, a chunk of examples, or examples [first, end) of the set.
   struct Plan {
     std::shared_ptr<const BatchMessage> batch;
     std::shared_ptr<const ExamplesMessage> chunk;
-    std::vector<int64_t> examples;  // in the spool
-    BatchContent content;
-    TrainBatch train;
-    json stats;
+    int64_t first = 0, end = 0;
+    BatchLayout layout;
     TrainStats result;
     double seconds = 0;
   };
 
   void commit(RoleContext& context, Plan& plan) {
-    std::vector<Resolution> resolutions;
-    std::vector<TrajectoryRow> trajectories;
-    std::map<std::pair<int64_t, int32_t>, const Sequence*> sampled;
-    for (const int64_t example : plan.examples) plan.content.items.emplace_back().inline_sequence = spool_->read(example);
-    if (plan.chunk)
-      for (const Sequence& s : plan.chunk->sequences) {
-        check_length(context, s);
-        plan.content.items.emplace_back().inline_sequence = s;
-      }
-    if (plan.batch) lay_out(context, *plan.batch, plan, resolutions, trajectories, sampled);
-    plan.train = assemble_batch(plan.content, [&](int64_t draw, int32_t sample) { return *sampled.at({draw, sample}); });
-    int64_t tokens = 0;
-    for (const Sequence& s : plan.train.sequences) tokens += static_cast<int64_t>(s.tokens.size());
-    plan.stats["tokens"] = tokens;
-    if (!plan.batch) count_examples(plan);
+    plan.layout = plan.batch ? laid_out(context, *plan.batch) : lay_out_examples(examples_of(context, plan), rules_);
+    const GroupRows rows = std::exchange(plan.layout.rows, {});
     BatchRow row;
     row.version = version_;
-    row.skipped = plan.content.items.empty();
-    row.payload = encode_batch(plan.content);
-    row.stats_json = plan.stats.dump();
-    context.store().commit_batch(context.stage_id(), row, resolutions, trajectories);
-    errors_.add(resolutions);
+    row.skipped = plan.layout.content.items.empty();
+    row.payload = encode_batch(plan.layout.content);
+    row.stats_json = plan.layout.stats.dump();
+    context.store().commit_batch(context.stage_id(), row, rows.resolutions, rows.trajectories);
+    errors_.add(rows.resolutions);
     errors_.check(context.store(), context.stage_id());
   }
 
-  // How many examples have a token to learn; how many pairs have two sides.
-  void count_examples(Plan& plan) const {
-    const std::vector<Sequence>& all = plan.train.sequences;
-    int64_t taught = 0;
-    for (size_t i = 0; i < all.size(); i += static_cast<size_t>(stride_))
-      taught += stride_ == 2   ? all[i].tokens != all[i + 1].tokens
-                : every_token_ ? all[i].tokens.size() > 1
-                               : std::find(all[i].trainable.begin(), all[i].trainable.end(), 1) != all[i].trainable.end();
-    plan.stats["examples"] = static_cast<int64_t>(all.size()) / stride_;
-    plan.stats["examples_trained"] = taught;
+  BatchLayout laid_out(RoleContext& context, const BatchMessage& batch) {
+    for (const BatchMessage::Group& group : batch.groups)
+      errors_.show_first(context.store(), context.stage_id(), *group.scored);
+    return lay_out_groups(batch, rules_);
   }
 
-  // Turns scored groups into items with advantages, ledger rows and the statistics of all that was sampled.
-  void lay_out(RoleContext& context, const BatchMessage& batch, Plan& plan, std::vector<Resolution>& resolutions,
-               std::vector<TrajectoryRow>& trajectories, std::map<std::pair<int64_t, int32_t>, const Sequence*>& sampled) {
-    CompletionStatistics statistics;
-    for (const auto& group : batch.groups) {
-      const TrajectoriesMessage& t = *group.scored->group;
-      const int64_t draw = t.prompt->draw;
-      resolutions.push_back({draw, group.dropped.empty() ? version_ : -1, group.dropped});
-      statistics.add_group(group.dropped);
-      if (const int failed = group.scored->failed_sample(); failed >= 0)
-        errors_.show_first(context.store(), context.stage_id(), *group.scored, failed,
-                           group.scored->scores[static_cast<size_t>(failed)].error);
-      std::vector<double> rewards;
-      for (const SampleScore& s : group.scored->scores) rewards.push_back(s.reward.value_or(0));
-      const std::vector<float> advantages = group_advantages(rewards, by_deviation_);
-      for (size_t i = 0; i < t.samples.size(); ++i) {
-        const Sequence& s = t.samples[i];
-        const SampleScore& score = group.scored->scores[i];
-        int64_t oldest = version_, new_tokens = 0;
-        for (size_t k = 0; k < s.tokens.size(); ++k)
-          if (s.trainable[k]) oldest = std::min(oldest, s.version[k]), ++new_tokens;
-        statistics.add(score, new_tokens);
-        trajectories.push_back({draw, static_cast<int>(i), score.reward, json(score.parts).dump(), encode_sequence(s)});
-        if (mean_over_all_ && group.dropped == "equal_rewards") {
-          ++plan.content.silent_sequences;
-          plan.content.silent_tokens += new_tokens;
-        }
-        if (!group.dropped.empty() || !(t.finished[i] || !mask_truncated_)) continue;
-        statistics.add_age(version_ - oldest);
-        auto& item = plan.content.items.emplace_back();
-        item.draw = draw;
-        item.sample = static_cast<int32_t>(i);
-        item.advantage = advantages[i];
-        if (!group.reference_logp.empty()) item.reference_logp = group.reference_logp[i];
-        sampled[{draw, item.sample}] = &s;
-      }
-    }
-    plan.stats = statistics.json();
+  std::vector<Sequence> examples_of(RoleContext& context, const Plan& plan) {
+    if (!plan.chunk) return set_->read(plan.first, plan.end);
+    for (const Sequence& s : plan.chunk->sequences) check_length(context, s);
+    return plan.chunk->sequences;
   }
 
   void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
@@ -384,8 +308,8 @@ class TrainerRole final : public Role {
         fmt::format("train batch {}", version_), "trainer",
         [this, &context, plan] {
           const double begin = context.now_s();
-          plan->result = trained_on(context, plan->train);
-          check_promise(plan->result, plan->content);
+          plan->result = trained_on(context, plan->layout.train);
+          check_promise(plan->result, plan->layout.content);
           fault_point("after_optimizer_step");
           if (publishes_) make_weights();
           plan->seconds = context.now_s() - begin;
@@ -405,7 +329,6 @@ class TrainerRole final : public Role {
     try {
       return engine_->train(batch);
     } catch (const Error& e) {
-      if (e.code() != ExitCode::failed || e.final()) throw;
       throw with_smaller_rate(e, context.graph(), context.node());
     }
   }
@@ -419,7 +342,7 @@ class TrainerRole final : public Role {
   void trained(RoleContext& context, const Plan& plan) {
     if (plan.batch) context.release(batch_edge_);
     if (plan.chunk) context.release(example_edge_);
-    const json measured = merged(plan.stats, plan.result, plan.train);
+    const json measured = merged(plan.layout.stats, plan.result, plan.layout.train);
     context.store().set_batch_stats(context.stage_id(), version_, measured.dump());
     progress_.note(measured);
     version_ = engine_->version();
@@ -496,7 +419,7 @@ class TrainerRole final : public Role {
     else
       line += "  loss " + shown(stats, "loss", 4);
     if (progress_.incomplete()) line += fmt::format("  reward errors {}", shown(stats, "reward_errors", 0));
-    if (stride_ == 2) line += "  pairs right " + shown(stats, "pair_accuracy", 3);
+    if (rules_.stride == 2) line += "  pairs right " + shown(stats, "pair_accuracy", 3);
     if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
     if (limit > version_ && version_ > first_version_) {
       const double left_s =
@@ -620,24 +543,20 @@ class TrainerRole final : public Role {
 
   RunEnv env_;
   std::string stage_;
+  LayoutRules rules_;
   std::optional<Until> until_;
   Steering steering_;
   int64_t asked_ = 0;  // evaluators that have not answered
-  int64_t batch_size_ = 1, epochs_ = 0, stride_ = 1, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
+  int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
           longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, keeping_ = false, by_deviation_ = true, mask_truncated_ = false, mean_over_all_ = false,
-       every_token_ = false;
+       done_before_ = false, keeping_ = false;
   std::atomic<bool> publishes_{false};
   double last_snapshot_s_ = 0, begin_s_ = 0;
   std::map<int, int> open_inputs_;                                              // example edges that have not said `last`
   std::deque<std::pair<int, std::shared_ptr<const ExamplesMessage>>> arrived_;  // (edge, examples) on their way to the spool
-  std::unique_ptr<SequenceSpool> spool_;                                        // epochs: everything
-  std::map<int, std::vector<int64_t>> live_;                                    // by edge, in the spool
-  std::vector<int64_t> set_;                                                    // datasets, then edge by edge
-  int64_t epoch_ = -1;
-  std::vector<int64_t> order_;
+  std::unique_ptr<ExampleSet> set_;                                             // epochs: everything
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
   std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
   TrainingProgress progress_;  // of committed batches
