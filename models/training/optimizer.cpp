@@ -44,7 +44,10 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
     param_begin_.push_back((masters.param(i).data - masters.flat().data) / static_cast<int64_t>(sizeof(float)));
   for (size_t i = 0; i < specs.size(); ++i) {
     const ParamSpec& s = specs[i];
-    if (s.mtp && !config.mtp) continue;
+    if (s.mtp && !config.mtp) {
+      frozen_.push_back(i);
+      continue;
+    }
     if (s.role == ParamRole::selection_bias) {
       biases_.push_back(static_cast<int>(i));
       continue;
@@ -68,6 +71,12 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
     contexts_.push_back(std::make_unique<Context>(masters.device()));
     contexts_.back()->parallel = !side_by_side;
   }
+}
+
+std::vector<size_t> Optimizer::untouched() const {
+  std::vector<size_t> out = frozen_;
+  if (config_.bias_update_rate == 0) out.insert(out.end(), biases_.begin(), biases_.end());
+  return out;
 }
 
 double Optimizer::norm(const View& grads) {

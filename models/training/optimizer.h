@@ -32,6 +32,8 @@ class Optimizer {
   // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale` (loads are not). `weights`: receives
   // the masters rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
   void step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale);
+  // The parameters that step() neither changes nor writes to `weights` (indices into specs()).
+  std::vector<size_t> untouched() const;
   // Root of the sum of squares of a gradient (Gradients::body).
   double norm(const View& grads);
 
@@ -59,7 +61,8 @@ class Optimizer {
   std::vector<int64_t> param_begin_;  // element offset of each parameter in the flat arrays
   Tensor ranges_;                     // what AdamW updates (AdamW::ranges)
   std::vector<Matrix> matrices_;
-  std::vector<int> biases_;                         // parameters of role selection_bias
+  std::vector<int> biases_;                         // parameters of role selection_bias that are trained
+  std::vector<size_t> frozen_;                      // parameters that are not trained
   Context ctx_;                                     // of what takes all parameters at once
   std::vector<std::unique_ptr<Context>> contexts_;  // one per matrix (side by side), or a single one
   bool side_by_side_;

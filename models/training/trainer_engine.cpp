@@ -14,6 +14,7 @@
 #include "models/training/objective.h"
 #include "models/training/optimizer.h"
 #include "models/training/trainer_state.h"
+#include "models/training/weight_buffers.h"
 
 namespace r1 {
 namespace {
@@ -52,7 +53,10 @@ struct TrainerEngine::Impl {
   Device& device;
   TrainerConfig config;
   WeightSet masters;
-  WeightSet weights;  // what forward and backward use; the masters themselves in f32
+  // What forward and backward use is the masters themselves in f32 (then `working` is null), a rounded copy in bf16.
+  WeightBuffers buffers;
+  std::shared_ptr<WeightSet> working;
+  std::shared_ptr<const WeightSet> handed_out;  // of the current step; null: nobody asked
   Model model;
   Lanes lanes;
   Optimizer optimizer;
@@ -62,7 +66,8 @@ struct TrainerEngine::Impl {
       : device(d),
         config(c),
         masters(make_masters(c, start)),
-        weights(c.precision == DType::f32 ? masters : WeightSet(d, masters.config(), c.precision)),
+        buffers(d, masters.config(), c.precision),
+        working(c.precision == DType::f32 ? nullptr : buffers.take()),
         model(d, loss_config(c, masters.config())),
         lanes(d, masters.config()),
         optimizer(masters, c, lanes.size() > 1),
@@ -80,10 +85,26 @@ struct TrainerEngine::Impl {
     device.finish();
   }
 
+  const WeightSet& weights() const { return working ? *working : masters; }
+
+  // Where the next weights are written: no memory of what was handed out. What of it `optimizer` leaves alone has its values.
+  const WeightSet& next_weights() {
+    if (handed_out && working) {
+      const auto next = buffers.take();
+      Context ctx(device);
+      for (const size_t i : optimizer.untouched()) run(ctx, Copy{working->param(i), next->param(i)});
+      working = next;
+    }
+    handed_out = nullptr;
+    return weights();
+  }
+
   void refresh_weights() {
-    if (config.precision == DType::f32) return;
+    if (handed_out && working) working = buffers.take();
+    handed_out = nullptr;
+    if (!working) return;
     Context ctx(device);
-    copy_weights(ctx, masters, weights);
+    copy_weights(ctx, masters, *working);
   }
 
   void check(const TrainBatch& batch) const {
@@ -163,7 +184,7 @@ struct TrainerEngine::Impl {
     const std::vector<MicroBatch> packs = pack(plan.sequences, pack_rules(config, lanes.size()));
     std::vector<LossTotals> totals(packs.size());
     lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
-      run_loss(lane, model, weights, packs[static_cast<size_t>(i)], plan, learn, totals[static_cast<size_t>(i)]);
+      run_loss(lane, model, weights(), packs[static_cast<size_t>(i)], plan, learn, totals[static_cast<size_t>(i)]);
     });
     LossTotals sum;
     for (const LossTotals& t : totals) sum.add(t);
@@ -177,7 +198,7 @@ struct TrainerEngine::Impl {
     const std::vector<MicroBatch> packs = pack(sequences, pack_rules(config, lanes.size()));
     lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
       const MicroBatch& m = packs[static_cast<size_t>(i)];
-      const std::vector<float> logp = forward_logprobs(lane, model, weights, m, config.temperature);
+      const std::vector<float> logp = forward_logprobs(lane, model, weights(), m, config.temperature);
       for (size_t n = 0; n < logp.size(); ++n)
         out[static_cast<size_t>(m.row_sequence[n])][static_cast<size_t>(m.row_token[n])] = logp[n];
     });
@@ -205,7 +226,7 @@ struct TrainerEngine::Impl {
           "a smaller learning rate or clip_norm may help");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
-    optimizer.step(masters, grads->flat(), weights, factor, scale);
+    optimizer.step(masters, grads->flat(), next_weights(), factor, scale);
     load.add(*grads);
     stats.grad_norm += norm;
     stats.lr = config.lr * factor;
@@ -290,11 +311,14 @@ TrainStats TrainerEngine::evaluate(const TrainBatch& batch) {
 }
 
 std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
-  auto copy = std::make_shared<WeightSet>(impl_->device, impl_->masters.config(), impl_->config.precision);
-  Context ctx(impl_->device);
-  copy_weights(ctx, impl_->weights, *copy);
-  impl_->device.finish();
-  return copy;
+  Impl& e = *impl_;
+  if (e.handed_out) return e.handed_out;
+  if (e.working) return e.handed_out = e.working;
+  const auto copy = e.buffers.take();
+  Context ctx(e.device);
+  copy_weights(ctx, e.masters, *copy);
+  e.device.finish();
+  return e.handed_out = copy;
 }
 
 const WeightSet& TrainerEngine::masters() const { return impl_->masters; }

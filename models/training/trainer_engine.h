@@ -98,7 +98,8 @@ class TrainerEngine {
   // Mean loss / pair accuracy without learning (evaluation of sft data and of reward models).
   TrainStats evaluate(const TrainBatch& batch);
 
-  // The weights of the current version as generators hold them (precision's dtype): a fresh copy.
+  // The weights of the current version as generators hold them (precision's dtype). They never change: the next step that learns
+  // writes elsewhere, so in bf16 nothing is copied. The same set until then.
   std::shared_ptr<const WeightSet> weights() const;
   const WeightSet& masters() const;
   Hash128 masters_hash() const;  // `weights_hash` of the summary
