@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/say.h"
 
 namespace r1 {
 
@@ -70,7 +71,7 @@ void log_open(const std::filesystem::path& file, LogLevel to_file, LogLevel to_s
   // A log that cannot be written (a full disk) must not end a run, nor flood the terminal.
   auto said = std::make_shared<std::atomic<bool>>(false);
   made->set_error_handler([said, file](const std::string& why) {
-    if (!said->exchange(true)) fmt::print(stderr, "warning: {}: the log is incomplete: {}\n", file.string(), why);
+    if (!said->exchange(true)) say("warning: {}: the log is incomplete: {}\n", file.string(), why);
   });
   spdlog::register_logger(made);
 }

@@ -1,25 +1,50 @@
-// What every program's main() does with what its body throws: one line on stderr, and the exit code (docs/architecture.md section 7).
+// What every program's main() does with what its body throws: one line on stderr, and the exit code (docs/architecture.md
+// section 7).
 #pragma once
 
-#include <fmt/format.h>
+#include <fcntl.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <iostream>
 
 #include "base/error.h"
+#include "base/say.h"
 
 namespace r1 {
 
-// `body(argc, argv)` gives the exit code.
+// A standard descriptor that came closed would be given to the next file that is opened, and what is said would go into that
+// file. What takes its place fails to be read (stdin) or written (stdout), as a closed one does; nobody misses stderr.
+inline void hold_standard_descriptors() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) [[maybe_unused]]
+      const int held = ::open("/dev/null", fd == 1 ? O_RDONLY : O_WRONLY);
+}
+
+// Whether all that went to stdout, by either library, has been taken. An answer that nobody got is none.
+inline bool output_arrived() {
+  std::cout.flush();
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good();
+}
+
+// `body(argc, argv)` gives the exit code. 0 becomes 1 where the output could not be written (a full disk, a closed pipe).
 template <class Body>
 int guarded_main(const char* program, int argc, char** argv, Body body) {
+  hold_standard_descriptors();
   try {
-    return body(argc, argv);
+    const int code = body(argc, argv);
+    errno = 0;
+    if (code != 0 || output_arrived()) return code;
+    const int error = errno;
+    say("{}: the output cannot be written{}{}\n", program, error != 0 ? ": " : "", error != 0 ? std::strerror(error) : "");
+    return static_cast<int>(ExitCode::failed);
   } catch (const Error& e) {
-    fmt::print(stderr, "{}: {}\n", program, e.what());
+    say("{}: {}\n", program, e.what());
     return static_cast<int>(e.code());
   } catch (const std::exception& e) {
-    fmt::print(stderr, "{}: {}\n", program, e.what());
+    say("{}: {}\n", program, e.what());
     return static_cast<int>(ExitCode::failed);
   }
 }

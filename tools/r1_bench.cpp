@@ -7,6 +7,7 @@
 
 #include "actors/summary.h"
 #include "base/error.h"
+#include "base/say.h"
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/logits.h"
 #include "tools/guarded_main.h"
@@ -58,7 +59,7 @@ std::vector<BenchModel> chosen_models(const Arguments& a) {
 }
 
 DType chosen_type(const Arguments& a, Device& device) {
-  if (a.dtype == "bf16" && !device.has_fast_bf16()) fmt::print(stderr, "r1-bench: this CPU has no bf16 dot products\n");
+  if (a.dtype == "bf16" && !device.has_fast_bf16()) say("r1-bench: this CPU has no bf16 dot products\n");
   return a.dtype == "bf16" ? DType::bf16 : DType::f32;
 }
 
@@ -155,7 +156,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-bench: {}\nRun with --help for more information.\n", e.what());
+    say("r1-bench: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   if (logits->parsed()) {

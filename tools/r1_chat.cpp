@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/say.h"
 #include "tools/chat/chat_command.h"
 #include "tools/chat/chat_session.h"
 #include "tools/chat/conversation_file.h"
@@ -93,7 +94,7 @@ class Chat {
     }
     session_.emplace(args_.model, args_.chat_template, args_.precision, args_.device);
     if (const ChatTemplate& chat = *session_->chat().chat; chat.what_is_missing() != nullptr)
-      fmt::print(stderr, "warning: {}; a text is continued as it stands ({})\n", *chat.what_is_missing(), chat.hint());
+      r1::say("warning: {}; a text is continued as it stands ({})\n", *chat.what_is_missing(), chat.hint());
   }
 
   // -p: one reply. Its thought is not a part of it unless it was asked for.
@@ -101,7 +102,7 @@ class Chat {
     say(args_.prompt);
     const ChatSession::Reply reply = answer();
     if (reply.stopped) {
-      fmt::print(stderr, "\nr1-chat: interrupted\n");
+      r1::say("\nr1-chat: interrupted\n");
       return static_cast<int>(ExitCode::interrupted);
     }
     if (!shown_any_)
@@ -257,7 +258,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-chat: {}\nRun with --help for more information.\n", e.what());
+    r1::say("r1-chat: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   args.once = prompt->count() > 0;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/say.h"
 #include "base/stop.h"
 #include "models/model_export.h"
 #include "tools/guarded_main.h"
@@ -99,11 +100,11 @@ class Progress {
     done_ += bytes;
     if (!shown_ || clock_.now_ns() < next_ns_) return;
     next_ns_ = clock_.now_ns() + 500'000'000;
-    fmt::print(stderr, "\r{:.2f} GB", static_cast<double>(done_) / 1e9);
+    say("\r{:.2f} GB", static_cast<double>(done_) / 1e9);
     std::fflush(stderr);
   }
   uint64_t finish() const {
-    if (shown_) fmt::print(stderr, "\r           \r");
+    if (shown_) say("\r           \r");
     return done_;
   }
 
@@ -165,7 +166,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-convert: {}\nRun with --help for more information.\n", e.what());
+    say("r1-convert: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   catch_interrupts();
@@ -173,7 +174,7 @@ int main_checked(int argc, char** argv) {
   try {
     return convert(a);
   } catch (const Stopped&) {
-    fmt::print(stderr, "r1-convert: interrupted; nothing was written\n");
+    say("r1-convert: interrupted; nothing was written\n");
     return static_cast<int>(ExitCode::interrupted);
   }
 }

@@ -15,6 +15,7 @@
 #include "actors/roles.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/say.h"
 #include "base/thread_count.h"
 #include "rewards/expression.h"
 #include "tools/eval/model_graph.h"
@@ -58,14 +59,14 @@ class Progress {
     if (now - last_s_ < (terminal_ ? kShownEvery_s : kPlainEvery_s)) return;
     last_s_ = now;
     if (terminal_)
-      fmt::print(stderr, "\r{}\033[K", line);
+      say("\r{}\033[K", line);
     else
-      fmt::print(stderr, "{}\n", line);
+      say("{}\n", line);
     std::fflush(stderr);
     shown_ = true;
   }
   void clear() {
-    if (shown_ && terminal_) fmt::print(stderr, "\r\033[K");
+    if (shown_ && terminal_) say("\r\033[K");
     shown_ = false;
   }
 
@@ -128,7 +129,7 @@ int evaluate(Arguments args) {
   check.show = [&](const std::string& line) { progress.text(line); };
   for (const std::string& warning : check_data(g.env, g.graph, check, SystemClock()).warnings) {
     progress.clear();
-    fmt::print(stderr, "warning: {}\n", warning);
+    say("warning: {}\n", warning);
   }
   progress.text("loading " + args.graph.model);
   const EvaluatedModel model{load_start_weights(g.env, g.graph, *g.evaluator, g.env.precision),
@@ -180,8 +181,8 @@ int evaluate(Arguments args) {
       for (const EvaluatedPrompt& p : s.prompts)
         for (const EvaluatedResponse& r : p.responses)
           if (!r.score.error.empty() && source_name != "") {
-            fmt::print(stderr, "warning: {} of {} responses have no reward; the first, prompt {} of {}: {}\n",
-                       total.reward_errors, total.responses, p.index, s.name, r.score.error);
+            say("warning: {} of {} responses have no reward; the first, prompt {} of {}: {}\n", total.reward_errors,
+                total.responses, p.index, s.name, r.score.error);
             source_name.clear();
           }
   if (args.json) {
@@ -245,7 +246,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-eval: {}\nRun with --help for more information.\n", e.what());
+    say("r1-eval: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   try {

@@ -26,6 +26,7 @@
 #include "base/deadline.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/say.h"
 #include "base/thread_count.h"
 #include "base/version.h"
 #include "runtime/conductor/conductor.h"
@@ -128,17 +129,17 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
   bool shown = false;
   if (terminal)
     options.show = [&shown](const std::string& line) {
-      fmt::print(stderr, "\r{}\033[K", line);
+      say("\r{}\033[K", line);
       shown = true;
     };
   const auto clear = [&] {
-    if (std::exchange(shown, false)) fmt::print(stderr, "\r\033[K");
+    if (std::exchange(shown, false)) say("\r\033[K");
   };
   try {
     const DataCheck found = check_data(env, graph, options, SystemClock());
     clear();
     for (const std::string& warning : found.warnings) {
-      fmt::print(stderr, "{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
+      say("{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
     }
     return found.warnings;
   } catch (...) {
@@ -188,7 +189,7 @@ bool shows_finished(const Arguments& args, const fs::path& graph_dir, const std:
 
 int run_graph(Arguments args) {
   if (const fs::path found = find_graph(args.graph); found != args.graph) {
-    fmt::print(stderr, "r1-run: no file {} here; taking the graph shipped as {}\n", args.graph.string(), found.string());
+    say("r1-run: no file {} here; taking the graph shipped as {}\n", args.graph.string(), found.string());
     args.graph = found;
   }
   const fs::path graph_dir = fs::absolute(args.graph).parent_path();
@@ -211,7 +212,7 @@ int run_graph(Arguments args) {
     for (const std::string& line : try_reward_programs(env, graph, {})) fmt::print("{}\n", line);
     const EndTokenReport ends = report_end_tokens(env, graph);
     for (const std::string& line : ends.lines) fmt::print("{}\n", line);
-    for (const std::string& warning : ends.warnings) fmt::print(stderr, "warning: {}\n", warning);
+    for (const std::string& warning : ends.warnings) say("warning: {}\n", warning);
     fmt::print("{}: {} stages, {} nodes, {} edges: no errors\n", args.graph.string(), graph.stages.size(), graph.nodes.size(),
                graph.edges.size());
     return 0;
@@ -226,7 +227,7 @@ int run_graph(Arguments args) {
   }
   require_threads(threads_needed(graph));
   const RunDirectory taken = RunDirectory::take(run_dir, args.fresh);
-  if (taken.moved_aside_to()) fmt::print(stderr, "the old run is now {}\n", taken.moved_aside_to()->string());
+  if (taken.moved_aside_to()) say("the old run is now {}\n", taken.moved_aside_to()->string());
   const std::vector<GraphChange> changes = continue_graph(graph, run_dir, registry, args.change);
   log_open(run_dir / "r1.log", LogLevel::info, LogLevel::warn);
   auto store = RunStore::open(run_dir);
@@ -300,11 +301,11 @@ int run_graph(Arguments args) {
   deadline.done();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds - before, static_cast<int>(code)));
   if (code == ExitCode::interrupted) {
-    fmt::print(stderr, "interrupted; the same command continues where this run stopped\n");
+    say("interrupted; the same command continues where this run stopped\n");
     return static_cast<int>(code);
   }
   if (gone) {
-    fmt::print(stderr, "the run failed: its directory {} is gone\n", run_dir.string());
+    say("the run failed: its directory {} is gone\n", run_dir.string());
     return static_cast<int>(ExitCode::failed);
   }
   RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds, failures};
@@ -319,18 +320,15 @@ int run_graph(Arguments args) {
     if (code == ExitCode::bad_input) return static_cast<int>(code);  // the conductor said why
     const Conductor::Again again = conductor.again();
     if (again == Conductor::Again::says_the_same)
-      fmt::print(
-          stderr,
-          "the run failed, and the same command says so again: change the graph, then start over with --fresh or in another "
+      say("the run failed, and the same command says so again: change the graph, then start over with --fresh or in another "
           "directory with --run (details: {}/report.html)\n",
           run_dir.string());
     else if (again == Conductor::Again::meets_the_cause)
-      fmt::print(stderr,
-                 "the run failed; what was trained is stored, and the same command fails again as long as the cause is there "
-                 "(details: {}/report.html)\n",
-                 run_dir.string());
+      say("the run failed; what was trained is stored, and the same command fails again as long as the cause is there "
+          "(details: {}/report.html)\n",
+          run_dir.string());
     else
-      fmt::print(stderr, "the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
+      say("the run failed; it can be continued by the same command (details: {}/r1.log)\n", run_dir.string());
     return static_cast<int>(code);
   }
   write_file_atomically(run_dir / "summary.json", summary);
@@ -412,7 +410,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-run: {}\nRun with --help for more information.\n", e.what());
+    say("r1-run: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   if (args.help_roles) {
@@ -423,8 +421,10 @@ int main_checked(int argc, char** argv) {
     if (!args.replay.empty() || !args.report.empty())
       throw bad_input("--samples, --replay and --report are three questions", {}, "ask one at a time");
     const auto samples = terminal::stored_samples(args.samples, args.graph.string(), args.count);
+    if (samples.empty())
+      throw failure("nothing was kept of what models said there", {args.samples.string()},
+                    "an evaluator keeps those of keep_samples=8 prompts, a stage that samples keeps all");
     std::cout << (args.json ? terminal::samples_jsonl(samples) : terminal::samples_text(samples));
-    if (samples.empty()) fmt::print(stderr, "r1-run: nothing was kept of what models said there\n");
     return 0;
   }
   const int given = !args.graph.empty() + !args.replay.empty() + !args.report.empty();

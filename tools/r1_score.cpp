@@ -20,6 +20,7 @@
 #include "actors/reward_models.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/say.h"
 #include "rewards/expression_scorer.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
@@ -93,6 +94,11 @@ class Lines {
     std::lock_guard lock(mutex_);
     return over_ && lines_.empty() ? too_long_ : 0;
   }
+  // Whether what came was cut off by an error, and not by its end.
+  bool unreadable() {
+    std::lock_guard lock(mutex_);
+    return over_ && lines_.empty() && unreadable_;
+  }
   // Reads no further.
   void close() {
     std::lock_guard lock(mutex_);
@@ -130,6 +136,7 @@ class Lines {
     {
       std::lock_guard lock(mutex_);
       over_ = true;
+      unreadable_ = std::ferror(stdin) != 0;
     }
     changed_.notify_all();
     arrived_();
@@ -139,7 +146,7 @@ class Lines {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Line> lines_;
-  bool over_ = false, closed_ = false;
+  bool over_ = false, closed_ = false, unreadable_ = false;
   int too_long_ = 0;
   std::thread thread_;
 };
@@ -213,6 +220,8 @@ class Scoring {
       }
       if (const int number = lines.too_long(); number > 0)
         throw bad_input(fmt::format("a line of more than {} MiB", kLongestLine >> 20), {kInput, number, 0});
+      if (lines.unreadable()) throw bad_input("cannot be read", {kInput, 0, 0});
+      if (number_ == 0) throw bad_input("no line came: there is nothing to score", {kInput, 0, 0}, "r1-score ... < FILE");
       if (!held_.empty()) check_variables(expression_, known_, {});
     } catch (const Error& e) {
       // What came before it is scored and written all the same.
@@ -225,13 +234,13 @@ class Scoring {
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) bad = failure("the output cannot be written");
     if (bad) {
       // The reader may wait for input that never comes: the process does not wait for it.
-      fmt::print(stderr, "r1-score: {}\n", bad->what());
+      say("r1-score: {}\n", bad->what());
       std::fflush(stderr);
       std::_Exit(static_cast<int>(bad->code()));
     }
     if (failed_ > 0)
-      fmt::print(stderr, "r1-score: {} of {} lines could not be scored; the first, line {}: {}\n", failed_, written_,
-                 first_failed_, first_error_);
+      say("r1-score: {} of {} lines could not be scored; the first, line {}: {}\n", failed_, written_, first_failed_,
+          first_error_);
     return failed_ > 0 ? 1 : 0;
   }
 
@@ -364,7 +373,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-score: {}\nRun with --help for more information.\n", e.what());
+    say("r1-score: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   const Where where{"--rewards", 1, 1};
@@ -376,7 +385,7 @@ int main_checked(int argc, char** argv) {
   options.timeout_s = args.timeout_s;
   options.start_s = args.start_s;
   options.retries = args.retries;
-  options.log = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+  options.log = [](const std::string& line) { say("{}\n", line); };
   for (const ProgramCall& call : program_calls(expression)) check_program(call, options, /*start=*/false, where);
   ScoreSources sources = open_models(args.models);
   for (auto& [call, source] : open_programs(expression, options)) sources[call] = std::move(source);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/say.h"
 #include "runtime/shell/render.h"
 #include "runtime/shell/shell_client.h"
 #include "runtime/shell/shell_command.h"
@@ -101,7 +102,7 @@ int main_checked(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-shell: {}\nRun with --help for more information.\n", e.what());
+    say("r1-shell: {}\nRun with --help for more information.\n", e.what());
     return static_cast<int>(ExitCode::bad_input);
   }
   const Ask ask = connect(where);

@@ -24,7 +24,7 @@ struct Result {
 };
 
 Result shell(const std::string& command) {
-  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
   std::string text;
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
@@ -100,6 +100,18 @@ TEST_F(Installed, every_program_says_its_version_commit_build_and_compiler) {
     EXPECT_EQ(r.code, 0) << r.text;
     EXPECT_EQ(r.text.rfind(name + " " + version() + " (", 0), 0u) << r.text;
     EXPECT_NE(r.text.find(R1_BUILD_TYPE), std::string::npos) << r.text;
+  }
+}
+
+TEST_F(Installed, no_program_ends_well_when_what_it_says_cannot_be_written) {
+  for (const std::string& name : programs()) {
+    const Result full = run(name, "--version > /dev/full"), closed = run(name, "--help >&-");
+    const Result both = run(name, "--help > /dev/full 2> /dev/full"), none = run(name, "--no-such-option 2> /dev/full");
+    EXPECT_EQ(full.code, 1) << name << full.text;
+    EXPECT_NE(full.text.find(name + ": the output cannot be written"), std::string::npos) << full.text;
+    EXPECT_EQ(closed.code, 1) << name << closed.text;
+    EXPECT_EQ(both.code, 1) << name << both.text;
+    EXPECT_EQ(none.code, 2) << name << none.text;
   }
 }
 

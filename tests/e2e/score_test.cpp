@@ -30,13 +30,15 @@ struct ScoreTest : ::testing::Test {
     std::string out, err;
     std::vector<json> lines;
   };
-  Result score(const std::string& expression, const std::string& input, const std::string& more = "") {
+  Result score(const std::string& expression, const std::string& input, const std::string& more = "",
+               const std::string& from = "< in.jsonl") {
     std::ofstream(dir / "in.jsonl") << input;
+    const std::string source = from == "< in.jsonl" ? "< " + (dir / "in.jsonl").string() : from;
     std::ofstream(dir / "expression") << expression;
-    const std::string in = (dir / "in.jsonl").string(), out = (dir / "out").string(), err = (dir / "err").string();
+    const std::string out = (dir / "out").string(), err = (dir / "err").string();
     const int status =
         std::system(("cd " + (source_dir() / "tests/rewards/programs").string() + " && " + R1_SCORE + " --rewards \"$(cat " +
-                     (dir / "expression").string() + ")\" " + more + " < " + in + " > " + out + " 2> " + err)
+                     (dir / "expression").string() + ")\" " + more + " " + source + " > " + out + " 2> " + err)
                         .c_str());
     Result r{WEXITSTATUS(status), read_file(out), read_file(err), {}};
     std::istringstream lines(r.out);
@@ -94,6 +96,19 @@ TEST_F(ScoreTest, what_is_no_input_ends_it_with_its_line_after_what_came_before)
     EXPECT_NE(r.err.find(words), std::string::npos) << bad << ": " << r.err;
     ASSERT_EQ(r.lines.size(), 1u) << bad;
     EXPECT_EQ(r.lines[0]["reward"], 1);
+  }
+}
+
+TEST_F(ScoreTest, nothing_to_score_and_an_input_that_cannot_be_read_are_bad_input) {
+  for (const char* input : {"", "\n", " \n\n"}) {
+    const Result r = score("math", input);
+    EXPECT_EQ(r.code, 2) << r.err;
+    EXPECT_NE(r.err.find("no line came"), std::string::npos) << r.err;
+  }
+  for (const std::string& input : {"< " + dir.string(), std::string("<&-")}) {
+    const Result r = score("math", kLine, "", input);
+    EXPECT_EQ(r.code, 2) << r.err;
+    EXPECT_NE(r.err.find("standard input: cannot be read"), std::string::npos) << r.err;
   }
 }
 

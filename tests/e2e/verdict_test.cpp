@@ -180,6 +180,16 @@ TEST_F(Verdict, examples_without_a_token_to_learn_fail_the_stage) {
                  "nothing was trained: 12 of 12 pairs had two equal sides");
 }
 
+TEST_F(Verdict, samples_of_a_run_that_kept_none_are_a_failure) {
+  ASSERT_EQ(run(minimal(), {"-q"}).code, 0);
+  for (const char* more : {"-q", "--json"}) {
+    const ProgramResult r = run_program({"--samples", (top / "run").string(), more});
+    EXPECT_EQ(r.code, 1) << r.out;
+    EXPECT_EQ(r.out, "");
+    EXPECT_NE(r.err.find("nothing was kept of what models said"), std::string::npos) << r.err;
+  }
+}
+
 TEST_F(Verdict, a_number_that_is_not_finite_is_met_twice_and_the_message_says_what_to_type) {
   const ProgramResult r = run(rl_graph("length", "lr=\"1e30\", until=\"batches(6)\""), {"-q"});
   EXPECT_EQ(r.code, 1) << r.out << r.err;

@@ -59,6 +59,7 @@ int64_t write_logits(Device& device, const std::filesystem::path& path, DType dt
     }
     ++sequences;
   }
+  if (sequences == 0) throw bad_input("no line came", {"standard input"}, R"({"tokens": [1, 2, 3]} is expected)");
   if (std::fflush(file.get()) != 0) throw failure("cannot write", {out.string()});
   return sequences;
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/say.h"
 #include "tools/terminal/text.h"
 
 namespace r1::terminal {
@@ -123,7 +124,7 @@ void LiveView::stage_done(const std::string& stage, const std::string& summary_j
 void LiveView::message(const std::string& text) {
   erase();
   std::fflush(stdout);
-  fmt::print(stderr, "{}\n", text);
+  say("{}\n", text);
   draw();
 }
 

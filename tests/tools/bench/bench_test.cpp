@@ -1,12 +1,18 @@
 // What r1-bench counts, verifies and prints; no time is looked at.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
+#include "base/error.h"
 #include "kernels/host_device.h"
 #include "tools/bench/benchmarks.h"
+#include "tests/source_dir.h"
 #include "tools/bench/kernel_cases.h"
+#include "tools/bench/logits.h"
 #include "tools/bench/work.h"
 
 namespace r1::bench {
@@ -78,6 +84,15 @@ TEST(Bench, verification_passes_the_kernels_and_catches_a_broken_one) {
   EXPECT_FALSE(results[0].verification.ok);
   EXPECT_NE(results[0].verification.how.find("the reference says"), std::string::npos) << results[0].verification.how;
   EXPECT_FALSE(Report({"kernels", "", "", results}).ok());
+}
+
+TEST(Logits, of_no_line_are_none_and_refused) {
+  const std::filesystem::path out = std::filesystem::temp_directory_path() / ("r1_logits_" + std::to_string(::getpid()));
+  std::istringstream none("\n\n"), one(R"({"tokens": [1, 2, 3]})");
+  const auto model = source_dir() / "tests/models/golden/gguf/llama.gguf";
+  EXPECT_THROW(write_logits(open_device("cpu"), model, DType::f32, none, out), Error);
+  EXPECT_EQ(write_logits(open_device("cpu"), model, DType::f32, one, out), 1);
+  std::filesystem::remove(out);
 }
 
 TEST(Bench, json_has_the_fraction_the_ceilings_and_the_verdict_of_every_case) {
