@@ -75,5 +75,26 @@ TEST(EvaluationMetrics, a_response_is_right_by_the_rule_of_the_expression_that_d
   EXPECT_EQ(is_correct(open.input(0), score), std::nullopt);
 }
 
+TEST(EvaluationMetrics, the_consensus_of_several_responses_is_that_of_the_answer_given_most_often) {
+  EvaluationSpec spec;
+  spec.samples = 3;
+  const std::vector<EvaluatedPrompt> prompts = {prompt("math", "1", {"2", "2", "1"}), prompt("math", "1", {"2", "1", "1"})};
+  const auto m = prompt_metrics(spec, {}, {{"s", prompts, 0}}, {});
+  EXPECT_DOUBLE_EQ(m.at("accuracy"), 0.5);
+  EXPECT_DOUBLE_EQ(m.at("cons"), 0.5);
+  const auto wrong = prompt_metrics(spec, {}, {{"s", {prompts[0]}, 0}}, {});
+  EXPECT_DOUBLE_EQ(wrong.at("cons"), 0);
+  EXPECT_NEAR(wrong.at("accuracy"), 1. / 3, 1e-12);
+  EXPECT_EQ(prompt_metrics({}, {}, {{"s", prompts, 0}}, {}).count("cons"), 0u) << "of one response there is none";
+}
+
+TEST(EvaluationMetrics, rewards_of_the_greedy_pass_stand_beside_those_that_were_sampled) {
+  const auto m =
+      prompt_metrics({}, {"math"}, {{"s", {prompt("math", "1", {"1"})}, 0}}, {{"s", {prompt("math", "1", {"2"})}, 0}});
+  EXPECT_DOUBLE_EQ(m.at("reward"), 1);
+  EXPECT_DOUBLE_EQ(m.at("reward_greedy"), 0);
+  EXPECT_DOUBLE_EQ(m.at("math"), 1);
+}
+
 }  // namespace
 }  // namespace r1

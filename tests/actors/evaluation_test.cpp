@@ -2,8 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "actors/evaluation.h"
+#include "actors/training_plan.h"
 #include "base/files.h"
+#include "models/generation/stop_texts.h"
+#include "tasks/tiny/tokenizer_json.h"
 #include "tests/actors/stage_fixture.h"
 
 namespace r1 {
@@ -81,6 +86,68 @@ TEST_F(EvaluationTest, an_expression_that_no_held_out_prompt_answers_is_refused)
   EXPECT_NE(refusal(top / "b", {"rm_eval.rewards=format"}).find("the source gives pairs"), std::string::npos);
   EXPECT_EQ(refusal(top / "c", {"base_eval.rewards=format * kind_compute"}), "accepted");
   EXPECT_NE(refusal(top / "d", {"base_eval.keep_samples=100000"}).find("keep_samples"), std::string::npos);
+}
+
+// What the evaluator of the stage base measures with its first weights.
+Evaluation measured(const std::filesystem::path& dir, const std::vector<std::string>& settings, std::string* key = nullptr) {
+  LocalRun run(dir, settings);
+  const NodePlan& node = *run.graph.node("base_eval");
+  const EvaluationSpec spec = evaluation_spec(run.env, node);
+  if (key != nullptr) *key = spec.key();
+  const auto weights = trainer_start_weights(run.env, run.graph, *run.graph.node("base_trainer"));
+  return evaluate_model(run.env, spec, {weights, node_tokenizer(run.env, run.graph, node)});
+}
+
+TEST_F(EvaluationTest, every_attribute_of_an_evaluator_changes_what_it_samples_and_what_its_results_are_known_by) {
+  const auto responses = [](const Evaluation& e) {
+    std::string all;
+    for (const EvaluatedSource& source : e.kept)
+      for (const EvaluatedPrompt& p : source.prompts)
+        for (const EvaluatedResponse& r : p.responses) all += r.text + "|";
+    return all;
+  };
+  std::set<std::string> keys, texts, metrics;
+  for (const char* setting : {"max_running=256", "top_p=0.2", "temperature=0.4", "max_tokens=9", "stop='a', 'e'",
+                              "greedy=false", "keep_samples=3", "keep_samples=0", "source=tiny:general_test", "problems=5"}) {
+    std::string key;
+    const Evaluation e = measured(top / std::to_string(keys.size()), {std::string("base_eval.") + setting}, &key);
+    EXPECT_TRUE(keys.insert(key).second) << setting << " is not in " << key;
+    EXPECT_TRUE(texts.insert(responses(e)).second) << setting;
+    EXPECT_TRUE(metrics.insert(json(e.metrics).dump()).second || std::string(setting).starts_with("keep_samples")) << setting;
+    const std::string kept = setting;
+    EXPECT_EQ(e.kept.at(0).prompts.size(), kept == "keep_samples=3"   ? 3u
+                                           : kept == "keep_samples=0" ? 0u
+                                           : kept == "problems=5"     ? 5u
+                                                                      : 8u);
+  }
+}
+
+TEST_F(EvaluationTest, a_stop_text_ends_what_an_evaluator_samples_and_what_it_scores_and_keeps) {
+  const Evaluation e = measured(top / "run", {"base_eval.stop='a', 'e'", "base_eval.rewards=length + format",
+                                              "base_eval.keep_samples=20", "base_eval.max_tokens=24"});
+  const StopTexts stops(Tokenizer::from_json(tiny_tokenizer_json(), "tiny"), {"a", "e"});
+  int ended = 0;
+  for (const EvaluatedPrompt& p : e.kept.at(0).prompts)
+    for (const EvaluatedResponse& r : p.responses) {
+      EXPECT_EQ(stops.kept(r.text), r.text) << "something stands behind the stop text";
+      const bool stopped = r.text.ends_with('a') || r.text.ends_with('e');
+      ended += stopped;
+      EXPECT_TRUE(!stopped || (r.finished && r.tokens < 24)) << r.text;
+    }
+  EXPECT_GT(ended, 10);
+}
+
+TEST_F(EvaluationTest, prompts_that_leave_no_room_in_the_model_are_counted) {
+  std::string longest;
+  for (int i = 0; i < 3000; ++i) longest += "1 + ";
+  const std::string lines = json{{"prompt", "compute 1 + 1"}, {"answer", "2"}}.dump() + "\n" +
+                            json{{"prompt", longest}, {"answer", "2"}}.dump() + "\n" +
+                            json{{"prompt", longest + "1"}, {"answer", "2"}}.dump() + "\n";
+  write_file_atomically(top / "long.jsonl", lines);
+  const Evaluation e =
+      measured(top / "run", {"base_eval.source=jsonl:" + (top / "long.jsonl").string() + "?template=tiny&shuffle=0"});
+  EXPECT_EQ(e.metrics.at("too_long"), 2);
+  EXPECT_EQ(e.metrics.at("problems"), 1);
 }
 
 }  // namespace

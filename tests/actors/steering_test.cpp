@@ -16,7 +16,7 @@ using nlohmann::json;
 
 struct SteeringTest : StageTest {
   // nano.graph with an evaluator of the RL stage that measures every second version and keeps the best.
-  LocalRun run(const std::string& name, std::vector<std::string> settings = {}) {
+  LocalRun run(const std::string& name, std::vector<std::string> settings = {}, const std::string& more = "") {
     const std::filesystem::path graph_dir = nano_graph().parent_path(), file = top / "steered.graph";
     std::string text = read_file(nano_graph());
     const std::string edge = "rl_trainer -> policy    [carries=weights, staleness=0];";
@@ -24,7 +24,8 @@ struct SteeringTest : StageTest {
     EXPECT_NE(at, std::string::npos);
     text.insert(at,
                 "test [role=evaluator, source=\"tiny:reasoning_test\", every=2, keep=best, rewards=\"0.01 * length\"];\n"
-                "    rl_trainer -> test [carries=weights];\n    test -> rl_trainer;\n    ");
+                "    rl_trainer -> test [carries=weights];\n    test -> rl_trainer;\n    " +
+                    more);
     const size_t model = text.find("config=\"nano.json\"");
     text.replace(model, 18, "config=\"" + (graph_dir / "nano.json").string() + "\"");
     write_file_atomically(file, text);
@@ -134,6 +135,40 @@ TEST_F(SteeringTest, what_cannot_steer_is_refused) {
   EXPECT_NE(refusal({"rl_trainer.until=above(held_out/acuracy, 1) or batches(2)"}).find("held_out/accuracy"),
             std::string::npos);
   EXPECT_NE(refusal({"base_trainer.until=above(held_out/accuracy, 1) or batches(2)"}).find("held_out"), std::string::npos);
+}
+
+TEST_F(SteeringTest, the_trainer_waits_for_every_evaluator_whoever_is_slow) {
+  for (const char* slow : {"", "test", "other"}) {
+    SCOPED_TRACE(slow);
+    LocalRun r =
+        run(std::string("run") + slow, {"rl_trainer.until=below(held_out/general_accuracy, 2, 1) or batches(6)"},
+            "other [role=evaluator, source=\"tiny:general_test\", every=3];\n    rl_trainer -> other [carries=weights];\n"
+            "    other -> rl_trainer;\n    ");
+    to_rl(r);
+    ASSERT_TRUE(r.run_stage("rl", 1, 1'000'000, slow)) << r.report;
+    EXPECT_EQ(r.store->batch_count(r.id("rl")), 3) << "the other one has measured";
+  }
+  LocalRun both =
+      run("both", {"rl_trainer.until=below(held_out/general_accuracy, 2, 1) or batches(6)"},
+          "other [role=evaluator, source=\"tiny:general_test\", every=2];\n    rl_trainer -> other [carries=weights];\n"
+          "    other -> rl_trainer;\n    ");
+  to_rl(both);
+  ASSERT_TRUE(both.run_stage("rl", 1, 1'000'000, "other")) << both.report;
+  EXPECT_EQ(both.store->batch_count(both.id("rl")), 2) << "both measure version 2, and the slow one decides";
+}
+
+TEST_F(SteeringTest, an_evaluator_whose_answer_is_lost_is_named_with_who_waits_for_it) {
+  LocalRun r = run("run");
+  to_rl(r);
+  LocalOptions options = local_options();
+  options.faults = "drop:test->rl_trainer:1";
+  const int64_t stage_id = r.id("rl");
+  LocalScheduler scheduler(r.graph, "rl", *r.store, role_factory(r.env), options);
+  const auto& result = scheduler.run();
+  EXPECT_NE(result.outcome, LocalScheduler::Outcome::finished);
+  for (const char* word : {"rl_trainer", "test -> rl_trainer", "message 1"})
+    EXPECT_NE(result.report.find(word), std::string::npos) << result.report;
+  EXPECT_EQ(r.store->batch_count(stage_id), 2) << "nothing was learned past a measurement that did not come";
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ TEST_F(TrackerTest, one_that_does_not_read_costs_its_caller_nothing) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
   const Tracker::Counts counts = tracker.finish(5);
   EXPECT_GT(counts.left_out, 150);
+  EXPECT_EQ(counts.left_out + counts.sent, 200) << "every line was told or is counted";
   ASSERT_FALSE(warnings.empty());
   EXPECT_NE(warnings[0].find("has not read a line"), std::string::npos) << warnings[0];
 }

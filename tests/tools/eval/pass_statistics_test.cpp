@@ -73,5 +73,37 @@ TEST(PassStatistics, a_sum_of_parts_that_rounds_below_its_limit_passes) {
   EXPECT_FALSE(passes(r, 1));
 }
 
+TEST(PassStatistics, a_response_without_a_reward_counts_neither_as_right_nor_as_wrong) {
+  EvaluatedSource s{"s", {prompt("1", {"1", "1", "2", "1"})}, 0};
+  s.prompts[0].responses[2].score = {};
+  s.prompts[0].responses[3].score = {};
+  const PassStatistics p = pass_statistics({&s}, {"math"}, 1);
+  EXPECT_EQ(p.pass->mean, 1);
+  EXPECT_EQ(p.reward->mean, 1);
+  EXPECT_EQ(p.parts.at("math").mean, 1);
+  EXPECT_EQ(p.reward_errors, 2);
+  EXPECT_EQ(p.responses, 4);
+}
+
+TEST(PassStatistics, lengths_and_what_was_cut_off_are_those_of_all_responses) {
+  EvaluatedSource s{"s", {}, 0};
+  for (int i = 0; i < 10; ++i) s.prompts.push_back(prompt("1", {"1", i < 3 ? "cut" : "2"}));
+  for (int i = 0; i < 20; ++i) s.prompts[static_cast<size_t>(i) / 2].responses[static_cast<size_t>(i) % 2].tokens = i + 1;
+  const PassStatistics p = pass_statistics({&s}, {"math"}, 1);
+  EXPECT_EQ(*p.tokens_mean, 10.5);
+  EXPECT_EQ(*p.tokens_median, 10);
+  EXPECT_EQ(*p.tokens_p95, 19);
+  EXPECT_EQ(p.tokens_max, 20);
+  EXPECT_EQ(p.tokens, 210);
+  EXPECT_NEAR(*p.truncated, 3. / 20, 1e-12);
+}
+
+TEST(PassStatistics, a_line_of_a_response_says_whether_it_passed_at_the_limit_that_was_asked_for) {
+  EvaluatedPrompt p = prompt("1", {"1"});
+  p.responses[0].score.reward = 0.5;
+  EXPECT_EQ(response_json("s", p, 0, 0.5).at("passed"), true);
+  EXPECT_EQ(response_json("s", p, 0, 0.6).at("passed"), false);
+}
+
 }  // namespace
 }  // namespace r1
