@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
-#include "models/generation/generator_engine.h"
+#include "models/engines.h"
 #include "models/generation/stop_texts.h"
 #include "rewards/metrics.h"
 #include "rewards/rules.h"
@@ -32,7 +32,7 @@ class Pass {
         model_(model),
         scorer_(scorer),
         hooks_(hooks),
-        engine_(*env.device, config(spec), model.weights, 0) {
+        engine_(env.engines->sampler("evaluation", config(spec), model.weights, 0)) {
     out_.name = source;
     if (!spec.stop.empty()) stops_ = std::make_shared<const StopTexts>(*model.tokenizer, spec.stop);
     if (scorer != nullptr) scorer->stop_at(stops_);
@@ -40,9 +40,9 @@ class Pass {
   }
 
   EvaluatedSource run() {
-    while (engine_.pending() > 0) {
+    while (engine_->pending() > 0) {
       check_stop();
-      for (GenResult& r : engine_.step()) take(std::move(r));
+      for (GenResult& r : engine_->step()) take(std::move(r));
       report();
     }
     score();
@@ -88,7 +88,7 @@ class Pass {
       message->conversation = asked.prompt.conversation;
       asked_.push_back(std::move(message));
       out_.prompts.push_back(std::move(asked));
-      engine_.submit(std::move(r));
+      engine_->submit(std::move(r));
     }
   }
 
@@ -132,7 +132,7 @@ class Pass {
     if (!hooks_.progress) return;
     // Groups that wait for their scores are answered, to whoever looks.
     hooks_.progress({answered_ + static_cast<int64_t>(groups_.size()), static_cast<int64_t>(out_.prompts.size()),
-                     engine_.stats().tokens_generated});
+                     engine_->stats().tokens_generated});
   }
 
   const EvaluationSpec& spec_;
@@ -141,7 +141,7 @@ class Pass {
   Scorer* scorer_;
   const EvaluationHooks& hooks_;
   std::shared_ptr<const StopTexts> stops_;
-  GeneratorEngine engine_;
+  std::unique_ptr<Sampler> engine_;
   EvaluatedSource out_;
   std::vector<std::shared_ptr<const PromptMessage>> asked_;         // by place; null: answered
   std::vector<std::shared_ptr<const TrajectoriesMessage>> groups_;  // without scores
@@ -153,7 +153,7 @@ class Pass {
 void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const EvaluatedModel& evaluated,
                    const std::vector<std::string>& sources, std::map<std::string, double>& out) {
   const auto& config = evaluated.weights->config();
-  ScoringEngine engine(*env.device, evaluated.weights);
+  const auto engine = env.engines->frozen("evaluation", evaluated.weights);
   RewardModel model;
   model.sees_answer = config.sees == "answer";
   model.tokenizer = evaluated.tokenizer;
@@ -180,7 +180,7 @@ void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const Evaluate
       n = fitting;
     }
     if (n == 0) continue;
-    const std::vector<float> scores = engine.scores(shown);
+    const std::vector<float> scores = engine->scores(shown);
     double right = 0;
     for (int64_t i = 0; i < n; ++i) {
       const float c = scores[static_cast<size_t>(2 * i)], r = scores[static_cast<size_t>(2 * i + 1)];

@@ -14,8 +14,7 @@
 #include "actors/received_weights.h"
 #include "actors/stop_attribute.h"
 #include "base/rng.h"
-#include "models/generation/generator_engine.h"
-#include "models/training/trainer_engine.h"
+#include "models/engines.h"
 #include "runtime/flow/fault.h"
 #include "runtime/store/run_store.h"
 
@@ -46,6 +45,7 @@ class GeneratorRole final : public Role {
     window_ = stage_window(context.graph(), node.stage);
     samples_ = node.attrs.integer("samples");
     temperature_ = node.attrs.number("temperature");
+    node_id_ = node.id;
     stage_name_ = context.graph().stages[node.stage].name;
     reports_ = static_cast<int64_t>(context.store().metrics(context.stage_id(), "tokens_generated").size());
     for (const MetricRow& m : context.store().metrics(context.stage_id(), "logprob_audit_tokens"))
@@ -224,7 +224,7 @@ class GeneratorRole final : public Role {
     config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
     config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
     stop_texts_ = node_stop_texts(context.node(), *node_tokenizer(env_, context.graph(), context.node()));
-    engine_ = std::make_unique<GeneratorEngine>(*env_.device, config, weights, version);
+    engine_ = env_.engines->sampler(context.node().id, config, weights, version);
     weights_ = std::move(weights);
     version_ = version;
   }
@@ -309,8 +309,7 @@ class GeneratorRole final : public Role {
   // difference ends the run.
   void audit() {
     if (audit_.empty()) return;
-    ScoringEngine scorer(*env_.device, weights_);
-    const auto logp = scorer.logprobs(audit_, temperature_);
+    const auto logp = env_.engines->frozen(node_id_, weights_)->logprobs(audit_, temperature_);
     LogprobGap gap;
     for (size_t s = 0; s < audit_.size(); ++s)
       for (size_t i = 0; i < audit_[s].tokens.size(); ++i)
@@ -333,7 +332,7 @@ class GeneratorRole final : public Role {
   int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
   int64_t reported_drafted_ = 0, reported_accepted_ = 0;
   double temperature_ = 1;
-  std::string stage_name_;
+  std::string stage_name_, node_id_;
   std::deque<std::shared_ptr<const PromptMessage>> waiting_;         // not admitted yet
   std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;  // in the engine
   std::deque<PayloadPtr> outbox_;
@@ -342,7 +341,7 @@ class GeneratorRole final : public Role {
   std::atomic<bool> weights_arrived_{false};
 
   // Touched by jobs only while one is running, by the role only in between.
-  std::unique_ptr<GeneratorEngine> engine_;
+  std::unique_ptr<Sampler> engine_;
   std::shared_ptr<const WeightSet> weights_;
   std::shared_ptr<const StopTexts> stop_texts_;
   std::vector<Sequence> audit_;

@@ -7,7 +7,7 @@
 #include "actors/continued_run.h"
 #include "actors/messages.h"
 #include "actors/received_weights.h"
-#include "models/training/trainer_engine.h"
+#include "models/engines.h"
 #include "models/weights.h"
 #include "runtime/flow/fault.h"
 #include "runtime/store/run_store.h"
@@ -39,7 +39,7 @@ class ReferenceRole final : public Role {
           } else {
             weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
           }
-          engine_ = std::make_unique<ScoringEngine>(*env_.device, weights);
+          engine_ = env_.engines->frozen(context.node().id, weights);
         },
         [this, &context] {
           busy_ = false;
@@ -144,7 +144,7 @@ class ReferenceRole final : public Role {
   std::deque<std::shared_ptr<const BatchMessage>> waiting_;
   std::shared_ptr<const WeightsMessage> refresh_;
   PayloadPtr done_;
-  std::unique_ptr<ScoringEngine> engine_;
+  std::unique_ptr<FrozenModel> engine_;
 };
 
 }  // namespace

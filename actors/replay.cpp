@@ -12,18 +12,18 @@ static void replay_stage(const RunEnv& env, const GraphView& graph, const RunSto
   const auto config_at = [&](int64_t version) {
     return trainer_config_at(env, graph, trainer, remembered_batches(store, stage), changes, version);
   };
-  TrainerEngine engine(*env.device, config_at(0), *trainer_start_weights(env, graph, trainer));
+  const auto engine = env.engines->learner(trainer.id, config_at(0), *trainer_start_weights(env, graph, trainer));
   for (int64_t v = 0; v < r.batches; ++v) {
-    if (changes_at(changes, v)) engine.change(config_at(v));
-    engine.train(stored_batch(store, id, v));
+    if (changes_at(changes, v)) engine->change(config_at(v));
+    engine->train(stored_batch(store, id, v));
     // Every version that was published has its hash in the store: the first that differs is named.
     const auto known = store.version_hash(id, v + 1);
-    if (!known || *known == engine.weights()->hash().hex()) continue;
+    if (!known || *known == engine->weights()->hash().hex()) continue;
     r.note = "version " + std::to_string(v + 1) + " is the first that differs";
-    r.recomputed = engine.masters_hash().hex();
+    r.recomputed = engine->masters_hash().hex();
     return;
   }
-  r.recomputed = engine.masters_hash().hex();
+  r.recomputed = engine->masters_hash().hex();
   if (r.recorded.empty()) {
     r.equal = true;
     r.note = "the stage has not ended: every published version is equal";

@@ -47,7 +47,7 @@ std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& p
   return tokenise_example(*model.tokenizer, {prompt, shown_response(response, model.sees_answer), false}).tokens;
 }
 
-RewardModel make_reward_model(Device& device, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
+RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
                               const std::string& name, const Where& where) {
   if (!weights->config().scalar_head)
     throw failure("'" + name + "' is not a reward model: its checkpoint has no scalar head", where,
@@ -56,7 +56,7 @@ RewardModel make_reward_model(Device& device, std::shared_ptr<WeightSet> weights
   m.tokenizer = std::move(tokenizer);
   m.sees_answer = weights->config().sees == "answer";
   m.longest = weights->config().max_positions;
-  m.engine = std::make_unique<ScoringEngine>(device, weights);
+  m.engine = engines.frozen(name, weights);
   return m;
 }
 
@@ -67,7 +67,7 @@ std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const G
     if (edge.carries != "model" || !edge.attrs.has("as")) continue;
     const NodePlan& origin = graph.nodes[edge.from];
     const std::string name = edge.attrs.text("as");
-    models[name] = make_reward_model(*env.device, load_origin_weights(env, origin, graph, env.precision),
+    models[name] = make_reward_model(*env.engines, load_origin_weights(env, origin, graph, env.precision),
                                      node_tokenizer(env, graph, origin), name, edge.where);
   }
   return models;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "actors/run_env.h"
-#include "models/training/trainer_engine.h"
+#include "models/engines.h"
 #include "rewards/score_source.h"
 
 namespace r1 {
@@ -18,13 +18,13 @@ struct RewardModel {
   std::shared_ptr<const Tokenizer> tokenizer;
   bool sees_answer = false;  // prompt and final answer only; else the whole response
   int64_t longest = 0;       // tokens it can be shown
-  std::unique_ptr<ScoringEngine> engine;
+  std::unique_ptr<FrozenModel> engine;
 };
 
 // What a reward model is shown, as tokens.
 std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response);
 // Of weights with a scalar head. Throws failure at `where` when they have none; `name`: for the message.
-RewardModel make_reward_model(Device& device, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
+RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
                               const std::string& name, const Where& where = {});
 // Loads the models that arrive at `node` by edges with as=NAME.
 std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node);

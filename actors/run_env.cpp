@@ -25,6 +25,7 @@ RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::p
   env.graph_dir = graph_dir;
   env.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
   env.device = &open_device(graph.attrs.text("device"));
+  env.engines = device_engines(*env.device);
   env.precision = resolve_precision(graph.attrs.text("precision"), *env.device);
   return env;
 }

@@ -10,6 +10,7 @@
 
 #include "kernels/device.h"
 #include "models/tokenizer/tokenizer.h"
+#include "models/engines.h"
 #include "models/weights.h"
 #include "runtime/graph/graph.h"
 #include "tasks/source.h"
@@ -33,6 +34,7 @@ struct RunEnv {
   uint64_t seed = 0;
   DType precision = DType::f32;  // of weights and activations
   Device* device = nullptr;
+  std::shared_ptr<const EngineFactory> engines;  // of everything that computes
   std::shared_ptr<DataStamps> stamps = std::make_shared<DataStamps>();
 };
 RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir);

@@ -186,7 +186,7 @@ class TrainerRole final : public Role {
     errors_.restore(store, stage);
     const TrainerConfig config = config_at(context, 0);
     measures_.objective = config.objective;
-    engine_ = std::make_unique<TrainerEngine>(*env_.device, config, *trainer_start_weights(env_, graph, context.node()));
+    engine_ = env_.engines->learner(context.node().id, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = store.batch_count(stage);
     if (const auto snapshot = store.latest_snapshot(stage)) {
       // A snapshot only saves time. One that cannot be used leaves the engine as it was: all batches are trained on again.
@@ -565,7 +565,7 @@ class TrainerRole final : public Role {
 
   // Touched by jobs only while one is running.
   std::vector<ChangeRow> changes_;  // of this stage's attributes, by the commands that continued the run
-  std::unique_ptr<TrainerEngine> engine_;
+  std::unique_ptr<Learner> engine_;
   std::shared_ptr<const WeightSet> published_;
   int64_t published_version_ = -1;
   std::shared_ptr<const WeightsMessage> message_;

@@ -8,7 +8,7 @@
 #include "actors/codec.h"
 #include "actors/messages.h"
 #include "actors/run_env.h"
-#include "models/training/trainer_engine.h"
+#include "models/engines.h"
 #include "runtime/store/run_store.h"
 #include "runtime/until.h"
 

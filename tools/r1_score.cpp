@@ -346,7 +346,7 @@ ScoreSources open_models(const std::vector<std::string>& models) {
     auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::from_file(dir / "tokenizer.json"));
     sources[name] = make_model_source(
         name,
-        make_reward_model(device, load_weights(device, dir, resolve_precision("auto", device)), std::move(tokenizer), name));
+        make_reward_model(*device_engines(device), load_weights(device, dir, resolve_precision("auto", device)), std::move(tokenizer), name));
   }
   return sources;
 }

@@ -1,3 +1,5 @@
+#include "models/training/scoring_engine.h"
+
 #include <fmt/format.h>
 
 #include "base/error.h"

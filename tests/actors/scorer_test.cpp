@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/training/scoring_engine.h"
 #include "tasks/tiny/tokenizer_json.h"
 
 namespace r1 {

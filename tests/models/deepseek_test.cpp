@@ -6,6 +6,7 @@
 
 #include "models/safetensors.h"
 #include "models/training/objective.h"
+#include "models/training/scoring_engine.h"
 #include "models/version_delta.h"
 #include "tests/models/generation/temporary_dir.h"
 #include "tests/models/tiny.h"

@@ -7,6 +7,7 @@
 #include "kernels/fake/fake_device.h"
 #include "models/generation/generator_engine.h"
 #include "models/version_delta.h"
+#include "models/training/scoring_engine.h"
 #include "tests/models/tiny.h"
 
 namespace r1::test {

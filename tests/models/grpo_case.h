@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "models/training/scoring_engine.h"
 #include "tests/models/tiny.h"
 
 namespace r1::test {

@@ -1,3 +1,4 @@
+#include "models/training/scoring_engine.h"
 #include "models/training/trainer_engine.h"
 
 #include <gtest/gtest.h>

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "kernels/cpu/threads.h"
 #include "models/generation/generator_engine.h"
+#include "models/training/scoring_engine.h"
 #include "models/training/trainer_engine.h"
 #include "tools/bench/benchmarks.h"
 

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "models/generation/generator_engine.h"
+#include "models/training/scoring_engine.h"
 #include "models/training/trainer_engine.h"
 #include "tests/models/generation/random_models.h"
 
