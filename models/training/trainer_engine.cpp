@@ -39,12 +39,13 @@ int64_t counted_tokens(const Sequence& s, Objective objective) {
   return std::count_if(s.trainable.begin() + 1, s.trainable.end(), [](uint8_t t) { return t != 0; });
 }
 
+// `all` in that order. Copied into `copies` only where the order is another one.
 template <class T>
-std::vector<T> picked(const std::vector<T>& all, std::span<const int64_t> numbers) {
-  std::vector<T> out;
-  out.reserve(numbers.size());
-  for (const int64_t i : numbers) out.push_back(all[static_cast<size_t>(i)]);
-  return out;
+std::span<const T> in_order(const std::vector<T>& all, std::span<const int64_t> order, std::vector<T>& copies) {
+  if (all.empty() || std::is_sorted(order.begin(), order.end())) return all;
+  copies.clear();
+  for (const int64_t i : order) copies.push_back(all[static_cast<size_t>(i)]);
+  return copies;
 }
 
 }  // namespace
@@ -276,18 +277,21 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
   // Pairs are cut as pairs.
   const int64_t unit = e.config.objective == Objective::reward_model ? 2 : 1, parts = e.config.mini_batches;
   int64_t losses = 0;
+  std::vector<Sequence> shuffled;
+  std::vector<std::vector<float>> shuffled_proximal;
   for (int64_t epoch = 0; epoch < e.config.inner_epochs; ++epoch) {
     const std::vector<int64_t> order = e.order(n, epoch);
+    const std::span<const int64_t> numbers = order;
+    const auto sequences = in_order(batch.sequences, numbers, shuffled);
+    const auto anchors = in_order(proximal, numbers, shuffled_proximal);
     for (int64_t p = 0; p < parts; ++p) {
       const int64_t begin = n / unit * p / parts * unit, end = n / unit * (p + 1) / parts * unit;
       if (begin == end) continue;
-      const std::span<const int64_t> numbers(order.data() + begin, static_cast<size_t>(end - begin));
-      const auto sequences = picked(batch.sequences, numbers);
-      const auto anchors = proximal.empty() ? std::vector<std::vector<float>>() : picked(proximal, numbers);
-      LossPlan plan = e.make_plan(sequences, share);
-      plan.numbers = numbers;
+      const auto at = static_cast<size_t>(begin), count = static_cast<size_t>(end - begin);
+      LossPlan plan = e.make_plan(sequences.subspan(at, count), share);
+      plan.numbers = numbers.subspan(at, count);
       if (!anchors.empty())
-        plan.proximal = anchors;
+        plan.proximal = anchors.subspan(at, count);
       else if (grpo && stats.optimizer_steps == 0)
         plan.compare_version = e.version;
       const int64_t before = stats.optimizer_steps;
