@@ -59,33 +59,39 @@ bool is_temporary_name(std::string_view name) {
   return digits != name.npos && name.substr(0, digits + 1).ends_with(".tmp");
 }
 
+AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_beside(path)) {
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) refuse("create", temporary_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* data, size_t bytes) {
+  const char* p = static_cast<const char*>(data);
+  while (bytes > 0) {
+    const ssize_t n = ::write(fd_, p, bytes);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) refuse("write", temporary_);
+    p += n;
+    bytes -= static_cast<size_t>(n);
+  }
+}
+
+void AtomicFile::finish() {
+  if (::fsync(fd_) != 0) refuse("sync", temporary_);
+  if (::close(std::exchange(fd_, -1)) != 0) refuse("close", temporary_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) refuse("rename into place", path_);
+  temporary_.clear();
+  fsync_directory(path_.has_parent_path() ? path_.parent_path() : ".");
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path temporary = temporary_beside(path);
-  const auto refuse_temporary = [&](const char* verb) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    errno = error;
-    refuse(verb, temporary);
-  };
-  {
-    Descriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-    if (fd.get() < 0) refuse("create", temporary);
-    size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t n = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) refuse_temporary("write");
-      done += static_cast<size_t>(n);
-    }
-    if (::fsync(fd.get()) != 0) refuse_temporary("sync");
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    errno = error;
-    refuse("rename into place", path);
-  }
-  fsync_directory(path.parent_path().empty() ? "." : path.parent_path());
+  AtomicFile file(path);
+  file.write(bytes.data(), bytes.size());
+  file.finish();
 }
 
 std::string read_file(const std::filesystem::path& path) {

@@ -21,8 +21,22 @@ std::string no_space_hint(int error);
 std::filesystem::path temporary_beside(const std::filesystem::path& path);
 bool is_temporary_name(std::string_view file_name);  // ends in ".tmp" or ".tmpDIGITS"
 
-// Writes to a temporary file beside `path`, fsyncs it, renames it over `path`, fsyncs the directory.
-// After a crash `path` holds the old bytes or the new ones, never a mixture.
+// A file that is written piece by piece and appears whole: after a crash `path` holds the old bytes or the new ones, never a
+// mixture. What is not finished is removed.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);  // creates temporary_beside(path)
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  void write(const void* data, size_t bytes);
+  // Fsyncs the temporary file, renames it over `path`, fsyncs the directory. Nothing is written after it.
+  void finish();
+
+ private:
+  std::filesystem::path path_, temporary_;  // temporary_: "" once it is in place
+  int fd_ = -1;
+};
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
 std::string read_file(const std::filesystem::path& path);

@@ -257,8 +257,8 @@ struct NllLoss {
   View logp, weight, dlogp, loss;
 };
 // Bradley-Terry on scores of P pairs: L = sum_p weight * ( -log sigmoid(c - r) + l2 * (c^2 + r^2) / 2 ), c = scores[2p], r =
-// scores[2p+1]. scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, those with c = r as half a one; P).  Source: docs/recipe.md section 6; Bradley &
-// Terry 1952.
+// scores[2p+1]. scores, dscores: [2P] or [2P,1], f32; stats: [2] f32 += (pairs with c > r, those with
+// c = r as half a one; P).  Source: docs/recipe.md section 6; Bradley & Terry 1952.
 struct PairLoss {
   View scores, dscores, loss, stats;
   float l2 = 0, weight = 1;

@@ -1,14 +1,8 @@
 // Writing GGUF files that llama.cpp runs (models/model_export.h). Source of keys and names: convert_hf_to_gguf.py of llama.cpp.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -25,7 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kAlignment = 32;
 constexpr int64_t kPieceValues = int64_t{1} << 20;
-enum TokenType : int32_t { kNormal = 1, kControl = 3, kUserDefined = 4, kUnused = 5 };
 
 uint64_t padded(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -202,47 +195,6 @@ GgufTensorType tensor_type(FileType type, const std::vector<int64_t>& shape) {
   return GgufTensorType::f32;
 }
 
-class Output {
- public:
-  explicit Output(const fs::path& path) : path_(path) {
-    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd_ < 0) refuse("create");
-  }
-  ~Output() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!done_) ::unlink(path_.c_str());
-  }
-  Output(const Output&) = delete;
-  Output& operator=(const Output&) = delete;
-  void put(const void* data, size_t bytes) {
-    const char* p = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, p, bytes);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) refuse("write");
-      p += n;
-      bytes -= static_cast<size_t>(n);
-    }
-  }
-  void finish(const fs::path& place) {
-    if (::fsync(fd_) != 0) refuse("sync");
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) refuse("close");
-    if (::rename(path_.c_str(), place.c_str()) != 0) refuse("rename into place");
-    done_ = true;
-    fsync_directory(place.has_parent_path() ? place.parent_path() : fs::path("."));
-  }
-
- private:
-  [[noreturn]] void refuse(const char* verb) const {
-    const int error = errno;
-    throw failure(fmt::format("cannot {}: {}", verb, std::strerror(error)), {path_.string()}, no_space_hint(error));
-  }
-  fs::path path_;
-  int fd_ = -1;
-  bool done_ = false;
-};
-
 // Rows as the file has them: those of `head` rows each interleaved.
 void read_rows(const TensorSource& source, const Planned& t, int64_t begin, int64_t end, int64_t size,
                std::vector<float>& out) {
@@ -257,11 +209,9 @@ void read_rows(const TensorSource& source, const Planned& t, int64_t begin, int6
 }
 
 void write_tensor(const TensorSource& source, const Planned& t, const std::string& place,
-                  const std::function<void(uint64_t)>& progress, Output& out) {
+                  const std::function<void(uint64_t)>& progress, AtomicFile& out) {
   const GgufBlock& block = *gguf_block(static_cast<uint32_t>(t.type));
-  int64_t size = 1;
-  for (size_t i = 1; i < t.shape.size(); ++i) size *= t.shape[i];
-  const int64_t unit = std::max<int64_t>(1, t.head);
+  const int64_t size = row_size(t.shape), unit = std::max<int64_t>(1, t.head);
   const int64_t most = std::max<int64_t>(unit, kPieceValues / size / unit * unit);
   std::vector<float> values;
   std::vector<std::byte> bytes;
@@ -275,11 +225,11 @@ void write_tensor(const TensorSource& source, const Planned& t, const std::strin
                         "bf16 has room for every f32 that is a number");
     bytes.resize(values.size() / block.values * block.bytes);
     gguf_quantize(t.type, values.data(), static_cast<int64_t>(values.size()), bytes.data());
-    out.put(bytes.data(), bytes.size());
+    out.write(bytes.data(), bytes.size());
     if (progress) progress(bytes.size());
   }
   const std::string zeros(static_cast<size_t>(padded(t.bytes) - t.bytes), '\0');
-  out.put(zeros.data(), zeros.size());
+  out.write(zeros.data(), zeros.size());
 }
 
 }  // namespace
@@ -351,10 +301,10 @@ void write_gguf(const fs::path& file, const ModelConfig& config, const TensorSou
     if (name != kRopeFactorsName) return source.read(name, begin, end, to);
     std::copy(factors.begin() + begin, factors.begin() + end, to);
   };
-  Output out(temporary_beside(file));
-  out.put(whole.bytes.data(), whole.bytes.size());
+  AtomicFile out(file);
+  out.write(whole.bytes.data(), whole.bytes.size());
   for (const Planned& t : plan) write_tensor(all, t, place, options.progress, out);
-  out.finish(file);
+  out.finish();
 }
 
 }  // namespace r1

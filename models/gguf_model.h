@@ -7,7 +7,6 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +21,6 @@ namespace r1 {
 std::string gguf_config_json(const GgufFile&);
 std::string gguf_tokenizer_json(const GgufFile&);
 std::string gguf_tokenizer_config_json(const GgufFile&);  // special tokens, chat template
-std::optional<std::string> gguf_chat_template(const GgufFile&);
 
 // "blk.3.attn_q.weight" <-> "model.layers.3.self_attn.q_proj.weight"; "" where the other side has none.
 std::string published_name(std::string_view gguf_name);
@@ -39,6 +37,9 @@ inline int64_t gguf_row(int64_t row, int64_t head) {
   const int64_t in_head = row % head, half = head / 2;
   return row - in_head + in_head % half * 2 + in_head / half;
 }
+
+// What "tokenizer.ggml.token_type" says of each token. Source: llama_token_type of llama.h.
+enum GgufTokenType : int32_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
 // How a text is cut before BPE, under llama.cpp's name.
 struct GgufPreTokenizer {

@@ -17,8 +17,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kUtf8 = "the texts of its tokenizer must be UTF-8";
 
-enum TokenType : int64_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
-
 #define R1_TAIL R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 constexpr const char* kQwen2 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)" R1_TAIL;
 constexpr const char* kLlama3 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)" R1_TAIL;
@@ -219,10 +217,5 @@ std::string as_json(const GgufFile& file, Body&& body) {
 
 std::string gguf_tokenizer_json(const GgufFile& file) { return as_json(file, tokenizer_json); }
 std::string gguf_tokenizer_config_json(const GgufFile& file) { return as_json(file, tokenizer_config_json); }
-
-std::optional<std::string> gguf_chat_template(const GgufFile& file) {
-  const std::string text = Reader(file).text("tokenizer.chat_template");
-  return text.empty() ? std::nullopt : std::optional<std::string>(text);
-}
 
 }  // namespace r1

@@ -33,8 +33,8 @@ class Model {
   // Source: V3 2.2. The order (embedding first) and h behind the final norm are those under which vLLM and Hugging Face run the
   // published weights; the report does not say.
   Value mtp_rows(Pass&, const Value& h, const View& next_ids, const View& positions) const;
-  // Head on final rows, f32 always: [N, V]; V = 1 with a scalar head, config().sampled_ids() else. Not on the tape: see training/objective.h for its
-  // backward.
+  // Head on final rows, f32 always: [N, V]; V = 1 with a scalar head, config().sampled_ids() else. Not on the tape: see
+  // training/objective.h for its backward.
   View logits(Pass&, const View& final_rows) const;
   // Width of logits.
   int64_t head_rows() const { return config_.scalar_head ? 1 : config_.sampled_ids(); }

@@ -29,12 +29,6 @@ constexpr int64_t kPieceValues = int64_t{1} << 20;
 
 const char* dtype_of(FileType type) { return type == FileType::f32 ? "F32" : type == FileType::f16 ? "F16" : "BF16"; }
 
-int64_t row_size(const std::vector<int64_t>& shape) {
-  int64_t n = 1;
-  for (size_t i = 1; i < shape.size(); ++i) n *= shape[i];
-  return n;
-}
-
 void put_in_place(const fs::path& temporary, const fs::path& dir) {
   const auto refuse = [&](int error) {
     throw failure(fmt::format("cannot rename into place: {}", std::strerror(error)), {dir.string()});
@@ -167,8 +161,7 @@ void write_model_dir(const fs::path& given, const ModelConfig& config, const Ten
   uint64_t total = 0, in_shard = 0;
   for (const TensorSource::Item& item : source.items) {
     const char* type = item.keep_f32 ? "F32" : dtype;
-    const uint64_t bytes =
-        static_cast<uint64_t>(item.shape[0] * row_size(item.shape)) * (type[0] == 'F' && type[1] == '3' ? 4 : 2);
+    const uint64_t bytes = static_cast<uint64_t>(item.shape[0] * row_size(item.shape) * safetensors_dtype_bits(type) / 8);
     if (in_shard > 0 && in_shard + bytes > options.max_shard_bytes) {
       shards.emplace_back();
       in_shard = 0;

@@ -88,7 +88,7 @@ Tokenizer model_tokenizer(const fs::path& model) {
   return Tokenizer::from_json(*text, place);
 }
 
-int64_t StoredTensor::row_size() const {
+int64_t row_size(const std::vector<int64_t>& shape) {
   int64_t n = 1;
   for (size_t i = 1; i < shape.size(); ++i) n *= shape[i];
   return n;

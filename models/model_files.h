@@ -32,12 +32,15 @@ std::optional<std::string> model_text(const std::filesystem::path& model, std::s
 // Where that text stands, for errors: DIR/NAME, or the GGUF file.
 Where model_text_place(const std::filesystem::path& model, std::string_view name);
 
-// Whether the files hold no tensor of layer `layer`, where a multi-token prediction module would be. Headers alone are read; false
-// where there are no weights.
+// Whether the files hold no tensor of layer `layer`, where a multi-token prediction module would be. Headers alone are read;
+// false where there are no weights.
 bool lacks_mtp_module(const std::filesystem::path& model, int64_t layer);
 
 // tokenizer.json of the model. Throws bad_input.
 Tokenizer model_tokenizer(const std::filesystem::path& model);
+
+// Values of a row: of all dimensions but the first.
+int64_t row_size(const std::vector<int64_t>& shape);
 
 // A tensor of a stored model, under its published name.
 struct StoredTensor {
@@ -50,7 +53,7 @@ struct StoredTensor {
   int64_t interleaved_head = 0;    // models/gguf_model.h
 
   const std::filesystem::path& path() const { return file->path(); }
-  int64_t row_size() const;  // values of a row of shape[0]
+  int64_t row_size() const { return r1::row_size(shape); }
   // Rows [begin, end) as f32, in published order, read in pieces of at most a few MiB. Values are as in the file: not all
   // finite.
   void read(int64_t begin, int64_t end, float* out) const;

@@ -1,13 +1,9 @@
 #include "models/safetensors.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
-#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -50,11 +46,6 @@ uint64_t unsigned_number(const Json& value, const std::string& name, const char*
     throw bad_input(fmt::format("tensor '{}': {} must be non-negative integers, found {}", name, what, shown_json(value)),
                     where);
   return value.get<uint64_t>();
-}
-
-[[noreturn]] void refuse(const char* verb, const std::filesystem::path& path) {
-  const int error = errno;
-  throw failure(fmt::format("cannot {}: {}", verb, std::strerror(error)), {path.string()}, no_space_hint(error));
 }
 
 struct Placed {
@@ -203,7 +194,7 @@ std::optional<SafetensorsEntry> SafetensorsFile::find(std::string_view name) con
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
                                      const std::map<std::string, std::string>& metadata)
-    : path_(path), entries_(std::move(entries)) {
+    : path_(path), entries_(std::move(entries)), file_(path) {
   std::sort(entries_.begin(), entries_.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
     const int bits_a = safetensors_dtype_bits(a.dtype), bits_b = safetensors_dtype_bits(b.dtype);
     return bits_a != bits_b ? bits_a > bits_b : a.name < b.name;
@@ -224,33 +215,17 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) refuse("create", path);
   const uint64_t length = text.size();
-  put(&length, sizeof length);
-  put(text.data(), text.size());
-}
-
-SafetensorsWriter::~SafetensorsWriter() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-void SafetensorsWriter::put(const void* data, size_t bytes) {
-  const char* p = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t n = ::write(fd_, p, bytes);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse("write", path_);
-    p += n;
-    bytes -= static_cast<size_t>(n);
-  }
+  file_.write(&length, sizeof length);
+  file_.write(text.data(), text.size());
 }
 
 void SafetensorsWriter::append(const void* data, size_t bytes) {
   R1_CHECK(next_ < entries_.size(), fmt::format("{}: more tensors than announced", path_.string()));
   const SafetensorsEntry& e = entries_[next_];
-  R1_CHECK(bytes <= e.bytes - written_, fmt::format("'{}': {} + {} bytes given, {} announced", e.name, written_, bytes, e.bytes));
-  put(data, bytes);
+  R1_CHECK(bytes <= e.bytes - written_,
+           fmt::format("'{}': {} + {} bytes given, {} announced", e.name, written_, bytes, e.bytes));
+  file_.write(data, bytes);
   written_ += bytes;
   if (written_ < e.bytes) return;
   written_ = 0;
@@ -259,27 +234,16 @@ void SafetensorsWriter::append(const void* data, size_t bytes) {
 
 void SafetensorsWriter::finish() {
   R1_CHECK(next_ == entries_.size(), fmt::format("{} of {} tensors written", next_, entries_.size()));
-  if (::fsync(fd_) != 0) refuse("sync", path_);
-  const int fd = std::exchange(fd_, -1);
-  if (::close(fd) != 0) refuse("close", path_);
+  file_.finish();
 }
 
 void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
                        const std::map<std::string, std::string>& metadata) {
-  const std::filesystem::path temporary = path.string() + ".tmp" + std::to_string(::getpid());
   std::map<std::string, size_t> given;
   for (const SafetensorsEntry& e : entries) given[e.name] = e.bytes;
-  try {
-    SafetensorsWriter writer(temporary, std::move(entries), metadata);
-    for (const SafetensorsEntry& e : writer.order()) writer.append(e.data, given.at(e.name));
-    writer.finish();
-  } catch (const Error&) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw;
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) refuse("rename into place", path);
-  fsync_directory(path.parent_path().empty() ? "." : path.parent_path());
+  SafetensorsWriter writer(path, std::move(entries), metadata);
+  for (const SafetensorsEntry& e : writer.order()) writer.append(e.data, given.at(e.name));
+  writer.finish();
 }
 
 }  // namespace r1

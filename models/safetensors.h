@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -56,33 +55,30 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-// Writes a file whose tensors arrive one after the other, so that a model need not exist twice in memory.
+// Writes a file whose tensors arrive one after the other, so that a model need not exist twice in memory. Atomically: it is
+// there when it is finished (base/files.h, AtomicFile).
 // Entries are laid out by dtype (wider first), then name; append() follows order().
 class SafetensorsWriter {
  public:
-  // Creates or truncates `path` and writes the header. `data` of the entries is not used; `bytes` is computed.
+  // Writes the header. `data` of the entries is not used; `bytes` is computed.
   // Duplicate names, unknown dtypes and negative dimensions are a CHECK.
   SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
                     const std::map<std::string, std::string>& metadata);
-  ~SafetensorsWriter();  // closes; an unfinished file is left behind, invalid
-  SafetensorsWriter(const SafetensorsWriter&) = delete;
-  SafetensorsWriter& operator=(const SafetensorsWriter&) = delete;
 
   const std::vector<SafetensorsEntry>& order() const { return entries_; }
   // The bytes of order()[next], whole or piece by piece; more than it has are a CHECK. Throws failure when the disk refuses.
   void append(const void* data, size_t bytes);
-  // After the last append: fsync and close.
+  // After the last append.
   void finish();
 
  private:
-  void put(const void* data, size_t bytes);
   std::filesystem::path path_;
   std::vector<SafetensorsEntry> entries_;
-  int fd_ = -1;
+  AtomicFile file_;
   size_t next_ = 0, written_ = 0;  // tensors that are whole; bytes of the next one
 };
 
-// The whole file at once, atomically (temporary file, fsync, rename). `bytes` must be what dtype and shape say (CHECK).
+// The whole file at once. `bytes` must be what dtype and shape say (CHECK).
 void write_safetensors(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries,
                        const std::map<std::string, std::string>& metadata);
 

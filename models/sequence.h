@@ -24,7 +24,8 @@ struct Sequence {
 struct TrainBatch {
   // grpo, sft, pretrain: sequences. reward_model: 2P sequences, chosen and rejected alternating.
   std::vector<Sequence> sequences;
-  // grpo: sequences that teach nothing and are left out, and their completions' tokens, which the loss's mean counts all the same.
+  // grpo: sequences that teach nothing and are left out, and their completions' tokens: the loss's mean counts them all the
+  // same.
   int64_t silent_sequences = 0, silent_tokens = 0;
 };
 

@@ -240,8 +240,8 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& path, DT
 }
 
 void save_model_dir(const fs::path& dir, const WeightSet& weights, const std::string& tokenizer_json,
-                    const std::map<std::string, std::string>& further) {
-  ModelTexts texts = further;
+                    const std::map<std::string, std::string>& given) {
+  ModelTexts texts = given;
   if (!tokenizer_json.empty()) texts["tokenizer.json"] = tokenizer_json;
   DirectoryOptions options;
   options.type = weights.dtype() == DType::f32 ? FileType::f32 : FileType::bf16;

@@ -2,8 +2,8 @@
 //
 // Fused parameters (qkv, gate_up) are one tensor whose row ranges carry the published names, so that files keep Hugging Face's
 // names while compute runs one matmul.
-// Thread rule: a WeightSet is immutable once shared; build it in one thread, and finish (Device::finish) before it is shared. The
-// functions here that return or fill a set have finished.
+// Thread rule: a WeightSet is immutable once shared; build it in one thread, and finish (Device::finish) before it is shared.
+// The functions here that return or fill a set have finished.
 #pragma once
 
 #include <filesystem>
@@ -89,14 +89,14 @@ void initialize(WeightSet& target, uint64_t seed);
 WeightSet convert_weights(const WeightSet& from, const ModelConfig& config, DType dtype);
 
 // A stored model (models/model_files.h): a Hugging Face directory with model.safetensors or shards, or a GGUF file. Read in
-// pieces of a few MiB; whatever the types in the file, into dtype of `WeightSet`. Throws bad_input naming file and tensor: missing, unexpected, wrong
-// shape, a value that is not a finite number (in dtype).
+// pieces of a few MiB; whatever the types in the file, into the given one. Throws bad_input naming file and tensor: missing,
+// unexpected, wrong shape, a value that is not a finite number (in that type).
 std::shared_ptr<WeightSet> load_weights(Device&, const std::filesystem::path& model, DType);
 // What r1-run does before the first actor starts: config, every tensor's presence and shape; of up to 1 GiB of weights every
 // value too (load_weights checks those of larger models).
 void check_model_dir(const std::filesystem::path& model);
-// Writes atomically (into DIR.tmp, then rename). `weights` f32 or bf16.
-// `texts`: further files, by name.
+// Writes atomically (into DIR.tmp, then rename). `weights`: f32 or bf16; `tokenizer_json`: "" for none; `texts`: further files,
+// by name.
 void save_model_dir(const std::filesystem::path& dir, const WeightSet& weights, const std::string& tokenizer_json,
                     const std::map<std::string, std::string>& texts = {});
 

@@ -1,7 +1,7 @@
-// Ctrl-C, a request to end (SIGTERM) and a closed terminal (SIGHUP), for r1-run. Before begin_gently() one of them ends the
-// process at once, with exit code 130: nothing is held then that a kill could harm. From then on the first one sets the flag,
-// and a second one ends the process. A SIGHUP that the parent ignores (nohup) stays ignored. Thread rule: main() calls; the
-// flag may be read anywhere.
+// Ctrl-C, a request to end (SIGTERM) and a closed terminal (SIGHUP), for programs whose work takes a while. Before
+// begin_gently() one of them ends the process at once, with exit code 130: nothing is held then that a kill could harm. From
+// then on the first one sets the flag, and a second one ends the process. A SIGHUP that the parent ignores (nohup) stays
+// ignored. Thread rule: main() calls; the flag may be read anywhere.
 #pragma once
 
 #include <atomic>

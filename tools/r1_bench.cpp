@@ -1,7 +1,6 @@
 // r1-bench: verifies, then times, beside the ceilings that the same run measures.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -10,8 +9,8 @@
 #include "base/say.h"
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/logits.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
-#include "tools/program_version.h"
 
 namespace r1 {
 namespace {
@@ -107,8 +106,7 @@ void add_models(CLI::App& c, Arguments& a) {
 int main_checked(int argc, char** argv) {
   Arguments a;
   CLI::App app("Measures kernels, training and generation beside what the machine can do.", "r1-bench");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-bench"));
+  add_common_flags(app, kExamples);
   app.require_subcommand(1);
   const CLI::Range counts(int64_t{1}, int64_t{1} << 20);
 
@@ -152,13 +150,7 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
 
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-bench: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (logits->parsed()) {
     const DType type = a.logits_dtype == "bf16" ? DType::bf16 : DType::f32;
     fmt::print("{} sequences\n", write_logits(open_device("cpu"), a.model, type, std::cin, a.out));

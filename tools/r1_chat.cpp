@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -14,8 +13,8 @@
 #include "tools/chat/chat_command.h"
 #include "tools/chat/chat_session.h"
 #include "tools/chat/conversation_file.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
-#include "tools/program_version.h"
 #include "tools/terminal/text.h"
 
 namespace r1 {
@@ -233,8 +232,7 @@ class Chat {
 int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Talks to a model.", "r1-chat");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-chat"));
+  add_common_flags(app, kExamples);
   app.add_option("model", args.model, "a Hugging Face model directory, or a checkpoint of a run")->required();
   const auto* prompt = app.add_option("-p,--prompt", args.prompt, "one question: prints the reply and ends")->type_name("TEXT");
   app.add_option("--system", args.system, "what the model is told in front of it all")->type_name("TEXT");
@@ -254,13 +252,7 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "f32", "bf16"}));
   app.add_option("--device", args.device, "where ops run; default cpu")->type_name("D");
   app.add_flag("--show-thinking", args.show_thinking, "with -p: print the thought too");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    r1::say("r1-chat: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   args.once = prompt->count() > 0;
   Chat chat(std::move(args));
   catch_interrupt();

@@ -1,23 +1,21 @@
 // r1-convert: a model from one format into another. See docs/models.md.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/say.h"
 #include "base/stop.h"
 #include "models/model_export.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
-#include "tools/program_version.h"
+#include "tools/status_line.h"
 
 namespace r1 {
 namespace {
@@ -93,28 +91,6 @@ void check_output(const Arguments& a) {
   if (fs::equivalent(a.model, a.out, none)) throw bad_input("a model cannot replace itself", {a.out}, "give another name");
 }
 
-// "1.2 GB" every second, on one line of a terminal.
-class Progress {
- public:
-  void add(uint64_t bytes) {
-    done_ += bytes;
-    if (!shown_ || clock_.now_ns() < next_ns_) return;
-    next_ns_ = clock_.now_ns() + 500'000'000;
-    say("\r{:.2f} GB", static_cast<double>(done_) / 1e9);
-    std::fflush(stderr);
-  }
-  uint64_t finish() const {
-    if (shown_) say("\r           \r");
-    return done_;
-  }
-
- private:
-  SystemClock clock_;
-  bool shown_ = ::isatty(STDERR_FILENO) != 0;
-  int64_t next_ns_ = 0;
-  uint64_t done_ = 0;
-};
-
 int convert(const Arguments& a) {
   const StoredModel model(a.model);
   const ModelTexts stored = stored_texts(a.model);
@@ -134,8 +110,9 @@ int convert(const Arguments& a) {
   const uint64_t shard = parse_size(a.shard);
   const TensorSource source = tensor_source(model);
   const ModelTexts texts = export_texts(stored, model.config(), a.model);
-  Progress progress;
-  const auto add = [&](uint64_t bytes) { progress.add(bytes); };
+  StatusLine progress(StatusLine::Shown::on_terminals);
+  uint64_t done = 0;
+  const auto add = [&](uint64_t bytes) { progress.show(fmt::format("{:.2f} GB", static_cast<double>(done += bytes) / 1e9)); };
   if (a.to == "hf") {
     write_model_dir(a.out, model.config(), source, texts, {*type, shard, add});
   } else {
@@ -143,15 +120,15 @@ int convert(const Arguments& a) {
     if (!name.has_filename()) name = name.parent_path();
     write_gguf(a.out, model.config(), source, texts, {*type, a.name.empty() ? name.stem().string() : a.name, a.pre, add});
   }
-  fmt::print("{}: {} MB in {}\n", a.out, progress.finish() / 1'000'000, file_type_name(*type));
+  progress.clear();
+  fmt::print("{}: {} MB in {}\n", a.out, done / 1'000'000, file_type_name(*type));
   return 0;
 }
 
 int main_checked(int argc, char** argv) {
   Arguments a;
   CLI::App app("Reads a model and writes it in another format.", "r1-convert");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-convert"));
+  add_common_flags(app, kExamples);
   app.add_option("model", a.model, "what to read")->required()->type_name("MODEL");
   app.add_option("out", a.out, "where to write; without it the model is described")->type_name("OUT");
   app.add_option("--to", a.to, "hf: a Hugging Face directory; gguf: a file for llama.cpp")
@@ -162,13 +139,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--name", a.name, "gguf: the model's name");
   app.add_flag("--force", a.force, "replace what is there");
   app.add_flag("--json", a.json, "describe the model as JSON");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-convert: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   catch_interrupts();
   const StopScope scope(&begin_gently());
   try {

@@ -1,8 +1,6 @@
 // r1-eval: measures a model on held-out prompts. See docs/architecture.md section 7.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -20,9 +18,10 @@
 #include "rewards/expression.h"
 #include "tools/eval/model_graph.h"
 #include "tools/eval/pass_statistics.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
-#include "tools/program_version.h"
+#include "tools/status_line.h"
 #include "tools/terminal/text.h"
 
 namespace r1 {
@@ -46,36 +45,6 @@ struct Arguments {
   std::filesystem::path out;
   double pass_at = 1;
   bool greedy = false, json = false, quiet = false;
-};
-
-// On the terminal a line that is written over, elsewhere one every half minute.
-class Progress {
- public:
-  explicit Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) == 1) {}
-
-  void text(const std::string& line) {
-    if (quiet_) return;
-    const double now = clock_.now_s();
-    if (now - last_s_ < (terminal_ ? kShownEvery_s : kPlainEvery_s)) return;
-    last_s_ = now;
-    if (terminal_)
-      say("\r{}\033[K", line);
-    else
-      say("{}\n", line);
-    std::fflush(stderr);
-    shown_ = true;
-  }
-  void clear() {
-    if (shown_ && terminal_) say("\r\033[K");
-    shown_ = false;
-  }
-
- private:
-  static constexpr double kShownEvery_s = 0.25, kPlainEvery_s = 30;
-  const bool quiet_, terminal_;
-  bool shown_ = false;
-  SystemClock clock_;
-  double last_s_ = clock_.now_s();
 };
 
 // How many prompts there are at most in one of the sources.
@@ -115,6 +84,16 @@ ModelGraph load(Arguments& args) {
   return with(args.limit, args.max_tokens);
 }
 
+// Says how many responses have no reward, and why the first one has none.
+void warn_of_errors(const PassStatistics& total, const std::vector<const EvaluatedSource*>& sources) {
+  for (const EvaluatedSource* source : sources)
+    for (const EvaluatedPrompt& p : source->prompts)
+      for (const EvaluatedResponse& r : p.responses)
+        if (!r.score.error.empty())
+          return say("warning: {} of {} responses have no reward; the first, prompt {} of {}: {}\n", total.reward_errors,
+                     total.responses, p.index, source->name, r.score.error);
+}
+
 int evaluate(Arguments args) {
   ModelGraph g = load(args);
   EvaluationSpec spec = evaluation_spec(g.env, *g.evaluator);
@@ -123,15 +102,15 @@ int evaluate(Arguments args) {
     out.open(args.out, std::ios::trunc);
     if (!out) throw bad_input("cannot be written", {args.out.string()}, "--out takes a file");
   }
-  Progress progress(args.quiet || args.json);
+  StatusLine progress(args.quiet || args.json ? StatusLine::Shown::never : StatusLine::Shown::everywhere);
   DataCheckOptions check;
   check.memory = survey_memory();
-  check.show = [&](const std::string& line) { progress.text(line); };
+  check.show = [&](const std::string& line) { progress.show(line); };
   for (const std::string& warning : check_data(g.env, g.graph, check, SystemClock()).warnings) {
     progress.clear();
     say("warning: {}\n", warning);
   }
-  progress.text("loading " + args.graph.model);
+  progress.show("loading " + args.graph.model);
   const EvaluatedModel model{load_start_weights(g.env, g.graph, *g.evaluator, g.env.precision),
                              node_tokenizer(g.env, g.graph, *g.evaluator)};
   spec.chat = node_chat(g.env, g.graph, *g.evaluator, model.tokenizer);
@@ -146,7 +125,7 @@ int evaluate(Arguments args) {
   hooks.progress = [&](const EvaluationProgress& p) {
     const double seconds = clock.now_s() - source_begin;
     const double left = p.prompts > 0 ? seconds / static_cast<double>(p.prompts) * static_cast<double>(p.of - p.prompts) : 0;
-    progress.text(fmt::format("{}: {}/{} prompts, {:.0f} tokens/s{}", source_name, p.prompts, p.of,
+    progress.show(fmt::format("{}: {}/{} prompts, {:.0f} tokens/s{}", source_name, p.prompts, p.of,
                               static_cast<double>(p.tokens) / std::max(seconds, 1e-9),
                               p.prompts > 0 ? ", " + terminal::clock_text(left) + " left" : ""));
   };
@@ -176,15 +155,7 @@ int evaluate(Arguments args) {
   }
   const PassStatistics total = pass_statistics(all, names, args.pass_at);
   if (total.responses == 0) throw failure("nothing was measured: every prompt is longer than the model");
-  if (total.reward_errors > 0)
-    for (const EvaluatedSource& s : answered)
-      for (const EvaluatedPrompt& p : s.prompts)
-        for (const EvaluatedResponse& r : p.responses)
-          if (!r.score.error.empty() && source_name != "") {
-            say("warning: {} of {} responses have no reward; the first, prompt {} of {}: {}\n", total.reward_errors,
-                total.responses, p.index, s.name, r.score.error);
-            source_name.clear();
-          }
+  if (total.reward_errors > 0) warn_of_errors(total, all);
   if (args.json) {
     nlohmann::ordered_json j;
     j["model"] = args.graph.model;
@@ -217,8 +188,7 @@ int main_checked(int argc, char** argv) {
   catch_interrupts();
   Arguments args;
   CLI::App app("Measures a model on held-out prompts: pass@1, cons@k, rewards.", "r1-eval");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-eval"));
+  add_common_flags(app, kExamples);
   app.add_option("model", args.graph.model, "a Hugging Face model directory, or a checkpoint of a run")->required();
   app.add_option("--data", args.graph.data, "prompts with answers; may be given several times")
       ->required()
@@ -242,13 +212,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--max-running", args.max_running, "responses sampled at once; default 32")->type_name("N");
   app.add_flag("--json", args.json, "print JSON instead of a table, and no progress");
   app.add_flag("-q,--quiet", args.quiet, "no progress");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-eval: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   try {
     return evaluate(std::move(args));
   } catch (const Error& e) {

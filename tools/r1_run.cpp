@@ -2,8 +2,8 @@
 #include <malloc.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -32,12 +32,14 @@
 #include "runtime/conductor/conductor.h"
 #include "runtime/store/run_directory.h"
 #include "runtime/store/run_store.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
 #include "tools/program_version.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
 #include "tools/shipped_graphs.h"
+#include "tools/status_line.h"
 #include "tools/terminal/live_view.h"
 #include "tools/terminal/stored_samples.h"
 #include "tools/terminal/summary_table.h"
@@ -125,27 +127,13 @@ std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, co
   DataCheckOptions options;
   options.memory = survey_memory();
   options.done = [&done](const std::string& stage) { return done.count(stage) != 0; };
+  StatusLine progress(StatusLine::Shown::on_terminals);
+  options.show = [&progress](const std::string& line) { progress.show(line); };
+  const DataCheck found = check_data(env, graph, options, SystemClock());
+  progress.clear();
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  bool shown = false;
-  if (terminal)
-    options.show = [&shown](const std::string& line) {
-      say("\r{}\033[K", line);
-      shown = true;
-    };
-  const auto clear = [&] {
-    if (std::exchange(shown, false)) say("\r\033[K");
-  };
-  try {
-    const DataCheck found = check_data(env, graph, options, SystemClock());
-    clear();
-    for (const std::string& warning : found.warnings) {
-      say("{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
-    }
-    return found.warnings;
-  } catch (...) {
-    clear();
-    throw;
-  }
+  for (const std::string& warning : found.warnings) say("{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
+  return found.warnings;
 }
 
 // The graph's tracker; null for none.
@@ -374,8 +362,7 @@ int main_checked(int argc, char** argv) {
   catch_interrupts();
   Arguments args;
   CLI::App app("Runs a graph of the DeepSeek-R1 recipe, or continues a run.", "r1-run");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-run"));
+  add_common_flags(app, kExamples);
   app.add_option("graph", args.graph, "the graph file, or the name of a shipped one");
   app.add_option("--run", args.run, "run directory (default: runs/<graph's name>)")->type_name("DIR");
   app.add_option("--set", args.set, "override an attribute: NODE.ATTR=VALUE, STAGE.ATTR=, edge.ATTR=, node.ATTR=, graph.ATTR=")
@@ -406,13 +393,7 @@ int main_checked(int argc, char** argv) {
     for (CLI::Option* alone : {replays, samples, reports}) alone->excludes(app.get_option(name));
   for (CLI::Option* alone : {replays, reports}) alone->excludes(app.get_option("--json"));
   for (CLI::Option* alone : {samples, reports}) alone->excludes(app.get_option("--accept-fingerprint"));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-run: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (args.help_roles) {
     std::cout << describe_roles(role_registry("."));
     return 0;

@@ -2,7 +2,6 @@
 // docs/rewards.md has the rules, and how programs are asked.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -21,13 +20,14 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/say.h"
+#include "models/model_files.h"
 #include "rewards/expression_scorer.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
 #include "tasks/chat_template.h"
 #include "tasks/record.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
-#include "tools/program_version.h"
 
 namespace r1 {
 namespace {
@@ -343,10 +343,10 @@ ScoreSources open_models(const std::vector<std::string>& models) {
     if (std::find(rules.begin(), rules.end(), name) != rules.end() || sources.count(name) != 0)
       throw bad_input(fmt::format("--model {}: the name '{}' is taken", text, name));
     Device& device = open_device("cpu");
-    auto tokenizer = std::make_shared<const Tokenizer>(Tokenizer::from_file(dir / "tokenizer.json"));
+    auto tokenizer = std::make_shared<const Tokenizer>(model_tokenizer(dir));
     sources[name] = make_model_source(
-        name,
-        make_reward_model(*device_engines(device), load_weights(device, dir, resolve_precision("auto", device)), std::move(tokenizer), name));
+        name, make_reward_model(*device_engines(device), load_weights(device, dir, resolve_precision("auto", device)),
+                                std::move(tokenizer), name));
   }
   return sources;
 }
@@ -354,8 +354,7 @@ ScoreSources open_models(const std::vector<std::string>& models) {
 int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Scores responses with a reward expression: JSON lines in, the same lines with rewards out.", "r1-score");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-score"));
+  add_common_flags(app, kExamples);
   app.add_option("--rewards", args.rewards, "the expression, as in a judge's rewards")->required()->type_name("EXPR");
   app.add_option("--model", args.models, "a reward model of the expression")->type_name("NAME=DIR")->allow_extra_args(false);
   app.add_option("--workers", args.workers, "processes of a command, connections to an address (default: one a core, 16)")
@@ -369,13 +368,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--retries", args.retries, "times that a response is tried again when a program hung, died or talked nonsense")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-score: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const Where where{"--rewards", 1, 1};
   RewardExpression expression = RewardExpression::parse(args.rewards, where);
   ProgramOptions options;

@@ -3,7 +3,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -17,8 +16,8 @@
 #include "runtime/shell/shell_client.h"
 #include "runtime/shell/shell_command.h"
 #include "runtime/store/run_store.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
-#include "tools/program_version.h"
 
 namespace r1 {
 namespace {
@@ -93,18 +92,11 @@ int main_checked(int argc, char** argv) {
   std::string where, command;
   bool json = false;
   CLI::App app("Looks into a run: who does what, who waits for whom, what was learnt.", "r1-shell");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-shell"));
+  add_common_flags(app, kExamples);
   app.add_option("where", where, "a run directory")->required()->type_name("RUN DIR");
   CLI::Option* given = app.add_option("-c,--command", command, "run this one command")->type_name("CMD");
   app.add_flag("--json", json, "print answers as JSON");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    say("r1-shell: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   const Ask ask = connect(where);
   return given->count() > 0 ? run_command(ask, command, json) : interactive(ask, json);
 }

@@ -1,8 +1,8 @@
 // The generator's engine: paged KV cache, continuous batching, prefix sharing inside a group, counter-based sampling.
 //
 // A sampled token is a pure function of (weights history, prompt, seed key, sample, position): neither batch composition nor
-// admission order nor page layout nor threads nor drafting change a bit of it. Thread rule: one thread at a
-// time; what a call has issued on the device is done when it returns.
+// admission order nor page layout nor threads nor drafting change a bit of it. Thread rule: one thread at a time; what a call
+// has issued on the device is done when it returns.
 #pragma once
 
 #include <memory>

@@ -30,8 +30,8 @@ class KvCache {
   void copy_pages(Context& ctx, std::span<const PageCopy> copies);
   std::span<const KvLayer> layers() const { return views_; }
 
-  // Makes the device's table equal to the host's [rows, width], sending the rows from the first
-  // to the last marked dirty in one copy; marks are cleared.
+  // Makes the device's table equal to the host's [rows, width], sending the rows from the first to the last marked dirty in one
+  // copy; marks are cleared.
   const View& sync_table(std::span<const int32_t> table, int64_t width, std::vector<uint8_t>& dirty);
 
  private:

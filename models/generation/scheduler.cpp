@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "models/generation/stop_texts.h"
 #include "base/rng.h"
+#include "models/generation/stop_texts.h"
 
 namespace r1 {
 

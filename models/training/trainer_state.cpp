@@ -8,7 +8,6 @@
 
 #include "base/stop.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "base/hash.h"
 #include "models/finite.h"
 #include "models/safetensors.h"
@@ -69,23 +68,13 @@ void save_trainer_state(const std::filesystem::path& file, const WeightSet& mast
                                                        {"version", std::to_string(version)},
                                                        {"hash", hash_list(hashes).hex()},
                                                        {"optimizer_steps", std::to_string(optimizer.steps())}};
-  const std::filesystem::path temporary = file.string() + ".tmp";
-  std::error_code error;
-  try {
-    SafetensorsWriter writer(temporary, std::move(entries), metadata);
-    for (const SafetensorsEntry& e : writer.order()) {
-      check_stop();
-      const std::vector<float> host = download_as<float>(views.at(e.name));
-      writer.append(host.data(), host.size() * sizeof(float));
-    }
-    writer.finish();
-  } catch (...) {  // a stop, too
-    std::filesystem::remove(temporary, error);
-    throw;
+  SafetensorsWriter writer(file, std::move(entries), metadata);
+  for (const SafetensorsEntry& e : writer.order()) {
+    check_stop();
+    const std::vector<float> host = download_as<float>(views.at(e.name));
+    writer.append(host.data(), host.size() * sizeof(float));
   }
-  std::filesystem::rename(temporary, file, error);
-  if (error) throw failure(fmt::format("cannot rename {} over it: {}", temporary.string(), error.message()), {file.string()});
-  fsync_directory(file.has_parent_path() ? file.parent_path() : std::filesystem::path("."));
+  writer.finish();
 }
 
 int64_t load_trainer_state(const std::filesystem::path& file, const WeightSet& masters, Optimizer& optimizer,

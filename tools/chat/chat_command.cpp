@@ -35,12 +35,9 @@ std::string shown(const ChatSettings& s) {
   return fmt::format("temperature {:g}, top_p {:g}, max_tokens {}", s.temperature, s.top_p, s.max_tokens);
 }
 
+const std::vector<std::string> kNames = {"temperature", "top_p", "max_tokens", "system", "reset", "settings", "help", "quit"};
+
 }  // namespace
-
-static const std::vector<std::string> kNames = {"temperature", "top_p",    "max_tokens", "system",
-                                                "reset",       "settings", "help",       "quit"};
-
-std::string chat_help() { return kHelp; }
 
 ChatCommand parse_chat_line(const std::string& line, ChatSettings& settings) {
   using Kind = ChatCommand::Kind;

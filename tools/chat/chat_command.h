@@ -18,6 +18,4 @@ struct ChatCommand {
 // begins with "//" says what stands behind the first '/'.
 ChatCommand parse_chat_line(const std::string& line, ChatSettings& settings);
 
-std::string chat_help();
-
 }  // namespace r1

@@ -50,7 +50,7 @@ ModelGraph model_graph(const ModelGraphSpec& spec) {
   std::string sources;
   for (const std::string& data : spec.data) {
     if (data.find(',') != std::string::npos)
-      throw bad_input("a comma parts sources", {"--data " + data}, "give --data several times, and files names without commas");
+      throw bad_input("a comma parts sources", {"--data " + data}, "give --data several times, and file names without commas");
     sources += (sources.empty() ? "" : ", ") + data_source(data);
   }
   std::vector<Override> overrides = {{"model", "path", spec.model},

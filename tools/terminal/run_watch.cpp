@@ -130,7 +130,7 @@ void RunWatch::read_batches(const StagePlan& plan, Watched& w) {
   for (const auto& [version, text] : store_.batch_stats(ids_.at(plan.name), w.next)) {
     const json stats = batch_stats_in(store_, ids_.at(plan.name), version, text);
     // The numbers of what was learned follow those of what was sampled: a batch is read when both are there.
-    if ((trainer_of(graph_, plan) != nullptr && !stats.contains("trained_tokens"))) break;
+    if (trainer_of(graph_, plan) != nullptr && !stats.contains("trained_tokens")) break;
     w.next = version + 1;
     w.latest.clear();  // what the newest batch did not measure is not shown
     for (const auto& [name, value] : stats.items())
