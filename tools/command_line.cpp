@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "base/error.h"
@@ -9,6 +10,39 @@
 #include "tools/program_version.h"
 
 namespace r1 {
+
+namespace {
+
+// With the options of the commands that were given.
+void collect_options(const CLI::App& app, std::vector<std::string>& names) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+  }
+  for (const CLI::App* command : app.get_subcommands()) collect_options(*command, names);
+}
+
+std::string unknown(const char* what, const std::string& word, const std::vector<std::string>& known) {
+  const std::string near = nearest(word, known);
+  return fmt::format("unknown {} '{}'{}", what, word, near.empty() ? "" : fmt::format(": did you mean {}?", near));
+}
+
+// What is said of words that belong to nothing: of the first option, if there is one, because words behind it may be its value.
+std::string complaint(const CLI::App& app, const std::vector<std::string>& left) {
+  const auto option = std::find_if(left.begin(), left.end(), [](const std::string& s) { return s.size() > 1 && s[0] == '-'; });
+  std::vector<std::string> known;
+  if (option != left.end()) {
+    collect_options(app, known);
+    return unknown("option", option->substr(0, option->find('=')), known);
+  }
+  if (app.get_subcommands().empty())
+    for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(command->get_name());
+  if (!known.empty()) return unknown("command", left[0], known);
+  return fmt::format("'{}' is one argument too many", left[0]);
+}
+
+}  // namespace
 
 void add_common_flags(CLI::App& app, const char* examples) {
   app.footer(examples);
@@ -21,7 +55,9 @@ std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
     return std::nullopt;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
-    say("{}: {}\nRun with --help for more information.\n", app.get_name(), e.what());
+    // A misspelt option is also one that is missing: what is not understood is said first.
+    const std::vector<std::string> left = app.remaining(true);
+    say("{}: {}\nRun with --help for more information.\n", app.get_name(), left.empty() ? e.what() : complaint(app, left));
     return static_cast<int>(ExitCode::bad_input);
   }
 }

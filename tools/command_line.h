@@ -10,8 +10,8 @@ namespace r1 {
 // Gives `app`, which has the program's name, `examples` below its --help, and --version.
 void add_common_flags(CLI::App& app, const char* examples);
 
-// Reads the command line into what `app` was told of. The exit code where nothing is left to do: after --help and --version, and
-// for a command line that was refused on stderr.
+// Reads the command line into what `app` was told of. The exit code where nothing is left to do: after --help and --version,
+// and for a command line that was refused on stderr.
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 
 }  // namespace r1

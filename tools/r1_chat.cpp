@@ -233,7 +233,7 @@ int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Talks to a model.", "r1-chat");
   add_common_flags(app, kExamples);
-  app.add_option("model", args.model, "a Hugging Face model directory, or a checkpoint of a run")->required();
+  app.add_option("model", args.model, "a Hugging Face model directory, a GGUF file, or a checkpoint of a run")->required();
   const auto* prompt = app.add_option("-p,--prompt", args.prompt, "one question: prints the reply and ends")->type_name("TEXT");
   app.add_option("--system", args.system, "what the model is told in front of it all")->type_name("TEXT");
   app.add_option("--conversation", args.conversation, "a JSON conversation to go on with; it is kept there")->type_name("FILE");

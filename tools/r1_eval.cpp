@@ -189,7 +189,7 @@ int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Measures a model on held-out prompts: pass@1, cons@k, rewards.", "r1-eval");
   add_common_flags(app, kExamples);
-  app.add_option("model", args.graph.model, "a Hugging Face model directory, or a checkpoint of a run")->required();
+  app.add_option("model", args.graph.model, "a Hugging Face model directory, a GGUF file, or a checkpoint of a run")->required();
   app.add_option("--data", args.graph.data, "prompts with answers; may be given several times")
       ->required()
       ->type_name("SOURCE")
@@ -202,7 +202,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--top-p", args.top_p, "share of the probability that is sampled from; default 0.95")->type_name("P");
   app.add_flag("--greedy", args.greedy, "the likeliest token each time, one response a prompt");
   app.add_option("--max-tokens", args.max_tokens, "longest response; default 2048, or the model's positions")->type_name("N");
-  app.add_option("--limit", args.limit, "at most so many prompts of each source")->type_name("N");
+  app.add_option("--limit,--problems", args.limit, "at most so many prompts of each source")->type_name("N");
   app.add_option("--pass-at", args.pass_at, "a response passes with at least this reward; default 1")->type_name("X");
   app.add_option("--out", args.out, "every response as JSON lines")->type_name("FILE");
   app.add_option("--tokenizer", args.graph.tokenizer, "a tokenizer.json; default: the model's own")->type_name("FILE");

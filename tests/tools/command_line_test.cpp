@@ -1,0 +1,84 @@
+#include "tools/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+struct Answer {
+  std::optional<int> code;
+  std::string said;
+};
+
+// A program with a required argument and a required option; with commands instead where asked for.
+Answer parse(std::vector<std::string> words, bool commands = false) {
+  CLI::App app("Measures.", "r1-test");
+  add_common_flags(app, "Examples:");
+  std::string model, data;
+  double temperature = 1;
+  int width = 0;
+  if (commands) {
+    app.require_subcommand(1);
+    app.add_subcommand("kernels", "times kernels")->add_option("--shape", width);
+    app.add_subcommand("train", "times training")->add_option("--layers", width);
+  } else {
+    app.add_option("model", model)->required();
+    app.add_option("--data", data)->required();
+    app.add_option("--problems", width);
+    app.add_option("-t,--temperature", temperature);
+    app.add_flag("--json");
+  }
+  words.insert(words.begin(), "r1-test");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  testing::internal::CaptureStderr();
+  const auto code = parse_command_line(app, static_cast<int>(argv.size()), argv.data());
+  return {code, testing::internal::GetCapturedStderr()};
+}
+
+TEST(CommandLine, a_misspelt_option_is_named_with_the_nearest_one) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"m", "--data", "d", "--prompts", "50"}, "unknown option '--prompts': did you mean --problems?"},
+      {{"m", "--data", "d", "--tempreture=0.5"}, "unknown option '--tempreture': did you mean --temperature?"},
+      {{"m", "--dta", "d"}, "unknown option '--dta': did you mean --data?"},  // not "--data is required"
+      {{"m", "--data", "d", "-json"}, "unknown option '-json': did you mean --json?"},
+      {{"m", "--data", "d", "--hepl"}, "unknown option '--hepl': did you mean --help?"},
+      {{"m", "--data", "d", "--zebra"}, "unknown option '--zebra'"},
+      {{"m", "n", "--data", "d"}, "'n' is one argument too many"},
+      {{"m"}, "--data is required"},
+  };
+  for (const auto& [words, said] : cases) {
+    const Answer a = parse(words);
+    ASSERT_EQ(a.code, static_cast<int>(ExitCode::bad_input)) << said;
+    EXPECT_EQ(a.said, "r1-test: " + said + "\nRun with --help for more information.\n");
+  }
+}
+
+TEST(CommandLine, a_misspelt_command_is_named_and_options_are_those_of_the_command_that_was_given) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"kernls"}, "unknown command 'kernls': did you mean kernels?"},
+      {{"zebra"}, "unknown command 'zebra'"},
+      {{"train", "--layer", "2"}, "unknown option '--layer': did you mean --layers?"},
+      {{"train", "--shap", "2"}, "unknown option '--shap'"},
+      {{"train", "more"}, "'more' is one argument too many"},
+  };
+  for (const auto& [words, said] : cases) {
+    const Answer a = parse(words, true);
+    ASSERT_EQ(a.code, static_cast<int>(ExitCode::bad_input)) << said;
+    EXPECT_EQ(a.said, "r1-test: " + said + "\nRun with --help for more information.\n");
+  }
+}
+
+TEST(CommandLine, a_right_one_says_nothing) {
+  const Answer a = parse({"m", "--data", "d", "--problems", "5"});
+  EXPECT_FALSE(a.code.has_value());
+  EXPECT_EQ(a.said, "");
+}
+
+}  // namespace
+}  // namespace r1
