@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "rewards/math/evaluate.h"
 #include "rewards/math/lexer.h"
 #include "rewards/math/parser.h"
+#include "rewards/math/worked_out.h"
 
 namespace r1 {
 
@@ -43,6 +45,12 @@ std::string_view bare(std::string_view s) {
       }
   }
   return s;
+}
+
+std::string without_space(std::string_view s) {
+  std::string out;
+  std::copy_if(s.begin(), s.end(), std::back_inserter(out), [](char c) { return !space(c); });
+  return out;
 }
 
 // The content of the last \boxed{...} that begins last; one that is never closed counts where none is.
@@ -263,6 +271,23 @@ bool math_equal(std::string_view answer, std::string_view accepted) {
     }
   }
   return false;
+}
+
+bool math_accepts(std::string_view answer, std::string_view accepted, std::string_view question) {
+  if (!math_equal(answer, accepted)) return false;
+  answer = bare(answer);
+  accepted = bare(accepted);
+  if (std::max(answer.size(), accepted.size()) > math::kMaxAnswerBytes) return true;
+  const auto items = [](std::string_view text) {
+    const auto tokens = math::tokenize(text, true);
+    return tokens ? math::parse_answer(*tokens) : std::nullopt;
+  };
+  const auto said = items(answer), wanted = items(accepted);
+  if (!said || !wanted) return true;
+  if (math::left_to_compute(*said, *wanted)) return false;
+  const std::string spelled = without_space(answer);
+  return !math::has_operation(*said, *wanted) || spelled == without_space(accepted) ||
+         without_space(question).find(spelled) == std::string::npos;
 }
 
 }  // namespace r1

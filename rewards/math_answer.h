@@ -19,4 +19,9 @@ std::optional<std::string> extract_math_answer(std::string_view text);
 // Whether `answer` is the accepted answer. Not symmetric where forms matter: 5 is not accepted for 101_2, 101_2 is for 5.
 bool math_equal(std::string_view answer, std::string_view accepted);
 
+// Equal, and an answer: worked out where a number was asked for (94 + 41 is none for 135), and not what `question` says anyway
+// (x^2 - 1 is none for (x-1)(x+1) where "Factor x^2 - 1" was asked; white space aside). What is spelled as the accepted answer
+// is one, and so is a number, wherever else it is written.
+bool math_accepts(std::string_view answer, std::string_view accepted, std::string_view question);
+
 }  // namespace r1

@@ -89,7 +89,7 @@ double math_reward(const RewardInput& in) {
   const std::optional<std::string> answer = extract_math_answer(final_answer(in.response));
   if (!answer) return 0;
   for (const std::string& accepted : split_answers(in.fact("answers")))
-    if (math_equal(*answer, accepted)) return 1;
+    if (math_accepts(*answer, accepted, in.prompt)) return 1;
   return 0;
 }
 

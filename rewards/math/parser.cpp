@@ -240,7 +240,7 @@ class Parser {
       } else if (take("/")) {
         left = make(Kind::divide, std::move(left), unary());
       } else if (peek().type == Type::word && scale_word(peek().text) != 0) {
-        left = make(Kind::multiply, std::move(left), integer(mpz_class(scale_word((at_++)->text))));
+        left = make(Kind::multiply, std::move(left), make(Kind::power, integer(10), integer(scale_word((at_++)->text))));
       } else if (starts_factor()) {
         // Two numbers side by side are neither a product nor one number; a bracket of several things is no factor.
         if (peek().type == Type::number && at_[-1].type == Type::number) fail();
@@ -253,9 +253,10 @@ class Parser {
     }
   }
 
+  // The power of ten that a word stands for; 0: none.
   static long scale_word(std::string_view word) {
     static constexpr std::pair<std::string_view, long> kScales[] = {
-        {"hundred", 100}, {"thousand", 1000}, {"million", 1000000}, {"billion", 1000000000}, {"trillion", 1000000000000}};
+        {"hundred", 2}, {"thousand", 3}, {"million", 6}, {"billion", 9}, {"trillion", 12}};
     for (const auto& [name, value] : kScales)
       if (name == word) return value;
     return 0;

@@ -35,9 +35,9 @@ std::vector<Pair> pairs() {
   return out;
 }
 
-bool right(const std::string& response, const std::string& gold) {
+bool right(const std::string& response, const std::string& gold, const std::string& question = "") {
   const auto answer = extract_math_answer(response);
-  return answer && math_equal(*answer, gold);
+  return answer && math_accepts(*answer, gold, question);
 }
 
 double seconds_of(const std::function<void()>& work) {
@@ -94,6 +94,62 @@ TEST(MathAnswer, every_pair_of_the_table_is_judged_as_a_person_would) {
     EXPECT_EQ(right(p.response, p.gold), p.truth) << p.kind << ": " << p.response << " for " << p.gold;
   }
   EXPECT_GT(kinds.size(), 25u);
+}
+
+// A policy that is paid for the question as its answer learns nothing else: SmolLM2-135M did, in twenty batches.
+TEST(MathAnswer, a_sum_that_is_left_to_compute_is_no_answer_however_equal) {
+  for (const auto& [said, gold] : std::vector<std::pair<std::string, std::string>>{{"To calculate 94 + 41, we need to", "135"},
+                                                                                   {"\\boxed{94+41}", "135"},
+                                                                                   {"The answer is 12 - 30.", "-18"},
+                                                                                   {"it is $-(3+4)$", "-7"},
+                                                                                   {"\\boxed{6 \\times 7}", "42"},
+                                                                                   {"\\boxed{x = 6 \\cdot 7}", "42"},
+                                                                                   {"\\boxed{1/2 + 1/3}", "\\frac{5}{6}"},
+                                                                                   {"\\boxed{0.5 + 0.25}", "0.75"},
+                                                                                   {"\\boxed{5 + 3/2}", "6\\frac{1}{2}"}}) {
+    EXPECT_FALSE(right(said, gold)) << said << " for " << gold;
+    const auto answer = extract_math_answer(said);
+    ASSERT_TRUE(answer) << said;
+    EXPECT_TRUE(math_equal(*answer, gold)) << "the pair is vacuous: " << said << " for " << gold;
+  }
+  for (const auto& [said, gold] : std::vector<std::pair<std::string, std::string>>{{"94 + 41 = 135", "135"},
+                                                                                   {"\\boxed{135 = 94 + 41}", "135"},
+                                                                                   {"\\boxed{1.35 \\times 10^2}", "135"},
+                                                                                   {"\\boxed{2^{10}}", "1024"},
+                                                                                   {"\\boxed{-\\frac{2}{4}}", "-0.5"},
+                                                                                   {"\\boxed{5 2/3}", "17/3"},
+                                                                                   {"\\boxed{\\sqrt{2}\\cdot\\sqrt{8}}", "4"},
+                                                                                   {"\\boxed{2 + 3i}", "2+3i"},
+                                                                                   {"\\boxed{2\\cdot 3\\pi}", "6\\pi"},
+                                                                                   {"\\boxed{x + 1 + 2}", "x+3"},
+                                                                                   {"\\boxed{2.5 million}", "2500000"},
+                                                                                   {"\\boxed{5 + 2/3}", "5\\frac{2}{3}"},
+                                                                                   {"\\boxed{84/2}", "42"},
+                                                                                   {"\\boxed{303}", "3 \\cdot 101"},
+                                                                                   {"\\boxed{3 \\cdot 101}", "3 \\cdot 101"}})
+    EXPECT_TRUE(right(said, gold)) << said << " for " << gold;
+}
+
+TEST(MathAnswer, what_the_question_says_anyway_is_no_answer_unless_it_is_a_number_or_spelled_as_the_accepted_one) {
+  struct Asked {
+    std::string question, said, gold;
+    bool right;
+  };
+  for (const Asked& a : std::vector<Asked>{{"Factor x^2 - 1.", "\\boxed{x^2-1}", "(x-1)(x+1)", false},
+                                           {"Factor x^2 - 1.", "\\boxed{(x+1)(x-1)}", "(x-1)(x+1)", true},
+                                           {"Expand (x-1)(x+1).", "\\boxed{(x-1)(x+1)}", "x^2-1", false},
+                                           {"Simplify \\sqrt{72}.", "\\boxed{\\sqrt{72}}", "6\\sqrt{2}", false},
+                                           {"Simplify \\sqrt{72}.", "\\boxed{6\\sqrt2}", "6\\sqrt{2}", true},
+                                           {"What is 84 / 2?", "84/2", "42", false},
+                                           {"What is 2^{10}?", "\\boxed{2^{10}}", "1024", false},
+                                           {"Write 1024 as a power of 2.", "\\boxed{1024}", "2^{10}", true},
+                                           {"Solve 2x = 6.", "\\boxed{2x=6}", "x=3", false},
+                                           {"Is it (A) 2\\pi or (B) 3\\pi?", "\\boxed{2\\pi}", "2\\pi", true},
+                                           {"The probability is 3/4 or 1/4.", "\\boxed{3/4}", "\\frac{3}{4}", true},
+                                           {"Is it Tuesday?", "\\boxed{Tuesday}", "\\text{tuesday}", true}}) {
+    EXPECT_EQ(right(a.said, a.gold, a.question), a.right) << a.said << " to " << a.question;
+    EXPECT_TRUE(right(a.said, a.gold) || a.gold == "x=3") << "the pair is vacuous: " << a.said << " for " << a.gold;
+  }
 }
 
 // The tolerance is 1e-9: 1.41421356 (six parts in 1e9 off) is not the root of 2, 1.4142135624 is.
