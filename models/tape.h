@@ -23,15 +23,15 @@ struct Value {
   int32_t id = -1;
 };
 
-// f32 gradients of all parameters in one allocation, laid out like WeightSet::flat(). The slot of a selection bias has no
-// gradient: backward adds to it how many tokens went to each expert (whole numbers).
+// f32 gradients of all parameters in one allocation, in the segments of WeightSet. Of a segment that is not trained the slot of
+// a selection bias has no gradient: backward adds to it how many tokens went to each expert (whole numbers).
 class Gradients {
  public:
   explicit Gradients(const WeightSet& like) : set_(like.device(), like.config(), DType::f32) {}
   const View& param(int i) const { return set_.param(static_cast<size_t>(i)); }
   const View& flat() const { return set_.flat(); }
-  // Without the slots of the selection biases, which hold loads: what has a norm.
-  const View& body() const { return set_.body(); }
+  const std::vector<WeightSegment>& segments() const { return set_.segments(); }
+  WeightSet::Place place(size_t param) const { return set_.place(param); }
   void zero(Context& ctx) { run(ctx, Fill{set_.flat(), 0}); }
 
  private:

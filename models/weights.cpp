@@ -24,111 +24,119 @@ int64_t element_count(const ParamSpec& s) {
   return n;
 }
 
-DType param_dtype(const ParamSpec& s, DType set) { return s.role == ParamRole::selection_bias ? DType::f32 : set; }
+int64_t padded(int64_t values) { return (values + kAlignElements - 1) / kAlignElements * kAlignElements; }
+
+// What the segment of a parameter is like.
+WeightSegment segment_kind(const ParamSpec& s, DType set) {
+  if (s.role == ParamRole::selection_bias) return {DType::f32, false, {}};
+  return {set, true, {}};
+}
 
 }  // namespace
 
 WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
     : config_(config), specs_(param_specs(config)), device_(&device), dtype_(dtype) {
   R1_CHECK(dtype == DType::f32 || dtype == DType::bf16, dtype_name(dtype));
-  std::vector<int64_t> begin, end;  // in elements of dtype
-  int64_t total = 0, body = 0;
+  std::vector<int64_t> sizes;  // of the segments, in values
   for (const ParamSpec& s : specs_) {
-    R1_CHECK(s.role == ParamRole::selection_bias || body == total, s.name + " stands behind a selection bias");
-    const auto elements = static_cast<int64_t>(dtype_size(param_dtype(s, dtype)) / dtype_size(dtype));  // of one value
-    begin.push_back(total);
-    end.push_back(total + element_count(s) * elements);
-    total += (element_count(s) + kAlignElements - 1) / kAlignElements * kAlignElements * elements;
-    if (s.role != ParamRole::selection_bias) body = total;
+    const WeightSegment kind = segment_kind(s, dtype);
+    if (segments_.empty() || segments_.back().dtype != kind.dtype || segments_.back().trainable != kind.trainable) {
+      segments_.push_back(kind);
+      sizes.push_back(0);
+    }
+    places_.push_back({segments_.size() - 1, sizes.back()});
+    sizes.back() += padded(element_count(s));
   }
+  const auto elements = [&](size_t segment) {  // of dtype, one behind the other
+    return sizes[segment] * static_cast<int64_t>(dtype_size(segments_[segment].dtype) / dtype_size(dtype));
+  };
+  int64_t total = 0;
+  for (size_t i = 0; i < segments_.size(); ++i) total += elements(i);
   flat_ = Tensor(device, dtype, {total});
-  body_ = flat_.view().slice(0, body);
-  if (body < total) {
-    const int64_t values = (total - body) * static_cast<int64_t>(dtype_size(dtype)) / static_cast<int64_t>(sizeof(float));
-    biases_ = contiguous_view(device, flat_.view().slice(body, total).data, DType::f32, &values, 1);
+  int64_t begin = 0;
+  for (size_t i = 0; i < segments_.size(); ++i) {
+    WeightSegment& segment = segments_[i];
+    segment.values = contiguous_view(device, flat_.view().slice(begin, total).data, segment.dtype, &sizes[i], 1);
+    begin += elements(i);
   }
   Context ctx(device);
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
-    views_.push_back(contiguous_view(device, flat_.view().slice(begin[i], end[i]).data, param_dtype(s, dtype), s.shape.data(),
-                                     static_cast<int>(s.shape.size())));
-    const int64_t next = i + 1 < specs_.size() ? begin[i + 1] : total;
-    if (next > end[i]) run(ctx, Fill{flat_.view().slice(end[i], next), 0});
+    const View& values = segments_[places_[i].segment].values;
+    const int64_t at = places_[i].begin, end = at + element_count(s), next = at + padded(element_count(s));
+    views_.push_back(
+        contiguous_view(device, values.slice(at, end).data, values.dtype, s.shape.data(), static_cast<int>(s.shape.size())));
+    if (next > end) run(ctx, Fill{values.slice(end, next), 0});
   }
 }
 
 Hash128 WeightSet::hash(std::string* not_finite) const {
-  // The spans of one element type: of the body in dtype(), of the selection biases in f32.
-  struct Segment {
-    View values;
-    std::vector<int64_t> spans;
-  };
-  Segment segments[2] = {{body_, {}}, {biases_, {}}};
   struct Part {
     size_t param;
     const ParamPart* part;
     Hash128 header;
-    size_t segment, first, chunks;  // its spans
+    size_t segment, first, chunks;  // its spans, of those of the segment
   };
+  std::vector<std::vector<int64_t>> spans(segments_.size());
   std::vector<Part> parts;
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
     const int64_t row_size = element_count(s) / s.shape[0];
-    const DType dtype = views_[i].dtype;
-    const size_t which = s.role == ParamRole::selection_bias ? 1 : 0;
-    Segment& segment = segments[which];
-    const auto item = static_cast<int64_t>(dtype_size(dtype)), chunk = static_cast<int64_t>(kHashChunkBytes) / item;
-    const int64_t start = (views_[i].data - segment.values.data) / item;
+    const Place at = places_[i];
+    const DType dtype = segments_[at.segment].dtype;
+    const auto chunk = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype));
     for (const ParamPart& p : s.parts) {
       std::string header = fmt::format("{} {} {}", p.name, dtype_name(dtype), p.rows);
       if (s.shape.size() == 2) header += fmt::format("x{}", s.shape[1]);
-      const size_t first = segment.spans.size() / 2;
-      const int64_t end = start + (p.row_begin + p.rows) * row_size;
-      for (int64_t at = start + p.row_begin * row_size; at < end; at += chunk)
-        segment.spans.insert(segment.spans.end(), {at, std::min(end, at + chunk)});
-      parts.push_back({i, &p, hash_string(header), which, first, segment.spans.size() / 2 - first});
+      const size_t first = spans[at.segment].size() / 2;
+      const int64_t end = at.begin + (p.row_begin + p.rows) * row_size;
+      for (int64_t begin = at.begin + p.row_begin * row_size; begin < end; begin += chunk)
+        spans[at.segment].insert(spans[at.segment].end(), {begin, std::min(end, begin + chunk)});
+      parts.push_back({i, &p, hash_string(header), at.segment, first, spans[at.segment].size() / 2 - first});
     }
   }
-  const auto count = [&](size_t segment) { return static_cast<int64_t>(segments[segment].spans.size() / 2); };
   Context ctx(*device_);
   Staging staging;
-  const Staging::Slot slots[2] = {staging.add(segments[0].spans), staging.add(segments[1].spans)};
+  std::vector<Staging::Slot> slots;
+  std::vector<int64_t> begins;  // of the segments' results
+  int64_t words = 0;
+  for (const std::vector<int64_t>& s : spans) {
+    slots.push_back(staging.add(s));
+    begins.push_back(words);
+    words += static_cast<int64_t>(s.size()) / 2 * 3;
+  }
   staging.send(ctx.arena);
-  // Of every span two words of hash and where it is not finite; the second segment's behind the first's.
-  const View results = ctx.arena.alloc(DType::i64, {count(0) + count(1), 3});
-  const View words = results.reshape({results.size()});
-  const int64_t begins[2] = {0, 3 * count(0)};
-  for (size_t s = 0; s < 2; ++s) {
-    const int64_t n = count(s), at = begins[s];
-    if (n > 0)
-      run(ctx, HashSpans{staging.view(slots[s]).reshape({n, 2}), segments[s].values,
-                         words.slice(at, at + 2 * n).reshape({n, 2}), words.slice(at + 2 * n, at + 3 * n)});
+  // Of each segment two words of hash for every span, then where every span is not finite.
+  const View results = ctx.arena.alloc(DType::i64, {words});
+  for (size_t s = 0; s < spans.size(); ++s) {
+    const auto n = static_cast<int64_t>(spans[s].size()) / 2;
+    const int64_t at = begins[s];
+    run(ctx, HashSpans{staging.view(slots[s]).reshape({n, 2}), segments_[s].values,
+                       results.slice(at, at + 2 * n).reshape({n, 2}), results.slice(at + 2 * n, at + 3 * n)});
   }
   const std::vector<int64_t> host = download_as<int64_t>(results);
 
   // Value `element` of the part's segment, in words.
   const auto in_words = [&](const Part& p, int64_t element) {
-    const View& segment = segments[p.segment].values;
-    const View value = segment.slice(element, element + 1);
-    const auto item = static_cast<int64_t>(dtype_size(value.dtype));
+    const WeightSegment& segment = segments_[p.segment];
     std::byte bytes[sizeof(float)];
-    download(value, bytes, static_cast<size_t>(item));
+    download(segment.values.slice(element, element + 1), bytes, dtype_size(segment.dtype));
     const ParamSpec& s = specs_[p.param];
     std::vector<int64_t> shape = s.shape;
     shape[0] = p.part->rows;
-    const int64_t begin = (views_[p.param].data - segment.data) / item + p.part->row_begin * (element_count(s) / s.shape[0]);
-    return not_finite_text(p.part->name, shape, element - begin, bytes, value.dtype == DType::f32 ? "F32" : "BF16");
+    const int64_t begin = places_[p.param].begin + p.part->row_begin * (element_count(s) / s.shape[0]);
+    return not_finite_text(p.part->name, shape, element - begin, bytes, segment.dtype == DType::f32 ? "F32" : "BF16");
   };
   if (not_finite != nullptr) not_finite->clear();
   std::vector<Hash128> hashes;
   for (const Part& p : parts) {
     const int64_t* const hash_words = host.data() + begins[p.segment];
-    const int64_t* const bad = hash_words + 2 * count(p.segment);
+    const int64_t* const bad = hash_words + spans[p.segment].size();
     std::vector<Hash128> tree{p.header};
     for (size_t c = p.first; c < p.first + p.chunks; ++c) {
       tree.push_back({.hi = static_cast<uint64_t>(hash_words[2 * c]), .lo = static_cast<uint64_t>(hash_words[2 * c + 1])});
       if (not_finite != nullptr && not_finite->empty() && bad[c] >= 0)
-        *not_finite = in_words(p, segments[p.segment].spans[2 * c] + bad[c]);
+        *not_finite = in_words(p, spans[p.segment][2 * c] + bad[c]);
     }
     hashes.push_back(hash_list(tree));
   }
@@ -136,8 +144,8 @@ Hash128 WeightSet::hash(std::string* not_finite) const {
 }
 
 void copy_weights(Context& ctx, const WeightSet& from, const WeightSet& to) {
-  run(ctx, Copy{from.body(), to.body()});
-  if (from.selection_biases()) run(ctx, Copy{from.selection_biases(), to.selection_biases()});
+  R1_CHECK(from.segments().size() == to.segments().size(), "sets of the same model");
+  for (size_t i = 0; i < from.segments().size(); ++i) run(ctx, Copy{from.segments()[i].values, to.segments()[i].values});
 }
 
 void initialize(WeightSet& target, uint64_t seed) {

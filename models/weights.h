@@ -41,8 +41,17 @@ struct ParamSpec {
 // their own.
 std::vector<ParamSpec> param_specs(const ModelConfig&);
 
-// All parameters on a device in one dtype, in one contiguous allocation (so that a version is one buffer to copy and to hash).
-// Selection biases stand behind the others and are f32 in a set of any dtype (in a bf16 set each value takes two elements).
+// A stretch of a set whose values are of one type and are learned alike. What works on weights as arrays (copies, hashes,
+// gradients, optimizers) goes over segments and knows no others.
+struct WeightSegment {
+  DType dtype = DType::f32;
+  bool trainable = false;  // follows gradients; else it is moved by other means (selection biases by their load) or not at all
+  View values;             // [n] of dtype, inside WeightSet::flat(); gaps between parameters are zero
+};
+
+// All parameters on a device, in one contiguous allocation (so that a version is one buffer to copy and to hash), in segments:
+// first what is trained, in the set's dtype; then the selection biases, where the model has some, in f32 whatever the set's
+// dtype (in a bf16 set each value takes two elements).
 class WeightSet {
  public:
   WeightSet(Device&, const ModelConfig&, DType);  // uninitialised
@@ -55,12 +64,16 @@ class WeightSet {
   const View& param(size_t i) const { return views_[i]; }  // in the order of specs()
   // Everything as raw elements of dtype(), [n]; parameters are 64-byte aligned inside (gaps are zero).
   const View& flat() const { return flat_.view(); }
-  // The part whose values are of dtype(): all but the selection biases. The same element offsets in every dtype, so that sets
-  // of different dtypes match element by element.
-  const View& body() const { return body_; }
-  // The selection biases, [m] f32 with zero gaps; absent when the model has none.
-  const View& selection_biases() const { return biases_; }
-  DType dtype() const { return dtype_; }
+  // The same number of segments, of values in each and of value offsets in every dtype, so that sets of different dtypes match
+  // value by value.
+  const std::vector<WeightSegment>& segments() const { return segments_; }
+  // Which segment a parameter is in, and where its values begin there.
+  struct Place {
+    size_t segment = 0;
+    int64_t begin = 0;
+  };
+  Place place(size_t param) const { return places_[param]; }
+  DType dtype() const { return dtype_; }  // of what is trained
   Device& device() const { return *device_; }
   // Merkle hash over fixed 1 MiB chunks of (name, dtype, shape, bytes), per published name order of specs().
   // `not_finite`: when given, becomes the first value that is NaN or infinite, in words ("tensor 'x' holds nan at [3, 5]"), or
@@ -73,7 +86,8 @@ class WeightSet {
   Device* device_;
   DType dtype_;
   Tensor flat_;
-  View body_, biases_;
+  std::vector<WeightSegment> segments_;
+  std::vector<Place> places_;
   std::vector<View> views_;
 };
 

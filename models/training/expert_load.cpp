@@ -2,19 +2,26 @@
 
 #include <algorithm>
 #include <numeric>
-#include <span>
+
+#include "base/error.h"
 
 namespace r1 {
 
 namespace {
 
-// The slots of the selection biases: they stand behind all others.
-View loads_of(const Gradients& grads) { return grads.flat().slice(grads.body().size(), grads.flat().size()); }
-
-// The values of one of the views that lie inside `all`, of which `host` is a copy.
-std::span<const float> part_of(const std::vector<float>& host, const View& all, const View& part) {
-  const auto begin = static_cast<size_t>(part.data - all.data) / sizeof(float);
-  return std::span(host).subspan(begin, static_cast<size_t>(part.size()));
+// The values of selection biases, or of their slots, in one download: they share a segment.
+template <class Set>
+std::vector<std::vector<float>> values_of(const Set& set, const std::vector<int>& biases) {
+  std::vector<std::vector<float>> values;
+  if (biases.empty()) return values;
+  const size_t segment = set.place(static_cast<size_t>(biases[0])).segment;
+  const std::vector<float> all = download_as<float>(set.segments()[segment].values);
+  for (const int b : biases) {
+    const WeightSet::Place at = set.place(static_cast<size_t>(b));
+    R1_CHECK(at.segment == segment, "selection biases share a segment");
+    values.emplace_back(all.begin() + at.begin, all.begin() + at.begin + set.param(b).size());
+  }
+  return values;
 }
 
 }  // namespace
@@ -26,14 +33,12 @@ ExpertLoad::ExpertLoad(const ParamLayout& params, bool mtp) {
 }
 
 void ExpertLoad::add(const Gradients& grads) {
-  if (biases_.empty()) return;
   counts_.resize(biases_.size());
-  const View loads = loads_of(grads);
-  const std::vector<float> all = download_as<float>(loads);
+  const std::vector<std::vector<float>> loads = values_of(grads, biases_);
   for (size_t l = 0; l < biases_.size(); ++l) {
-    const std::span<const float> load = part_of(all, loads, grads.param(biases_[l]));
-    counts_[l].resize(load.size());
-    std::transform(load.begin(), load.end(), counts_[l].begin(), counts_[l].begin(), [](float a, double b) { return a + b; });
+    counts_[l].resize(loads[l].size());
+    std::transform(loads[l].begin(), loads[l].end(), counts_[l].begin(), counts_[l].begin(),
+                   [](float a, double b) { return a + b; });
   }
 }
 
@@ -43,10 +48,7 @@ void ExpertLoad::finish(const WeightSet& masters, TrainStats& stats) const {
     const double total = std::max(1.0, std::accumulate(layer.begin(), layer.end(), 0.0));
     for (double& share : layer) share /= total;
   }
-  if (biases_.empty()) return;
-  const std::vector<float> all = download_as<float>(masters.selection_biases());
-  for (int b : biases_) {
-    const std::span<const float> bias = part_of(all, masters.selection_biases(), masters.param(static_cast<size_t>(b)));
+  for (const std::vector<float>& bias : values_of(masters, biases_)) {
     const auto [least, most] = std::minmax_element(bias.begin(), bias.end());
     stats.expert_bias_spread = std::max(stats.expert_bias_spread, static_cast<double>(*most) - static_cast<double>(*least));
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <utility>
 
 #include "base/error.h"
 #include "kernels/ops.h"
@@ -37,11 +38,8 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
   run(ctx_, Fill{first_.flat(), 0});
   run(ctx_, Fill{second_.flat(), 0});
 
-  const int64_t total = masters.body().size();
   const auto& specs = masters.specs();
-  std::vector<int64_t> ranges;
-  for (size_t i = 0; i < specs.size(); ++i)
-    param_begin_.push_back((masters.param(i).data - masters.flat().data) / static_cast<int64_t>(sizeof(float)));
+  std::vector<std::vector<int64_t>> ranges(masters.segments().size());
   for (size_t i = 0; i < specs.size(); ++i) {
     const ParamSpec& s = specs[i];
     if (s.mtp && !config.mtp) {
@@ -57,15 +55,21 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
       continue;
     }
     const bool decay = s.role != ParamRole::norm && s.role != ParamRole::bias;
+    const WeightSet::Place at = masters.place(i);
+    R1_CHECK(masters.segments()[at.segment].trainable, s.name);
     // Gaps between parameters hold zeros and stay zero under AdamW.
-    const int64_t end = i + 1 < specs.size() ? std::min(total, param_begin_[i + 1]) : total;
-    const size_t last = ranges.size();
-    if (last > 0 && ranges[last - 2] == param_begin_[i] && (ranges[last - 1] != 0) == decay)
-      ranges[last - 2] = end;
+    const bool last_there = i + 1 == specs.size() || masters.place(i + 1).segment != at.segment;
+    const int64_t end = last_there ? masters.segments()[at.segment].values.size() : masters.place(i + 1).begin;
+    std::vector<int64_t>& all = ranges[at.segment];
+    const size_t n = all.size();
+    if (n > 0 && all[n - 2] == at.begin && (all[n - 1] != 0) == decay)
+      all[n - 2] = end;
     else
-      ranges.insert(ranges.end(), {param_begin_[i], end, decay ? 1 : 0});
+      all.insert(all.end(), {at.begin, end, decay ? 1 : 0});
   }
-  ranges_ = tensor_from(masters.device(), DType::i64, {static_cast<int64_t>(ranges.size()) / 3, 3}, ranges.data());
+  for (size_t s = 0; s < ranges.size(); ++s)
+    if (const auto n = static_cast<int64_t>(ranges[s].size()) / 3; n > 0)
+      ranges_.push_back({s, tensor_from(masters.device(), DType::i64, {n, 3}, ranges[s].data())});
   const size_t contexts = matrices_.empty() ? 0 : side_by_side ? matrices_.size() : 1;
   for (size_t i = 0; i < contexts; ++i) {
     contexts_.push_back(std::make_unique<Context>(masters.device()));
@@ -79,20 +83,26 @@ std::vector<size_t> Optimizer::untouched() const {
   return out;
 }
 
-double Optimizer::norm(const View& grads) {
+double Optimizer::norm(const Gradients& grads) {
   ctx_.arena.reset();
   const View out = ctx_.arena.alloc(DType::f32, {1});
-  run(ctx_, SumSquares{grads, out});
+  bool accumulate = false;
+  for (const WeightSegment& s : grads.segments())
+    if (s.trainable) run(ctx_, SumSquares{s.values, out, std::exchange(accumulate, true)});
   return std::sqrt(static_cast<double>(download_as<float>(out)[0]));
 }
 
-void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale) {
+void Optimizer::step(const WeightSet& masters, const Gradients& grads, const WeightSet& weights, double factor,
+                     double grad_scale) {
   ++steps_;
   const bool separate = weights.flat().data != masters.flat().data;
-  run(ctx_, AdamW{masters.body(), grads.slice(0, masters.body().size()), first_.body(), second_.body(),
-                  separate ? weights.body() : View{}, ranges_, static_cast<float>(config_.lr * factor),
-                  static_cast<float>(config_.beta1), static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
-                  static_cast<float>(config_.weight_decay), static_cast<float>(grad_scale), steps_});
+  for (const auto& [segment, ranges] : ranges_) {
+    const auto values = [s = segment](const auto& set) { return set.segments()[s].values; };
+    run(ctx_, AdamW{values(masters), values(grads), values(first_), values(second_), separate ? values(weights) : View{},
+                    ranges, static_cast<float>(config_.lr * factor), static_cast<float>(config_.beta1),
+                    static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
+                    static_cast<float>(config_.weight_decay), static_cast<float>(grad_scale), steps_});
+  }
   const auto one = [&](int64_t i) {
     muon(*contexts_[side_by_side_ ? static_cast<size_t>(i) : 0], masters, grads, weights, matrices_[static_cast<size_t>(i)],
          factor, grad_scale);
@@ -105,25 +115,23 @@ void Optimizer::step(const WeightSet& masters, const View& grads, const WeightSe
   update_biases(masters, grads, weights);
 }
 
-void Optimizer::update_biases(const WeightSet& masters, const View& grads, const WeightSet& weights) {
+void Optimizer::update_biases(const WeightSet& masters, const Gradients& grads, const WeightSet& weights) {
   if (biases_.empty() || config_.bias_update_rate == 0) return;
   for (int b : biases_) {
     const View& bias = masters.param(static_cast<size_t>(b));
-    const int64_t begin = param_begin_[static_cast<size_t>(b)];
-    run(ctx_, MoeBiasUpdate{bias, grads.slice(begin, begin + bias.size()), static_cast<float>(config_.bias_update_rate)});
+    run(ctx_, MoeBiasUpdate{bias, grads.param(b), static_cast<float>(config_.bias_update_rate)});
     const View& weight = weights.param(static_cast<size_t>(b));
     if (weight.data != bias.data) run(ctx_, Copy{bias, weight});
   }
 }
 
-void Optimizer::muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m,
+void Optimizer::muon(Context& ctx, const WeightSet& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
                      double factor, double grad_scale) {
   ctx.arena.reset();
   const auto param = static_cast<size_t>(m.param);
   const auto part = [&](const View& v) { return v.slice(m.row_begin, m.row_begin + m.rows); };
   const View master = part(masters.param(param)), buffer = part(first_.param(param));
-  const int64_t begin = param_begin_[param] + m.row_begin * m.cols;
-  const View g = grads.slice(begin, begin + m.rows * m.cols).reshape({m.rows, m.cols});
+  const View g = part(grads.param(m.param));
   const auto momentum = static_cast<float>(config_.muon_momentum), scale = static_cast<float>(grad_scale);
 
   View x = ctx.arena.alloc(DType::f32, {m.rows, m.cols}), next = ctx.arena.alloc(DType::f32, {m.rows, m.cols});

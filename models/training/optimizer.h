@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "models/training/trainer_engine.h"
+#include "models/tape.h"
 #include "models/weights.h"
 
 namespace r1 {
@@ -29,13 +30,13 @@ class Optimizer {
   // one by one with all threads inside.
   Optimizer(const WeightSet& masters, const TrainerConfig&, bool side_by_side);
 
-  // One step. `grads`: flat f32 laid out like masters; each is multiplied by `grad_scale` (loads are not). `weights`: receives
-  // the masters rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
-  void step(const WeightSet& masters, const View& grads, const WeightSet& weights, double factor, double grad_scale);
+  // One step. Each gradient is multiplied by `grad_scale` (loads are not). `weights`: receives the masters rounded to its
+  // dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
+  void step(const WeightSet& masters, const Gradients& grads, const WeightSet& weights, double factor, double grad_scale);
   // The parameters that step() neither changes nor writes to `weights` (indices into specs()).
   std::vector<size_t> untouched() const;
-  // Root of the sum of squares of a gradient (Gradients::body).
-  double norm(const View& grads);
+  // Root of the sum of squares over the trainable segments.
+  double norm(const Gradients& grads);
 
   // Other numbers of the same optimizer.
   void change(const TrainerConfig& config) { config_ = config; }
@@ -52,14 +53,18 @@ class Optimizer {
     int param;
     int64_t row_begin, rows, cols;
   };
-  void muon(Context& ctx, const WeightSet& masters, const View& grads, const WeightSet& weights, const Matrix& m, double factor,
-            double grad_scale);
-  void update_biases(const WeightSet& masters, const View& grads, const WeightSet& weights);
+  // What AdamW updates of a segment (AdamW::ranges).
+  struct Ranges {
+    size_t segment;
+    Tensor ranges;
+  };
+  void muon(Context& ctx, const WeightSet& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
+            double factor, double grad_scale);
+  void update_biases(const WeightSet& masters, const Gradients& grads, const WeightSet& weights);
 
   TrainerConfig config_;
   WeightSet first_, second_;
-  std::vector<int64_t> param_begin_;  // element offset of each parameter in the flat arrays
-  Tensor ranges_;                     // what AdamW updates (AdamW::ranges)
+  std::vector<Ranges> ranges_;
   std::vector<Matrix> matrices_;
   std::vector<int> biases_;                         // parameters of role selection_bias that are trained
   std::vector<size_t> frozen_;                      // parameters that are not trained

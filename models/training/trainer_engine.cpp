@@ -220,14 +220,14 @@ struct TrainerEngine::Impl {
     Gradients* grads = lanes.sum_gradients();
     totals.add(now);
     if (!grads) return;
-    const double norm = optimizer.norm(grads->body());
+    const double norm = optimizer.norm(*grads);
     if (!std::isfinite(norm))
       throw failure(
           fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
           "a smaller learning rate or clip_norm may help");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
-    optimizer.step(masters, grads->flat(), next_weights(), factor, scale);
+    optimizer.step(masters, *grads, next_weights(), factor, scale);
     load.add(*grads);
     stats.grad_norm += norm;
     stats.lr = config.lr * factor;

@@ -37,16 +37,22 @@ TEST(SelectionBias, IsF32BehindTheOthersInASetOfAnyType) {
   Device& device = open_device("cpu");
   const auto f32 = random_weights(device, deepseek(), 1);
   const WeightSet bf16 = as_bf16(*f32);
-  EXPECT_EQ(f32->body().size(), bf16.body().size());
-  EXPECT_EQ(bf16.flat().size() - bf16.body().size(), 2 * bf16.selection_biases().size());
+  const std::vector<WeightSegment>&of_f32 = f32->segments(), &of_bf16 = bf16.segments();
+  ASSERT_EQ(of_f32.size(), 2u);
+  ASSERT_EQ(of_bf16.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(of_f32[i].values.size(), of_bf16[i].values.size());
+  EXPECT_EQ(bf16.flat().size() - of_bf16[0].values.size(), 2 * of_bf16[1].values.size());
+  EXPECT_TRUE(of_bf16[0].trainable);
+  EXPECT_FALSE(of_bf16[1].trainable) << "moved by their load";
   const auto b = static_cast<size_t>(bias_param(bf16));
   EXPECT_EQ(bf16.param(b).dtype, DType::f32);
   EXPECT_EQ((bf16.param(b).data - bf16.flat().data) % 64, 0);
-  EXPECT_GE(bf16.param(b).data, bf16.body().data + 2 * bf16.body().size());
+  EXPECT_EQ(bf16.place(b).segment, 1u);
+  EXPECT_GE(bf16.param(b).data, of_bf16[0].values.data + 2 * of_bf16[0].values.size());
   EXPECT_EQ(bias_of(bf16), bias_of(*f32)) << "not rounded";
   const WeightSet dense(device, tiny_config(Architecture::llama), DType::bf16);
-  EXPECT_FALSE(dense.selection_biases());
-  EXPECT_EQ(dense.flat().size(), dense.body().size());
+  ASSERT_EQ(dense.segments().size(), 1u);
+  EXPECT_EQ(dense.flat().size(), dense.segments()[0].values.size());
 }
 
 TEST(SelectionBias, IsPartOfTheHashTheDeltaAndTheFiles) {
