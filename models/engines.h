@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,8 +32,10 @@ class Learner {
   // clipping, kl, ...): neither the model nor the optimizer's state has another form.
   virtual void change(const TrainerConfig& config) = 0;
   // All that train() depends on: save -> load -> continue is bit-equal. Throws failure / bad_input naming the file; then the
-  // engine is as it was.
-  virtual void save(const std::filesystem::path& file) const = 0;  // atomically, fsynced
+  // engine is as it was. begin_save() has read the state when it returns, and train() may go on: what it returns fsyncs the
+  // file and puts it into place, on any thread; let go uncalled, nothing is left.
+  [[nodiscard]] virtual std::function<void()> begin_save(const std::filesystem::path& file) const = 0;
+  void save(const std::filesystem::path& file) const { begin_save(file)(); }
   virtual void load(const std::filesystem::path& file) = 0;
 };
 

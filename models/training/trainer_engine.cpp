@@ -337,8 +337,8 @@ void TrainerEngine::change(const TrainerConfig& config) {
   impl_->optimizer.change(config);
 }
 
-void TrainerEngine::save(const std::filesystem::path& file) const {
-  save_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer, impl_->version);
+std::function<void()> TrainerEngine::begin_save(const std::filesystem::path& file) const {
+  return write_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer, impl_->version);
 }
 
 void TrainerEngine::load(const std::filesystem::path& file) {

@@ -28,7 +28,7 @@ class TrainerEngine final : public Learner {
   Hash128 masters_hash() const override;
   void change(const TrainerConfig& config) override;
   // The state: masters, optimizer state, step counters.
-  void save(const std::filesystem::path& file) const override;
+  std::function<void()> begin_save(const std::filesystem::path& file) const override;
   void load(const std::filesystem::path& file) override;
 
  private:

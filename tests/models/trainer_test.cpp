@@ -6,6 +6,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -134,6 +137,42 @@ TEST(Trainer, SaveLoadContinueIsBitEqual) {
     EXPECT_EQ(b.masters_hash(), a.masters_hash());
     EXPECT_EQ(b.weights()->hash(), a.weights()->hash());
   }
+}
+
+TEST(Trainer, goes_on_while_its_state_is_put_into_place_and_leaves_nothing_where_it_is_not) {
+  TemporaryDirectory dir;
+  Device& device = open_device("cpu");
+  const ModelConfig model = small_config();
+  TrainerEngine a(device, TrainerConfig{}, *start_weights(device, model));
+  a.train(random_batch(1, 8, model.vocab_size));
+  const Hash128 saved = a.masters_hash();
+  std::function<void()> finish = a.begin_save(dir / "state");
+  EXPECT_FALSE(std::filesystem::exists(dir / "state"));
+  a.train(random_batch(2, 8, model.vocab_size));
+  std::thread(std::exchange(finish, nullptr)).join();
+  TrainerEngine b(device, TrainerConfig{}, *start_weights(device, model, 99));
+  b.load(dir / "state");
+  EXPECT_EQ(b.masters_hash(), saved);
+  EXPECT_NE(a.masters_hash(), saved);
+  finish = a.begin_save(dir / "dropped");
+  finish = nullptr;
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir / "."), {}), 1) << "the state, and nothing half written";
+}
+
+TEST(Trainer, RefusesAStateInWhichAnyOneBitIsAnother) {
+  TemporaryDirectory dir;
+  Device& device = open_device("cpu");
+  TrainerEngine a(device, TrainerConfig{}, *start_weights(device, tiny_config(Architecture::llama)));
+  a.save(dir / "state");
+  const std::string bytes = read_file(dir / "state");
+  const size_t data = bytes.size() - 32 - 3 * 4 * static_cast<size_t>(tiny_config(Architecture::llama).parameter_count());
+  for (const size_t at : {data, data + (bytes.size() - data) / 2, bytes.size() - 33, bytes.size() - 1}) {
+    std::string damaged = bytes;
+    damaged[at] ^= 1;
+    std::ofstream(dir / "damaged") << damaged;
+    EXPECT_THROW(a.load(dir / "damaged"), Error) << at << " of " << bytes.size();
+  }
+  a.load(dir / "state");
 }
 
 TEST(Trainer, ASavedStateOutlivesAPowerCut) {
