@@ -23,6 +23,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench train --arch llama,qwen3                one optimizer step, sequences of 512 tokens, bf16
   r1-bench train --shape tiny --arch llama         the built-in world's model
   r1-bench generate --batch 1,16,64 --json
+  r1-bench versions --shape published --arch smollm2-135m   publishing and snapshots, as shares of a training step
   r1-bench logits DIR --out logits.f32 < tokens.jsonl        for comparisons: tools/bench/peers
 
 A fraction is floor time / measured time. The floor is the least work (see tools/bench/work.h) at the matmul and
@@ -38,6 +39,7 @@ struct Arguments {
   bool json = false, verify_only = false;
   TrainOptions train;
   GenerateOptions generate;
+  VersionOptions versions;
 };
 
 // The models asked for; all by default.
@@ -79,6 +81,11 @@ Report run_benchmark(const std::string& what, Arguments a) {
       report.cases.push_back(bench_train(device, meter, model, a.train));
       continue;
     }
+    if (what == "versions") {
+      a.versions.type = type;
+      for (CaseResult& r : bench_versions(device, meter, model, a.versions)) report.cases.push_back(std::move(r));
+      continue;
+    }
     for (const int64_t batch : a.batch) {
       a.generate.type = type;
       a.generate.batch = batch;
@@ -98,8 +105,9 @@ void add_common(CLI::App& c, Arguments& a) {
 
 void add_models(CLI::App& c, Arguments& a) {
   c.add_option("--arch", a.arch, "models, separated by commas (default: all of the shape)")->delimiter(',');
-  c.add_option("--shape", a.shape, "base: 25 to 60 million parameters; tiny: the built-in world's")
-      ->check(CLI::IsMember({"base", "tiny"}))
+  c.add_option("--shape", a.shape,
+               "base: 25 to 60 million parameters; tiny: the built-in world's; published: SmolLM2-135M and Qwen2.5-0.5B")
+      ->check(CLI::IsMember({"base", "tiny", "published"}))
       ->capture_default_str();
 }
 
@@ -140,6 +148,19 @@ int main_checked(int argc, char** argv) {
   generate->add_option("--repeat", a.generate.repetitions, "timed runs; the best counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+
+  CLI::App* const versions =
+      app.add_subcommand("versions", "publishing weights and snapshots of whole models, beside their steps");
+  add_common(*versions, a);
+  add_models(*versions, a);
+  versions->add_option("--sequences", a.versions.sequences, "sequences of a step")->check(counts)->capture_default_str();
+  versions->add_option("--length", a.versions.length, "predicted tokens of a sequence")
+      ->check(CLI::Range(1, 1023))
+      ->capture_default_str();
+  versions->add_option("--repeat", a.versions.repetitions, "timed rounds; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  versions->add_option("--dir", a.versions.directory, "where the snapshot is written, and removed")->capture_default_str();
 
   CLI::App* const logits =
       app.add_subcommand("logits", "what a model says about tokens: lines {\"tokens\": [...]} in, raw f32 out");

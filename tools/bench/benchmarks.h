@@ -3,6 +3,7 @@
 // Thread rule: one thread at a time.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,5 +35,17 @@ struct GenerateOptions {
   int repetitions = 2;
 };
 CaseResult bench_generate(Device&, CeilingMeter&, const BenchModel&, const GenerateOptions&);
+
+// A version on its way, beside the step that made it: handing it out inside the process (with its hash), coding and applying
+// the difference for another process, a snapshot of the trainer (while it is read, training stands still; then it is put into
+// place) beside a plain write of as many bytes to the same disk. Medians.
+struct VersionOptions {
+  DType type = DType::bf16;
+  int64_t sequences = 2, length = 256;
+  int64_t micro_batch_tokens = 256;
+  int repetitions = 3;
+  std::filesystem::path directory = ".";  // of the snapshot
+};
+std::vector<CaseResult> bench_versions(Device&, CeilingMeter&, const BenchModel&, const VersionOptions&);
 
 }  // namespace r1::bench

@@ -94,7 +94,8 @@ std::string report_table(const Report& r) {
                    "goal");
   for (const CaseResult& c : r.cases)
     s += fmt::format("{:<34} {:>12} {:>12} {:>8.3f} {:>7} {:>8}  {}\n", c.name, time_text(c.floor_ns), time_text(c.measured_ns),
-                     c.fraction(), c.floor, c.verification.ok ? "yes" : "NO", c.goal > 0 ? fmt::format("{:.2f}", c.goal) : "");
+                     c.fraction(), c.floor, c.verification.ok ? "yes" : "NO",
+                     c.goal > 0 ? fmt::format("{:.2f}", c.goal) : c.note);
   for (const CaseResult& c : r.cases) {
     if (!c.verification.ok) s += fmt::format("\n{}: NOT VERIFIED: {}\n", c.name, c.verification.how);
     if (c.breakdown.empty()) continue;

@@ -21,7 +21,8 @@ struct CaseResult {
   std::string name;   // "train llama"
   std::string floor;  // "matmul" or "memory": what the floor time is made of
   double floor_ns = 0, measured_ns = 0;
-  double goal = 0;  // fraction asked for; 0: none
+  double goal = 0;   // fraction asked for; 0: none
+  std::string note;  // what a table shows where there is no goal
   Ceilings ceilings;
   Verification verification;
   std::vector<std::pair<std::string, double>> numbers;  // "tokens_per_s", ...

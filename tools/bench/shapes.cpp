@@ -44,6 +44,9 @@ std::vector<BenchModel> bench_models(const std::string& size) {
             {"deepseek_v3",
              experts(400, 96, 3, 4, {.q_rank = 0, .kv_rank = 48, .nope_dim = 16, .rope_dim = 8, .v_dim = 24}, 256,
                      {.experts = 8, .shared = 1, .per_token = 2, .ffn = 88, .groups = 2, .top_groups = 1, .first_dense = 1})}};
+  if (size == "published")
+    return {{"smollm2-135m", dense(llama, 49152, 576, 30, 9, 3, 64, 1536, true)},
+            {"qwen2.5-0.5b", dense(qwen2, 151936, 896, 24, 14, 2, 64, 4864, true)}};
   return {
       {"llama", dense(llama, 16384, 512, 8, 8, 4, 64, 1536, false), 0.40, 0.40},
       {"qwen2", dense(qwen2, 16384, 640, 8, 10, 2, 64, 1728, true), 0.40, 0.40},

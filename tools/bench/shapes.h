@@ -17,7 +17,7 @@ struct BenchModel {
   double train_goal = 0, generate_goal = 0;  // fraction of the ceiling asked for; 0: none
 };
 
-// size: "base" (25 to 60 million parameters) or "tiny" (those of the built-in world).
+// size: "base" (25 to 60 million parameters), "tiny" (those of the built-in world) or "published" (SmolLM2-135M and Qwen2.5-0.5B).
 std::vector<BenchModel> bench_models(const std::string& size);
 // The same architecture in a few thousand parameters: what verification compares with the slow reference.
 ModelConfig miniature(const ModelConfig&);

@@ -95,6 +95,21 @@ TEST(Logits, of_no_line_are_none_and_refused) {
   std::filesystem::remove(out);
 }
 
+TEST(Bench, versions_are_verified_and_every_figure_is_a_share_of_the_step) {
+  CeilingMeter meter(/*quick=*/true);
+  VersionOptions options;
+  options.sequences = 1;
+  options.length = 16;
+  options.directory = ::testing::TempDir();
+  const std::vector<CaseResult> cases = bench_versions(open_device("cpu"), meter, bench_models("tiny")[0], options);
+  ASSERT_EQ(cases.size(), 6u);
+  for (const CaseResult& c : cases) {
+    EXPECT_TRUE(c.verification.ok) << c.name << ": " << c.verification.how;
+    EXPECT_GT(c.measured_ns, 0) << c.name;
+    EXPECT_FALSE(c.note.empty()) << c.name;
+  }
+}
+
 TEST(Bench, json_has_the_fraction_the_ceilings_and_the_verdict_of_every_case) {
   CaseResult r;
   r.name = "train llama";
