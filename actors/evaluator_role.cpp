@@ -8,10 +8,10 @@
 #include "actors/held_out.h"
 #include "actors/messages.h"
 #include "actors/model_chat.h"
-#include "actors/received_weights.h"
 #include "actors/roles.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
+#include "actors/weight_receiver.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -22,7 +22,7 @@ using nlohmann::json;
 
 class EvaluatorRole final : public Role {
  public:
-  explicit EvaluatorRole(const RunEnv& env) : env_(env) {}
+  explicit EvaluatorRole(const RunEnv& env) : env_(env), received_(*env.device) {}
 
   void start(RoleContext& context) override {
     const NodePlan* trainer = stage_trainer(context.graph(), context.node().stage);
@@ -49,9 +49,7 @@ class EvaluatorRole final : public Role {
     context.wait_over("weights");
     context.submit(
         "evaluate the last weights", "evaluator",
-        [this, &context, weights] {
-          measure(context, received_weights(*weights, held_.get(), held_version_, *env_.device), "after");
-        },
+        [this, &context, weights] { measure(context, received_.take(*weights), "after"); },
         [this, &context] {
           measured_last_ = true;
           if (first_done_) context.finish();
@@ -67,9 +65,7 @@ class EvaluatorRole final : public Role {
     context.submit(
         fmt::format("evaluate version {}", weights->version), "evaluator",
         [this, &context, weights, found] {
-          held_ = received_weights(*weights, held_.get(), held_version_, *env_.device);
-          held_version_ = weights->version;
-          found->metrics = measure(context, held_, "during", weights->version);
+          found->metrics = measure(context, received_.take(*weights), "during", weights->version);
         },
         [&context, found] {
           for (const int e : context.outputs("metrics")) context.send(e, found);
@@ -110,8 +106,7 @@ class EvaluatorRole final : public Role {
 
   RunEnv env_;
   bool first_done_ = false, measured_last_ = false;
-  std::shared_ptr<const WeightSet> held_;  // the version measured last on the way; touched by jobs alone
-  int64_t held_version_ = -1;
+  WeightReceiver received_;  // touched by jobs alone
 };
 
 }  // namespace

@@ -11,8 +11,8 @@
 #include "actors/broken_promise.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
-#include "actors/received_weights.h"
 #include "actors/stop_attribute.h"
+#include "actors/weight_receiver.h"
 #include "base/rng.h"
 #include "models/engines.h"
 #include "runtime/flow/fault.h"
@@ -34,7 +34,7 @@ OnFlip on_flip_of(const std::string& name) {
 
 class GeneratorRole final : public Role {
  public:
-  explicit GeneratorRole(const RunEnv& env) : env_(env) {}
+  explicit GeneratorRole(const RunEnv& env) : env_(env), weights_(*env.device) {}
 
   void start(RoleContext& context) override {
     const NodePlan& node = context.node();
@@ -58,7 +58,8 @@ class GeneratorRole final : public Role {
     context.submit(
         "load the model", "",
         [this, &context] {
-          make_engine(context, load_start_weights(env_, context.graph(), context.node(), env_.precision), 0);
+          weights_.hold(load_start_weights(env_, context.graph(), context.node(), env_.precision), 0);
+          make_engine(context);
         },
         [this, &context] {
           ready_ = true;
@@ -217,16 +218,15 @@ class GeneratorRole final : public Role {
 
   // ---- on the executor
 
-  void make_engine(RoleContext& context, std::shared_ptr<const WeightSet> weights, int64_t version) {
+  void make_engine(RoleContext& context) {
     GeneratorConfig config;
     config.max_running = context.node().attrs.integer("max_running");
     config.draft = context.node().attrs.flag("draft");
     config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
     config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
     stop_texts_ = node_stop_texts(context.node(), *node_tokenizer(env_, context.graph(), context.node()));
-    engine_ = env_.engines->sampler(context.node().id, config, weights, version);
-    weights_ = std::move(weights);
-    version_ = version;
+    engine_ = env_.engines->sampler(context.node().id, config, weights_.held(), weights_.version());
+    version_ = weights_.version();
   }
 
   void work(RoleContext& context, const std::deque<std::shared_ptr<const WeightsMessage>>& flips,
@@ -257,11 +257,10 @@ class GeneratorRole final : public Role {
   // A published version takes effect: a delta on a shadow copy, checked against its hash before the flip (P7).
   void flip(RoleContext& context, const WeightsMessage& m) {
     if (engine_ && m.version == engine_->version()) return;
-    const auto next = received_weights(m, weights_.get(), engine_ ? engine_->version() : -1, *env_.device);
-    if (!engine_) return make_engine(context, next, m.version);
-    audit();
-    weights_ = next;
-    engine_->set_weights(next, m.version);
+    if (engine_) audit();
+    weights_.take(m);
+    if (!engine_) return make_engine(context);
+    engine_->set_weights(weights_.held(), m.version);
   }
 
   GenRequest request(RoleContext& context, const PromptMessage& prompt) const {
@@ -275,7 +274,7 @@ class GeneratorRole final : public Role {
     r.temperature = static_cast<float>(attrs.number("temperature"));
     r.top_k = static_cast<int>(attrs.integer("top_k"));
     r.top_p = static_cast<float>(attrs.number("top_p"));
-    r.stop_ids = weights_->config().eos_ids;
+    r.stop_ids = weights_.held()->config().eos_ids;
     r.stop_texts = stop_texts_;
     return r;
   }
@@ -309,7 +308,7 @@ class GeneratorRole final : public Role {
   // difference ends the run.
   void audit() {
     if (audit_.empty()) return;
-    const auto logp = env_.engines->frozen(node_id_, weights_)->logprobs(audit_, temperature_);
+    const auto logp = env_.engines->frozen(node_id_, weights_.held())->logprobs(audit_, temperature_);
     LogprobGap gap;
     for (size_t s = 0; s < audit_.size(); ++s)
       for (size_t i = 0; i < audit_[s].tokens.size(); ++i)
@@ -342,7 +341,7 @@ class GeneratorRole final : public Role {
 
   // Touched by jobs only while one is running, by the role only in between.
   std::unique_ptr<Sampler> engine_;
-  std::shared_ptr<const WeightSet> weights_;
+  WeightReceiver weights_;  // the engine's
   std::shared_ptr<const StopTexts> stop_texts_;
   std::vector<Sequence> audit_;
   std::vector<std::pair<int64_t, int64_t>> audit_places_;  // (draw, sample) of each

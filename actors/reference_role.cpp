@@ -6,7 +6,7 @@
 
 #include "actors/continued_run.h"
 #include "actors/messages.h"
-#include "actors/received_weights.h"
+#include "actors/weight_receiver.h"
 #include "models/engines.h"
 #include "models/weights.h"
 #include "runtime/flow/fault.h"
@@ -18,7 +18,7 @@ namespace {
 
 class ReferenceRole final : public Role {
  public:
-  explicit ReferenceRole(const RunEnv& env) : env_(env) {}
+  explicit ReferenceRole(const RunEnv& env) : env_(env), received_(*env.device) {}
 
   void start(RoleContext& context) override {
     out_ = context.outputs("groups").at(0);
@@ -119,7 +119,7 @@ class ReferenceRole final : public Role {
     context.submit(
         fmt::format("refresh the reference from version {}", next->version), "",
         [this, &context, next, stage] {
-          const auto weights = received_weights(*next, nullptr, -1, *env_.device);
+          const auto weights = received_.take(*next);
           const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
           save_model_dir(env_.run_dir / dir, *weights, "{}");
           const auto before = context.store().artifact(context.stage_id(), "reference");
@@ -145,6 +145,7 @@ class ReferenceRole final : public Role {
   std::shared_ptr<const WeightsMessage> refresh_;
   PayloadPtr done_;
   std::unique_ptr<FrozenModel> engine_;
+  WeightReceiver received_;  // touched by jobs alone
 };
 
 }  // namespace

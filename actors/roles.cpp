@@ -51,6 +51,11 @@ PortSpec takes(const char* carries, bool required = false, bool many = false) {
   return {carries, true, required, many, false, true};
 }
 PortSpec takes_finished(const char* carries, bool many = false) { return {carries, true, false, many, true, false}; }
+PortSpec takes_weights(Versions versions) {
+  PortSpec port = takes("weights");
+  port.versions = versions;
+  return port;
+}
 PortSpec gives(const char* carries, bool many = false) { return {carries, false, false, many, false, true}; }
 PortSpec gives_finished(const char* carries) { return {carries, false, false, true, true, false}; }
 
@@ -107,7 +112,8 @@ RoleSpec generator(const fs::path& graph_dir) {
       integer("max_running", "256", 1, "sequences decoded at once"),
       flag("draft", "false", "the model's multi-token prediction module guesses ahead: the same tokens in fewer decode steps")};
   r.edge_attrs = {capacity(), staleness()};
-  r.ports = {takes("prompts", true), takes("weights"), takes("credits"), takes_finished("model"), gives("trajectories")};
+  r.ports = {takes("prompts", true), takes_weights(Versions::each), takes("credits"), takes_finished("model"),
+             gives("trajectories")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_generator(graph, node);
     parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
@@ -172,7 +178,7 @@ RoleSpec reference(const fs::path& graph_dir) {
   r.name = "reference";
   r.doc = "adds a frozen model's log-probabilities for the KL term";
   r.edge_attrs = {capacity(), every()};
-  r.ports = {takes("groups", true), takes("weights"), takes_finished("model"), gives("groups")};
+  r.ports = {takes("groups", true), takes_weights(Versions::every), takes_finished("model"), gives("groups")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_taken(graph, node, {"groups"}, "an edge to a trainer");
     check_model_use(graph_dir, graph, node);
@@ -302,7 +308,7 @@ RoleSpec evaluator(const fs::path& graph_dir) {
       integer("keep_samples", "8", 0, "prompts of each source whose responses are kept (r1-run --samples, the report)")};
   for (const AttrSpec& a : program_attrs()) r.attrs.push_back(a);
   r.edge_attrs = {capacity(), model_name()};
-  r.ports = {takes("weights"), takes_finished("model", true), gives("metrics")};
+  r.ports = {takes_weights(Versions::last), takes_finished("model", true), gives("metrics")};
   r.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_evaluator(graph_dir, graph, node);
     parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));

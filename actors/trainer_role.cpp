@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <deque>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -19,13 +17,14 @@
 #include "actors/example_set.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
+#include "actors/publisher.h"
 #include "actors/reward_errors.h"
+#include "actors/snapshots.h"
 #include "actors/stage_verdict.h"
 #include "actors/steering.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
-#include "base/log.h"
 #include "base/stop.h"
 #include "runtime/flow/fault.h"
 
@@ -33,7 +32,6 @@ namespace r1 {
 
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 class TrainerRole final : public Role {
@@ -49,6 +47,8 @@ class TrainerRole final : public Role {
     rules_ = layout_rules(node);
     errors_ = RewardErrors(context.graph(), node.stage);
     measures_.mtp = node.attrs.flag("mtp");
+    publisher_ = Publisher(context.graph(), context.outputs("weights"));
+    snapshots_ = Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"));
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
@@ -172,7 +172,7 @@ class TrainerRole final : public Role {
           steering_ = Steering(context.graph(), context.node().stage);
           steering_.restore(context.store(), context.stage_id());
           progress_.note_held_out(steering_.series());
-          publish(context, /*final=*/false);
+          publisher_.publish(context);
           if (done_before_) return end(context);
           if (!ask_evaluators(context, /*last=*/false)) evaluated(context);
         });
@@ -188,18 +188,7 @@ class TrainerRole final : public Role {
     measures_.objective = config.objective;
     engine_ = env_.engines->learner(context.node().id, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = store.batch_count(stage);
-    if (const auto snapshot = store.latest_snapshot(stage)) {
-      // A snapshot only saves time. One that cannot be used leaves the engine as it was: all batches are trained on again.
-      try {
-        engine_->load(env_.run_dir / snapshot->file);
-      } catch (const Error& e) {
-        log_warn(
-            fmt::format("stage {}: its snapshot cannot be used and is not needed: {}; the {} batches in the run store are "
-                        "trained on again",
-                        stage_, e.what(), committed));
-        context.event("lost_snapshot", json{{"file", snapshot->file}, {"error", e.what()}}.dump());
-      }
-    }
+    snapshots_.load(context, *engine_);
     engine_->change(config_at(context, engine_->version()));
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     // What was sampled by other arithmetic has other log-probabilities.
@@ -217,7 +206,7 @@ class TrainerRole final : public Role {
     }
     version_ = engine_->version();
     engine_->change(config_at(context, version_));
-    make_weights();
+    publisher_.make(*engine_);
   }
 
   TrainerConfig config_at(RoleContext& context, int64_t version) const {
@@ -311,7 +300,7 @@ class TrainerRole final : public Role {
           plan->result = trained_on(context, plan->layout.train);
           check_promise(plan->result, plan->layout.content);
           fault_point("after_optimizer_step");
-          if (publishes_) make_weights();
+          if (publisher_.wanted(engine_->version())) publisher_.make(*engine_);
           plan->seconds = context.now_s() - begin;
         },
         [this, &context, plan] { trained(context, *plan); });
@@ -347,7 +336,7 @@ class TrainerRole final : public Role {
     progress_.note(measured);
     version_ = engine_->version();
     busy_ = false;
-    publish(context, false);
+    publisher_.publish(context);
     fault_point("after_publish");
     context.progress(progress_line(context, plan, measured));
     if (!ask_evaluators(context, /*last=*/false)) go_on(context);
@@ -356,11 +345,7 @@ class TrainerRole final : public Role {
   void go_on(RoleContext& context) {
     if (over(context)) return end(context);
     wait_for_batch(context);
-    const double now = context.now_s();
-    if (version_ > first_version_ && now - last_snapshot_s_ >= context.node().attrs.number("snapshot_s")) {
-      last_snapshot_s_ = now;
-      return snapshot(context);
-    }
+    if (version_ > first_version_ && snapshots_.due(context.now_s())) return snapshot(context);
     pump(context);
   }
 
@@ -376,12 +361,9 @@ class TrainerRole final : public Role {
     std::vector<int> edges;
     for (const SteeringEvaluator* e : due) edges.push_back(e->edge);
     context.submit(
-        fmt::format("weights of version {} for its evaluation", version_), "",
-        [this] {
-          if (!message_ || message_->version != engine_->version()) make_weights();
-        },
+        fmt::format("weights of version {} for its evaluation", version_), "", [this] { publisher_.make(*engine_); },
         [this, &context, edges] {
-          for (const int e : edges) context.send(e, message_);
+          for (const int e : edges) context.send(e, publisher_.current());
         });
     return true;
   }
@@ -429,72 +411,15 @@ class TrainerRole final : public Role {
     return line;
   }
 
-  // ---- versions
-
-  // On the executor: the weights of the current version, and the way there from the one before.
-  void make_weights() {
-    auto next = engine_->weights();
-    auto message = std::make_shared<WeightsMessage>();
-    message->version = engine_->version();
-    message->delta = encode_delta(published_.get(), published_version_, *next, message->version);
-    message->config = std::make_shared<ModelConfig>(next->config());
-    message->dtype = next->dtype();
-    message->weights = next;
-    published_ = next;
-    published_version_ = message->version;
-    message_ = std::move(message);
-  }
-
-  void publish(RoleContext& context, bool final) {
-    const auto edges = context.outputs("weights");
-    publishes_ = false;
-    for (int e : edges) {
-      const NodePlan& to = context.graph().nodes[context.graph().edges[e].to];
-      if (to.role == "generator") publishes_ = true;
-    }
-    if (!message_) return;
-    for (int e : edges) {
-      const EdgePlan& edge = context.graph().edges[e];
-      const std::string& role = context.graph().nodes[edge.to].role;
-      if (role == "generator" && !final && message_->version != sent_version_) context.send(e, message_);
-      const int64_t every = edge.attrs.integer("every");
-      if (role == "reference" && !final && every > 0 && version_ > 0 && version_ % every == 0) context.send(e, message_);
-      if (role == "evaluator" && final) {
-        auto last = std::make_shared<WeightsMessage>(*message_);
-        last->final = true;
-        context.send(e, last);
-      }
-    }
-    if (message_->version != sent_version_)
-      context.store().add_version(context.stage_id(), message_->version, message_->delta.hash.hex(),
-                                  static_cast<int64_t>(message_->delta.bytes.size()), message_->delta.full());
-    sent_version_ = message_->version;
-  }
-
   void snapshot(RoleContext& context) {
     busy_ = true;
-    const int64_t version = version_;
-    const std::string file = fmt::format("snapshots/{}-{}.state", stage_, version);
+    auto written = std::make_shared<SnapshotRow>();
     context.submit(
-        fmt::format("snapshot version {}", version), "",
-        [this, file] {
-          fs::create_directories(env_.run_dir / "snapshots");
-          engine_->save(env_.run_dir / file);
-          fault_point("after_snapshot_file");
-        },
-        [this, &context, version, file] {
+        fmt::format("snapshot version {}", version_), "", [this, written] { *written = snapshots_.write(*engine_); },
+        [this, &context, written] {
           context.submit_io(
               "record snapshot",
-              [this, &context, version, file] {
-                RunStore& store = context.store();
-                store.add_snapshot(context.stage_id(), {version, file});
-                for (const SnapshotRow& old : store.snapshots(context.stage_id())) {
-                  if (old.version >= version) continue;
-                  store.remove_snapshot(context.stage_id(), old.version);
-                  std::error_code gone;
-                  fs::remove(env_.run_dir / old.file, gone);
-                }
-              },
+              [this, &context, written] { snapshots_.record(context.store(), context.stage_id(), *written); },
               [this, &context] {
                 busy_ = false;
                 pump(context);
@@ -527,14 +452,14 @@ class TrainerRole final : public Role {
     context.submit(
         "write the checkpoint", "",
         [this, &context, written] {
-          make_weights();
+          publisher_.make(*engine_);
           *written = write_checkpoint(context, stage_);
         },
         [this, &context, written] {
           context.submit_io(
               "record the checkpoint", [this, &context, written] { record(context, "checkpoint", *written); },
               [this, &context] {
-                publish(context, /*final=*/true);
+                publisher_.publish_last(context);
                 dynamic_cast<StageControl&>(context).end_stage();
                 context.finish();
               });
@@ -547,13 +472,11 @@ class TrainerRole final : public Role {
   std::optional<Until> until_;
   Steering steering_;
   int64_t asked_ = 0;  // evaluators that have not answered
-  int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, sent_version_ = -1, first_version_ = 0,
-          longest_ = 0;
+  int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, first_version_ = 0, longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
        done_before_ = false, keeping_ = false;
-  std::atomic<bool> publishes_{false};
-  double last_snapshot_s_ = 0, begin_s_ = 0;
+  double begin_s_ = 0;
   std::map<int, int> open_inputs_;                                              // example edges that have not said `last`
   std::deque<std::pair<int, std::shared_ptr<const ExamplesMessage>>> arrived_;  // (edge, examples) on their way to the spool
   std::unique_ptr<ExampleSet> set_;                                             // epochs: everything
@@ -566,9 +489,8 @@ class TrainerRole final : public Role {
   // Touched by jobs only while one is running.
   std::vector<ChangeRow> changes_;  // of this stage's attributes, by the commands that continued the run
   std::unique_ptr<Learner> engine_;
-  std::shared_ptr<const WeightSet> published_;
-  int64_t published_version_ = -1;
-  std::shared_ptr<const WeightsMessage> message_;
+  Publisher publisher_;
+  Snapshots snapshots_;
 };
 
 }  // namespace

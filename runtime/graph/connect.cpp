@@ -241,6 +241,9 @@ void connect_edges(Draft& draft, const RoleRegistry& registry) {
     for (const SyntaxAttr& attr : *draft.edges[i].attrs)
       if (attr.name == "carries") asked = &attr;
     edge.carries = Connector(draft, edge, registry).resolve(asked);
+    const std::vector<PortSpec>& takes = draft.ports[edge.to];
+    if (const int port = port_index(takes, draft.view.nodes[edge.from], edge, true); port >= 0)
+      edge.versions = takes[static_cast<size_t>(port)].versions;
     give_attributes(draft, i, registry);
   }
   refuse_unmatched(draft, Statement::Kind::edge_defaults, registry);

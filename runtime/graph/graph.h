@@ -35,15 +35,20 @@ struct AttrSpec {
   AttrChange change = AttrChange::never;
 };
 
+// Which versions of its stage's weights a node is sent: each, every N-th (attribute `every` of the edge; 0: none), or the last
+// one of the stage.
+enum class Versions { each, every, last };
+
 // A payload kind is what a channel carries: "prompts", "trajectories", "scored", "groups", "examples", "pairs", "weights",
 // "model", "dataset", "metrics".
 struct PortSpec {
   std::string carries;
   bool input = true;
-  bool required = false;  // an input that must be connected
-  bool many = false;      // more than one edge may end (or start) here
-  bool crosses = false;   // may be an edge between stages (carries a finished artifact)
-  bool inside = true;     // may be a live channel inside a stage
+  bool required = false;               // an input that must be connected
+  bool many = false;                   // more than one edge may end (or start) here
+  bool crosses = false;                // may be an edge between stages (carries a finished artifact)
+  bool inside = true;                  // may be a live channel inside a stage
+  Versions versions = Versions::each;  // of an input that is fed with versions of weights
 };
 
 struct GraphView;
@@ -98,10 +103,11 @@ struct NodePlan {
 };
 struct EdgePlan {
   int index = 0;
-  int from = 0, to = 0;  // indices into GraphView::nodes
-  std::string carries;   // resolved payload kind
-  bool crosses = false;  // between stages, or from an artifact wherever it is drawn: a finished artifact
-  Attrs attrs;           // capacity, staleness, every, as, ...
+  int from = 0, to = 0;                // indices into GraphView::nodes
+  std::string carries;                 // resolved payload kind
+  bool crosses = false;                // between stages, or from an artifact wherever it is drawn: a finished artifact
+  Versions versions = Versions::each;  // what the port at its end wants of what it carries
+  Attrs attrs;                         // capacity, staleness, every, as, ...
   Where where;
 };
 struct StagePlan {

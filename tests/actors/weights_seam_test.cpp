@@ -74,6 +74,26 @@ TEST_F(WeightsSeam, a_run_whose_messages_are_bytes_ends_in_the_same_weights) {
   }
 }
 
+TEST_F(WeightsSeam, a_receiver_is_sent_the_versions_that_its_port_asks_for_and_no_other) {
+  LocalRun run(top / "run", settings);
+  std::map<std::string, std::vector<int64_t>> sent;
+  const RoleFactory plain = role_factory(run.env);
+  const RoleFactory factory = [&](const GraphView& graph, const NodePlan& plan) -> std::unique_ptr<Role> {
+    return std::make_unique<InFront>(plain(graph, plan), [&sent, &plan](const WeightsMessage& m) {
+      sent[plan.id].push_back(m.version);
+      return as_sent(m);
+    });
+  };
+  for (const char* stage : {"base", "sft", "rl"}) {
+    LocalScheduler scheduler(run.graph, stage, *run.store, factory);
+    const auto result = scheduler.run();
+    ASSERT_EQ(result.outcome, LocalScheduler::Outcome::finished) << stage << ": " << result.report;
+  }
+  EXPECT_EQ(sent["base_eval"], (std::vector<int64_t>{12})) << "the last one";
+  EXPECT_EQ(sent["policy"], (std::vector<int64_t>{0, 1, 2, 3, 4, 5})) << "each";
+  EXPECT_EQ(sent["reference"], (std::vector<int64_t>{4})) << "every=4";
+}
+
 TEST_F(WeightsSeam, the_generator_samples_from_the_delta_and_never_from_the_trainer_s_own_weights) {
   int64_t deltas = 0;
   LocalRun plain(top / "plain", settings), other(top / "other", settings);

@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "actors/messages.h"
-#include "actors/received_weights.h"
+#include "actors/weight_receiver.h"
 #include "base/rng.h"
 #include "models/weights.h"
 #include "tests/actors/expect_sequence.h"
@@ -190,8 +190,10 @@ struct WeightsWire : ::testing::Test {
     m->final = v == 2;
     return m;
   }
-  Hash128 received(const WeightsMessage& m, const WeightSet* held, int64_t held_version) {
-    return received_weights(m, held, held_version, device)->hash();
+  Hash128 received(const WeightsMessage& m, const std::shared_ptr<const WeightSet>& held, int64_t held_version) {
+    WeightReceiver receiver(device);
+    receiver.hold(held, held_version);
+    return receiver.take(m)->hash();
   }
 };
 
@@ -207,13 +209,13 @@ TEST_F(WeightsWire, a_version_arrives_as_a_delta_where_the_one_before_is_there_a
   const auto next = through_bytes<WeightsMessage>(version(1), version(0).get());
   EXPECT_EQ(next->delta.from, 0);
   EXPECT_EQ(next->config, nullptr);
-  EXPECT_EQ(received(*next, sets[0].get(), 0), sets[1]->hash());
+  EXPECT_EQ(received(*next, sets[0], 0), sets[1]->hash());
 
   // The version between was never sent.
   const auto skipped = through_bytes<WeightsMessage>(version(2), version(0).get());
   EXPECT_TRUE(skipped->delta.full());
   EXPECT_TRUE(skipped->final);
-  EXPECT_EQ(received(*skipped, sets[0].get(), 0), sets[2]->hash());
+  EXPECT_EQ(received(*skipped, sets[0], 0), sets[2]->hash());
 }
 
 TEST_F(WeightsWire, a_delta_to_weights_that_are_not_held_is_refused_with_both_versions) {
@@ -221,7 +223,7 @@ TEST_F(WeightsWire, a_delta_to_weights_that_are_not_held_is_refused_with_both_ve
   const auto next = through_bytes<WeightsMessage>(version(2), version(1).get());
   ASSERT_FALSE(next->delta.full());
   try {
-    received(*next, sets[0].get(), 0);
+    received(*next, sets[0], 0);
     FAIL() << "weights of another version took the delta";
   } catch (const Error& e) {
     EXPECT_NE(std::string(e.what()).find("the difference to version 1, and version 0 is held"), std::string::npos) << e.what();
