@@ -40,17 +40,6 @@ void GroupRows::add(const ScoredMessage& scored, int64_t version, const std::str
   }
 }
 
-LayoutRules layout_rules(const NodePlan& trainer) {
-  const std::string& objective = trainer.attrs.text("objective");
-  LayoutRules rules;
-  rules.stride = objective == "reward_model" ? 2 : 1;
-  rules.every_token = objective == "pretrain";
-  rules.by_deviation = advantages_by_deviation(trainer);
-  rules.mask_truncated = trainer.attrs.flag("mask_truncated");
-  rules.mean_over_all = trainer.attrs.text("mean_over") == "all";
-  return rules;
-}
-
 BatchLayout lay_out_groups(const BatchMessage& batch, const LayoutRules& rules) {
   BatchLayout out;
   std::map<std::pair<int64_t, int32_t>, const Sequence*> sampled;

@@ -12,8 +12,7 @@
 #include "actors/batch_statistics.h"
 #include "actors/codec.h"
 #include "actors/messages.h"
-#include "models/training/trainer_engine.h"
-#include "runtime/graph/graph.h"
+#include "models/training/trainer_config.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -31,7 +30,7 @@ struct GroupRows {
   void add(const ScoredMessage& scored, int64_t version, const std::string& dropped);
 };
 
-// What a trainer's attributes say about its batches.
+// What a trainer's attributes say about its batches (actors/training_attrs.h).
 struct LayoutRules {
   int64_t stride = 1;           // sequences an example: 2 for pairs, chosen and rejected
   bool every_token = false;     // pretrain: an example needs no token of its own to learn
@@ -39,7 +38,6 @@ struct LayoutRules {
   bool mask_truncated = false;  // completions that were cut off are left out
   bool mean_over_all = false;   // groups with equal rewards count in the loss's mean
 };
-LayoutRules layout_rules(const NodePlan& trainer);
 
 struct BatchLayout {
   BatchContent content;  // what the run store keeps

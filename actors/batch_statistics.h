@@ -9,7 +9,7 @@
 #include <string>
 
 #include "actors/messages.h"
-#include "models/training/trainer_engine.h"
+#include "models/training/trainer_config.h"
 
 namespace r1 {
 

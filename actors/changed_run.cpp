@@ -8,7 +8,7 @@
 #include <set>
 
 #include "actors/steering.h"
-#include "actors/training_plan.h"
+#include "actors/training_attrs.h"
 #include "base/files.h"
 #include "base/log.h"
 
@@ -16,36 +16,6 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Of an update, and nothing else: what has been sampled, stored and scored stays what it is.
-const std::set<std::string> kOfTheUpdate = {"lr",
-                                            "beta1",
-                                            "beta2",
-                                            "eps",
-                                            "weight_decay",
-                                            "clip_norm",
-                                            "muon_lr",
-                                            "muon_momentum",
-                                            "muon_weight_decay",
-                                            "lr_end",
-                                            "bias_update_rate",
-                                            "balance_loss",
-                                            "schedule",
-                                            "warmup",
-                                            "mtp_weight",
-                                            "kl",
-                                            "clip_low",
-                                            "clip_high",
-                                            "behave_cap"};
-const std::map<std::string, std::set<std::string>> kFree = {
-    {"trainer", {"until", "snapshot_s", "min_trained", "idle_batches"}},
-    {"distiller", {"until", "snapshot_s", "min_trained", "idle_batches"}},
-    {"evaluator",
-     {"source", "problems", "problems_before", "samples", "temperature", "top_p", "greedy", "max_tokens", "max_running", "stop",
-      "rewards", "keep_samples", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
-    {"judge", {"max_reward_errors", "reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"}},
-    {"generator", {"max_running", "draft"}}};
-const std::set<std::string> kFreeOfGraph = {"tracker", "parallel_stages", "stall_s", "job_stall_s", "max_restarts"};
 
 std::string effective(const Attrs& attrs, const std::string& name) {
   if (const auto it = attrs.given.find(name); it != attrs.given.end()) return it->second.value;
@@ -101,7 +71,9 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   const fs::path file = run_dir / "graph.graph";
   const std::string text = read_file(file);
   if (text == graph_dot(graph, registry, false)) return {};
-  GraphView before = load_graph_text(text, file.string(), registry);
+  RoleRegistry of_then = registry;
+  of_then.recorded = true;
+  GraphView before = load_graph_text(text, file.string(), of_then);
   std::vector<GraphChange> changes;
   compare("graph", -1, before.attrs, graph.attrs, registry.graph_attrs, changes);
   for (NodePlan& node : before.nodes) {
@@ -174,19 +146,6 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
   store.flush();
   // Killed here, the next command finds the old graph and the same difference: journaled twice, with the same effect.
   if (!changes.empty()) write_file_atomically(run_dir / "graph.graph", graph_dot(graph, registry, false));
-}
-
-void mark_changeable(RoleRegistry& registry) {
-  for (RoleSpec& role : registry.roles) {
-    const bool trains = role.name == "trainer" || role.name == "distiller";
-    const auto free = kFree.find(role.name);
-    for (AttrSpec& attr : role.attrs) {
-      if (trains && kOfTheUpdate.count(attr.name) != 0) attr.change = AttrChange::journaled;
-      if (free != kFree.end() && free->second.count(attr.name) != 0) attr.change = AttrChange::free;
-    }
-  }
-  for (AttrSpec& attr : registry.graph_attrs)
-    if (kFreeOfGraph.count(attr.name) != 0) attr.change = AttrChange::free;
 }
 
 TrainerConfig trainer_config_at(const RunEnv& env, const GraphView& graph, const NodePlan& trainer, int64_t batches,

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "actors/run_env.h"
-#include "models/training/trainer_engine.h"
+#include "models/training/trainer_config.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -32,9 +32,6 @@ std::vector<GraphChange> continue_graph(const GraphView& graph, const std::files
 // bad_input for a stage that is complete.
 void apply_changes(const std::vector<GraphChange>& changes, const GraphView& graph, const std::filesystem::path& run_dir,
                    const RoleRegistry&, RunStore&);
-
-// Marks the attributes of roles (and the graph) that may change.
-void mark_changeable(RoleRegistry&);
 
 // The trainer's configuration for the batch that is trained on top of `version`.
 TrainerConfig trainer_config_at(const RunEnv&, const GraphView&, const NodePlan& trainer, int64_t batches,

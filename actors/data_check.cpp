@@ -10,10 +10,12 @@
 #include "actors/dataset.h"
 #include "actors/graph_checks.h"
 #include "actors/model_chat.h"
+#include "actors/until_checks.h"
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/fingerprint.h"
 #include "rewards/rules.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 

@@ -4,9 +4,9 @@
 
 #include <set>
 
-#include "actors/graph_checks.h"
 #include "actors/model_chat.h"
 #include "models/model_files.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 

@@ -7,6 +7,9 @@
 
 #include "actors/evaluation_metrics.h"
 #include "actors/examples.h"
+#include "actors/reward_programs.h"
+#include "actors/role_kind.h"
+#include "actors/stop_attribute.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
@@ -15,6 +18,7 @@
 #include "rewards/metrics.h"
 #include "rewards/rules.h"
 #include "tasks/chat_template.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 
@@ -284,6 +288,38 @@ Evaluation evaluate_model(const RunEnv& env, const EvaluationSpec& spec, const E
   for (size_t i = 0; i < sampled.size(); ++i)
     out.kept.push_back(kept_of(sampled[i], spec.greedy ? &greedy[i] : nullptr, spec.keep_samples));
   return out;
+}
+
+const ConfigTable<EvaluationSpec>& evaluation_table() {
+  using C = EvaluationSpec;
+  using namespace spec;
+  static const ConfigTable<C> kTable = {
+      reads(changeable(required_text("source", "held-out prompts or pairs; several separated by commas")), &C::sources,
+            [](const Attrs& a) { return split_sources(a.text("source")); }),
+      sets(changeable(integer("problems", "1500", 1, 1'000'000, "prompts of each source")), &C::problems),
+      sets(changeable(integer("samples", "1", 1, 65536, "completions per prompt; above 1 also cons@k")), &C::samples),
+      sets(changeable(number("temperature", "1", 0, 100, "of sampling")), &C::temperature),
+      sets(changeable(number("top_p", "1", 0, 1, "1: off")), &C::top_p),
+      sets(changeable(flag("greedy", "true", "a second pass with argmax")), &C::greedy),
+      sets(changeable(integer("max_tokens", "96", 1, 1 << 24, "longest completion, tokens")), &C::max_tokens),
+      reads(changeable(stop()), &C::stop, [](const Attrs& a) { return parse_stop_texts(a.text("stop"), a.where("stop")); }),
+      sets(changeable(integer("max_running", "256", 1, 65536, "sequences decoded at once")), &C::max_running),
+      sets(changeable(
+               text("rewards", "", "an expression as of a judge: its mean and that of every name in it are measured too")),
+           &C::rewards),
+      sets(changeable(integer("keep_samples", "8", 0, 10'000,
+                              "prompts of each source whose responses are kept (r1-run --samples, the report)")),
+           &C::keep_samples)};
+  return kTable;
+}
+
+EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& node) {
+  EvaluationSpec spec;
+  configure(evaluation_table(), node.attrs, spec);
+  spec.rewards_where = attr_place(node, "rewards");
+  spec.programs = program_options(env.graph_dir, node);
+  spec.seed = env.seed;
+  return spec;
 }
 
 }  // namespace r1

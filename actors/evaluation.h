@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/config_table.h"
 #include "actors/messages.h"
 #include "actors/run_env.h"
 #include "actors/scorer.h"
@@ -24,15 +25,19 @@ struct EvaluationSpec {
   bool greedy = true;  // a second pass with argmax
   int64_t max_tokens = 96;
   int64_t max_running = 256;
-  int64_t keep_samples = 8;  // prompts of each source whose responses are kept
-  std::string rewards;       // an expression that every response is scored with; "": none
-  Where rewards_where;       // its place in the graph
-  ProgramOptions programs;   // how those that it asks are run
+  int64_t keep_samples = 8;       // prompts of each source whose responses are kept
+  std::string rewards;            // an expression that every response is scored with; "": none
+  Where rewards_where;            // its place in the graph
+  ProgramOptions programs;        // how those that it asks are run
   std::vector<std::string> stop;  // texts that end a completion
   uint64_t seed = 0;
   std::shared_ptr<const ChatTemplate> chat;  // what template=auto of a source means; null: none
   std::string key() const;                   // everything that a result depends on besides the weights
 };
+
+// What the evaluator's attributes say: those that an evaluation depends on.
+const ConfigTable<EvaluationSpec>& evaluation_table();
+EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& evaluator);
 
 struct EvaluatedResponse {
   int sample = 0;  // -1: of the greedy pass

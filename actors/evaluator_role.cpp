@@ -5,19 +5,26 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/evaluation.h"
+#include "actors/graph_checks.h"
 #include "actors/held_out.h"
 #include "actors/messages.h"
 #include "actors/model_chat.h"
-#include "actors/roles.h"
+#include "actors/model_checks.h"
+#include "actors/reward_programs.h"
+#include "actors/size_checks.h"
+#include "actors/stop_attribute.h"
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/weight_receiver.h"
+#include "rewards/rules.h"
 #include "runtime/store/run_store.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 class EvaluatorRole final : public Role {
@@ -109,8 +116,121 @@ class EvaluatorRole final : public Role {
   WeightReceiver received_;  // touched by jobs alone
 };
 
+// Its `rewards`: as a judge's, about the prompts that it asks itself.
+void check_evaluator_rewards(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  check_reward_models(graph, node);
+  if (node.attrs.text("rewards").empty()) {
+    if (!reward_model_names(graph, node).empty())
+      throw bad_input(fmt::format("'{}' is given models by name, but its `rewards` is empty", node.id), node.where,
+                      "add rewards=\"" + reward_model_names(graph, node)[0] + "\"");
+    return;
+  }
+  check_judge_programs(graph_dir, graph, node);
+  FactValues facts;
+  bool prompts = false;
+  for (const std::string& s : split_sources(node.attrs.text("source"))) {
+    const std::string source = located_source(s, graph_dir);
+    if (checked_source_kind(graph_dir, node, s) != RecordKind::prompt) continue;
+    prompts = true;
+    if (source_path(source)) return;  // check_data reads it
+    for (const auto& [name, values] : placed(node, "source", [&] { return open_source(source, 0)->fact_values(); }))
+      facts[name].insert(values.begin(), values.end());
+  }
+  if (!prompts)
+    throw bad_input("rewards are of responses to prompts, and the source gives pairs", attr_place(node, "rewards"),
+                    "remove rewards, or add a source of prompts");
+  check_names(graph, node, "rewards", flag_names(facts));
+}
+
+// Measurements on the way: the trainer that waits for them has to hear of them.
+void check_steering(const GraphView& graph, const NodePlan& node) {
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  const int64_t every = node.attrs.integer("every");
+  bool told = false, asked = false;
+  for (int e : node.out_edges) told = told || graph.edges[e].carries == "metrics";
+  for (int e : node.in_edges) asked = asked || graph.edges[e].carries == "weights";
+  const auto refuse = [&](const char* attr, const std::string& what, const std::string& hint) {
+    throw bad_input(what, attr_place(node, attr), hint);
+  };
+  if (every > 0 && (trainer == nullptr || !asked))
+    refuse("every", fmt::format("'{}' measures on the way of nothing: it gets no weights from a trainer", node.id),
+           "remove every=" + node.attrs.text("every"));
+  if (every > 0 && !told)
+    refuse("every",
+           fmt::format("'{}' waits for what '{}' measures every {} batches, and has to be told", trainer->id, node.id, every),
+           fmt::format("add: {} -> {};", node.id, trainer->id));
+  if (told && every == 0)
+    throw bad_input(fmt::format("'{}' has nothing to tell '{}' on the way", node.id, trainer->id), node.where,
+                    "every=20, or remove the edge");
+  if (node.attrs.text("keep") == "best" && every == 0)
+    refuse("keep", "keep=best chooses among the versions that are measured on the way", "add every=20");
+  if (node.attrs.text("keep") != "best" && !node.attrs.text("metric").empty())
+    refuse("metric", "metric says which version is the best one, and none is kept", "add keep=best");
+  int keepers = 0;
+  for (int n : graph.stages[node.stage].nodes) {
+    const NodePlan& other = graph.nodes[n];
+    keepers += other.role == "evaluator" && other.attrs.text("keep") == "best";
+  }
+  if (keepers > 1) refuse("keep", "two evaluators of a stage keep the best version", "keep=best of one of them");
+  for (const StagePlan& stage : graph.stages)
+    if (node.attrs.text("keep") == "best" && stage.name == graph.stages[node.stage].name + "-best")
+      refuse("keep",
+             fmt::format("the checkpoint of stage '{}' would lie where that of the best version of '{}' lies", stage.name,
+                         graph.stages[node.stage].name),
+             "rename one of the stages");
+}
+
+void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  model_root(graph, node);
+  const auto sources = split_sources(node.attrs.text("source"));
+  if (sources.empty()) throw bad_input("no source to evaluate on", node.attrs.where("source"));
+  for (const std::string& s : sources) {
+    const RecordKind kind = checked_source_kind(graph_dir, node, s);
+    if (kind == RecordKind::example)
+      throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));
+  }
+  int models = 0;
+  for (int e : node.in_edges) models += graph.edges[e].carries == "model" && !graph.edges[e].attrs.has("as");
+  if (models > 1)
+    throw bad_input(fmt::format("'{}' is given {} models to evaluate", node.id, models), node.where,
+                    "one evaluator a model; those that `rewards` names need [as=NAME]");
+  check_evaluator_rewards(graph_dir, graph, node);
+  check_steering(graph, node);
+}
+
+// When it measures, and what becomes of it.
+std::vector<AttrSpec> moment_attrs() {
+  using namespace spec;
+  return {
+      changeable(integer("problems_before", "0", 0, 1'000'000,
+                         "problems for the first weights (random ones teach little); 0: as `problems`")),
+      integer("every", "0", 0, 1'000'000'000,
+              "batches between measurements on the way, for which the trainer waits (then add: evaluator -> trainer); 0: none"),
+      choice("keep", "last", {"last", "best"},
+             "best: the version with the highest `metric` is kept beside the last one, in checkpoints/STAGE-best"),
+      text("metric", "", "keep=best: the metric that decides; default: reward, or accuracy without `rewards`")};
+}
+
 }  // namespace
 
-std::unique_ptr<Role> make_evaluator_role(const RunEnv& env) { return std::make_unique<EvaluatorRole>(env); }
+RoleKind evaluator_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "evaluator";
+  r.spec.doc = "measures a stage's first and last weights on held-out prompts";
+  add_specs(evaluation_table(), r.spec.attrs);
+  add_specs(program_table(), r.spec.attrs);
+  for (AttrSpec& attr : moment_attrs()) r.spec.attrs.push_back(std::move(attr));
+  r.spec.edge_attrs = {capacity(), model_name()};
+  r.spec.ports = {takes_weights(Versions::last), takes_finished("model", true), gives("metrics")};
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_evaluator(graph_dir, graph, node);
+    parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
+    check_model_use(graph_dir, graph, node);
+    check_batch_tokens(graph, node);
+  };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<EvaluatorRole>(env); };
+  return r;
+}
 
 }  // namespace r1

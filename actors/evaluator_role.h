@@ -6,11 +6,10 @@
 // measured at its end, the next does not measure again at its beginning.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_evaluator_role(const RunEnv& env);
+RoleKind evaluator_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

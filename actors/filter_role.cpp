@@ -10,7 +10,9 @@
 
 #include "actors/batch_layout.h"
 #include "actors/dataset.h"
+#include "actors/graph_checks.h"
 #include "actors/messages.h"
+#include "actors/metric_table.h"
 #include "actors/model_chat.h"
 #include "actors/reward_errors.h"
 #include "rewards/expression.h"
@@ -22,6 +24,7 @@ namespace r1 {
 
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 using Scored = std::shared_ptr<const ScoredMessage>;
 
@@ -371,8 +374,72 @@ class FilterByEdge final : public Role {
   std::unique_ptr<Role> role_;
 };
 
+// A filter asks no program: it knows what the judge's said.
+void check_kept_programs(const GraphView& graph, const NodePlan& filter, const RewardExpression& keep) {
+  const NodePlan* judge = stage_node(graph, filter.stage, "judge");
+  const std::vector<std::string> scored = judge != nullptr ? scored_names(graph, filter.stage) : std::vector<std::string>();
+  for (const std::string& name : keep.variables())
+    if (is_program_call(name) && std::find(scored.begin(), scored.end(), name) == scored.end())
+      throw bad_input(fmt::format("keep uses {}, which the judge's rewards do not ask", name), attr_place(filter, "keep"),
+                      "use it in rewards too, or keep by reward");
+}
+
+void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  bool dataset = false, groups = false;
+  for (int e : node.out_edges) {
+    dataset = dataset || graph.edges[e].carries == "dataset";
+    groups = groups || graph.edges[e].carries == "groups";
+  }
+  if (dataset == groups)
+    throw bad_input(fmt::format("filter '{}' {}", node.id, dataset ? "gives both groups and a dataset" : "leads nowhere"),
+                    node.where, "one filter forms batches or writes a dataset");
+  const NodePlan* generator = stage_node(graph, node.stage, "generator");
+  bool credits = false;
+  for (int e : node.out_edges) credits = credits || graph.edges[e].carries == "credits";
+  const bool resample = node.attrs.text("fill") == "resample";
+  if (resample != credits && generator != nullptr)
+    throw bad_input(resample ? "fill=resample has to tell the generator how many more draws it needs"
+                             : fmt::format("'{}' has nothing to tell '{}'", node.id, generator->id),
+                    resample ? attr_place(node, "fill") : node.where,
+                    resample ? fmt::format("add: {} -> {};", node.id, generator->id) : "fill=resample, or remove the edge");
+  if (resample && node.attrs.text("order") != "draw")
+    throw bad_input("fill=resample fills batches in draw order", attr_place(node, "order"), "order=draw");
+  if (resample && (dataset || max_draws_of(node, stage_window(graph, node.stage)) < stage_window(graph, node.stage)))
+    throw bad_input(dataset ? "fill=resample is for batches, not for datasets" : "max_draws is below groups_per_batch",
+                    attr_place(node, dataset ? "fill" : "max_draws"));
+  if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
+      resample && prompter != nullptr && prompter->attrs.integer("count") > 0)
+    throw bad_input(fmt::format("fill=resample draws until its batches are full, but '{}' ends after count={}", prompter->id,
+                                prompter->attrs.integer("count")),
+                    attr_place(*prompter, "count"), "remove count, or say fill=shrink");
+  if (!dataset) return;
+  check_kept_programs(graph, node, check_expression(graph_dir, graph, node, "keep"));
+  const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
+  if (prompter == nullptr || prompter->attrs.integer("count") == 0)
+    throw bad_input("a dataset needs an end: how many prompts are drawn for it",
+                    prompter != nullptr ? prompter->where : node.where, "add count=1000 to the prompter");
+}
+
 }  // namespace
 
-std::unique_ptr<Role> make_filter_role(const RunEnv& env) { return std::make_unique<FilterByEdge>(env); }
+RoleKind filter_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "filter";
+  r.spec.doc = "drops what teaches nothing and forms batches, or keeps the best completions as a dataset";
+  r.spec.attrs = {
+      choice("fill", "shrink", {"shrink", "resample"},
+             "groups with equal rewards leave their batch smaller, or are drawn again (then add: filter -> generator)"),
+      integer("max_draws", "0", 0, 1'000'000'000, "fill=resample: draws that one batch may take; 0: 4 x groups_per_batch"),
+      choice("order", "draw", {"draw", "arrival"},
+             "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
+      text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),
+      integer("max_per_prompt", "2", 1, 65536, "in front of a dataset: distinct completions kept of a prompt")};
+  r.spec.edge_attrs = {capacity()};
+  r.spec.ports = {takes("scored", true), gives("groups"), gives("credits"), gives_finished("dataset")};
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_filter(graph_dir, graph, node); };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<FilterByEdge>(env); };
+  return r;
+}
 
 }  // namespace r1

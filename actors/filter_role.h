@@ -3,11 +3,10 @@
 // dropped with its reason.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_filter_role(const RunEnv& env);
+RoleKind filter_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

@@ -9,8 +9,11 @@
 #include <map>
 
 #include "actors/broken_promise.h"
+#include "actors/graph_checks.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
+#include "actors/model_checks.h"
+#include "actors/size_checks.h"
 #include "actors/stop_attribute.h"
 #include "actors/weight_receiver.h"
 #include "base/rng.h"
@@ -27,10 +30,6 @@ constexpr int kStepsPerJob = 8;
 // Tokens of an RL stage that are compared with the training forward pass before their version is given up, whatever the trainer
 // compares (P2 is never vacuous).
 constexpr int64_t kAuditTokens = 1500;
-
-OnFlip on_flip_of(const std::string& name) {
-  return name == "keep" ? OnFlip::keep : name == "finish" ? OnFlip::finish : OnFlip::recompute;
-}
 
 class GeneratorRole final : public Role {
  public:
@@ -220,10 +219,8 @@ class GeneratorRole final : public Role {
 
   void make_engine(RoleContext& context) {
     GeneratorConfig config;
-    config.max_running = context.node().attrs.integer("max_running");
-    config.draft = context.node().attrs.flag("draft");
+    configure(generator_table(), context.node().attrs, config);
     config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
-    config.on_flip = on_flip_of(context.node().attrs.text("on_flip"));
     stop_texts_ = node_stop_texts(context.node(), *node_tokenizer(env_, context.graph(), context.node()));
     engine_ = env_.engines->sampler(context.node().id, config, weights_.held(), weights_.version());
     version_ = weights_.version();
@@ -264,16 +261,11 @@ class GeneratorRole final : public Role {
   }
 
   GenRequest request(RoleContext& context, const PromptMessage& prompt) const {
-    const Attrs& attrs = context.node().attrs;
     GenRequest r;
+    configure(request_table(), context.node().attrs, r);
     r.id = static_cast<uint64_t>(prompt.draw);
     r.rng_key = rng_key(env_.seed, "sample " + stage_name_, r.id);
     r.prompt = prompt.tokens;
-    r.samples = static_cast<int>(samples_);
-    r.max_new_tokens = attrs.integer("max_tokens");
-    r.temperature = static_cast<float>(attrs.number("temperature"));
-    r.top_k = static_cast<int>(attrs.integer("top_k"));
-    r.top_p = static_cast<float>(attrs.number("top_p"));
     r.stop_ids = weights_.held()->config().eos_ids;
     r.stop_texts = stop_texts_;
     return r;
@@ -348,8 +340,80 @@ class GeneratorRole final : public Role {
   int64_t audited_tokens_ = 0, audit_tokens_new_ = 0, audit_version_ = 0;
 };
 
+void check_generator(const GraphView& graph, const NodePlan& node) {
+  model_root(graph, node);
+  check_taken(graph, node, {"trajectories"}, "an edge to a judge");
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  const bool truncated = node.attrs.number("top_p") < 1 || node.attrs.integer("top_k") > 0;
+  if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
+    if (truncated && !node.attrs.flag("allow_truncated"))
+      throw bad_input(
+          fmt::format("generator '{}' truncates the distribution (top_p, top_k) that '{}' learns from", node.id, trainer->id),
+          node.attrs.where(node.attrs.number("top_p") < 1 ? "top_p" : "top_k"),
+          "remove top_p and top_k, or say allow_truncated=true");
+    if (node.attrs.number("temperature") <= 0)
+      throw bad_input(fmt::format("generator '{}' is greedy: grpo needs samples that differ", node.id),
+                      node.attrs.where("temperature"), "temperature=1");
+    bool fed = false;
+    for (int e : node.in_edges) fed = fed || graph.edges[e].carries == "weights";
+    if (!fed)
+      throw bad_input(fmt::format("generator '{}' gets no weights from '{}'", node.id, trainer->id), node.where,
+                      fmt::format("add: {} -> {} [carries=weights, staleness=1];", trainer->id, node.id));
+    if (node.attrs.integer("samples") < 2)
+      throw bad_input("grpo compares the samples of a group: one is not enough", node.attrs.where("samples"), "samples=8");
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Role> make_generator_role(const RunEnv& env) { return std::make_unique<GeneratorRole>(env); }
+const ConfigTable<GenRequest>& request_table() {
+  using C = GenRequest;
+  using namespace spec;
+  static const ConfigTable<C> kTable = {
+      sets(integer("samples", "8", 1, 65536, "completions per prompt (G)"), &C::samples),
+      sets(number("temperature", "1", 0, 100, "of sampling; 0: greedy"), &C::temperature),
+      sets(integer("max_tokens", "96", 1, 1 << 24, "longest completion, tokens"), &C::max_new_tokens),
+      sets(integer("top_k", "0", 0, 1 << 22, "0: off"), &C::top_k), sets(number("top_p", "1", 0, 1, "1: off"), &C::top_p)};
+  return kTable;
+}
+
+const ConfigTable<GeneratorConfig>& generator_table() {
+  using C = GeneratorConfig;
+  using namespace spec;
+  static const ConfigTable<C> kTable = {
+      chooses(choice("on_flip", "recompute", {"recompute", "keep", "finish"},
+                     "what happens to running samples when new weights arrive"),
+              &C::on_flip, {OnFlip::recompute, OnFlip::keep, OnFlip::finish}),
+      sets(changeable(integer("max_running", "256", 1, 65536, "sequences decoded at once")), &C::max_running),
+      sets(changeable(flag("draft", "false",
+                           "the model's multi-token prediction module guesses ahead: the same tokens in fewer decode steps")),
+           &C::draft)};
+  return kTable;
+}
+
+RoleKind generator_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "generator";
+  r.spec.doc = "samples groups of completions with continuous batching";
+  add_specs(request_table(), r.spec.attrs);
+  add_specs(generator_table(), r.spec.attrs);
+  r.spec.attrs.push_back(stop());
+  r.spec.attrs.push_back(
+      flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"));
+  r.spec.edge_attrs = {capacity(),
+                       carried(integer("staleness", "0", 0, 1024, "versions a trained token may be old"), {"weights"})};
+  r.spec.ports = {takes("prompts", true), takes_weights(Versions::each), takes("credits"), takes_finished("model"),
+                  gives("trajectories")};
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_generator(graph, node);
+    parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
+    check_model_use(graph_dir, graph, node);
+    if (node.attrs.flag("draft")) need_mtp_module(graph_dir, graph, node, "draft");
+    check_batch_tokens(graph, node);
+  };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<GeneratorRole>(env); };
+  return r;
+}
 
 }  // namespace r1

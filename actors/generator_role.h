@@ -4,11 +4,16 @@
 // when d < (k + v + 1) B. So no token of a batch is older than k versions when the batch starts. Draws start in order.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/config_table.h"
+#include "actors/role_kind.h"
+#include "models/generation/generation.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_generator_role(const RunEnv& env);
+// What its attributes say of every request and of its engine.
+const ConfigTable<GenRequest>& request_table();
+const ConfigTable<GeneratorConfig>& generator_table();
+
+RoleKind generator_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

@@ -1,45 +1,61 @@
-// What roles check about a graph before the first actor starts (P10): each throws bad_input at the place in the graph file.
+// What the checks of several roles ask about a graph (P10): each throws bad_input at the place in the graph file. What one role
+// alone checks stands beside its spec (actors/NAME_role.cpp).
 // Thread rule: pure functions but for reading headers of files.
 #pragma once
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "actors/run_env.h"
+#include "rewards/expression.h"
 #include "runtime/graph/graph.h"
 #include "tasks/source.h"
 
 namespace r1 {
 
+// Errors of files and sources that have no place of their own get the attribute's.
+template <class F>
+auto placed(const NodePlan& node, const std::string& attr, F&& f) {
+  try {
+    return f();
+  } catch (const Error& e) {
+    const Where where = attr_place(node, attr);
+    std::string message = e.message();
+    if (!e.where().file.empty() && e.where().file != where.file) message = e.where().str() + ": " + message;
+    throw bad_input(message, where, e.hint());
+  }
+}
+
 // `graph_dir`: where relative paths in the graph start.
 RecordKind checked_source_kind(const std::filesystem::path& graph_dir, const NodePlan&, const std::string& source);
-std::vector<std::string> split_sources(const std::string& comma_separated);
+
+using FactValues = std::map<std::string, std::set<std::string>>;
+// The facts of the prompts of the stage's sources, and their values; nullopt when a file has to be read for them (check_data
+// does).
+std::optional<FactValues> stage_facts(const std::filesystem::path& graph_dir, const GraphView&, int stage);
 
 bool writes_dataset(const GraphView&, const NodePlan& filter);
 // The names besides rules and facts that the expression of a judge (`rewards`) or a filter (`keep`) may use: models, "reward".
 std::vector<std::string> other_names(const GraphView&, const NodePlan& judge_or_filter);
 // Throws bad_input, with a suggestion, for a name in the expression `attr` that is none of those, no rule and not in `flags`.
 void check_names(const GraphView&, const NodePlan&, const std::string& attr, const std::vector<std::string>& flags);
+// The expression, its names checked where the stage's facts are known.
+RewardExpression check_expression(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&,
+                                  const std::string& attr);
+// The models that the expression of a judge or an evaluator uses.
+void check_reward_models(const GraphView&, const NodePlan& judge_or_evaluator);
 
 // Throws bad_input when no edge carries any of `what`, which the node is there for.
 void check_taken(const GraphView&, const NodePlan&, const std::vector<std::string>& what, const char* hint);
-void check_generator(const GraphView&, const NodePlan&);
-void check_judge(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
-void check_filter(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
-void check_trainer(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
-// A finite source that is read once cannot give more batches than it has; a schedule would not even have moved. check_trainer()
-// says so of what is made or has count=, this of files, after their records have been looked at.
-void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
-void check_mtp(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
-void check_draft(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& generator);
-void check_evaluator(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&);
-void check_model_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
-void check_dataset_artifact(const std::filesystem::path& graph_dir, const NodePlan&);
 
-// A condition of `until` on a part that no prompt with these facts has would never be true: bad_input.
-using FactValues = std::map<std::string, std::set<std::string>>;
-void check_until_facts(const GraphView& graph, const NodePlan& trainer, const FactValues& facts);
+// Of a kind=model node; an error stands at its path or config.
+ModelConfig model_config(const std::filesystem::path& graph_dir, const NodePlan& model);
+// `attr`: what of `node` asks for the multi-token prediction module of its model.
+void need_mtp_module(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&, const char* attr);
 
 }  // namespace r1

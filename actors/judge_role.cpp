@@ -2,18 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <deque>
 #include <utility>
 
+#include "actors/graph_checks.h"
 #include "actors/messages.h"
+#include "actors/metric_table.h"
 #include "actors/reward_programs.h"
 #include "actors/scored_writer.h"
 #include "actors/scorer.h"
 #include "actors/stop_attribute.h"
+#include "rewards/expression.h"
+#include "rewards/rules.h"
 
 namespace r1 {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 class JudgeRole final : public Role {
  public:
@@ -141,8 +149,69 @@ class JudgeRole final : public Role {
   std::unique_ptr<ScoredWriter> writer_;
 };
 
+// Every name is recorded with the statistics of its batch and can stand in `until`, so it has to be told from theirs.
+void check_recorded(const RewardExpression& expression, const Where& where) {
+  const auto& rules = rule_names();
+  for (const std::string& name : expression.variables())
+    if (batch_metric(name) != nullptr && std::find(rules.begin(), rules.end(), name) == rules.end())
+      throw bad_input(fmt::format("'{}' is the name of a batch's own metric, and cannot be a reward beside it", name), where,
+                      "rename the field of the prompts, or the model's as=NAME");
+}
+
+// A punishment that begins behind the longest completion is a slip.
+void check_overlong(const GraphView& graph, const NodePlan& judge, const RewardExpression& rewards) {
+  const NodePlan* generator = stage_node(graph, judge.stage, "generator");
+  if (generator == nullptr) return;
+  const auto longest = static_cast<double>(generator->attrs.integer("max_tokens"));
+  for (const OverlongUse& use : rewards.overlongs())
+    if (use.max - use.cache >= longest)
+      throw bad_input(fmt::format("overlong punishes completions of more than {} tokens, but '{}' stops at max_tokens={}",
+                                  use.max - use.cache, generator->id, longest),
+                      use.where, fmt::format("overlong(length, {0}, {1})", longest, std::ceil(longest / 4)));
+}
+
+// A judge without a filter writes its scores, and needs to know when it has all.
+void check_written_scores(const GraphView& graph, const NodePlan& judge) {
+  if (!writes_scores(graph, judge)) return;
+  if (const NodePlan* trainer = stage_trainer(graph, judge.stage))
+    throw bad_input(fmt::format("'{}' gives its scores to nobody, but '{}' is to learn in this stage", judge.id, trainer->id),
+                    judge.where, fmt::format("a filter between them: {} -> FILTER -> {};", judge.id, trainer->id));
+  const NodePlan* prompter = stage_node(graph, judge.stage, "prompter");
+  if (prompter == nullptr || prompter->attrs.integer("count") == 0)
+    throw bad_input(fmt::format("'{}' writes the scored responses, which need an end: how many prompts are drawn", judge.id),
+                    prompter != nullptr ? prompter->where : judge.where, "add count=1000 to the prompter");
+}
+
+void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  const RewardExpression rewards = check_expression(graph_dir, graph, node, "rewards");
+  check_overlong(graph, node, rewards);
+  check_recorded(rewards, attr_place(node, "rewards"));
+  check_judge_programs(graph_dir, graph, node);
+  check_written_scores(graph, node);
+  check_reward_models(graph, node);
+}
+
 }  // namespace
 
-std::unique_ptr<Role> make_judge_role(const RunEnv& env) { return std::make_unique<JudgeRole>(env); }
+RoleKind judge_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "judge";
+  r.spec.doc = "scores completions with rules, reward models and programs";
+  r.spec.attrs = {
+      required_text("rewards",
+                    "an expression: \"format * (accuracy + 0.2 * language)\"; names: rules, facts, models (as=NAME); "
+                    "functions: min, max, abs, sigmoid, clamp, if, overlong(length, MAX, CACHE) (DAPO); programs: "
+                    "command('python3 my_reward.py'), http('http://127.0.0.1:8000/score') (docs/rewards.md)"),
+      changeable(number("max_reward_errors", "0.01", 0, 1,
+                        "share of the groups (at least one) whose rewards may fail to be numbers; until a group is kept none "
+                        "may, unless it is 1"))};
+  add_specs(program_table(), r.spec.attrs);
+  r.spec.edge_attrs = {capacity(), model_name()};
+  r.spec.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_judge(graph_dir, graph, node); };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<JudgeRole>(env); };
+  return r;
+}
 
 }  // namespace r1

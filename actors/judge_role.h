@@ -1,11 +1,10 @@
 // The judge: scores groups of completions with rules and reward models, combined by an arithmetic expression.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_judge_role(const RunEnv& env);
+RoleKind judge_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "actors/graph_checks.h"
 #include "models/model_files.h"
 #include "tasks/chat_files.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 

@@ -6,6 +6,7 @@
 
 #include "actors/graph_checks.h"
 #include "actors/run_env.h"
+#include "tasks/spec.h"
 
 namespace r1 {
 

@@ -5,11 +5,12 @@
 #include <algorithm>
 
 #include "actors/examples.h"
+#include "actors/graph_checks.h"
 #include "actors/messages.h"
 #include "actors/model_chat.h"
+#include "base/stop.h"
 #include "runtime/store/run_store.h"
 #include "tasks/source.h"
-#include "base/stop.h"
 
 namespace r1 {
 
@@ -157,6 +158,28 @@ class PrompterRole final : public Role {
 
 }  // namespace
 
-std::unique_ptr<Role> make_prompter_role(const RunEnv& env) { return std::make_unique<PrompterRole>(env); }
+RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "prompter";
+  r.spec.doc = "draws prompts, examples or pairs from a source";
+  r.spec.attrs = {
+      required_text("source",
+                    "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH (relative to the graph file)"),
+      integer("groups_per_batch", "32", 1, 1 << 20, "prompts drawn for one batch"),
+      integer("count", "0", 0, 1'000'000'000'000, "how many to draw; 0: endless, or the whole file"),
+      choice("too_long", "drop", {"drop", "error"},
+             "prompts that leave no room in the model: dropped as too_long, or an error (longer examples always are)")};
+  r.spec.edge_attrs = {capacity()};
+  r.spec.ports = {gives("prompts"), gives("examples"), gives("pairs")};
+  r.spec.ports_of = [graph_dir](const NodePlan& node) {
+    return std::vector<PortSpec>{gives(record_kind_name(checked_source_kind(graph_dir, node, node.attrs.text("source"))))};
+  };
+  r.spec.check = [](const GraphView& graph, const NodePlan& node) {
+    check_taken(graph, node, {"prompts", "examples", "pairs"}, "an edge to a generator, or to a trainer");
+  };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<PrompterRole>(env); };
+  return r;
+}
 
 }  // namespace r1

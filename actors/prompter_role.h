@@ -3,11 +3,10 @@
 // again.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_prompter_role(const RunEnv& env);
+RoleKind prompter_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

@@ -5,7 +5,9 @@
 #include <deque>
 
 #include "actors/continued_run.h"
+#include "actors/graph_checks.h"
 #include "actors/messages.h"
+#include "actors/model_checks.h"
 #include "actors/weight_receiver.h"
 #include "models/engines.h"
 #include "models/weights.h"
@@ -150,6 +152,21 @@ class ReferenceRole final : public Role {
 
 }  // namespace
 
-std::unique_ptr<Role> make_reference_role(const RunEnv& env) { return std::make_unique<ReferenceRole>(env); }
+RoleKind reference_kind(const std::filesystem::path& graph_dir) {
+  using namespace spec;
+  RoleKind r;
+  r.spec.name = "reference";
+  r.spec.doc = "adds a frozen model's log-probabilities for the KL term";
+  r.spec.edge_attrs = {
+      capacity(),
+      carried(integer("every", "0", 0, 1'000'000'000, "refresh the reference every so many versions; 0: never"), {"weights"})};
+  r.spec.ports = {takes("groups", true), takes_weights(Versions::every), takes_finished("model"), gives("groups")};
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
+    check_taken(graph, node, {"groups"}, "an edge to a trainer");
+    check_model_use(graph_dir, graph, node);
+  };
+  r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<ReferenceRole>(env); };
+  return r;
+}
 
 }  // namespace r1

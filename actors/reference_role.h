@@ -3,11 +3,10 @@
 // every) * every.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_reference_role(const RunEnv& env);
+RoleKind reference_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

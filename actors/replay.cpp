@@ -1,6 +1,7 @@
 #include "actors/replay.h"
 
 #include "actors/changed_run.h"
+#include "actors/training_attrs.h"
 #include "actors/training_plan.h"
 
 namespace r1 {

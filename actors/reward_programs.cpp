@@ -6,9 +6,27 @@
 #include <set>
 
 #include "actors/metric_table.h"
+#include "actors/role_kind.h"
 #include "base/log.h"
 
 namespace r1 {
+
+const ConfigTable<ProgramOptions>& program_table() {
+  using C = ProgramOptions;
+  using namespace spec;
+  static const ConfigTable<C> kTable = {
+      sets(changeable(
+               integer("reward_workers", "0", 0, 1024, "processes of a command, connections to an address; 0: one a core, 16")),
+           &C::workers),
+      sets(changeable(number("reward_timeout_s", "10", 0.01, 1e6, "seconds that a program may take for one completion")),
+           &C::timeout_s),
+      sets(changeable(number("reward_start_s", "60", 0, 1e6, "seconds more for the first one after a command was started")),
+           &C::start_s),
+      sets(changeable(integer("reward_retries", "1", 0, 100,
+                              "times that a completion is tried again when a program hung, died or answered nonsense")),
+           &C::retries)};
+  return kTable;
+}
 
 std::vector<ProgramCall> judge_programs(const NodePlan& judge) {
   if (judge.role != "judge" && judge.role != "evaluator") return {};
@@ -20,10 +38,7 @@ ProgramOptions program_options(const std::filesystem::path& graph_dir, const Nod
   ProgramOptions options;
   options.directory = graph_dir;
   options.python = python_directory();
-  options.workers = static_cast<int>(judge.attrs.integer("reward_workers"));
-  options.timeout_s = judge.attrs.number("reward_timeout_s");
-  options.start_s = judge.attrs.number("reward_start_s");
-  options.retries = static_cast<int>(judge.attrs.integer("reward_retries"));
+  configure(program_table(), judge.attrs, options);
   options.log = [](const std::string& line) { log_info(line); };
   return options;
 }

@@ -1,15 +1,19 @@
-// The programs that judges and evaluators ask (command() and http() in their `rewards`): how they are run, and whether they can be.
-// Thread rule: one thread.
+// The programs that judges and evaluators ask (command() and http() in their `rewards`): how they are run, and whether they can
+// be. Thread rule: one thread.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "actors/config_table.h"
 #include "actors/run_env.h"
 #include "rewards/program_calls.h"
 
 namespace r1 {
+
+// The attributes of roles whose `rewards` may ask programs.
+const ConfigTable<ProgramOptions>& program_table();
 
 // Of the `rewards` of a judge or an evaluator; none for other roles.
 std::vector<ProgramCall> judge_programs(const NodePlan& judge);

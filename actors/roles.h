@@ -1,11 +1,11 @@
-// All roles: what a graph may say about them (the registry), and how they are made. One line a role in each.
+// All roles: what a graph may say about them (the registry), and how they are made. What of it is one role's stands in that
+// role's file (actors/role_kind.h).
 #pragma once
 
 #include <filesystem>
 #include <map>
 #include <string>
 
-#include "actors/evaluation.h"
 #include "actors/run_env.h"
 #include "runtime/flow/role.h"
 #include "runtime/graph/graph.h"
@@ -19,7 +19,5 @@ RoleRegistry role_registry(const std::filesystem::path& graph_dir);
 RoleRegistry recorded_role_registry(const std::filesystem::path& graph_dir,
                                     const std::map<std::string, std::string>& source_kinds);
 RoleFactory role_factory(const RunEnv& env);
-
-EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& evaluator);
 
 }  // namespace r1

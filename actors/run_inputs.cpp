@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "actors/graph_checks.h"
 #include "actors/model_chat.h"
 #include "actors/reward_programs.h"
 #include "base/clock.h"

@@ -47,40 +47,4 @@ void check_batch_tokens(const GraphView& graph, const NodePlan& node) {
       attr_place(node, "samples"), "lower samples, max_tokens or the number of prompts");
 }
 
-void add_size_checks(RoleRegistry& registry, const std::filesystem::path& graph_dir) {
-  RunEnv env;
-  env.graph_dir = graph_dir;
-  const auto before = [](RoleSpec& role, auto more) {
-    role.check = [more, then = role.check](const GraphView& graph, const NodePlan& node) {
-      more(graph, node);
-      if (then) then(graph, node);
-    };
-  };
-  const auto after = [](RoleSpec& role, auto more) {
-    role.check = [more, first = role.check](const GraphView& graph, const NodePlan& node) {
-      if (first) first(graph, node);
-      more(graph, node);
-    };
-  };
-  for (RoleSpec& role : registry.roles) {
-    if (role.name == "generator" || role.name == "evaluator") after(role, check_batch_tokens);
-    if (role.name == "trainer" || role.name == "distiller")
-      after(role, [env](const GraphView& graph, const NodePlan& node) {
-        check_training_fits(node, origin_config(env, model_root(graph, node)));
-      });
-  }
-  for (RoleSpec& kind : registry.artifacts)
-    if (kind.name == "model")
-      before(kind, [env](const GraphView&, const NodePlan& node) {
-        if (node.attrs.has("path") == node.attrs.has("config")) return;
-        ModelConfig config;
-        try {
-          config = origin_config(env, node);
-        } catch (const Error&) {
-          return;  // the check that comes next says so, with the place in the graph
-        }
-        check_model_fits(node, config);
-      });
-}
-
 }  // namespace r1

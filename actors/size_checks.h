@@ -2,8 +2,6 @@
 // Thread rule: pure functions of the graph and the machine.
 #pragma once
 
-#include <filesystem>
-
 #include "models/model_config.h"
 #include "runtime/graph/graph.h"
 
@@ -21,8 +19,5 @@ void check_training_fits(const NodePlan& trainer, const ModelConfig&);
 // Tokens of one batch (groups x samples x max_tokens; evaluators: problems x samples x max_tokens): no more than can be counted
 // and kept.
 void check_batch_tokens(const GraphView&, const NodePlan& generator_or_evaluator);
-
-// Puts these checks beside those that the roles of the registry have already.
-void add_size_checks(RoleRegistry&, const std::filesystem::path& graph_dir);
 
 }  // namespace r1

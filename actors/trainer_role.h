@@ -4,11 +4,11 @@
 // last snapshot, replays the committed batches after it, and ends where it would have been, bit for bit.
 #pragma once
 
-#include "actors/run_env.h"
-#include "runtime/flow/role.h"
+#include "actors/role_kind.h"
 
 namespace r1 {
 
-std::unique_ptr<Role> make_trainer_role(const RunEnv& env);
+RoleKind trainer_kind(const std::filesystem::path& graph_dir);
+RoleKind distiller_kind(const std::filesystem::path& graph_dir);
 
 }  // namespace r1

@@ -26,58 +26,6 @@ Until parse_until(const GraphView& graph, const NodePlan& trainer) {
   return Until::parse(text, where, names);
 }
 
-TrainerConfig trainer_config(const RunEnv& env, const GraphView& graph, const NodePlan& node, int64_t batches) {
-  const Attrs& a = node.attrs;
-  TrainerConfig c;
-  const std::string objective = a.text("objective");
-  c.objective = objective == "grpo"           ? Objective::grpo
-                : objective == "pretrain"     ? Objective::pretrain
-                : objective == "reward_model" ? Objective::reward_model
-                                              : Objective::sft;
-  c.optimizer = a.text("optimizer");
-  c.lr = a.number("lr");
-  c.beta1 = a.number("beta1");
-  c.beta2 = a.number("beta2");
-  c.eps = a.number("eps");
-  c.weight_decay = a.number("weight_decay");
-  c.clip_norm = a.number("clip_norm");
-  c.muon_lr = a.number("muon_lr");
-  c.muon_momentum = a.number("muon_momentum");
-  c.muon_weight_decay = a.number("muon_weight_decay");
-  const std::string schedule = a.text("schedule");
-  c.schedule = schedule == "cosine" ? Schedule::cosine : schedule == "linear" ? Schedule::linear : Schedule::constant;
-  c.lr_end = a.number("lr_end");
-  c.warmup_steps = a.integer("warmup");
-  c.mini_batches = a.integer("mini_batches");
-  if (batches == 0) batches = parse_until(graph, node).batch_limit();
-  c.inner_epochs = c.objective == Objective::grpo ? a.integer("inner_epochs") : 1;
-  c.total_steps = batches * c.mini_batches * c.inner_epochs;
-  c.shuffle = a.flag("shuffle");
-  c.shuffle_key = rng_key(env.seed, "shuffle " + graph.stages[node.stage].name);
-  c.micro_batch_tokens = a.integer("micro_batch_tokens");
-  c.bias_update_rate = a.number("bias_update_rate");
-  c.balance_loss = a.number("balance_loss");
-  c.mtp = a.flag("mtp");
-  c.mtp_weight = a.number("mtp_weight");
-  c.clip_low = a.number("clip_low");
-  c.clip_high = a.number("clip_high");
-  c.kl = a.number("kl");
-  const std::string mean = a.text("loss_mean");
-  c.loss_mean = mean == "token" ? LossMean::token : mean == "constant" ? LossMean::constant : LossMean::sequence;
-  c.ratio = a.text("ratio") == "sequence" ? Ratio::sequence : Ratio::token;
-  c.clip = a.text("clip") == "cispo" ? Clip::cispo : Clip::ppo;
-  c.decoupled = a.flag("decoupled");
-  c.behave_cap = a.number("behave_cap");
-  c.behave_mask = a.text("behave_above") == "mask";
-  c.score_l2 = a.number("score_l2");
-  c.precision = env.precision;
-  if (const NodePlan* generator = stage_node(graph, node.stage, "generator")) {
-    c.temperature = generator->attrs.number("temperature");
-    c.longest_completion = generator->attrs.integer("max_tokens");
-  }
-  return c;
-}
-
 std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv& env, const GraphView& graph, const NodePlan& trainer) {
   auto weights = load_start_weights(env, graph, trainer, DType::f32);
   if (trainer.attrs.text("objective") != "reward_model") return weights;
@@ -113,8 +61,6 @@ TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version) {
     throw failure("the run store lacks sample " + std::to_string(sample) + " of draw " + std::to_string(draw));
   });
 }
-
-bool advantages_by_deviation(const NodePlan& trainer) { return trainer.attrs.text("advantage") == "std"; }
 
 std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation) {
   const auto n = static_cast<double>(rewards.size());

@@ -17,9 +17,6 @@ namespace r1 {
 // What `until` (or epochs=N) says. Metrics that the stage cannot have are bad_input (metric_table.h).
 Until parse_until(const GraphView&, const NodePlan& trainer);
 
-// `batches`: how many the stage will have (for the learning rate's schedule); 0 when only `until` knows.
-TrainerConfig trainer_config(const RunEnv&, const GraphView&, const NodePlan& trainer, int64_t batches);
-
 // f32 weights that the stage's first version has; reward models get their scalar head here.
 std::shared_ptr<WeightSet> trainer_start_weights(const RunEnv&, const GraphView&, const NodePlan& trainer);
 
@@ -32,8 +29,6 @@ TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version);
 // Advantages within a group: (r - mean) / (sample std + 1e-4) (docs/recipe.md section 4), or r - mean without `by_deviation`
 // (Dr.GRPO, arXiv 2503.20783, section 3.2). Zeros when all rewards are equal.
 std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation = true);
-// The trainer's advantage=std or mean.
-bool advantages_by_deviation(const NodePlan& trainer);
 
 // How many batches a stage of examples will have, kept in the run store so that a replay has the same schedule.
 void remember_batches(RunStore& store, const std::string& stage, int64_t batches);

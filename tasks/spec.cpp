@@ -43,4 +43,18 @@ void unknown_option(const std::string& spec, const std::string& option, const st
                   near.empty() ? fmt::format("known are {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
 }
 
+std::vector<std::string> split_sources(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t at = 0;
+  while (at <= text.size()) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    std::string part = text.substr(at, comma - at);
+    part.erase(0, part.find_first_not_of(' '));
+    part.erase(part.find_last_not_of(' ') + 1);
+    if (!part.empty()) parts.push_back(part);
+    at = comma + 1;
+  }
+  return parts;
+}
+
 }  // namespace r1

@@ -21,4 +21,7 @@ double option_number(const std::string& spec, const std::string& option, const s
 
 [[noreturn]] void unknown_option(const std::string& spec, const std::string& option, const std::vector<std::string>& known);
 
+// The specs of a comma-separated list, without the blanks around them; empty ones left out.
+std::vector<std::string> split_sources(const std::string& comma_separated);
+
 }  // namespace r1

@@ -23,6 +23,15 @@ std::string type_of(const AttrSpec& spec) {
   return text;
 }
 
+// A condition on a choice that has none of its values: of an attribute that another role of the same table has a use for.
+bool never_met(const AttrCondition& only, const std::vector<AttrSpec>& specs) {
+  const AttrSpec* on = graph::find_attr(specs, only.attr);
+  return on != nullptr && on->type == AttrType::choice &&
+         std::none_of(only.values.begin(), only.values.end(), [&](const std::string& value) {
+           return std::find(on->choices.begin(), on->choices.end(), value) != on->choices.end();
+         });
+}
+
 std::string table(const std::string& title, const std::vector<AttrSpec>& specs) {
   if (specs.empty()) return {};
   std::string text = "  " + title + "\n";
@@ -36,8 +45,11 @@ std::string table(const std::string& title, const std::vector<AttrSpec>& specs) 
     value_width = std::max(value_width, std::min<size_t>(value_of(spec).size(), 20));
   }
   for (const AttrSpec& spec : specs) {
+    if (never_met(spec.only_with, specs)) continue;
     std::string doc = spec.doc;
     if (!spec.only_carrying.empty()) doc += " (edges that carry " + graph::listed(spec.only_carrying, "or") + ")";
+    if (!spec.only_with.values.empty())
+      doc += fmt::format(" ({}={})", spec.only_with.attr, graph::listed(spec.only_with.values, "or"));
     if (spec.change == AttrChange::free) doc += " [may change when a run is continued]";
     if (spec.change == AttrChange::journaled) doc += " [may change with --change]";
     std::string row = fmt::format("    {:<{}}  {:<{}}  {:<{}}  {}", spec.name, name_width, type_of(spec), type_width,

@@ -180,7 +180,7 @@ class Builder {
       if (d->kind != Kind::node_defaults) continue;
       if (!find_attr(spec.attrs, d->attr.name)) continue;
       d->matched = true;
-      draft_.give(d->attr, node.attrs);
+      draft_.give(d->attr, node.attrs, /*shared=*/true);
     }
     for (const SyntaxAttr& attr : s.attrs) {
       if (find_attr(spec.attrs, attr.name)) {
@@ -278,12 +278,12 @@ class Builder {
 
 }  // namespace
 
-void Draft::give(const SyntaxAttr& attr, Attrs& to) {
+void Draft::give(const SyntaxAttr& attr, Attrs& to, bool shared) {
   attr_bytes += attr.name.size() + attr.value.size() + sizeof(Attr);
   if (attr_bytes > kMaxAttrBytes)
     throw bad_input(fmt::format("the attributes of all nodes and edges take more than {} MiB", kMaxAttrBytes >> 20),
                     attr.value_at, "a default is given to every node behind it");
-  to.given[attr.name] = {attr.value, attr.value_at};
+  to.given[attr.name] = {attr.value, attr.value_at, /*overridden=*/false, shared};
 }
 
 Draft draft_graph(const SyntaxGraph& syntax, const std::string& file, const RoleRegistry& registry) {
@@ -308,13 +308,28 @@ void refuse_unmatched(const Draft& draft, Statement::Kind kind, const RoleRegist
   }
 }
 
-void check_nodes(const Draft& draft, const RoleRegistry& registry) {
-  const GraphView& view = draft.view;
+static void settle_conditions(const std::vector<AttrSpec>& specs, NodePlan& node, bool recorded) {
+  for (const AttrSpec& spec : specs) {
+    const AttrCondition& only = spec.only_with;
+    const auto given = node.attrs.given.find(spec.name);
+    if (only.values.empty() || given == node.attrs.given.end()) continue;
+    const std::string value = node.attrs.text(only.attr);
+    if (std::find(only.values.begin(), only.values.end(), value) != only.values.end()) continue;
+    if (!given->second.shared && !recorded && given->second.value != spec.fallback)
+      throw bad_input(fmt::format("{}.{} has no effect with {}={}", node.id, spec.name, only.attr, value), given->second.where,
+                      fmt::format("remove it: it is for {}={}", only.attr, listed(only.values, "or")));
+    node.attrs.given.erase(given);
+  }
+}
+
+void check_nodes(Draft& draft, const RoleRegistry& registry) {
+  GraphView& view = draft.view;
   check_values(registry.graph_attrs, view.attrs, "graph", {view.file});
   for (const StagePlan& stage : view.stages) check_values(registry.stage_attrs, stage.attrs, stage.name, stage.where);
-  for (const NodePlan& node : view.nodes) {
+  for (NodePlan& node : view.nodes) {
     const RoleSpec* spec = registry.find(node.role);
     check_values(spec->attrs, node.attrs, node.id, node.where);
+    settle_conditions(spec->attrs, node, registry.recorded);
   }
 }
 

@@ -34,14 +34,15 @@ struct Draft {
   std::vector<std::vector<PortSpec>> ports;  // like view.nodes; filled by connect_edges (a role's ports_of may read files)
   size_t attr_bytes = 0;
 
-  // Gives `to` the attribute. Throws bad_input when all that were given take too much memory: a default goes to every node.
-  void give(const SyntaxAttr& attr, Attrs& to);
+  // Gives `to` the attribute; `shared`: as a default. Throws bad_input when all that were given take too much memory: a default
+  // goes to every node.
+  void give(const SyntaxAttr& attr, Attrs& to, bool shared = false);
 };
 
 // Nodes with roles and attributes, stages, edge ends; no types yet.
 Draft draft_graph(const SyntaxGraph&, const std::string& file, const RoleRegistry&);
-// Types of graph, stage and node attributes.
-void check_nodes(const Draft&, const RoleRegistry&);
+// Types of graph, stage and node attributes; attributes that have no effect beside others go, or are refused.
+void check_nodes(Draft&, const RoleRegistry&);
 // Resolves what each edge carries, gives edges their attributes.
 void connect_edges(Draft&, const RoleRegistry&);
 // Types of edge attributes; required and exclusive ports; unconnected nodes.

@@ -23,6 +23,12 @@ enum class AttrType { text, integer, number, flag, choice };  // number: "lr" = 
 // or freely, where it changes nothing that is trained.
 enum class AttrChange { never, journaled, free };
 
+// An attribute that has an effect only where another one of the same node has one of these values.
+struct AttrCondition {
+  std::string attr;                 // "objective"
+  std::vector<std::string> values;  // {"grpo"}; empty: there is no condition
+};
+
 struct AttrSpec {
   std::string name;
   AttrType type = AttrType::text;
@@ -33,6 +39,9 @@ struct AttrSpec {
   std::vector<std::string> choices;        // for choice
   std::vector<std::string> only_carrying;  // for edge_attrs: the payload kinds of the edges that have it; empty: any
   AttrChange change = AttrChange::never;
+  // Where it is not met, an attribute of a node that was given to it alone is refused, and one that was meant for whoever can
+  // use it (a default, --set of a stage or of all nodes) does not reach the node.
+  AttrCondition only_with;
 };
 
 // Which versions of its stage's weights a node is sent: each, every N-th (attribute `every` of the edge; 0: none), or the last
@@ -71,6 +80,7 @@ struct RoleRegistry {
   std::vector<RoleSpec> artifacts;    // kind=model | dataset
   std::vector<AttrSpec> stage_attrs;  // attributes of subgraph cluster_X (graph [..] in it): until limits, ...
   std::vector<AttrSpec> graph_attrs;  // of the digraph: seed, precision, ...
+  bool recorded = false;              // graphs of runs that began: what has no effect is left out, not refused
   const RoleSpec* find(const std::string& role) const;  // a role or an artifact kind; null when there is none
 };
 
@@ -80,6 +90,7 @@ struct Attr {
   std::string value;
   Where where;              // of the value (its opening quote when quoted); {"--set ..."} when overridden
   bool overridden = false;  // by --set
+  bool shared = false;      // meant for all that can use it: a default, or --set of a stage or of all nodes
 };
 struct Attrs {
   std::map<std::string, Attr> given;  // explicit, by defaults blocks or --set

@@ -98,7 +98,7 @@ void OverrideSet::apply_to_nodes(GraphView& view, const RoleRegistry& registry) 
     refuse_unknown_target(view, o);
     if (o.attr == "role" || o.attr == "kind" || o.attr == "carries")
       throw bad_input(fmt::format("'{}' is part of the graph's shape", o.attr), where_of(o), "change the graph file");
-    const Attr attr{o.value, where_of(o), true};
+    const Attr attr{o.value, where_of(o), /*overridden=*/true};
     if (o.target == "graph" && find_attr(registry.graph_attrs, o.attr)) {
       view.attrs.given[o.attr] = attr;
       ++hits_[i];
@@ -112,6 +112,7 @@ void OverrideSet::apply_to_nodes(GraphView& view, const RoleRegistry& registry) 
     for (NodePlan& node : view.nodes)
       if (means_node(view, o, target, node, registry) && find_attr(registry.find(node.role)->attrs, o.attr)) {
         node.attrs.given[o.attr] = attr;
+        node.attrs.given[o.attr].shared = o.target != node.id;
         ++hits_[i];
       }
   }

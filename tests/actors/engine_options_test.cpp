@@ -6,7 +6,7 @@
 #include <set>
 
 #include "actors/reward_programs.h"
-#include "actors/training_plan.h"
+#include "actors/training_attrs.h"
 #include "models/model_files.h"
 #include "models/weights.h"
 #include "tests/actors/stage_fixture.h"

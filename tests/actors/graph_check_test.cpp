@@ -89,7 +89,7 @@ TEST(GraphChecks, mtp_is_for_pre_training_of_a_model_that_has_the_module) {
   const std::string model = "nano_model.config=nano_deepseek.json";
   EXPECT_EQ(load({model, "base_trainer.mtp=true"}), "");
   EXPECT_NE(load({"base_trainer.mtp=true"}).find("has no multi-token prediction module"), std::string::npos);
-  EXPECT_NE(load({model, "sft_trainer.mtp=true"}).find("pre-training only"), std::string::npos);
+  EXPECT_EQ(load({model, "sft_trainer.mtp=true"}), "sft_trainer.mtp has no effect with objective=sft");
   EXPECT_NE(load({model, "base_trainer.mtp=true", "base_trainer.mtp_weight=0"}).find("mtp_weight"), std::string::npos);
 }
 
@@ -299,7 +299,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rl_trainer.until=above(harmless, 1)", "no prompt of this stage has harm=1"},
         BadCase{"base_eval.source=tiny:harmless_pairs_test", "'base_trainer' is no reward model and scores no pairs"},
         BadCase{"rm_eval.source=tiny:reasoning_test", "'rm_trainer' is a reward model and answers no prompts"},
-        BadCase{"judge.max_reward_errors=1.5", "max_reward_errors"}));
+        BadCase{"judge.max_reward_errors=1.5", "max_reward_errors"},
+        BadCase{"sft_trainer.kl=0.1", "sft_trainer.kl has no effect with objective=sft"},
+        BadCase{"student.loss_mean=token", "student.loss_mean has no effect with objective=sft"},
+        BadCase{"rl_trainer.batch=8", "it is for objective=pretrain, sft or reward_model"},
+        BadCase{"base_trainer.score_l2=0.1", "it is for objective=reward_model"},
+        BadCase{"rl_trainer -> reference.staleness=1", "staleness"}));
 
 // As deep as a reward expression may be, and no deeper: the parser goes down the stack with it.
 TEST(GraphChecks, conditions_and_rewards_that_are_nested_or_long_without_end_are_refused) {

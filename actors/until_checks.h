@@ -1,0 +1,21 @@
+// Whether a stage's `until` can come true: sources that last, and metrics that some prompt has. Each throws bad_input at the
+// attribute. Not what `until` says (runtime/until.h), nor which metrics a stage has (actors/metric_table.h).
+// Thread rule: pure functions but for reading headers of files.
+#pragma once
+
+#include <filesystem>
+
+#include "actors/graph_checks.h"
+#include "runtime/graph/graph.h"
+
+namespace r1 {
+
+// A finite source that is read once cannot give more batches than it has; a schedule would not even have moved. Of what is made
+// or has count=; and of files, after their records have been looked at.
+void check_made_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
+void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
+
+// A condition of `until` on a part that no prompt with these facts has would never be true.
+void check_until_facts(const GraphView& graph, const NodePlan& trainer, const FactValues& facts);
+
+}  // namespace r1
