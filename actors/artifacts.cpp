@@ -33,6 +33,7 @@ void check_model(const fs::path& graph_dir, const NodePlan& node) {
     if (path) check_model_dir(resolve_path(env, node.attrs.text("path")));
     return origin_config(env, node);
   });
+  check_model_fits(node, c);
   const int32_t vocabulary = placed(node, "tokenizer", [&] {
     GraphView alone;  // the tokenizer of an artifact depends on nothing else
     return node_tokenizer(env, alone, node)->vocab_size();

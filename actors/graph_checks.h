@@ -1,5 +1,5 @@
 // What the checks of several roles ask about a graph (P10): each throws bad_input at the place in the graph file. What one role
-// alone checks stands beside its spec (actors/NAME_role.cpp).
+// alone checks stands beside its spec, in the role's file.
 // Thread rule: pure functions but for reading headers of files.
 #pragma once
 

@@ -53,7 +53,7 @@ void turn_every_row(const std::string& role, const ConfigTable<Config>& table) {
     EXPECT_NE(graph::find_attr(of_role, name), nullptr) << "a graph cannot say it";
     Attrs other = attrs;
     other.given[name] = {other_value(turned.spec), {}};
-    graph::check_values(specs, other, "node", {});
+    graph::check_value(turned.spec, other.given[name], "node");
     Config after{};
     configure(table, other, after);
     for (const ConfigRow<Config>& row : table) {
