@@ -146,7 +146,8 @@ std::map<std::string, double> prompt_metrics(const EvaluationSpec& spec, const s
   measure_reasoning(spec, names, reasoning, reasoning_greedy, "", out);
   measure_general(chosen(all, general), chosen(all_greedy, general), out);
   const std::vector<RewardInput> inputs = inputs_of(all);
-  for (const auto& [kind, m] : measure_by("kind", inputs)) put(out, "accuracy_" + kind, m.accuracy);
+  for (const auto& [kind, m] : measure_by("kind", inputs))
+    if (!kind.empty()) put(out, "accuracy_" + kind, m.accuracy);
   if (spec.samples > 1) put(out, "cons", consensus(all));
   double too_long = 0, truncated = 0;
   for (const EvaluatedSource& s : sampled) too_long += static_cast<double>(s.too_long);

@@ -38,6 +38,7 @@ TEST(EvaluationMetrics, of_several_domains_are_those_of_all_and_of_each_whatever
     EXPECT_EQ(m.at("problems"), 4);
     EXPECT_EQ(m.at("code/problems"), 1);
     EXPECT_EQ(m.at("too_long"), 1);
+    EXPECT_EQ(m.count("accuracy_"), 0u) << "no kind, no accuracy of that kind";
   }
 }
 

@@ -34,11 +34,13 @@ struct RealGraphs : ProgramTest {
     const json question = {{"question", "compute 1 + 2"}, {"answer", "#### 3"}};
     const json pair = {{"prompt", "compute 1 + 2"}, {"chosen", "3"}, {"rejected", "4"}};
     const json countdown = {{"prompt", "compute 1 + 2"}, {"numbers", "1 2"}, {"target", "3"}};
+    const json sum = {{"prompt", "compute 1 + 2"}, {"answer", "3"}};
     const auto mixed = [](int reasoning) {
       return json{{"prompt", "compute 1 + 2"}, {"answer", "3"}, {"reasoning", reasoning}};
     };
     for (const char* file : {"gsm8k/train.jsonl", "gsm8k/test.jsonl"}) rows(file, {question, question});
     for (const char* file : {"countdown/train.jsonl", "countdown/test.jsonl"}) rows(file, {countdown});
+    for (const char* file : {"arithmetic/train.jsonl", "arithmetic/test.jsonl"}) rows(file, {sum});
     for (const char* file : {"data/reasoning.jsonl", "data/reasoning_test.jsonl"}) rows(file, {mixed(1)});
     for (const char* file : {"chat/train.jsonl", "data/cold.jsonl", "data/general.jsonl"})
       rows(file, std::vector<json>(40, chat));
@@ -55,7 +57,8 @@ struct RealGraphs : ProgramTest {
 };
 
 TEST_F(RealGraphs, pass_the_check_and_are_drawn_when_what_they_name_is_there) {
-  for (const std::string name : {"grpo_gsm8k.graph", "grpo_countdown.graph", "sft_chat.graph", "r1_real.graph"}) {
+  for (const std::string name :
+       {"grpo_gsm8k.graph", "grpo_countdown.graph", "grpo_arithmetic.graph", "sft_chat.graph", "r1_real.graph"}) {
     SCOPED_TRACE(name);
     std::vector<std::string> check = {(top / name).string(), "--check"};
     // The stand-in's tokenizer has the tags of its own template only.

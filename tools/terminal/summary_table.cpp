@@ -64,17 +64,20 @@ std::vector<Column> table_columns(const json& stages) {
 
 std::string summary_table(const std::string& summary_json, const std::string& file) {
   const json s = run_summary_in(file, summary_json);
-  const std::vector<Column> all = table_columns(s["stages"]);
-  std::vector<const Column*> columns;
-  for (const Column& c : all)
-    if (std::any_of(s["stages"].begin(), s["stages"].end(), [&](const json& stage) { return !c.cell(stage).empty(); }))
-      columns.push_back(&c);
+  std::vector<Column> columns;
+  for (Column& c : table_columns(s["stages"])) {
+    size_t longest = 0;
+    for (const json& stage : s["stages"]) longest = std::max(longest, c.cell(stage).size());
+    if (longest == 0) continue;
+    c.width = std::max(c.width, longest + 1);
+    columns.push_back(std::move(c));
+  }
   std::string out = padded("stage", kNameColumns);
-  for (const Column* c : columns) out += fmt::format("{:>{}}", c->title, c->width);
+  for (const Column& c : columns) out += fmt::format("{:>{}}", c.title, c.width);
   out += "\n";
   for (const json& stage : s["stages"]) {
     out += padded(stage["name"].get<std::string>(), kNameColumns);
-    for (const Column* c : columns) out += fmt::format("{:>{}}", c->cell(stage), c->width);
+    for (const Column& c : columns) out += fmt::format("{:>{}}", c.cell(stage), c.width);
     out += "\n";
   }
   int64_t gap_tokens = 0;

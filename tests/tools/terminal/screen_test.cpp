@@ -127,6 +127,14 @@ TEST(SummaryTable, is_at_most_80_columns_wide_and_leaves_out_empty_columns) {
   EXPECT_EQ(summary_table(summary.dump()).find("pairs"), std::string::npos);
 }
 
+TEST(SummaryTable, keeps_its_columns_apart_whatever_a_stage_took) {
+  const nlohmann::json stage = {
+      {"name", "s"}, {"steps", 1234567}, {"seconds", 98765.0}, {"metrics", {{"after", {{"length", 123456.0}}}}}};
+  const std::string table =
+      summary_table(nlohmann::json{{"seconds", 1.0}, {"machine", "some CPU"}, {"stages", {stage}}}.dump());
+  EXPECT_NE(table.find(" 123456.0 1234567 98765\n"), std::string::npos) << table;
+}
+
 // The standing parts are about answers in tags: of a stage whose evaluators have an expression of their own they are no news.
 TEST(SummaryTable, a_stage_measured_by_rewards_of_its_own_is_shown_by_them) {
   const auto table_of = [](const std::vector<std::string>& asked) {
