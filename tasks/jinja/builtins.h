@@ -23,7 +23,4 @@ Value item(const Value& value, const Value& key);
 // that ask whether it is there have a date of their own.
 Dict global_functions();
 
-// Refuses a text of more than kMaxOutput bytes.
-std::string bounded(std::string text);
-
 }  // namespace r1::jinja

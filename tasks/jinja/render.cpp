@@ -9,6 +9,7 @@
 #include "tasks/jinja/builtins.h"
 #include "tasks/jinja/syntax.h"
 #include "tasks/jinja/template.h"
+#include "tasks/jinja/texts.h"
 
 namespace r1::jinja {
 
