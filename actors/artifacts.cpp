@@ -19,8 +19,9 @@ void check_template_name(const NodePlan& node) {
   placed(node, "template", [&] { return name == "auto" ? nullptr : ChatTemplate::named(name); });
 }
 
-void check_model(const fs::path& graph_dir, const NodePlan& node) {
+void check_model(const fs::path& graph_dir, const std::shared_ptr<ReadOnce>& once, const NodePlan& node) {
   RunEnv env;
+  env.once = once;
   env.graph_dir = graph_dir;
   check_template_name(node);
   const bool path = node.attrs.has("path"), config = node.attrs.has("config");
@@ -52,7 +53,7 @@ void check_dataset(const fs::path& graph_dir, const NodePlan& node) {
 
 }  // namespace
 
-RoleKind model_kind(const fs::path& graph_dir) {
+RoleKind model_kind(const fs::path& graph_dir, const std::shared_ptr<ReadOnce>& once) {
   using namespace spec;
   RoleKind r;
   r.spec.name = "model";
@@ -64,7 +65,7 @@ RoleKind model_kind(const fs::path& graph_dir) {
       text("template", "auto", "its chat template: auto (its files' own), none, or a built-in one (llama3, chatml, ...)")};
   r.spec.ports = {gives_finished("model")};
   r.spec.ports[0].inside = true;
-  r.spec.check = [graph_dir](const GraphView&, const NodePlan& node) { check_model(graph_dir, node); };
+  r.spec.check = [graph_dir, once](const GraphView&, const NodePlan& node) { check_model(graph_dir, once, node); };
   return r;
 }
 
@@ -74,7 +75,8 @@ RoleKind dataset_kind(const fs::path& graph_dir) {
   r.spec.name = "dataset";
   r.spec.doc = "examples as JSON lines (docs/data.md)";
   r.spec.attrs = {required_text("path", "the file"),
-                  text("template", "auto", "the chat template it is read with: auto (the model's), none, or a built-in one")};
+                  text("template", "auto", "the chat template it is read with: auto (the model's), none, or a built-in one"),
+                  decontaminate()};
   r.spec.ports = {gives_finished("dataset")};
   r.spec.ports[0].inside = true;
   r.spec.check = [graph_dir](const GraphView&, const NodePlan& node) { check_dataset(graph_dir, node); };

@@ -8,6 +8,7 @@
 
 #include "actors/data_survey.h"
 #include "actors/dataset.h"
+#include "actors/decontamination.h"
 #include "actors/graph_checks.h"
 #include "actors/model_chat.h"
 #include "actors/until_checks.h"
@@ -38,6 +39,7 @@ class Checker {
       : env_(env), graph_(graph), options_(options), clock_(clock), begin_s_(clock.now_s()) {}
 
   DataCheck run() {
+    check_held_out(env_, graph_);
     for (const StagePlan& stage : graph_.stages) {
       if (options_.done && options_.done(stage.name)) continue;
       const std::vector<FactReader> readers = fact_readers(stage);
@@ -80,21 +82,29 @@ class Checker {
     return out;
   }
 
-  std::vector<Reading> readings(const StagePlan& stage, const std::vector<FactReader>& readers) const {
+  std::vector<Reading> readings(const StagePlan& stage, const std::vector<FactReader>& readers) {
     std::vector<Reading> out;
     for (int n : stage.nodes) {
       const NodePlan& node = graph_.nodes[n];
       if (node.role == "prompter") {
-        Reading r = reading(node, "source", located_source(node.attrs.text("source"), env_.graph_dir), node);
-        r.task.too_long_is_error = node.attrs.text("too_long") == "error";
-        if (r.kind == RecordKind::prompt) {
-          r.task.readers = readers;
-          if (const NodePlan* generator = stage_node(graph_, node.stage, "generator"))
-            r.task.max_tokens = generator->attrs.integer("max_tokens");
-        } else {
-          for (int e : node.out_edges) r.task.sees_answer = graph_.nodes[graph_.edges[e].to].attrs.text("sees") == "answer";
+        const std::vector<std::string> parts = split_sources(located_source(node.attrs.text("source"), env_.graph_dir));
+        for (const std::string& part : parts) {
+          Reading r = reading(node, "source", part, node);
+          r.task.too_long_is_error = node.attrs.text("too_long") == "error";
+          if (r.kind == RecordKind::prompt) {
+            r.task.readers = readers;
+            if (const NodePlan* generator = stage_node(graph_, node.stage, "generator"))
+              r.task.max_tokens = generator->attrs.integer("max_tokens");
+          } else {
+            for (int e : node.out_edges) r.task.sees_answer = graph_.nodes[graph_.edges[e].to].attrs.text("sees") == "answer";
+          }
+          r.task.grams = kept_apart(node, part);
+          if (chat_key(*source_chat(part, r.task.use.chat)) != chat_key(*source_chat(parts[0], r.task.use.chat)))
+            throw bad_input(fmt::format("'{}' and '{}' are read with different chat templates", parts[0], part),
+                            attr_place(node, "source"), "the same template= for both, or a prompter for each");
+          out.push_back(std::move(r));
         }
-        out.push_back(std::move(r));
+        if (parts.size() > 1) open_mixture(node, out.back());
       } else if (node.role == "evaluator") {
         for (const std::string& source : split_sources(node.attrs.text("source"))) {
           Reading r = reading(node, "source", located_source(source, env_.graph_dir), node);
@@ -111,11 +121,37 @@ class Checker {
           Reading r = reading(from, "path", "jsonl:" + dataset_path(env_, graph_, graph_.edges[e]).string(), node,
                               {.want = RecordKind::example});
           r.task.use.chat = dataset_chat(env_, graph_, graph_.edges[e]);
+          r.task.grams = kept_apart(from, r.task.spec);
           out.push_back(std::move(r));
         }
       }
     }
     return out;
+  }
+
+  // What its parts are together: an error of the mixture is one of the attribute.
+  void open_mixture(const NodePlan& node, const Reading& part) const {
+    try {
+      open_source(located_source(node.attrs.text("source"), env_.graph_dir), 0, part.task.use);
+    } catch (const Error& e) {
+      if (!e.where().file.empty()) throw;
+      throw Error(e.code(), e.message(), attr_place(node, "source"), e.hint());
+    }
+  }
+
+  // What the records of a source are compared with; null where they are not.
+  std::shared_ptr<const EvaluationGrams> kept_apart(const NodePlan& node, const std::string& spec) {
+    if (node.attrs.text("decontaminate") == "off" || !reads_files(spec)) return nullptr;
+    if (!grams_known_) {
+      try {
+        grams_ = evaluation_grams(env_, graph_);
+      } catch (const Error& e) {
+        if (!e.where().file.empty()) throw;
+        throw Error(e.code(), e.message(), attr_place(node, "decontaminate"), e.hint());
+      }
+      grams_known_ = true;
+    }
+    return grams_;
   }
 
   // `speaker`: the node whose model's tokenizer and positions count.
@@ -127,17 +163,11 @@ class Checker {
     r.task.spec = spec;
     r.task.use = use;
     r.task.used_by = fmt::format("stage '{}'", graph_.stages[speaker.stage].name);
-    r.task.tokenizer = tokenizer(speaker, root);
+    r.task.tokenizer = node_tokenizer(env_, graph_, speaker);
     r.task.use.chat = node_chat(env_, graph_, speaker, r.task.tokenizer);
     r.task.model = root.id;
     r.task.positions = origin_config(env_, root).max_positions;
     return r;
-  }
-
-  std::shared_ptr<const Tokenizer> tokenizer(const NodePlan& speaker, const NodePlan& root) const {
-    auto& known = tokenizers_[root.id];
-    if (!known) known = node_tokenizer(env_, graph_, speaker);
-    return known;
   }
 
   // ---- reading it
@@ -159,7 +189,7 @@ class Checker {
       progress.show = [&](int64_t done, int64_t of) {
         options_.show(fmt::format("checking {}: {} of {} records", file->filename().string(), done, of));
       };
-    progress.opened = [&](const Source& source) { env_.stamps->check(reading.task.spec, source); };
+    progress.opened = [&](const Source& source) { env_.stamps->check(source); };
     progress.late = [this] { return clock_.now_s() - begin_s_ > options_.tokenise_s; };
     try {
       survey = survey_source(reading.task, progress);
@@ -175,12 +205,13 @@ class Checker {
   // Everything that a survey depends on. The first number is to be raised when what is looked at changes.
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
-    const FileFingerprint content = fingerprint_file(file);
-    std::string text = fmt::format("2 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    const FileFingerprint content = env_.once->fingerprint(file, shown_progress(file, options_.show));
+    std::string text = fmt::format("3 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
     text += chat_key(*source_chat(t.spec, t.use.chat));
+    if (t.grams) text += "\n" + t.grams->hash().hex();
     for (const FactReader& r : t.readers) text += fmt::format("\n{}\n{}", r.expression.text(), fmt::join(r.models, ","));
     return hash_string(text).hex();
   }
@@ -237,9 +268,22 @@ class Checker {
                        s.no_room.count, s.tokenised, r.task.max_tokens, r.task.positions, r.task.model, first(r, s.no_room)) +
                constant_mean(r));
     }
+    if (s.contaminated.count > 0) say_contaminated(r, s);
     if (s.untrainable.count > 0)
       warn(where, fmt::format("{} of {} {} hold no token to learn from{}", s.untrainable.count, s.tokenised, what,
                               first(r, s.untrainable)));
+  }
+
+  void say_contaminated(const Reading& r, const Survey& s) {
+    const bool dropped = r.node->attrs.text("decontaminate") == "drop";
+    const Where where = attr_place(*r.node, r.attr);
+    if (dropped && s.contaminated.count == s.records)
+      throw bad_input(fmt::format("all {} {} of {} hold what an evaluator asks", s.records, record_kind_name(r.kind), name(r)),
+                      where, "split=train&held_out=0.05 here and split=test&held_out=0.05 there read two parts of one file");
+    warn(where, fmt::format("{} of {} {} of {} hold what an evaluator asks, ten words in a row or all of it{}: {}",
+                            s.contaminated.count, s.records, record_kind_name(r.kind), name(r), first(r, s.contaminated),
+                            dropped ? "they are left out as contaminated" : "decontaminate=drop leaves them out"));
+    result_.contaminated.push_back({r.node->id, name(r), s.contaminated.count, s.records, dropped});
   }
 
   std::string constant_mean(const Reading& r) const {
@@ -278,7 +322,8 @@ class Checker {
   const DataCheckOptions& options_;
   const Clock& clock_;
   double begin_s_;
-  mutable std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers_;
+  std::shared_ptr<const EvaluationGrams> grams_;
+  bool grams_known_ = false;
   DataCheck result_;
 };
 

@@ -24,8 +24,16 @@ struct DataCheckOptions {
   std::function<void(const std::string& line)> show;   // progress of work that takes a while; empty: none
 };
 
+// Records to learn from that hold what an evaluator asks (docs/data.md).
+struct ContaminatedSource {
+  std::string node, source;
+  int64_t found = 0, records = 0;
+  bool dropped = false;  // left out of the run
+};
+
 struct DataCheck {
   std::vector<std::string> warnings;
+  std::vector<ContaminatedSource> contaminated;
   int64_t files = 0, records = 0;  // read now or remembered
 };
 

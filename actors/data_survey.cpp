@@ -38,7 +38,7 @@ struct First {
 // What one thread found.
 struct Part {
   Survey sums;
-  First too_long, no_room, untrainable, bad;
+  First too_long, no_room, untrainable, contaminated, bad;
   std::optional<Error> error;  // of record bad.index
 };
 
@@ -108,6 +108,7 @@ class Surveyor {
   void look_at(uint64_t i, bool tokenise, Part& part) {
     ++part.sums.records;
     part.sums.tokenised += tokenise;
+    if (task_.grams && task_.grams->meet(source_->texts(i))) part.contaminated.note(i);
     if (source_->kind() == RecordKind::prompt)
       look_at_prompt(i, tokenise, part);
     else if (source_->kind() == RecordKind::example)
@@ -185,6 +186,7 @@ class Surveyor {
       all.too_long.join(part.too_long);
       all.no_room.join(part.no_room);
       all.untrainable.join(part.untrainable);
+      all.contaminated.join(part.contaminated);
       all.sums.records += part.sums.records;
       all.sums.tokenised += part.sums.tokenised;
       all.sums.tokens += part.sums.tokens;
@@ -203,6 +205,7 @@ class Surveyor {
     all.sums.too_long = {all.too_long.count, line(all.too_long.index)};
     all.sums.no_room = {all.no_room.count, line(all.no_room.index)};
     all.sums.untrainable = {all.untrainable.count, line(all.untrainable.index)};
+    all.sums.contaminated = {all.contaminated.count, line(all.contaminated.index)};
     return std::move(all.sums);
   }
 
@@ -228,6 +231,7 @@ std::string survey_text(const Survey& s) {
               {"too_long", finding_json(s.too_long)},
               {"no_room", finding_json(s.no_room)},
               {"untrainable", finding_json(s.untrainable)},
+              {"contaminated", finding_json(s.contaminated)},
               {"facts", s.facts},
               {"answered", s.answered}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
@@ -243,6 +247,7 @@ bool survey_from_text(const std::string& text, Survey& to) {
     to.too_long = finding_of(j->at("too_long"));
     to.no_room = finding_of(j->at("no_room"));
     to.untrainable = finding_of(j->at("untrainable"));
+    to.contaminated = finding_of(j->at("contaminated"));
     to.facts = j->at("facts").get<std::map<std::string, std::set<std::string>>>();
     to.answered = j->at("answered").get<std::map<std::string, int64_t>>();
     return true;

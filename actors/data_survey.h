@@ -15,6 +15,7 @@
 
 #include "models/tokenizer/tokenizer.h"
 #include "rewards/expression.h"
+#include "tasks/contamination.h"
 #include "tasks/source.h"
 
 namespace r1 {
@@ -37,6 +38,7 @@ struct SurveyTask {
   bool drops_pairs = false;        // pairs longer than the model are left out, not an error
   bool sees_answer = false;        // pairs: what the reward model is shown
   std::vector<FactReader> readers;
+  std::shared_ptr<const EvaluationGrams> grams;  // what nothing is to be learned from; null: not looked for
 };
 
 // So many records, and the number of the first one's line.
@@ -51,6 +53,7 @@ struct Survey {
   Finding too_long;                                    // prompts and pairs that leave no room, examples never
   Finding no_room;                                     // prompts behind which max_tokens do not fit
   Finding untrainable;                                 // examples of which no token would be learned
+  Finding contaminated;                                // records that meet task.grams
   std::map<std::string, std::set<std::string>> facts;  // values of each fact, at most Source::kMaxFactValues
   std::map<std::string, int64_t> answered;             // by name that a reader uses: prompts that have such a fact
 };

@@ -38,13 +38,16 @@ void write_dataset(const RunEnv& env, const std::string& stage, RunStore& store,
   store.set_artifact(stage_id, "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
 }
 
-void read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,
-                  const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each) {
-  const auto source = open_data(env, "jsonl:" + file.string(), 0, {.want = RecordKind::example, .chat = chat});
+uint64_t read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,
+                      const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each,
+                      const std::function<bool(const std::vector<std::string>&)>& left_out) {
+  const auto source =
+      open_data(env, "jsonl:" + file.string(), 0, {.want = RecordKind::example, .chat = chat, .left_out = left_out});
   for (uint64_t i = 0; i < source->size().value(); ++i) {
     check_stop();
     each(tokenise_example(tokenizer, source->example(i)));
   }
+  return source->left_out();
 }
 
 std::shared_ptr<const ChatTemplate> dataset_chat(const RunEnv& env, const GraphView& graph, const EdgePlan& edge) {

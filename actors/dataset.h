@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "actors/messages.h"
 #include "actors/run_env.h"
@@ -21,9 +22,11 @@ namespace r1 {
 std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat);
 // The batches of the stage, whose payloads are lines of the dataset, in order: datasets/STAGE.jsonl and the artifact "dataset".
 void write_dataset(const RunEnv&, const std::string& stage, RunStore&, int64_t stage_id);
-// One example after the other, tokenised. Throws failure naming file and line.
-void read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,
-                  const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each);
+// One example after the other, tokenised, but those that `left_out` (of SourceUse) names: their number. Throws failure naming
+// file and line.
+uint64_t read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,
+                      const std::shared_ptr<const ChatTemplate>& chat, const std::function<void(const Sequence&)>& each,
+                      const std::function<bool(const std::vector<std::string>&)>& left_out = {});
 // What the trainer at the end of the edge renders it with: `template` of a node [kind=dataset], else its model's (node_chat).
 std::shared_ptr<const ChatTemplate> dataset_chat(const RunEnv&, const GraphView&, const EdgePlan& edge);
 // Throws bad_input at the edge when a stage leaves conversations to a trainer whose model has no template for them, or one with

@@ -185,6 +185,9 @@ void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const No
   const auto sources = split_sources(node.attrs.text("source"));
   if (sources.empty()) throw bad_input("no source to evaluate on", node.attrs.where("source"));
   for (const std::string& s : sources) {
+    if (parse_source_spec(s).weight)
+      throw bad_input("'" + s + "': an evaluator asks all of its sources, and reports each", node.attrs.where("source"),
+                      "remove weight=; problems= says how many are asked");
     const RecordKind kind = checked_source_kind(graph_dir, node, s);
     if (kind == RecordKind::example)
       throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));

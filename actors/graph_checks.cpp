@@ -20,7 +20,7 @@ std::optional<FactValues> stage_facts(const fs::path& graph_dir, const GraphView
     const NodePlan& node = graph.nodes[n];
     if (node.role != "prompter") continue;
     const std::string source = located_source(node.attrs.text("source"), graph_dir);
-    if (source_path(source)) return std::nullopt;
+    if (reads_files(source)) return std::nullopt;
     if (source_kind(source) != RecordKind::prompt) continue;
     for (const auto& [name, values] : placed(node, "source", [&] { return open_source(source, 0)->fact_values(); }))
       facts[name].insert(values.begin(), values.end());

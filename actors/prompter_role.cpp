@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
 
+#include "actors/decontamination.h"
 #include "actors/examples.h"
 #include "actors/graph_checks.h"
 #include "actors/messages.h"
@@ -44,8 +47,7 @@ class PrompterRole final : public Role {
         "open " + node.attrs.text("source"), "",
         [this, &context] {
           tokenizer_ = node_tokenizer(env_, context.graph(), context.node());
-          source_ = open_data(env_, located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed,
-                              {.chat = node_chat(env_, context.graph(), context.node(), tokenizer_)});
+          open(context);
           positions_ = origin_config(env_, model_root(context.graph(), context.node())).max_positions;
           drops_too_long_ = context.node().attrs.text("too_long") == "drop";
           if (kind_ != RecordKind::prompt && source_->size() && limit_ == 0) limit_ = static_cast<int64_t>(*source_->size());
@@ -109,7 +111,10 @@ class PrompterRole final : public Role {
     m->prompt_index = draw;
     Prompt p = source_->prompt(static_cast<uint64_t>(m->prompt_index));
     m->tokens = tokenizer_->encode(p.text, false);
-    if (static_cast<int64_t>(m->tokens.size()) >= positions_) {
+    if (contaminated_ && contaminated_(source_->texts(static_cast<uint64_t>(m->prompt_index)))) {
+      m->dropped = "contaminated";
+      m->tokens.clear();
+    } else if (static_cast<int64_t>(m->tokens.size()) >= positions_) {
       if (!drops_too_long_)
         throw bad_input(fmt::format("a prompt of {} tokens, the model takes {}", m->tokens.size(), positions_),
                         source_->place(static_cast<uint64_t>(m->prompt_index)), "too_long=drop leaves such prompts out");
@@ -138,6 +143,16 @@ class PrompterRole final : public Role {
     return m;
   }
 
+  // Contaminated prompts are drawn and dropped, so that the ledger has them; other records are not there at all.
+  void open(RoleContext& context) {
+    SourceUse use;
+    use.chat = node_chat(env_, context.graph(), context.node(), tokenizer_);
+    (kind_ == RecordKind::prompt ? contaminated_ : use.left_out) = contaminated_texts(env_, context.graph(), context.node());
+    source_ = open_data(env_, located_source(context.node().attrs.text("source"), env_.graph_dir), env_.seed, use);
+    if (const uint64_t n = source_->left_out(); n > 0)
+      context.event("contaminated", nlohmann::json{{"node", context.node().id}, {"left_out", n}}.dump());
+  }
+
   void finish(RoleContext& context) {
     if (!finished_) context.finish();
     finished_ = true;
@@ -152,6 +167,7 @@ class PrompterRole final : public Role {
   bool drops_too_long_ = true;
   bool sees_answer_ = false;  // of pairs: what the reward model sees
   bool busy_ = false, ended_ = false, finished_ = false, said_last_ = false, opened_ = false;
+  std::function<bool(const std::vector<std::string>&)> contaminated_;  // of prompts; empty: none is
   std::unique_ptr<Source> source_;
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
@@ -165,11 +181,13 @@ RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
   r.spec.doc = "draws prompts, examples or pairs from a source";
   r.spec.attrs = {
       required_text("source",
-                    "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH (relative to the graph file)"),
+                    "where they come from: a built-in source (tiny:reasoning, ...) or jsonl:PATH (relative to the graph file); "
+                    "several, mixed: \"jsonl:A?weight=3, jsonl:B?weight=1\""),
       integer("groups_per_batch", "32", 1, 1 << 20, "prompts drawn for one batch"),
       integer("count", "0", 0, 1'000'000'000'000, "how many to draw; 0: endless, or the whole file"),
       choice("too_long", "drop", {"drop", "error"},
-             "prompts that leave no room in the model: dropped as too_long, or an error (longer examples always are)")};
+             "prompts that leave no room in the model: dropped as too_long, or an error (longer examples always are)"),
+      decontaminate()};
   r.spec.edge_attrs = {capacity()};
   r.spec.ports = {gives("prompts"), gives("examples"), gives("pairs")};
   r.spec.ports_of = [graph_dir](const NodePlan& node) {

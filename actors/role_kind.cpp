@@ -54,6 +54,12 @@ AttrSpec carried(AttrSpec attr, std::vector<std::string> kinds) {
 }
 AttrSpec capacity() { return integer("capacity", "64", 1, 65536, "messages that may be on the way before the sender waits"); }
 AttrSpec model_name() { return carried(text("as", "", "the name of a reward model in a judge's `rewards`"), {"model"}); }
+AttrSpec decontaminate() {
+  return choice(
+      "decontaminate", "report", {"off", "report", "drop"},
+      "records of files with ten words in a row of what an evaluator asks: not looked for, reported before the run, or "
+      "left out as contaminated");
+}
 AttrSpec stop() {
   return text("stop", "",
               "texts that end a completion: one as it stands, or several in single quotes and with commas; \\n is a new line");

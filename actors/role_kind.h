@@ -38,6 +38,7 @@ AttrSpec carried(AttrSpec attr, std::vector<std::string> kinds);  // of edges th
 AttrSpec capacity();
 AttrSpec model_name();
 AttrSpec stop();
+AttrSpec decontaminate();
 
 // Ports.
 PortSpec takes(const char* carries, bool required = false, bool many = false);

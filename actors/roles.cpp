@@ -20,7 +20,6 @@ namespace {
 using GiveKind = RoleKind (*)(const fs::path& graph_dir);
 constexpr GiveKind kRoles[] = {prompter_kind,  generator_kind, judge_kind,     filter_kind,
                                reference_kind, trainer_kind,   distiller_kind, evaluator_kind};
-constexpr GiveKind kArtifacts[] = {model_kind, dataset_kind};
 
 std::vector<AttrSpec> graph_attrs() {
   using namespace spec;
@@ -37,10 +36,10 @@ std::vector<AttrSpec> graph_attrs() {
 
 }  // namespace
 
-RoleRegistry role_registry(const fs::path& graph_dir) {
+RoleRegistry role_registry(const fs::path& graph_dir, const std::shared_ptr<ReadOnce>& once) {
   RoleRegistry registry;
   for (const GiveKind kind : kRoles) registry.roles.push_back(kind(graph_dir).spec);
-  for (const GiveKind kind : kArtifacts) registry.artifacts.push_back(kind(graph_dir).spec);
+  registry.artifacts = {model_kind(graph_dir, once).spec, dataset_kind(graph_dir).spec};
   registry.graph_attrs = graph_attrs();
   return registry;
 }

@@ -12,8 +12,9 @@
 
 namespace r1 {
 
-// `graph_dir`: where relative paths in the graph start; the registry's checks look at files.
-RoleRegistry role_registry(const std::filesystem::path& graph_dir);
+// `graph_dir`: where relative paths in the graph start; the registry's checks look at files, by `once`.
+RoleRegistry role_registry(const std::filesystem::path& graph_dir,
+                           const std::shared_ptr<ReadOnce>& once = std::make_shared<ReadOnce>());
 // For the graph of a run that began: nothing is checked again and no file is opened; `source_kinds` (run_inputs.h) says what
 // each source gives.
 RoleRegistry recorded_role_registry(const std::filesystem::path& graph_dir,

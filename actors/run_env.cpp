@@ -19,8 +19,10 @@ DType resolve_precision(const std::string& attribute, const Device& device) {
   return device.has_fast_bf16() ? DType::bf16 : DType::f32;
 }
 
-RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir) {
+RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir,
+                    std::shared_ptr<ReadOnce> once) {
   RunEnv env;
+  env.once = std::move(once);
   env.run_dir = run_dir;
   env.graph_dir = graph_dir;
   env.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
@@ -119,19 +121,19 @@ fs::path resolve_path(const RunEnv& env, const std::string& path) {
 fs::path checkpoint_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "checkpoints" / stage; }
 fs::path dataset_file(const RunEnv& env, const std::string& stage) { return env.run_dir / "datasets" / (stage + ".jsonl"); }
 
-void DataStamps::check(const std::string& spec, const Source& source) {
-  const auto file = source_path(spec);
-  if (!file) return;
+void DataStamps::check(const Source& source) {
   const std::lock_guard lock(mutex_);
-  const auto [known, fresh] = known_.emplace(file->string(), source.stamp());
-  if (!fresh && known->second != source.stamp())
-    throw failure("the file has been changed while it is in use", {file->string()},
-                  "put it back as it was; data of a run stay as they are until it is done");
+  for (const auto& [file, stamp] : source.stamps()) {
+    const auto [known, fresh] = known_.emplace(file.string(), stamp);
+    if (!fresh && known->second != stamp)
+      throw failure("the file has been changed while it is in use", {file.string()},
+                    "put it back as it was; data of a run stay as they are until it is done");
+  }
 }
 
 std::unique_ptr<Source> open_data(const RunEnv& env, const std::string& spec, uint64_t seed, const SourceUse& use) {
   auto source = open_source(spec, seed, use);
-  env.stamps->check(spec, *source);
+  env.stamps->check(*source);
   return source;
 }
 
@@ -139,10 +141,12 @@ std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphVi
   const NodePlan& root = model_root(graph, node);
   const std::string spec = root.attrs.text("tokenizer");
   if (spec == "tiny")
-    return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"));
+    return env.once->tokenizer(spec, [] { return Tokenizer::from_json(tiny_tokenizer_json(), "the tiny world's tokenizer"); });
   const bool own = spec.empty();
   const fs::path from = resolve_path(env, own ? root.attrs.text("path") : spec);
-  return std::make_shared<const Tokenizer>(own || gguf_of(from) ? model_tokenizer(from) : Tokenizer::from_file(from));
+  const bool of_model = own || gguf_of(from);
+  const fs::path file = of_model ? fs::path(model_text_place(from, "tokenizer.json").file) : from;
+  return env.once->tokenizer(file, [&] { return of_model ? model_tokenizer(from) : Tokenizer::from_file(from); });
 }
 
 ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 
+#include "actors/read_once.h"
 #include "kernels/device.h"
 #include "models/tokenizer/tokenizer.h"
 #include "models/engines.h"
@@ -21,7 +22,7 @@ namespace r1 {
 class DataStamps {
  public:
   // Throws failure, naming the file, when it was opened before under another stamp.
-  void check(const std::string& spec, const Source& source);
+  void check(const Source& source);
 
  private:
   std::mutex mutex_;
@@ -36,8 +37,10 @@ struct RunEnv {
   Device* device = nullptr;
   std::shared_ptr<const EngineFactory> engines;  // of everything that computes
   std::shared_ptr<DataStamps> stamps = std::make_shared<DataStamps>();
+  std::shared_ptr<ReadOnce> once = std::make_shared<ReadOnce>();
 };
-RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir);
+RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir,
+                    std::shared_ptr<ReadOnce> once = std::make_shared<ReadOnce>());
 
 // "auto" is bf16 where `device` has fast bf16 dot products and the graph does not say otherwise.
 DType resolve_precision(const std::string& attribute, const Device& device);
@@ -66,7 +69,7 @@ std::filesystem::path dataset_file(const RunEnv&, const std::string& stage);
 // open_source of `spec` (located) in this run: a file that has changed since the run first opened it is a failure.
 std::unique_ptr<Source> open_data(const RunEnv&, const std::string& spec, uint64_t seed, const SourceUse& use = {});
 
-// The tokenizer of a node's model; parsed once per origin. Throws bad_input.
+// The tokenizer of a node's model; parsed once (RunEnv::once). Throws bad_input.
 std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv&, const GraphView&, const NodePlan&);
 ModelConfig origin_config(const RunEnv&, const NodePlan& origin);                 // reads config.json only
 ModelConfig start_config(const RunEnv&, const GraphView&, const NodePlan& node);  // of the model that `node` starts from

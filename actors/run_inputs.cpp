@@ -97,7 +97,8 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
   return files;
 }
 
-void check_inputs(const RunEnv& env, const GraphView& graph, RunStore& store, bool accept) {
+void check_inputs(const RunEnv& env, const GraphView& graph, RunStore& store, bool accept,
+                  const std::function<void(const std::string& line)>& show) {
   std::map<std::string, InputRow> known;
   for (InputRow& row : store.inputs()) known.emplace(row.file, std::move(row));
   std::vector<InputRow> rows;
@@ -108,7 +109,7 @@ void check_inputs(const RunEnv& env, const GraphView& graph, RunStore& store, bo
     if (known_before && !before.mapped().stamp.empty() && fs::exists(file.path) &&
         file_stamp(file.path).text() == before.mapped().stamp)
       continue;
-    const FileFingerprint now = fingerprint_file(file.path);
+    const FileFingerprint now = env.once->fingerprint(file.path, shown_progress(file.path, show));
     if (known_before && (before.mapped().bytes != static_cast<int64_t>(now.bytes) || before.mapped().hash != now.hex())) {
       changed.push_back(fmt::format("{}: {} ({})", file.name, file.what, difference(before.mapped(), now)));
       events.push_back(json{

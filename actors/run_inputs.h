@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -25,7 +26,9 @@ std::vector<InputFile> input_files(const RunEnv&, const GraphView&);
 // Fingerprints of all of them go into the store where they are not known yet; those that are known are compared. A file whose
 // stamp (FileStamp) is the recorded one is not read again. Throws bad_input naming every file that changed or is gone; with
 // `accept`, each change becomes an event `input_changed` and the run's new input.
-void check_inputs(const RunEnv&, const GraphView&, RunStore&, bool accept);
+// `show`: is told how far the reading of a large file is; may be empty.
+void check_inputs(const RunEnv&, const GraphView&, RunStore&, bool accept,
+                  const std::function<void(const std::string& line)>& show = {});
 
 // For a replay, which reads nothing but start weights: those of kind=model nodes, by content. Throws bad_input.
 void check_start_weights(const RunEnv&, const GraphView&, const RunStore&);

@@ -25,6 +25,7 @@ std::string reason_text(const std::string& reason) {
   if (reason == "stale") return "had grown stale";
   if (reason == "truncated") return "had only truncated completions";
   if (reason == "too_long") return "had too long a prompt";
+  if (reason == "contaminated") return "hold what an evaluator asks";
   if (reason == "rejected") return "had no completion to keep";
   return "dropped as " + reason;
 }

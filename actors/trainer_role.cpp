@@ -14,6 +14,7 @@
 #include "actors/checkpoint_files.h"
 #include "actors/continued_run.h"
 #include "actors/dataset.h"
+#include "actors/decontamination.h"
 #include "actors/example_set.h"
 #include "actors/graph_checks.h"
 #include "actors/learning_rate_hint.h"
@@ -103,8 +104,12 @@ class TrainerRole final : public Role {
       const EdgePlan& edge = context.graph().edges[e];
       if (edge.carries != "dataset") continue;
       const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      read_dataset(env_, dataset_path(env_, context.graph(), edge), *tokenizer, dataset_chat(env_, context.graph(), edge),
-                   [&](const Sequence& s) { keep(context, ExampleSet::kDatasets, s); });
+      const NodePlan& from = context.graph().nodes[edge.from];
+      const uint64_t left_out = read_dataset(
+          env_, dataset_path(env_, context.graph(), edge), *tokenizer, dataset_chat(env_, context.graph(), edge),
+          [&](const Sequence& s) { keep(context, ExampleSet::kDatasets, s); },
+          from.artifact ? contaminated_texts(env_, context.graph(), from) : nullptr);
+      if (left_out > 0) context.event("contaminated", json{{"node", from.id}, {"left_out", left_out}}.dump());
     }
   }
 
@@ -528,7 +533,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     if (edge.carries != "examples" && edge.carries != "pairs") continue;
     ++live;
     const NodePlan& from = graph.nodes[edge.from];
-    if (finite && from.attrs.integer("count") == 0 && !source_path(from.attrs.text("source")))
+    if (finite && from.attrs.integer("count") == 0 && is_endless(from.attrs.text("source")))
       throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
                       "add count=1000");
   }

@@ -21,7 +21,7 @@ void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePl
     if (wanted == 0 || (edge.carries != "examples" && edge.carries != "pairs")) continue;
     const NodePlan& from = graph.nodes[edge.from];
     int64_t records = from.attrs.integer("count");
-    if (files != (records == 0 && source_path(located_source(from.attrs.text("source"), graph_dir)).has_value())) continue;
+    if (files != (records == 0 && reads_files(from.attrs.text("source")))) continue;
     if (records == 0)
       records = placed(from, "source", [&] {
         return static_cast<int64_t>(open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size().value_or(0));

@@ -56,7 +56,7 @@ FileStamp file_stamp(const std::filesystem::path& file) {
   return file_stamp(in.fd, file);
 }
 
-FileFingerprint fingerprint_file(const std::filesystem::path& file) {
+FileFingerprint fingerprint_file(const std::filesystem::path& file, const FingerprintProgress& progress) {
   const Reader in(file);
   const FileStamp before = file_stamp(in.fd, file);
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
@@ -71,6 +71,7 @@ FileFingerprint fingerprint_file(const std::filesystem::path& file) {
     if (n == 0) break;
     XXH3_128bits_update(state.get(), piece.data(), static_cast<size_t>(n));
     found.bytes += static_cast<uint64_t>(n);
+    if (progress) progress(found.bytes, before.bytes);
   }
   if (file_stamp(in.fd, file) != before) throw failure("the file was written while it was read", {file.string()});
   const XXH128_hash_t h = XXH3_128bits_digest(state.get());

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "base/hash.h"
@@ -33,8 +34,10 @@ struct FileFingerprint {
   bool operator==(const FileFingerprint&) const = default;
   std::string hex() const { return content.hex(); }
 };
+// Is told between pieces how many bytes are done, of how many.
+using FingerprintProgress = std::function<void(uint64_t done, uint64_t of)>;
 // Reads the whole file in pieces of a few MiB (never maps it: a file that is cut short meanwhile is an error, not a signal).
 // Throws failure, naming the file, when it cannot be read or changes while it is read. Looks for a stop between pieces.
-FileFingerprint fingerprint_file(const std::filesystem::path& file);
+FileFingerprint fingerprint_file(const std::filesystem::path& file, const FingerprintProgress& progress = {});
 
 }  // namespace r1

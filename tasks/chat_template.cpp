@@ -231,8 +231,8 @@ ChatTemplate::Taught ChatTemplate::example(const Conversation& conversation, boo
   messages.push_back(last);
   const std::string whole = render(conversation, messages, false);
   if (!whole.starts_with(out.prompt)) {
-    const auto at = static_cast<size_t>(
-        std::mismatch(out.prompt.begin(), out.prompt.end(), whole.begin(), whole.end()).first - out.prompt.begin());
+    const auto at = static_cast<size_t>(std::mismatch(out.prompt.begin(), out.prompt.end(), whole.begin(), whole.end()).first -
+                                        out.prompt.begin());
     const auto shown = [&](const std::string& text) { return shown_json(text.substr(at, 30)); };
     throw bad_input(fmt::format("{} does not write a reply behind its own generation prompt: {} where the prompt has {}", name_,
                                 shown(whole), shown(out.prompt)),

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "tasks/chat_template.h"
 #include "tasks/line_file.h"
@@ -21,6 +23,7 @@ struct Options {
   bool shuffle = true;
   FieldMap fields;
   std::optional<RecordKind> as;
+  std::optional<HeldOutPart> part;
 };
 
 RecordKind read_kind(const std::string& whole, const std::string& name) {
@@ -33,9 +36,36 @@ RecordKind read_kind(const std::string& whole, const std::string& name) {
                   fmt::format("expected {}", fmt::join(names, ", ")));
 }
 
+// Which part of a file a source is. `split`, `share`, `seed`: the values of its options; "" for those that are not given.
+std::optional<HeldOutPart> read_part(const std::string& whole, const std::string& split, const std::string& share,
+                                     const std::string& seed) {
+  if (split.empty() && share.empty() && seed.empty()) return std::nullopt;
+  const auto refuse = [&](const std::string& what, const std::string& hint) {
+    throw bad_input(fmt::format("source '{}': {}", whole, what), {}, hint);
+  };
+  if (split.empty()) refuse("held_out says how much is held out, and not which part this is", "add split=train, or split=test");
+  if (split != "train" && split != "test") refuse(fmt::format("split={} is no part", split), "expected train or test");
+  if (share.empty()) refuse(fmt::format("split={} of how much?", split), "add held_out=0.05");
+  HeldOutPart part;
+  part.test = split == "test";
+  part.share = option_number(whole, "held_out", share, 1e-6, 0.999999);
+  if (!seed.empty()) {
+    const double number = option_number(whole, "split_seed", seed, 0, 9007199254740991);
+    if (number != std::floor(number)) refuse(fmt::format("split_seed={} is not a whole number", seed), "split_seed=1");
+    part.seed = static_cast<uint64_t>(number);
+  }
+  return part;
+}
+
+bool in_part(const HeldOutPart& part, std::string_view line) {
+  const auto share = static_cast<double>(rng_key(part.seed, "held out", hash_string(line).lo) >> 11) * 0x1p-53;
+  return (share < part.share) == part.test;
+}
+
 Options read_options(const SourceSpec& spec, const std::string& whole) {
   Options o;
   o.path = jsonl_path(spec, whole).string();
+  std::string split, share, split_seed;
   for (const auto& [key, value] : spec.options) {
     const auto field = std::find(kFieldNames.begin(), kFieldNames.end(), key);
     if (key == "template") {
@@ -44,15 +74,22 @@ Options read_options(const SourceSpec& spec, const std::string& whole) {
       o.shuffle = option_number(whole, key, value, 0, 1) != 0;
     } else if (key == "as") {
       o.as = read_kind(whole, value);
+    } else if (key == "split") {
+      split = value;
+    } else if (key == "held_out") {
+      share = value;
+    } else if (key == "split_seed") {
+      split_seed = value;
     } else if (field != kFieldNames.end()) {
       if (value.empty()) throw bad_input(fmt::format("source '{}': {}= names no field", whole, key), {}, "prompt=question");
       o.fields[static_cast<size_t>(field - kFieldNames.begin())] = value;
     } else {
-      std::vector<std::string> known = {"template", "shuffle", "as"};
+      std::vector<std::string> known = {"template", "shuffle", "as", "split", "held_out", "split_seed", "weight"};
       known.insert(known.end(), kFieldNames.begin(), kFieldNames.end());
       unknown_option(whole, key, known);
     }
   }
+  o.part = read_part(whole, split, share, split_seed);
   return o;
 }
 
@@ -91,11 +128,13 @@ class JsonlSource final : public Source {
 
  public:
   JsonlSource(Options options, uint64_t seed, const SourceUse& use)
-      : options_(std::move(options)), seed_(seed), file_(options_.path) {
+      : options_(std::move(options)),
+        seed_(seed),
+        file_(options_.path, [this, &use](const std::string& line) { return keeps(line, use); }) {
     if (use.in_file_order) options_.shuffle = false;
     if (!options_.as) options_.as = use.want;
     if (!options_.chat) options_.chat = use.chat ? use.chat : ChatTemplate::none();
-    if (file_.size() == 0) throw bad_input("the file holds no records", {options_.path});
+    if (file_.size() == 0) refuse_empty();
     kind_ = options_.as ? *options_.as : at_line(0, [](const Record& record) { return record.kind(); });
   }
 
@@ -111,12 +150,38 @@ class JsonlSource final : public Source {
     return read(index, RecordKind::pair, [this](const Record& r) { return r.pair(*options_.chat); });
   }
   Where place(uint64_t index) const override { return {options_.path, file_.number(line_of(index))}; }
-  std::string stamp() const override { return file_.stamp_text(); }
+  std::vector<std::pair<std::filesystem::path, std::string>> stamps() const override {
+    return {{options_.path, file_.stamp_text()}};
+  }
   const ChatTemplate* chat() const override { return options_.chat.get(); }
+  std::vector<std::string> texts(uint64_t index) const override {
+    return at_line(line_of(index), [](const Record& record) { return record.texts(); });
+  }
+  uint64_t left_out() const override { return left_out_; }
 
  private:
+  bool keeps(const std::string& line, const SourceUse& use) {
+    if (options_.part && !in_part(*options_.part, line)) return ++of_other_part_, false;
+    if (!use.left_out) return true;
+    try {
+      if (!use.left_out(Record(line, {options_.path, 1}, options_.fields).texts())) return true;
+    } catch (const Error&) {
+      return true;  // its error comes when it is read
+    }
+    return ++left_out_, false;
+  }
+
+  [[noreturn]] void refuse_empty() const {
+    if (left_out_ > 0) throw bad_input(fmt::format("all of its {} records are left out", left_out_), {options_.path});
+    if (of_other_part_ > 0)
+      throw bad_input(fmt::format("none of its {} records is in split={} with held_out={:g}", of_other_part_,
+                                  options_.part->test ? "test" : "train", options_.part->share),
+                      {options_.path}, "another held_out, or another split_seed");
+    throw bad_input("the file holds no records", {options_.path});
+  }
+
   Options options_;
-  uint64_t seed_;
+  uint64_t seed_, of_other_part_ = 0, left_out_ = 0;
   LineFile file_;
   RecordKind kind_ = RecordKind::prompt;
 };
@@ -147,6 +212,10 @@ std::filesystem::path jsonl_path(const SourceSpec& spec, const std::string& whol
   const std::string path = spec.name.substr(std::string_view("jsonl:").size());
   if (path.empty()) throw bad_input(fmt::format("source '{}' names no file", whole), {}, "expected jsonl:PATH");
   return path;
+}
+
+std::optional<HeldOutPart> jsonl_held_out(const SourceSpec& spec, const std::string& whole) {
+  return read_options(spec, whole).part;
 }
 
 std::unique_ptr<Source> open_jsonl(const SourceSpec& spec, const std::string& whole, uint64_t seed, const SourceUse& use) {

@@ -17,7 +17,8 @@
 // Options: template=auto|none|NAME (tasks/chat_template.h; default auto: the template of the model that reads the source),
 // shuffle=0|1 (default 1: every epoch in an order of its own, from the seed; 0: file order), as=prompts|examples|pairs (where a
 // record could be more than one), and the names of fields: prompt=question, answer=solution, completion=, messages=, text=,
-// answers=, chosen=, rejected=.
+// answers=, chosen=, rejected=. split=train|test&held_out=SHARE (and split_seed=N, default 0) is one part of the file: every
+// record is in the test part or the train part by a hash of its line and split_seed, whatever the run's seed and order.
 //
 // Files may be compressed (.gz, .zst).
 //
@@ -35,6 +36,7 @@ namespace r1 {
 // `whole`: the spec as the user wrote it, for messages. Throws bad_input with file and line.
 std::unique_ptr<Source> open_jsonl(const SourceSpec& spec, const std::string& whole, uint64_t seed, const SourceUse& use);
 RecordKind jsonl_kind(const SourceSpec& spec, const std::string& whole);
+std::optional<HeldOutPart> jsonl_held_out(const SourceSpec& spec, const std::string& whole);
 // The file that the spec names. Throws bad_input when it names none.
 std::filesystem::path jsonl_path(const SourceSpec& spec, const std::string& whole);
 

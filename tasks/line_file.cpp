@@ -60,7 +60,7 @@ void check_space(int fd, const std::filesystem::path& source) {
 
 }  // namespace
 
-LineFile::LineFile(const std::filesystem::path& path) : path_(path) {
+LineFile::LineFile(const std::filesystem::path& path, const Keep& keep) : path_(path) {
   const auto text = open_text(path);
   temporary_ = text->compressed();
   fd_ = temporary_ ? unnamed_file() : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -95,11 +95,20 @@ LineFile::LineFile(const std::filesystem::path& path) : path_(path) {
     }
     if (!temporary_) check_unchanged();
     if (temporary_) stamp_ = stamp(fd_, path_);
+    if (keep) index(keep);
     offsets_.shrink_to_fit();
   } catch (...) {
     ::close(fd_);
     throw;
   }
+}
+
+// Leaves the lines in the index that are kept.
+void LineFile::index(const Keep& keep) {
+  size_t kept = 0;
+  for (size_t i = 0; i < offsets_.size(); ++i)
+    if (keep(line(i))) offsets_[kept++] = offsets_[i];
+  offsets_.resize(kept);
 }
 
 LineFile::~LineFile() { ::close(fd_); }

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ constexpr uint64_t kLongestLine = uint64_t{64} << 20;  // of text, bytes: a reco
 class LineFile {
  public:
   // Reads the file once to find its lines; those of nothing but blanks do not count. Throws bad_input as open_text does, and
-  // for a line longer than kLongestLine.
-  explicit LineFile(const std::filesystem::path& path);
+  // for a line longer than kLongestLine. `keep`: which lines are there, asked of each, in their order; empty: all.
+  using Keep = std::function<bool(const std::string& line)>;
+  explicit LineFile(const std::filesystem::path& path, const Keep& keep = {});
   ~LineFile();
   LineFile(const LineFile&) = delete;
   LineFile& operator=(const LineFile&) = delete;
@@ -39,6 +41,7 @@ class LineFile {
   };
   static Stamp stamp(int fd, const std::filesystem::path& path);
   void check_unchanged() const;
+  void index(const Keep& keep);
   size_t read_at(uint64_t offset, char* to, size_t bytes) const;
 
   std::filesystem::path path_;

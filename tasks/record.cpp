@@ -90,14 +90,15 @@ bool mostly_chinese(const Ordered& messages) {
 }
 
 // A message's content: text, or a list of parts {"type": "text", "text": TEXT}.
-std::optional<std::string> content_text(const Ordered& content) {
-  if (content.is_string()) return content.get<std::string>();
+template <class AnyJson>
+std::optional<std::string> content_text(const AnyJson& content) {
+  if (content.is_string()) return content.template get<std::string>();
   if (!content.is_array()) return std::nullopt;
   std::string out;
-  for (const Ordered& part : content) {
+  for (const AnyJson& part : content) {
     if (!part.is_object() || !part.contains("text") || !part["text"].is_string()) return std::nullopt;
     if (part.contains("type") && part["type"] != "text") return std::nullopt;
-    out += part["text"].get_ref<const std::string&>();
+    out += part["text"].template get_ref<const std::string&>();
   }
   return out;
 }
@@ -300,6 +301,37 @@ Pair Record::pair(const ChatTemplate& chat) const {
   const ChatTemplate::Taught good = taught(chosen), bad = taught(rejected);
   if (good.completion == bad.completion) fail("\"chosen\" and \"rejected\" are the same");
   return {good.prompt, good.completion, bad.completion};
+}
+
+std::vector<std::string> Record::texts() const {
+  std::vector<std::string> replies;
+  std::string asked;
+  const auto add = [](const Json& value, std::string& to) {
+    if (value.is_string()) to += value.get_ref<const std::string&>();
+    if (!value.is_array()) return;
+    for (const Json& m : value) {
+      if (!m.is_object() || !m.contains("content") || m.value("role", Json()) == "system") continue;
+      if (const auto text = content_text(m["content"])) to += (to.empty() ? "" : "\n") + *text;
+    }
+  };
+  for (const Field field : {Field::prompt, Field::messages, Field::text})
+    if (const Json* value = find(field); value != nullptr && asked.empty()) {
+      if (field == Field::messages && value->is_array() && !value->empty() && value->back().is_object() &&
+          value->back().value("role", Json()) == "assistant") {
+        add(Json(Json::array_t(value->begin(), value->end() - 1)), asked);
+        add(Json::array({value->back()}), replies.emplace_back());
+      } else {
+        add(*value, asked);
+      }
+    }
+  for (const Field field : {Field::completion, Field::chosen, Field::rejected})
+    if (const Json* value = find(field)) {
+      const bool whole = field != Field::completion && asked.empty() && value->is_array() && value->size() > 1;
+      if (whole) add(Json(Json::array_t(value->begin(), value->end() - 1)), asked);
+      add(value->is_array() && !value->empty() ? Json::array({value->back()}) : *value, replies.emplace_back());
+    }
+  replies.insert(replies.begin(), std::move(asked));
+  return replies;
 }
 
 std::string Record::text_of(Field field) const {

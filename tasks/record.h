@@ -35,6 +35,9 @@ class Record {
   Prompt prompt(const ChatTemplate&) const;
   Example example(const ChatTemplate&) const;
   Pair pair(const ChatTemplate&) const;
+  // What it says, without a template: what is asked (the messages before the reply, but those of the system; or the document),
+  // then each reply. What it lacks, or has in no form that is read, is left out.
+  std::vector<std::string> texts() const;
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const;
 

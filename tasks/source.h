@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -58,10 +59,16 @@ class Source {
   virtual Pair pair(uint64_t index) const;
   // Where that record stands: file and line; {} for what is made, not read. May read the file: for messages.
   virtual Where place(uint64_t index) const;
-  // Says whether a file was written to since another source was opened on it: equal stamps, equal content. "" for what is made.
-  virtual std::string stamp() const;
+  // The files that it reads, each with a stamp that says whether it was written to since another source was opened on it: equal
+  // stamps, equal content. None for what is made.
+  virtual std::vector<std::pair<std::filesystem::path, std::string>> stamps() const;
   // What it renders with; null for what comes rendered as it is.
   virtual const ChatTemplate* chat() const;
+  // What the record of `index` says, without a template: what is asked (or the document), then each reply. As it is rendered
+  // for what is made.
+  virtual std::vector<std::string> texts(uint64_t index) const;
+  // Records of the files that SourceUse::left_out took out.
+  virtual uint64_t left_out() const { return 0; }
   // For prompts: which values each fact takes (`answers` left out; at most kMaxFactValues values a fact), so that the names in
   // a reward expression can be checked before the run.
   static constexpr size_t kMaxFactValues = 200;
@@ -73,23 +80,40 @@ struct SourceUse {
   std::optional<RecordKind> want = {};  // read records as these, where the spec does not say itself (as=) what they are
   bool in_file_order = false;           // whatever `shuffle` says
   std::shared_ptr<const ChatTemplate> chat = {};  // what template=auto means: of the model that reads it; null: none
+  // Records of files (as texts() gives them) that are not there for this reader, whatever order it reads in; null: none.
+  std::function<bool(const std::vector<std::string>& texts)> left_out = {};
 };
 
 // `spec` is NAME or NAME?OPTION=VALUE&OPTION=VALUE:
 //   "tiny:reasoning", "tiny:pretrain?find=0.4&giveup_docs=0.5"   options: tasks/tiny/world.h
 //   "jsonl:PATH", "jsonl:PATH?template=qwen2.5&shuffle=0"        format and options: tasks/jsonl.h
-// `spec` with the path of "jsonl:PATH", where it is relative, put below `dir`; every other spec as it is.
+//   "jsonl:A?weight=3, jsonl:B?weight=1"                         several, mixed: tasks/mixture.h
+// The parts of the latter; one for what is no mixture. They are cut at a comma behind which a blank or another "NAME:" stands.
+std::vector<std::string> split_sources(const std::string& spec);
+
+// `spec` with the path of each "jsonl:PATH", where it is relative, put below `dir`; every other part as it is.
 std::string located_source(const std::string& spec, const std::filesystem::path& dir);
 
 // Throws bad_input: unknown names and options with a suggestion, files with line numbers. Of a file only the first record is
 // parsed: the others when they are asked for.
 std::unique_ptr<Source> open_source(const std::string& spec, uint64_t seed, const SourceUse& use = {});
 
-// The file that a source reads; nullopt for what is made. Throws bad_input for a spec that names nothing.
+// The file that one source reads; nullopt for what is made. Throws bad_input for a spec that names nothing.
 std::optional<std::filesystem::path> source_path(const std::string& spec);
+// Whether the source reads a file; whether there is no end to it: a part of it is made.
+bool reads_files(const std::string& spec);
+bool is_endless(const std::string& spec);
 
-// What the source renders with: its template=NAME, or (auto, the default) `model`; the tiny world's for the tiny world. Looks
-// at no file. Throws bad_input as open_source does.
+// What is held out of a file by "split=" (tasks/jsonl.h): of the records with a hash below `share`, those are the test part.
+struct HeldOutPart {
+  bool test = false;
+  double share = 0;
+  uint64_t seed = 0;
+};
+std::optional<HeldOutPart> held_out_part(const std::string& spec);  // of one source
+
+// What the source (its first part) renders with: its template=NAME, or (auto, the default) `model`; the tiny world's for the
+// tiny world. Looks at no file. Throws bad_input as open_source does.
 std::shared_ptr<const ChatTemplate> source_chat(const std::string& spec, const std::shared_ptr<const ChatTemplate>& model);
 // The template that the spec names itself; "" for auto, "none" for none.
 std::string named_template(const std::string& spec);

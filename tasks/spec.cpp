@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/error.h"
@@ -26,6 +27,11 @@ SourceSpec parse_source_spec(const std::string& spec) {
     out.options.emplace_back(std::move(key), item.substr(equals + 1));
     at = end + 1;
   }
+  const auto weight = std::find_if(out.options.begin(), out.options.end(), [](const auto& o) { return o.first == "weight"; });
+  if (weight != out.options.end()) {
+    out.weight = option_number(spec, "weight", weight->second, 1e-6, 1e6);
+    out.options.erase(weight);
+  }
   return out;
 }
 
@@ -41,20 +47,6 @@ void unknown_option(const std::string& spec, const std::string& option, const st
   const std::string near = nearest(option, known);
   throw bad_input(fmt::format("source '{}': unknown option '{}'", spec, option), {},
                   near.empty() ? fmt::format("known are {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
-}
-
-std::vector<std::string> split_sources(const std::string& text) {
-  std::vector<std::string> parts;
-  size_t at = 0;
-  while (at <= text.size()) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    std::string part = text.substr(at, comma - at);
-    part.erase(0, part.find_first_not_of(' '));
-    part.erase(part.find_last_not_of(' ') + 1);
-    if (!part.empty()) parts.push_back(part);
-    at = comma + 1;
-  }
-  return parts;
 }
 
 }  // namespace r1

@@ -2,6 +2,7 @@
 // Thread rule: values.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,19 +10,17 @@
 namespace r1 {
 
 struct SourceSpec {
-  std::string name;  // up to '?'
-  std::vector<std::pair<std::string, std::string>> options;
+  std::string name;                                          // up to '?'
+  std::vector<std::pair<std::string, std::string>> options;  // all but `weight`
+  std::optional<double> weight;                              // of a mixture's part
 };
 
-// Throws bad_input for an option without '=' or given twice.
+// Of one part. Throws bad_input for an option without '=' or given twice, and for a weight that is none.
 SourceSpec parse_source_spec(const std::string& spec);
 
 // Throws bad_input naming the option when it is not a number in [low, high].
 double option_number(const std::string& spec, const std::string& option, const std::string& value, double low, double high);
 
 [[noreturn]] void unknown_option(const std::string& spec, const std::string& option, const std::vector<std::string>& known);
-
-// The specs of a comma-separated list, without the blanks around them; empty ones left out.
-std::vector<std::string> split_sources(const std::string& comma_separated);
 
 }  // namespace r1

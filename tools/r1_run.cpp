@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 #include <utility>
@@ -122,18 +123,28 @@ std::set<std::string> done_stages(const RunStore& store) {
   return names;
 }
 
-// Reads every source of the stages that are still to run. The warnings, which it has shown.
-std::vector<std::string> read_data(const RunEnv& env, const GraphView& graph, const std::set<std::string>& done) {
+// Reads every source of the stages that are still to run, and shows its warnings.
+DataCheck read_data(const RunEnv& env, const GraphView& graph, const std::set<std::string>& done) {
   DataCheckOptions options;
   options.memory = survey_memory();
   options.done = [&done](const std::string& stage) { return done.count(stage) != 0; };
   StatusLine progress(StatusLine::Shown::on_terminals);
   options.show = [&progress](const std::string& line) { progress.show(line); };
-  const DataCheck found = check_data(env, graph, options, SystemClock());
+  DataCheck found = check_data(env, graph, options, SystemClock());
   progress.clear();
   const bool terminal = ::isatty(STDERR_FILENO) == 1;
   for (const std::string& warning : found.warnings) say("{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
-  return found.warnings;
+  return found;
+}
+
+// What evaluations have in common with what is learned, for the run's record.
+void note_contamination(const DataCheck& found, RunStore& store) {
+  for (const ContaminatedSource& c : found.contaminated)
+    store.add_event(
+        0, "r1-run", "contaminated",
+        nlohmann::json{
+            {"node", c.node}, {"source", c.source}, {"found", c.found}, {"records", c.records}, {"dropped", c.dropped}}
+            .dump());
 }
 
 // The graph's tracker; null for none.
@@ -181,7 +192,8 @@ int run_graph(Arguments args) {
     args.graph = found;
   }
   const fs::path graph_dir = fs::absolute(args.graph).parent_path();
-  const RoleRegistry registry = role_registry(graph_dir);
+  const auto once = std::make_shared<ReadOnce>();
+  const RoleRegistry registry = role_registry(graph_dir, once);
   std::vector<Override> overrides;
   for (const std::string& text : args.set) overrides.push_back(parse_override(text));
   if (!args.draw && !args.check && !args.fresh && shows_finished(args, graph_dir, overrides)) return 0;
@@ -191,7 +203,7 @@ int run_graph(Arguments args) {
     return 0;
   }
   const fs::path run_dir = run_dir_of(args);
-  const RunEnv env = make_run_env(graph, run_dir, graph_dir);
+  const RunEnv env = make_run_env(graph, run_dir, graph_dir, once);
   std::vector<std::string> tracker;
   if (const std::string given = graph.attrs.text("tracker"); !given.empty())
     tracker = tracker_command(given, graph_dir, graph.attrs.where("tracker"));
@@ -208,9 +220,9 @@ int run_graph(Arguments args) {
 
   // A new run that is refused leaves nothing behind; a finished one needs its data no more.
   const bool begins = args.fresh || !fs::exists(run_dir / "run.db");
-  std::vector<std::string> warnings;
+  DataCheck data;
   if (begins) {
-    warnings = read_data(env, graph, {});
+    data = read_data(env, graph, {});
     try_reward_programs(env, graph, {});
   }
   require_threads(threads_needed(graph));
@@ -230,11 +242,15 @@ int run_graph(Arguments args) {
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
 
   check_run_files(env, graph, *store);
-  check_inputs(env, graph, *store, args.accept_inputs);
+  {
+    StatusLine progress(StatusLine::Shown::on_terminals);
+    check_inputs(env, graph, *store, args.accept_inputs, [&progress](const std::string& line) { progress.show(line); });
+  }
   remember_source_kinds(env, graph, *store);
+  if (begins) note_contamination(data, *store);
   if (!begins) {
     const std::set<std::string> done = done_stages(*store);
-    warnings = read_data(env, graph, done);
+    data = read_data(env, graph, done);
     try_reward_programs(env, graph, [&done](const std::string& stage) { return done.count(stage) != 0; });
   }
 
@@ -245,7 +261,7 @@ int run_graph(Arguments args) {
                            run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
   log_info(fmt::format("{}: {} {}, seed {}, {}; {}", program_version("r1-run"), continued ? "continues" : "runs",
                        args.graph.string(), env.seed, describe_machine(), fingerprint));
-  for (const std::string& warning : warnings) log_info("warning: " + warning);
+  for (const std::string& warning : data.warnings) log_info("warning: " + warning);
 
   RunOptions options;
   options.run_dir = run_dir;

@@ -111,6 +111,9 @@ class TinySource final : public Source {
     Rng rng(seed_, entry_.name, index);
     return entry_.pair(rng, entry_.side);
   }
+  std::vector<std::string> texts(uint64_t index) const override {
+    return kind() == RecordKind::prompt ? std::vector<std::string>{tiny::prompt_words_of(prompt(index).text)} : Source::texts(index);
+  }
 
  private:
   const Entry& entry_;

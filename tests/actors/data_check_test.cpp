@@ -183,6 +183,87 @@ TEST_F(DataCheckTest, when_time_is_short_a_sample_is_tokenised_and_every_line_pa
   EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=tiny")).find("d.jsonl:1001:2"), std::string::npos);
 }
 
+// rl() with an evaluator of `questions`.
+std::string evaluated(std::string graph, const std::string& questions) {
+  return graph.replace(graph.find("t -> g"), 0,
+                       "e [role=evaluator, source=\"" + questions + "\", problems=2]; t -> e [carries=weights]; ");
+}
+
+TEST_F(DataCheckTest, each_part_of_a_mixture_is_read_whole) {
+  data(prompt_lines(65));
+  data(prompt_lines(10) + "{\"prompt\": \"\", \"answer\": 1}\n", "e.jsonl");
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl?weight=3, jsonl:e.jsonl?weight=1")).find("e.jsonl:11:2"), std::string::npos);
+  data(prompt_lines(10), "e.jsonl");
+  const DataCheck found = check(rl("jsonl:d.jsonl?weight=3, jsonl:e.jsonl?weight=1"));
+  EXPECT_EQ(found.files, 2);
+  EXPECT_EQ(found.records, 75);
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl?template=tiny&weight=3, jsonl:e.jsonl?template=none&weight=1"))
+                .find("different chat templates"),
+            std::string::npos);
+  const std::string text = refusal(rl("jsonl:d.jsonl?weight=3, jsonl:e.jsonl"));
+  EXPECT_NE(text.find("g.graph:4:"), std::string::npos) << text;
+  EXPECT_NE(text.find("'jsonl:" + (dir_ / "e.jsonl").string() + "' has none"), std::string::npos) << text;
+  data("{\"prompt\":\"a\",\"completion\":\"b\"}\n", "e.jsonl");
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl, jsonl:e.jsonl")).find("e.jsonl' examples"), std::string::npos);
+}
+
+TEST_F(DataCheckTest, records_that_an_evaluator_asks_are_counted_with_the_first_line) {
+  data(prompt_lines(5) + R"({"prompt": "one two three one two three one two three one two", "answer": "1"})" + "\n");
+  data(R"({"prompt": "say: one two three one two three one two three one two now", "answer": "1"})"
+       "\n",
+       "test.jsonl");
+  const std::string words =
+      "1 of 6 prompts of d.jsonl hold what an evaluator asks, ten words in a row or all of it (the first: d.jsonl:6)";
+  DataCheck found = check(evaluated(rl("jsonl:d.jsonl"), "jsonl:test.jsonl"));
+  EXPECT_TRUE(says(found, words + ": decontaminate=drop leaves them out"));
+  ASSERT_EQ(found.contaminated.size(), 1u);
+  EXPECT_EQ(found.contaminated[0].found, 1);
+  EXPECT_FALSE(found.contaminated[0].dropped);
+  EXPECT_TRUE(says(check(evaluated(rl("jsonl:d.jsonl", "format", ", decontaminate=drop"), "jsonl:test.jsonl")),
+                   words + ": they are left out as contaminated"));
+  EXPECT_FALSE(
+      says(check(evaluated(rl("jsonl:d.jsonl", "format", ", decontaminate=off"), "jsonl:test.jsonl")), "evaluator asks"));
+  EXPECT_FALSE(says(check(rl("jsonl:d.jsonl")), "evaluator asks")) << "nothing is evaluated";
+  // What is remembered depends on what is asked.
+  data(prompt_lines(1), "test.jsonl");
+  EXPECT_TRUE(
+      says(check(evaluated(rl("jsonl:d.jsonl"), "jsonl:test.jsonl")), "5 of 6 prompts of d.jsonl hold what an evaluator asks"));
+  data(R"({"prompt": "two", "answer": "1"})"
+       "\n",
+       "test.jsonl");
+  EXPECT_FALSE(says(check(evaluated(rl("jsonl:d.jsonl"), "jsonl:test.jsonl")), "evaluator asks"));
+}
+
+TEST_F(DataCheckTest, decontamination_that_has_nothing_to_do_or_leaves_nothing_is_refused) {
+  data(prompt_lines(5));
+  EXPECT_NE(refusal(rl("jsonl:d.jsonl", "format", ", decontaminate=drop")).find("nothing to keep apart from"),
+            std::string::npos);
+  const std::string text = refusal(evaluated(rl("jsonl:d.jsonl", "format", ", decontaminate=drop"), "jsonl:d.jsonl"));
+  EXPECT_NE(text.find("all 5 prompts of d.jsonl hold what an evaluator asks"), std::string::npos) << text;
+}
+
+TEST_F(DataCheckTest, what_an_evaluator_holds_out_of_a_file_nobody_learns) {
+  std::string lines;
+  for (int i = 0; i < 40; ++i) lines += R"({"prompt": "compute )" + std::to_string(i) + R"( + 1", "answer": "1"})" + "\n";
+  data(lines);
+  const auto graph = [&](const std::string& learned, const std::string& asked) {
+    return evaluated(rl("jsonl:d.jsonl" + learned), "jsonl:d.jsonl" + asked);
+  };
+  const DataCheck found = check(graph("?split=train&held_out=0.2", "?split=test&held_out=0.2"));
+  EXPECT_EQ(found.records, 40) << "each record is in one part";
+  EXPECT_FALSE(says(found, "evaluator asks"));
+  EXPECT_EQ(refusal(graph("?split=train&held_out=0.3", "?split=test&held_out=0.2")), "accepted");
+  for (const char* learned : {"", "?split=train&held_out=0.1", "?split=train&held_out=0.2&split_seed=1"}) {
+    const std::string text = refusal(graph(learned, "?split=test&held_out=0.2"));
+    EXPECT_NE(text.find("'p' reads records of d.jsonl that 'e' holds out of it"), std::string::npos) << text;
+    EXPECT_NE(text.find("split=train&held_out=0.2"), std::string::npos) << text;
+  }
+  EXPECT_FALSE(says(check(graph("?split=train&held_out=0.2", "?split=train&held_out=0.2")), "evaluator asks"))
+      << "who asks the train part means to";
+  EXPECT_NE(refusal(evaluated(rl("tiny:reasoning"), "jsonl:d.jsonl?weight=2")).find("an evaluator asks all of its sources"),
+            std::string::npos);
+}
+
 TEST_F(DataCheckTest, stages_that_are_done_read_nothing_any_more) {
   data("{\"prompt\":\"a\",\"completion\":\"b\"}\nbroken\n");
   options_.done = [](const std::string& stage) { return stage == "s"; };

@@ -51,6 +51,75 @@ TEST_F(Data, a_prompt_longer_than_the_model_is_dropped_and_counted) {
                  {"--run", (top / "run").string()});
 }
 
+TEST_F(Data, contaminated_prompts_are_dropped_and_counted_and_contaminated_examples_are_left_out) {
+  const std::string asked = R"({"prompt": "one two three one two three one two three one two", "answer": "1"})"
+                            "\n";
+  std::string graph = rl("batches(3)", ", decontaminate=drop");
+  graph.replace(graph.find("p -> g"), 0,
+                "e [role=evaluator, source=\"jsonl:test.jsonl\", max_tokens=4]; t -> e [carries=weights];\n");
+  write_text(top / "g.graph", graph);
+  write_text(top / "d.jsonl", prompt_lines(5) + asked);
+  write_text(top / "test.jsonl", asked);
+  ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / "rl").string(), "-q"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("1 of 6 prompts of d.jsonl hold what an evaluator asks"), std::string::npos) << r.err;
+  EXPECT_EQ(ledger_complaints(top / "rl"), "");
+  const auto store = RunStore::open_read_only(top / "rl");
+  const LedgerCounts ledger = store->ledger(store->stages().at(0).id);
+  ASSERT_EQ(ledger.dropped.count("contaminated"), 1u);
+  EXPECT_EQ(ledger.dropped.at("contaminated"), 2) << "12 draws are two epochs of 6 prompts";
+  const auto events = store->events(0, 100, "contaminated");
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_NE(events[0][2].find("\"found\":1"), std::string::npos) << events[0][2];
+
+  std::string lines;
+  for (int i = 0; i < 7; ++i) lines += R"({"prompt": "compute )" + std::to_string(i) + R"( + 1", "completion": "1"})" + "\n";
+  write_text(top / "d.jsonl",
+             lines + R"({"prompt": "two", "completion": "one two three one two three one two three one two"})");
+  for (const bool dataset : {false, true}) {
+    const std::string from = dataset ? "" : "p [role=prompter, source=\"jsonl:d.jsonl\", decontaminate=drop]; p -> t;";
+    const std::string data = dataset ? "d [kind=dataset, path=\"d.jsonl\", decontaminate=drop]; d -> t;" : "";
+    write_text(top / "g.graph", R"__(digraph g {
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_s {
+    t [role=trainer, objective=sft, epochs=1, batch=4];
+    e [role=evaluator, source="jsonl:test.jsonl", max_tokens=4]; t -> e [carries=weights];
+    )__" + from + "\n  }\n  m -> t;\n  " +
+                                    data + "\n}\n");
+    const auto run = top / (dataset ? "dataset" : "sft");
+    r = run_program({(top / "g.graph").string(), "--run", run.string(), "-q"});
+    ASSERT_EQ(r.code, 0) << r.err;
+    const auto sft = RunStore::open_read_only(run);
+    EXPECT_EQ(sft->batch_count(sft->stages().at(0).id), 2) << "7 of 8 examples";
+    EXPECT_EQ(sft->events(0, 100, "contaminated").size(), 1u) << "what was found before the run";
+    const auto left_out = sft->events(sft->stages().at(0).id, 100, "contaminated");
+    ASSERT_EQ(left_out.size(), 1u);
+    EXPECT_NE(left_out[0][2].find("\"left_out\":1"), std::string::npos) << left_out[0][2];
+  }
+}
+
+TEST_F(Data, a_mixture_goes_on_where_it_was_and_is_replayed) {
+  std::string graph = rl("batches(4)");
+  const std::string one = "jsonl:d.jsonl?template=tiny";
+  graph.replace(graph.find(one), one.size(),
+                "jsonl:d.jsonl?template=tiny&weight=3, jsonl:more.jsonl.gz?template=tiny&weight=1");
+  graph.replace(graph.find("staleness=1"), 11, "staleness=0");
+  write_text(top / "g.graph", graph);
+  write_text(top / "d.jsonl", prompt_lines(10));
+  std::string more;
+  for (int i = 0; i < 5; ++i) more += R"({"prompt": "say )" + std::to_string(i) + R"(", "answer": "1"})" + "\n";
+  write_text(top / "more.jsonl.gz", more);  // known by its first bytes: this one is plain
+  const auto run = [&](const char* name, const std::vector<std::string>& environment = {}) {
+    return run_program({(top / "g.graph").string(), "--run", (top / name).string(), "-q"}, environment).code;
+  };
+  ASSERT_EQ(run("whole"), 0);
+  EXPECT_EQ(run("broken", {"R1_FAULT=kill:after_commit:2"}), 128 + 9);
+  ASSERT_EQ(run("broken"), 0);
+  EXPECT_EQ(summary_hashes(top / "whole"), summary_hashes(top / "broken"));
+  EXPECT_EQ(ledger_complaints(top / "broken"), "");
+  EXPECT_EQ(run_program({"--replay", (top / "broken").string()}).code, 0);
+}
+
 TEST_F(Data, a_bad_line_of_a_later_stage_is_found_before_the_first_runs) {
   write_text(top / "d.jsonl",
              "{\"prompt\": \"compute 1 + 2\", \"completion\": \"3\"}\n{\"prompt\":\"x\",\"completion\":null}\n");

@@ -63,8 +63,9 @@ ModelGraph model_graph(const ModelGraphSpec& spec) {
   try {
     ModelGraph out;
     const std::filesystem::path here = std::filesystem::current_path();
-    out.graph = load_graph_text(kGraph, "r1-eval", role_registry(here), overrides);
-    out.env = make_run_env(out.graph, {}, here);
+    const auto once = std::make_shared<ReadOnce>();
+    out.graph = load_graph_text(kGraph, "r1-eval", role_registry(here, once), overrides);
+    out.env = make_run_env(out.graph, {}, here, once);
     out.evaluator = out.graph.node("evaluation");
     return out;
   } catch (const Error& e) {

@@ -1,0 +1,50 @@
+#include "actors/read_once.h"
+
+#include <fmt/format.h>
+
+#include "base/clock.h"
+
+namespace r1 {
+
+FingerprintProgress shown_progress(const std::filesystem::path& file,
+                                   const std::function<void(const std::string& line)>& show) {
+  if (!show) return {};
+  return [name = file.filename().string(), show](uint64_t done, uint64_t of) {
+    show(fmt::format("reading {}: {:.1f} of {:.1f} GB", name, static_cast<double>(done) / 1e9, static_cast<double>(of) / 1e9));
+  };
+}
+
+std::shared_ptr<const Tokenizer> ReadOnce::tokenizer(const std::filesystem::path& file,
+                                                     const std::function<Tokenizer()>& parse) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none))
+    return std::make_shared<const Tokenizer>(parse());  // which says what is wrong
+  const std::string stamp = file_stamp(file).text();
+  const std::lock_guard lock(mutex_);
+  Parsed& known = tokenizers_[std::filesystem::absolute(file).lexically_normal().string()];
+  if (!known.tokenizer || known.stamp != stamp) known = {stamp, std::make_shared<const Tokenizer>(parse())};
+  return known.tokenizer;
+}
+
+std::shared_ptr<const Tokenizer> ReadOnce::tokenizer(const std::string& name, const std::function<Tokenizer()>& parse) {
+  const std::lock_guard lock(mutex_);
+  Parsed& known = tokenizers_[name];
+  if (!known.tokenizer) known.tokenizer = std::make_shared<const Tokenizer>(parse());
+  return known.tokenizer;
+}
+
+FileFingerprint ReadOnce::fingerprint(const std::filesystem::path& file, const FingerprintProgress& progress) {
+  const std::string name = std::filesystem::absolute(file).lexically_normal().string();
+  const FileStamp stamp = file_stamp(file);
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto known = prints_.find(name); known != prints_.end() && known->second.stamp == stamp)
+      return known->second.print;
+  }
+  const FileFingerprint print = fingerprint_file(file, progress);
+  const std::lock_guard lock(mutex_);
+  if (stamp.settled(wall_clock_s())) prints_[name] = {stamp, print};
+  return print;
+}
+
+}  // namespace r1
