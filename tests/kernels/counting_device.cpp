@@ -1,14 +1,8 @@
 #include "tests/kernels/counting_device.h"
 
+#include "kernels/op_names.h"
+
 namespace r1::test {
-namespace {
-
-template <size_t... I>
-std::array<const char*, sizeof...(I)> op_names(std::index_sequence<I...>) {
-  return {kOpName<std::variant_alternative_t<I, AnyOp>>...};
-}
-
-}  // namespace
 
 template <class Op, void (*OpTable::*kEntry)(Context&, const Op&)>
 void CountingDevice::counted(Context& ctx, const Op& op) {
@@ -42,12 +36,11 @@ void CountingDevice::copy_to_host(void* dst, const std::byte* src, size_t bytes)
 }
 
 DeviceCounts CountingDevice::take() {
-  const auto names = op_names(std::make_index_sequence<kOps>());
   DeviceCounts c;
   for (size_t i = 0; i < kOps; ++i) {
     const int64_t n = calls_[i].exchange(0);
     c.ops += n;
-    if (n > 0) c.by_op[names[i]] = n;
+    if (n > 0) c.by_op[kOpNames[i]] = n;
   }
   c.uploads = uploads_.exchange(0);
   c.downloads = downloads_.exchange(0);

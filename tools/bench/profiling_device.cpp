@@ -3,16 +3,9 @@
 #include <algorithm>
 
 #include "kernels/cpu/threads.h"
+#include "kernels/op_names.h"
 
 namespace r1::bench {
-namespace {
-
-template <size_t... I>
-std::array<const char*, sizeof...(I)> op_names(std::index_sequence<I...>) {
-  return {kOpName<std::variant_alternative_t<I, AnyOp>>...};
-}
-
-}  // namespace
 
 template <class Op, void (*OpTable::*kEntry)(Context&, const Op&)>
 void ProfilingDevice::timed(Context& ctx, const Op& op) {
@@ -42,13 +35,12 @@ void ProfilingDevice::reset() {
 }
 
 std::vector<OpTime> ProfilingDevice::times() const {
-  const auto names = op_names(std::make_index_sequence<kOps>());
   std::vector<OpTime> out;
   for (size_t i = 0; i < kOps; ++i) {
     const Slot& s = slots_[i];
     if (s.calls == 0) continue;
     const Work work{static_cast<double>(s.flops), static_cast<double>(s.bytes), s.type};
-    out.push_back({names[i], s.calls, static_cast<double>(s.core_ns), work});
+    out.push_back({kOpNames[i], s.calls, static_cast<double>(s.core_ns), work});
   }
   std::sort(out.begin(), out.end(), [](const OpTime& a, const OpTime& b) { return a.core_ns > b.core_ns; });
   return out;
