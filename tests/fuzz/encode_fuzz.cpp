@@ -7,7 +7,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace r1;
-  static const Tokenizer words = Tokenizer::from_json(tiny::tiny_tokenizer_json(), "tiny");
+  static const Tokenizer words = Tokenizer::from_json(tiny_tokenizer_json(), "tiny");
   static const Tokenizer small = Tokenizer::from_json(small_tokenizer().dump(), "small");
   const std::string_view text = fuzz::text_of(data, size);
   for (const int32_t id : words.encode(text))
