@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include "actors/batch_layout.h"
 #include "actors/reward_programs.h"
 #include "actors/training_attrs.h"
 #include "models/model_files.h"
@@ -50,6 +51,41 @@ TEST_F(EngineOptions, a_schedule_is_as_long_as_all_mini_batches_of_all_inner_epo
   EXPECT_EQ(c.inner_epochs, 4);
   EXPECT_EQ(c.total_steps, 5 * 3 * 4);
   EXPECT_EQ(trainer("base", "base_trainer", {}).total_steps, 5);
+}
+
+// The slow proof, that each of them changes what is learned, is attribute_test.cpp.
+TEST_F(EngineOptions, of_a_trainer_are_the_numbers_of_its_attributes_and_of_its_generator) {
+  const TrainerConfig c = trainer("rl", "rl_trainer",
+                                  {"rl_trainer.lr=0.5", "rl_trainer.beta1=0.25", "rl_trainer.beta2=0.75", "rl_trainer.eps=1e-3",
+                                   "rl_trainer.weight_decay=0.125", "rl_trainer.clip_norm=3", "rl_trainer.clip_low=0.375",
+                                   "rl_trainer.clip_high=0.625", "rl_trainer.kl=0.0625", "rl_trainer.lr_end=0.1",
+                                   "rl_trainer.warmup=7", "policy.temperature=0.7", "policy.max_tokens=11"});
+  EXPECT_EQ(c.lr, 0.5);
+  EXPECT_EQ(c.beta1, 0.25);
+  EXPECT_EQ(c.beta2, 0.75);
+  EXPECT_EQ(c.eps, 1e-3);
+  EXPECT_EQ(c.weight_decay, 0.125);
+  EXPECT_EQ(c.clip_norm, 3);
+  EXPECT_EQ(c.clip_low, 0.375);
+  EXPECT_EQ(c.clip_high, 0.625);
+  EXPECT_EQ(c.kl, 0.0625);
+  EXPECT_EQ(c.lr_end, 0.1);
+  EXPECT_EQ(c.warmup_steps, 7);
+  EXPECT_FLOAT_EQ(static_cast<float>(c.temperature), 0.7f);
+  EXPECT_EQ(c.longest_completion, 11);
+}
+
+TEST_F(EngineOptions, how_a_batch_is_laid_out_is_what_the_trainer_says) {
+  const auto rules = [&](const std::vector<std::string>& settings) {
+    LocalRun run(top / std::to_string(runs++), settings);
+    return layout_rules(*run.graph.node("rl_trainer"));
+  };
+  for (const bool deviation : {true, false})
+    EXPECT_EQ(rules({std::string("rl_trainer.advantage=") + (deviation ? "std" : "mean")}).by_deviation, deviation);
+  for (const bool masked : {true, false})
+    EXPECT_EQ(rules({std::string("rl_trainer.mask_truncated=") + (masked ? "true" : "false")}).mask_truncated, masked);
+  EXPECT_TRUE(rules({"rl_trainer.mean_over=all"}).mean_over_all);
+  EXPECT_FALSE(rules({}).mean_over_all);
 }
 
 TEST_F(EngineOptions, weights_are_exported_in_the_type_that_the_trainer_names_and_else_not_at_all) {

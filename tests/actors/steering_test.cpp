@@ -69,6 +69,15 @@ TEST_F(SteeringTest, every_second_version_is_measured_and_the_best_one_is_kept_b
   }
 }
 
+TEST_F(SteeringTest, nothing_is_kept_as_the_best_unless_the_evaluator_says_so) {
+  LocalRun r = run("run", {"test.keep=last", "rl_trainer.until=batches(3)"});
+  to_rl(r);
+  ASSERT_TRUE(r.run_stage("rl", 1)) << r.report;
+  EXPECT_FALSE(r.store->artifact(r.id("rl"), "best").has_value());
+  EXPECT_FALSE(std::filesystem::exists(r.dir / "checkpoints/rl-best"));
+  EXPECT_TRUE(std::filesystem::exists(r.dir / "checkpoints/rl"));
+}
+
 TEST_F(SteeringTest, a_stage_stopped_anywhere_ends_with_the_same_weights_and_the_same_best) {
   LocalRun whole = run("whole");
   to_rl(whole);

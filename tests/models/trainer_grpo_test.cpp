@@ -205,6 +205,27 @@ TEST(Grpo, TwoInnerEpochsAreTheSameBatchTwiceUnderTheSameOldPolicy) {
   EXPECT_EQ(two.masters_hash(), twice.masters_hash());
 }
 
+TEST(Grpo, EveryInnerEpochHasAnOrderOfMiniBatchesOfItsOwn) {
+  GrpoCase c({1, 1, 1, 1, 1}, 1, -1);
+  const TrainBatch batch = six_sequences(c);
+  c.config.mini_batches = 3;
+  TrainerConfig plain = c.config;
+  c.config.shuffle = true;
+  c.config.shuffle_key = 17;
+  c.config.inner_epochs = 2;
+  TrainerEngine two(c.device, c.config, *c.weights);
+  two.train(batch);
+  TrainerEngine by_hand(c.device, plain, *c.weights);
+  for (const uint64_t epoch : {0, 1}) {
+    std::vector<int64_t> order = {0, 1, 2, 3, 4, 5};
+    Rng(rng_key(17, "mini-batches", 0, epoch)).shuffle(order);
+    TrainBatch ordered;
+    for (const int64_t i : order) ordered.sequences.push_back(batch.sequences[static_cast<size_t>(i)]);
+    by_hand.train(ordered);
+  }
+  EXPECT_EQ(two.masters_hash(), by_hand.masters_hash());
+}
+
 TEST(Grpo, SilentSequencesAreCountedInTheMeanAndNowhereElse) {
   for (const LossMean mean : {LossMean::sequence, LossMean::token, LossMean::constant}) {
     GrpoCase c({1.1, 1.05, 0.95, 1, 1}, 1, -2);

@@ -13,6 +13,7 @@
 #include "models/safetensors.h"
 #include "tests/models/generation/random_models.h"
 #include "tests/models/generation/temporary_dir.h"
+#include "tests/power_cut.h"
 #include "tests/source_dir.h"
 
 namespace r1 {
@@ -183,6 +184,20 @@ TEST_F(ModelExport, the_texts_make_transformers_read_tokenizer_json_as_it_stands
   EXPECT_EQ(Json::parse(out.at("tokenizer_config.json"))["auto_map"]["AutoTokenizer"][1], "tokenization_plain.PlainTokenizer");
   EXPECT_TRUE(out.contains("tokenization_plain.py"));
   EXPECT_THROW(export_texts({{"tokenizer.json", tokenizer_text()}, {"tokenizer_config.json", "[]"}}, config, "test"), Error);
+}
+
+TEST_F(ModelExport, a_gguf_file_outlives_a_power_cut_as_soon_as_it_is_written) {
+  ModelConfig config = random_model_config(Architecture::qwen3);
+  config.vocab_size = Tokenizer::from_json(tokenizer_text(), "test").vocab_size();
+  const auto weights = random_weights(device, config, DType::f32, 3);
+  const ModelTexts texts = export_texts({{"tokenizer.json", tokenizer_text()}}, config, "test");
+  const fs::path copies = temporary.path().string() + "_left";
+  PowerCut power(temporary.path());
+  write_gguf(file, config, tensor_source(*weights), texts,
+             {.type = FileType::f32, .name = "a", .pre_tokenizer = "", .progress = {}});
+  power.restore(copies);
+  EXPECT_TRUE(fs::exists(copies / file.filename()) && read_file(copies / file.filename()) == read_file(file));
+  fs::remove_all(copies);
 }
 
 }  // namespace

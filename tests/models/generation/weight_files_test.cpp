@@ -115,6 +115,16 @@ TEST_F(WeightFiles, a_directory_outlives_a_power_cut_as_soon_as_it_is_saved) {
   fs::remove_all(copies);
 }
 
+TEST_F(WeightFiles, a_file_of_tensors_outlives_a_power_cut_as_soon_as_it_is_written) {
+  const fs::path copies = temporary.path().string() + "_left";
+  const Tensors tensors(file);
+  PowerCut power(temporary.path());
+  tensors.write(temporary.path() / "other.safetensors");
+  power.restore(copies);
+  EXPECT_EQ(read_file(copies / "other.safetensors"), read_file(temporary.path() / "other.safetensors"));
+  fs::remove_all(copies);
+}
+
 TEST_F(WeightFiles, files_carry_the_published_names_and_shapes) {
   const SafetensorsFile f(file);
   const std::string p = "model.layers.1.";

@@ -69,6 +69,32 @@ TEST_F(TrackerTest, one_that_does_not_read_costs_its_caller_nothing) {
   EXPECT_NE(warnings[0].find("has not read a line"), std::string::npos) << warnings[0];
 }
 
+TEST_F(TrackerTest, a_line_that_a_dying_one_may_have_read_is_told_again_to_the_next) {
+  const std::string once = (dir.path() / "once").string(),
+                    script = "mkdir " + once + " && { read first; exit 1; }; cat > " + file();
+  Tracker tracker(shell(script), "first", options());
+  std::string all = "first\n";
+  for (const char letter : {'a', 'b', 'c'}) {
+    tracker.send(std::string(200'000, letter));  // more than its pipe holds: the first one dies in the middle of it
+    all += std::string(200'000, letter) + "\n";
+  }
+  const Tracker::Counts counts = tracker.finish(20);
+  EXPECT_EQ(counts.starts, 2);
+  EXPECT_EQ(counts.sent, 3);
+  EXPECT_EQ(counts.left_out, 0);
+  EXPECT_TRUE(told() == all) << told().size() << " bytes";
+}
+
+TEST_F(TrackerTest, lines_that_still_wait_when_its_time_is_over_are_counted) {
+  TrackerOptions o = options();
+  o.patience_s = 1000;
+  Tracker tracker(shell("sleep 1000"), "first", o);
+  for (int i = 0; i < 50; ++i) tracker.send(std::string(100'000, 'x'));
+  const Tracker::Counts counts = tracker.finish(0.2);
+  EXPECT_EQ(counts.sent, 0);
+  EXPECT_EQ(counts.left_out, 50);
+}
+
 TEST_F(TrackerTest, one_that_does_not_end_is_ended) {
   Tracker tracker(shell("cat > " + file() + "; sleep 1000"), "first", options());
   tracker.send("line");

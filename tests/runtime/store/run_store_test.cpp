@@ -158,6 +158,14 @@ TEST(RunStorePower, what_a_call_made_durable_outlives_a_power_cut_at_once) {
   EXPECT_EQ(cut()->stages().at(0).status, StageStatus::done);
 }
 
+TEST(RunStorePower, a_store_that_was_just_made_outlives_a_power_cut) {
+  TemporaryDirectory dir, copies;
+  PowerCut power(dir.path());
+  const auto store = RunStore::open(dir.path());
+  power.restore(copies.path() / "left");
+  EXPECT_EQ(RunStore::open(copies.path() / "left")->stages().size(), 0u);
+}
+
 TEST_F(Store, stages_do_not_share_draws) {
   const int64_t other = store->ensure_stage("rl2");
   EXPECT_EQ(store->ensure_stage("rl2"), other);
