@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -13,8 +15,12 @@ namespace r1 {
 
 namespace fs = std::filesystem;
 
-Snapshots::Snapshots(fs::path run_dir, std::string stage, double interval_s)
-    : run_dir_(std::move(run_dir)), stage_(std::move(stage)), interval_s_(interval_s) {}
+Snapshots::Snapshots(fs::path run_dir, std::string stage, double interval_s, double share, double now_s)
+    : run_dir_(std::move(run_dir)),
+      stage_(std::move(stage)),
+      interval_s_(interval_s),
+      share_(share),
+      due_s_(now_s + interval_s) {}
 
 void Snapshots::load(RoleContext& context, Learner& engine) const {
   const auto snapshot = context.store().latest_snapshot(context.stage_id());
@@ -30,24 +36,32 @@ void Snapshots::load(RoleContext& context, Learner& engine) const {
   }
 }
 
-bool Snapshots::due(double now_s) {
-  if (now_s - last_s_ < interval_s_) return false;
-  last_s_ = now_s;
-  return true;
+bool Snapshots::due(double now_s) const { return now_s >= due_s_; }
+
+void Snapshots::wrote(double seconds, double now_s) {
+  due_s_ = now_s + (interval_s_ > 0 ? std::max(interval_s_, seconds / share_) : 0);
 }
 
-SnapshotRow Snapshots::write(const Learner& engine) const {
-  const SnapshotRow row = {engine.version(), fmt::format("snapshots/{}-{}.state", stage_, engine.version())};
+Snapshots::Begun Snapshots::begin(const Learner& engine) const {
+  const std::string file = fmt::format("snapshots/{}-{}.state", stage_, engine.version());
   fs::create_directories(run_dir_ / "snapshots");
-  engine.save(run_dir_ / row.file);
-  fault_point("after_snapshot_file");
-  return row;
+  return {{engine.version(), file}, engine.begin_save(run_dir_ / file)};
 }
 
-void Snapshots::record(RunStore& store, int64_t stage_id, const SnapshotRow& written) const {
-  store.add_snapshot(stage_id, written);
+void Snapshots::record(RunStore& store, int64_t stage_id, const Begun& begun) const {
+  begun.finish();
+  fault_point("after_snapshot_file");
+  store.add_snapshot(stage_id, begun.row);
+  remove_before(store, stage_id, begun.row.version);
+}
+
+void Snapshots::remove_all(RunStore& store, int64_t stage_id) const {
+  remove_before(store, stage_id, std::numeric_limits<int64_t>::max());
+}
+
+void Snapshots::remove_before(RunStore& store, int64_t stage_id, int64_t version) const {
   for (const SnapshotRow& old : store.snapshots(stage_id)) {
-    if (old.version >= written.version) continue;
+    if (old.version >= version) continue;
     store.remove_snapshot(stage_id, old.version);
     std::error_code gone;
     fs::remove(run_dir_ / old.file, gone);

@@ -1,11 +1,13 @@
 // The trainer's state on disk between two batches, so that a restarted stage trains few of them again. A snapshot only saves
 // time: without one, all committed batches are trained on again, with the same result. Not the checkpoint of a stage that ended
 // (actors/checkpoint_files.h).
-// Thread rule: due() on the role, load() and write() on the executor, record() on the I/O thread; one at a time.
+// Thread rule: due() and wrote() on the role, load() and begin() on the executor, the rest on the I/O thread; one at a time,
+// but that training goes on while a snapshot is put into place and recorded.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "models/engines.h"
@@ -17,24 +19,36 @@ namespace r1 {
 class Snapshots {
  public:
   Snapshots() = default;
-  // `interval_s`: of the stage's clock.
-  Snapshots(std::filesystem::path run_dir, std::string stage, double interval_s);
+  // At least `interval_s` lie between two, and so many that training stands still for no more than `share` of the time
+  // (`interval_s` 0: one whenever it is asked). `now_s`: of the stage's clock, as below.
+  Snapshots(std::filesystem::path run_dir, std::string stage, double interval_s, double share, double now_s);
 
   // The newest one, where there is one. One that cannot be used is logged, told (event lost_snapshot), and leaves the engine as
   // it was.
   void load(RoleContext& context, Learner& engine) const;
 
-  // Whether it is time for one; then the next is due an interval later.
-  bool due(double now_s);
-  // snapshots/STAGE-VERSION.state of the engine's version. Throws failure when the disk refuses.
-  SnapshotRow write(const Learner& engine) const;
-  // The file is the stage's newest snapshot; those before it go, row first.
-  void record(RunStore& store, int64_t stage_id, const SnapshotRow& written) const;
+  // Whether it is time for one.
+  bool due(double now_s) const;
+  struct Begun {
+    SnapshotRow row;
+    std::function<void()> finish;  // Learner::begin_save
+  };
+  // snapshots/STAGE-VERSION.state of the engine's version, from which on the engine may learn again. Throws failure when the
+  // disk refuses.
+  Begun begin(const Learner& engine) const;
+  // Training stood still for `seconds`, until `now_s`.
+  void wrote(double seconds, double now_s);
+  // Puts the file into place: it is the stage's newest snapshot; those before it go, row first.
+  void record(RunStore& store, int64_t stage_id, const Begun& begun) const;
+  // Of a stage that ended.
+  void remove_all(RunStore& store, int64_t stage_id) const;
 
  private:
+  void remove_before(RunStore& store, int64_t stage_id, int64_t version) const;
+
   std::filesystem::path run_dir_;
   std::string stage_;
-  double interval_s_ = 0, last_s_ = 0;
+  double interval_s_ = 0, share_ = 1, due_s_ = 0;
 };
 
 }  // namespace r1

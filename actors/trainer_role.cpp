@@ -55,7 +55,8 @@ class TrainerRole final : public Role {
     errors_ = RewardErrors(context.graph(), node.stage);
     measures_.mtp = node.attrs.flag("mtp");
     publisher_ = Publisher(context.graph(), context.outputs("weights"));
-    snapshots_ = Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"));
+    snapshots_ =
+        Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"), node.attrs.number("snapshot_share"), context.now_s());
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
@@ -356,7 +357,7 @@ class TrainerRole final : public Role {
   void go_on(RoleContext& context) {
     if (over(context)) return end(context);
     wait_for_batch(context);
-    if (version_ > first_version_ && snapshots_.due(context.now_s())) return snapshot(context);
+    if (version_ > first_version_ && !recording_ && snapshots_.due(context.now_s())) return snapshot(context);
     pump(context);
   }
 
@@ -424,17 +425,18 @@ class TrainerRole final : public Role {
 
   void snapshot(RoleContext& context) {
     busy_ = true;
-    auto written = std::make_shared<SnapshotRow>();
+    recording_ = true;
+    auto begun = std::make_shared<Snapshots::Begun>();
+    const double begin_s = context.now_s();
     context.submit(
-        fmt::format("snapshot version {}", version_), "", [this, written] { *written = snapshots_.write(*engine_); },
-        [this, &context, written] {
+        fmt::format("snapshot version {}", version_), "", [this, begun] { *begun = snapshots_.begin(*engine_); },
+        [this, &context, begun, begin_s] {
+          snapshots_.wrote(context.now_s() - begin_s, context.now_s());
           context.submit_io(
-              "record snapshot",
-              [this, &context, written] { snapshots_.record(context.store(), context.stage_id(), *written); },
-              [this, &context] {
-                busy_ = false;
-                pump(context);
-              });
+              "record snapshot", [this, &context, begun] { snapshots_.record(context.store(), context.stage_id(), *begun); },
+              [this] { recording_ = false; });
+          busy_ = false;
+          pump(context);
         });
   }
 
@@ -468,7 +470,11 @@ class TrainerRole final : public Role {
         },
         [this, &context, written] {
           context.submit_io(
-              "record the checkpoint", [this, &context, written] { record(context, "checkpoint", *written); },
+              "record the checkpoint",
+              [this, &context, written] {
+                record(context, "checkpoint", *written);
+                snapshots_.remove_all(context.store(), context.stage_id());
+              },
               [this, &context] {
                 publisher_.publish_last(context);
                 dynamic_cast<StageControl&>(context).end_stage();
@@ -486,7 +492,7 @@ class TrainerRole final : public Role {
   int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, first_version_ = 0, longest_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
   bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, keeping_ = false;
+       done_before_ = false, keeping_ = false, recording_ = false;
   double begin_s_ = 0;
   std::map<int, int> open_inputs_;                                              // example edges that have not said `last`
   std::deque<std::pair<int, std::shared_ptr<const ExamplesMessage>>> arrived_;  // (edge, examples) on their way to the spool

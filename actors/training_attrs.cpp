@@ -25,22 +25,26 @@ AttrSpec grpo(AttrSpec attr) { return only({"grpo"}, std::move(attr)); }
 
 // What the stage is; no engine sees it.
 std::vector<AttrSpec> stage_attrs() {
-  return {changeable(
-              text("until", "",
-                   "when the stage ends: batches(N), plateau(METRIC, WINDOW, EPSILON, MIN), tokens(N), ... joined by and/or")),
-          integer("epochs", "0", 0, 1'000'000, "passes over a finite set of examples; 0: take them as they come"),
-          only({"pretrain", "sft", "reward_model"},
-               integer("batch", "32", 1, 1 << 20, "examples (or pairs) a batch; of groups: the prompter's groups_per_batch")),
-          changeable(number(
-              "min_trained", "0.01", 0, 1,
-              "the stage fails when it trained on a smaller share of its groups (or examples); nothing at all always fails")),
-          changeable(integer("idle_batches", "50", 0, 1'000'000'000,
-                             "the stage ends and fails after so many batches in a row that taught nothing; 0: never")),
-          changeable(number("snapshot_s", "10", 0, 1e6, "seconds of training between snapshots of the trainer's state")),
-          choice("save_dtype", "none", {"none", "f32", "f16", "bf16"},
-                 "exports/STAGE: the trained model once more in this type, for transformers; checkpoints/STAGE is f32 always"),
-          only({"reward_model"}, choice("sees", "response", {"answer", "response"},
-                                        "its judge shows it the final answer, or the whole response"))};
+  return {
+      changeable(
+          text("until", "",
+               "when the stage ends: batches(N), plateau(METRIC, WINDOW, EPSILON, MIN), tokens(N), ... joined by and/or")),
+      integer("epochs", "0", 0, 1'000'000, "passes over a finite set of examples; 0: take them as they come"),
+      only({"pretrain", "sft", "reward_model"},
+           integer("batch", "32", 1, 1 << 20, "examples (or pairs) a batch; of groups: the prompter's groups_per_batch")),
+      changeable(number(
+          "min_trained", "0.01", 0, 1,
+          "the stage fails when it trained on a smaller share of its groups (or examples); nothing at all always fails")),
+      changeable(integer("idle_batches", "50", 0, 1'000'000'000,
+                         "the stage ends and fails after so many batches in a row that taught nothing; 0: never")),
+      changeable(number("snapshot_s", "10", 0, 1e6,
+                        "seconds of training between snapshots of the trainer's state, at least; 0: one after every batch")),
+      changeable(number("snapshot_share", "0.01", 1e-6, 1,
+                        "snapshots come so rarely that training stands still for them no more than this share of its time")),
+      choice("save_dtype", "none", {"none", "f32", "f16", "bf16"},
+             "exports/STAGE: the trained model once more in this type, for transformers; checkpoints/STAGE is f32 always"),
+      only({"reward_model"},
+           choice("sees", "response", {"answer", "response"}, "its judge shows it the final answer, or the whole response"))};
 }
 
 // Combinations of grpo's attributes without a meaning (docs/grpo.md).

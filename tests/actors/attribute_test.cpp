@@ -25,6 +25,7 @@ struct Bench {
 
 const std::map<std::string, const char*> kNoResult = {
     {"snapshot_s", "when state is saved; continued runs give the same weights"},
+    {"snapshot_share", "the same"},
     {"save_dtype", "what is written beside the checkpoint"},
     {"min_trained", "how little learning fails the stage"},
     {"idle_batches", "how long a stage may learn nothing"},

@@ -91,7 +91,7 @@ TEST(ConfigTable, an_attribute_stands_in_a_table_or_is_known_to_be_the_role_s_ow
   add("evaluator", program_table());
   add("judge", program_table());
   const std::set<std::string> of_stage = {"until",        "epochs",     "batch",      "min_trained",
-                                          "idle_batches", "snapshot_s", "save_dtype", "sees"};
+                                          "idle_batches", "snapshot_s", "snapshot_share", "save_dtype", "sees"};
   const std::map<std::string, std::set<std::string>> own = {
       {"trainer", of_stage},
       {"distiller", of_stage},
