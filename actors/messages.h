@@ -102,15 +102,16 @@ struct MetricsMessage final : Payload {
   std::string describe() const override { return "evaluation of version " + std::to_string(version); }
 };
 
-// A published weight version.
+// A published weight version. Inside a process it is the weights themselves; between processes the difference to the version
+// that was sent before on the same edge, or the whole set.
 struct WeightsMessage final : Payload {
   int64_t version = 0;
-  VersionDelta delta;                         // against the version before, or full
-  std::shared_ptr<const ModelConfig> config;  // of the model; null for a delta that came from another process
-  DType dtype = DType::f32;                   // of the weights
-  // The same inside a process: serves a receiver that missed the version before. Null when it came from another one.
-  std::shared_ptr<const WeightSet> weights;
-  bool final = false;  // the stage's last version
+  Hash128 hash;                               // of the weights
+  std::shared_ptr<const WeightSet> weights;   // null when it came from another process
+  VersionDelta delta;                         // empty inside a process
+  std::shared_ptr<const ModelConfig> config;  // of a whole set from another process, else null
+  DType dtype = DType::f32;                   // of weights from another process
+  bool final = false;                         // the stage's last version
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }
 };

@@ -34,14 +34,11 @@ bool Publisher::wanted(int64_t version) const {
 void Publisher::make(const Learner& engine) {
   const int64_t version = engine.version();
   if (current_ && current_->version == version) return;
-  const auto weights = engine.weights();
   auto next = std::make_shared<WeightsMessage>();
   next->version = version;
-  next->delta =
-      encode_delta(current_ ? current_->weights.get() : nullptr, current_ ? current_->version : -1, *weights, version);
-  next->config = std::make_shared<ModelConfig>(weights->config());
-  next->dtype = weights->dtype();
-  next->weights = weights;
+  next->weights = engine.weights();
+  const bool unchanged = current_ && current_->weights == next->weights;
+  next->hash = unchanged ? current_->hash : published_hash(*next->weights, version);
   current_ = std::move(next);
 }
 
@@ -61,8 +58,7 @@ void Publisher::publish_last(RoleContext& context) {
 }
 
 void Publisher::record(RoleContext& context) {
-  context.store().add_version(context.stage_id(), current_->version, current_->delta.hash.hex(),
-                              static_cast<int64_t>(current_->delta.bytes.size()), current_->delta.full());
+  context.store().add_version(context.stage_id(), current_->version, current_->hash.hex());
   sent_ = current_->version;
 }
 

@@ -21,7 +21,8 @@ class Publisher {
 
   // Whether somebody wants `version` as soon as it is there.
   bool wanted(int64_t version) const;
-  // The engine's version becomes the current one, as the way there from the one before, if it is not.
+  // The engine's version becomes the current one, if it is not. Throws failure naming the tensor when a weight is no finite
+  // number.
   void make(const Learner& engine);
   const std::shared_ptr<const WeightsMessage>& current() const { return current_; }
 

@@ -38,6 +38,7 @@ class ReferenceRole final : public Role {
             version_ = stored_integer(
                 saved->second,
                 context.store().place("artifacts", fmt::format("stage={} and name='reference'", context.stage_id())));
+            received_.hold(weights, version_);
           } else {
             weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
           }

@@ -11,8 +11,8 @@ namespace r1 {
 namespace {
 
 std::shared_ptr<const WeightSet> checked(std::shared_ptr<const WeightSet> weights, const WeightsMessage& m) {
-  if (const Hash128 hash = weights->hash(); hash != m.delta.hash)
-    throw failure(fmt::format("weights of version {} hash to {}, published was {}", m.version, hash.hex(), m.delta.hash.hex()));
+  if (const Hash128 hash = weights->hash(); hash != m.hash)
+    throw failure(fmt::format("weights of version {} hash to {}, published was {}", m.version, hash.hex(), m.hash.hex()));
   return weights;
 }
 
@@ -30,9 +30,9 @@ const std::shared_ptr<const WeightSet>& WeightReceiver::take(const WeightsMessag
 
 std::shared_ptr<const WeightSet> WeightReceiver::result_of(const WeightsMessage& m) const {
   if (held_ && version_ == m.version) return checked(held_, m);
+  if (m.weights) return checked(m.weights, m);
   if (m.delta.full()) return apply_delta(nullptr, m.delta, *m.config, *device_, m.dtype);
   if (held_ && version_ == m.delta.from) return apply_delta(held_.get(), m.delta, held_->config(), *device_, m.dtype);
-  if (m.weights) return checked(m.weights, m);
   throw failure(fmt::format("version {} of the weights is the difference to version {}, and version {} is held", m.version,
                             m.delta.from, version_));
 }

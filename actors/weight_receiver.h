@@ -21,9 +21,9 @@ class WeightReceiver {
   // What the role starts from.
   void hold(std::shared_ptr<const WeightSet> weights, int64_t version);
 
-  // The message's version is held, and returned: its delta, applied to a shadow copy, where it is full or begins at what is
-  // held; else the whole set that came beside it. Throws failure when the result does not hash to what was published, and for a
-  // delta to weights that are not held which came alone; then all stays as it was.
+  // The message's version is held, and returned: the set itself inside a process; from another one the whole set, or the
+  // difference applied to a shadow copy of what is held. Throws failure when the result does not hash to what was published, and
+  // for a difference to weights that are not held; then all stays as it was.
   const std::shared_ptr<const WeightSet>& take(const WeightsMessage& message);
 
  private:

@@ -110,18 +110,21 @@ class Encoder {
   }
 
   void weights(const WeightsMessage& m, const WeightsMessage* before) {
-    const auto& [version, delta, config, dtype, weights, final] = m;
-    const bool applies = delta.full() || (before != nullptr && before->version == delta.from);
-    R1_CHECK(applies || weights, "version " + std::to_string(version) + " is neither a delta to what is held nor whole");
-    const VersionDelta whole = applies ? VersionDelta() : encode_delta(nullptr, -1, *weights, version);
-    const auto& [from, to, hash, bytes] = applies ? delta : whole;
+    R1_CHECK(m.weights, "version " + std::to_string(m.version) + " is sent on, not published");
+    const WeightSet& weights = *m.weights;
+    const bool differs = before != nullptr && before->version < m.version;
+    const auto [from, to, hash, bytes] =
+        encode_delta(differs ? before->weights.get() : nullptr, differs ? before->version : -1, weights, m.version, m.hash);
+    const int64_t version = m.version;
+    const bool final = m.final;
+    const DType dtype = weights.dtype();
     pack_.pack_array(8);
     pack_.pack(version);
     pack_.pack(from);
     pack_.pack(to);
     pack_.pack(hash.hi);
     pack_.pack(hash.lo);
-    pack_.pack(from < 0 ? model_config_json(*config, dtype == DType::bf16 ? "bfloat16" : "float32") : "");
+    pack_.pack(from < 0 ? model_config_json(weights.config(), dtype == DType::bf16 ? "bfloat16" : "float32") : "");
     pack_.pack(static_cast<uint8_t>(dtype));
     pack_.pack(final);
     frames_.push_back(bytes);
@@ -242,6 +245,7 @@ class Decoder {
     if (dtype != static_cast<uint8_t>(DType::f32) && dtype != static_cast<uint8_t>(DType::bf16))
       throw malformed_message("weights of an unknown type");
     m->dtype = static_cast<DType>(dtype);
+    m->hash = m->delta.hash;
     m->final = items.next_as<bool>();
     m->delta.bytes = frame();
     return m;

@@ -86,18 +86,22 @@ void copy_flat(Context& ctx, const WeightSet& from, const WeightSet& to) {
 
 }  // namespace
 
-VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to) {
+Hash128 published_hash(const WeightSet& weights, int64_t version) {
+  std::string not_finite;
+  const Hash128 hash = weights.hash(&not_finite);
+  if (!not_finite.empty())
+    throw failure(fmt::format("version {} is not finite: {}", version, not_finite), {}, "a smaller learning rate may help");
+  return hash;
+}
+
+VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to, const Hash128& hash) {
   R1_CHECK(next.dtype() == DType::f32 || next.dtype() == DType::bf16, dtype_name(next.dtype()));
   if (previous != nullptr)
     R1_CHECK(previous->dtype() == next.dtype() && previous->flat().size() == next.flat().size() && from >= 0,
              fmt::format("delta from {} to {}", from, to));
   VersionDelta delta;
   delta.to = to;
-  std::string not_finite;
-  delta.hash = next.hash(&not_finite);
-  if (!not_finite.empty())
-    throw failure(fmt::format("version {} is not finite: {}", to, not_finite), {}, "a smaller learning rate may help");
-
+  delta.hash = hash;
   Context ctx(next.device());
   const View before = previous != nullptr ? previous->flat() : View{};
   const int64_t values = next.flat().size(), chunks = chunk_count(values);

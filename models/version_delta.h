@@ -19,9 +19,13 @@ struct VersionDelta {
   bool full() const { return from < 0; }
 };
 
-// `previous` may be null (full). Same config and dtype otherwise (CHECK). Throws failure naming the tensor when a value of
-// `next` is not a finite number.
-VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to);
+// The hash under which `version` is published. Throws failure naming the tensor when a value is not a finite number.
+Hash128 published_hash(const WeightSet& weights, int64_t version);
+// `hash`: published_hash(next). `previous` may be null (full). Same config and dtype otherwise (CHECK).
+VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to, const Hash128& hash);
+inline VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightSet& next, int64_t to) {
+  return encode_delta(previous, from, next, to, published_hash(next, to));
+}
 // A new WeightSet. Throws failure when the bytes are malformed or the result's hash is not `delta.hash`.
 std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionDelta& delta, const ModelConfig&, Device&,
                                        DType);

@@ -38,8 +38,8 @@ CREATE TABLE trajectories (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, draw 
   reward REAL, scores TEXT NOT NULL, payload BLOB NOT NULL, payload_hash TEXT NOT NULL DEFAULT '', UNIQUE (stage, draw, sample));
 CREATE TABLE snapshots (stage INTEGER NOT NULL, version INTEGER NOT NULL, file TEXT NOT NULL,
   PRIMARY KEY (stage, version)) WITHOUT ROWID;
-CREATE TABLE versions (stage INTEGER NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL, bytes INTEGER NOT NULL,
-  whole INTEGER NOT NULL, PRIMARY KEY (stage, version)) WITHOUT ROWID;
+CREATE TABLE versions (stage INTEGER NOT NULL, version INTEGER NOT NULL, hash TEXT NOT NULL,
+  PRIMARY KEY (stage, version)) WITHOUT ROWID;
 CREATE TABLE artifacts (stage INTEGER NOT NULL, name TEXT NOT NULL, path TEXT NOT NULL, hash TEXT NOT NULL,
   PRIMARY KEY (stage, name)) WITHOUT ROWID;
 CREATE TABLE metrics (stage INTEGER NOT NULL, name TEXT NOT NULL, step INTEGER NOT NULL, value REAL,
@@ -87,7 +87,7 @@ int64_t check_schema(Database& db, const fs::path& file) {
   if (application != kRunStoreApplication)
     throw bad_input("not a run store of r1", {file.string(), 0, 0}, "give the directory of a run");
   if (version < kOldestRunStoreSchema || version > kRunStoreSchema)
-    throw bad_input(fmt::format("the run store has schema version {}, this program knows {} and {}", version,
+    throw bad_input(fmt::format("the run store has schema version {}, this program knows {} to {}", version,
                                 kOldestRunStoreSchema, kRunStoreSchema),
                     {file.string(), 0, 0}, "continue the run with the program that began it");
   return version;
@@ -97,7 +97,8 @@ int64_t check_schema(Database& db, const fs::path& file) {
 void bring_up_to_date(Database& db, int64_t version) {
   if (version == kRunStoreSchema) return;
   db.execute("BEGIN IMMEDIATE");
-  db.execute(kEvaluations);
+  if (version < 4) db.execute(kEvaluations);
+  if (version < 5) db.execute("ALTER TABLE versions DROP COLUMN bytes; ALTER TABLE versions DROP COLUMN whole");
   db.execute(
       fmt::format("UPDATE meta SET value = '{0}' WHERE key = 'schema'; PRAGMA user_version = {0}; COMMIT", kRunStoreSchema)
           .c_str());
@@ -341,7 +342,7 @@ std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
     throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
   auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
   // An older file stays as it is: what it does not have is empty.
-  if (check_schema(impl->db, file) < kRunStoreSchema) {
+  if (check_schema(impl->db, file) < 4) {
     impl->db.execute("PRAGMA query_only = OFF");
     impl->db.execute(kNoEvaluations);
     impl->db.execute("PRAGMA query_only = ON");

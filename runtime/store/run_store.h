@@ -64,8 +64,6 @@ struct SnapshotRow {
 struct VersionRow {
   int64_t version = 0;
   std::string hash;
-  int64_t bytes = 0;  // published
-  bool full = false;  // a snapshot, not a delta
 };
 
 // A file of an artifact, and what it was when it was written.
@@ -185,7 +183,7 @@ class RunStore {
   void remove_snapshot(int64_t stage, int64_t version);  // row first; the caller deletes the file afterwards
 
   // ---- versions published, artifacts, metrics, events
-  void add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full);  // buffered
+  void add_version(int64_t stage, int64_t version, const std::string& hash);  // buffered
   std::optional<std::string> version_hash(int64_t stage, int64_t version) const;
   std::vector<VersionRow> versions(int64_t stage) const;  // in order
   // Durable, with the fingerprints of its files, in place of those of an earlier artifact of that name.

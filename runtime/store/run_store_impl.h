@@ -18,7 +18,7 @@
 
 namespace r1 {
 
-constexpr int64_t kRunStoreSchema = 4;
+constexpr int64_t kRunStoreSchema = 5;
 constexpr int64_t kOldestRunStoreSchema = 3;          // what can be made the present one
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 

@@ -39,14 +39,12 @@ void RunStore::remove_snapshot(int64_t stage, int64_t version) {
   });
 }
 
-void RunStore::add_version(int64_t stage, int64_t version, const std::string& hash, int64_t bytes, bool full) {
+void RunStore::add_version(int64_t stage, int64_t version, const std::string& hash) {
   impl_->later([=](Impl& impl) {
-    impl.db.prepare("INSERT OR REPLACE INTO versions (stage, version, hash, bytes, whole) VALUES (?, ?, ?, ?, ?)")
+    impl.db.prepare("INSERT OR REPLACE INTO versions (stage, version, hash) VALUES (?, ?, ?)")
         .bind(stage)
         .bind(version)
         .bind_text(hash)
-        .bind(bytes)
-        .bind(int64_t{full})
         .run();
   });
 }
@@ -60,10 +58,10 @@ std::optional<std::string> RunStore::version_hash(int64_t stage, int64_t version
 
 std::vector<VersionRow> RunStore::versions(int64_t stage) const {
   StoreReadLock lock(*impl_);
-  Statement s = impl_->db.prepare("SELECT version, hash, bytes, whole FROM versions WHERE stage = ? ORDER BY version");
+  Statement s = impl_->db.prepare("SELECT version, hash FROM versions WHERE stage = ? ORDER BY version");
   s.bind(stage);
   std::vector<VersionRow> rows;
-  while (s.step()) rows.push_back({s.integer(0), s.text(1), s.integer(2), s.integer(3) != 0});
+  while (s.step()) rows.push_back({s.integer(0), s.text(1)});
   return rows;
 }
 

@@ -24,22 +24,6 @@ std::string bar_cell(const std::string& text, double share, const char* css_clas
   return fmt::format("<td class=\"bar-cell\">{}{}{}</td>", text, bar(share, css_class), below);
 }
 
-// "200 versions, 12.1 MiB (4.2 % of sending all)"
-std::string published_text(const StageData& stage) {
-  if (stage.published.empty()) return "";
-  double bytes = 0, full = 0;
-  int64_t snapshots = 0;
-  for (const VersionRow& v : stage.published) {
-    bytes += static_cast<double>(v.bytes);
-    if (v.full) full = std::max(full, static_cast<double>(v.bytes)), ++snapshots;
-  }
-  std::string text = fmt::format("{}, {}", plural(static_cast<int64_t>(stage.published.size()), "version"), bytes_text(bytes));
-  const double all = full * static_cast<double>(stage.published.size());
-  if (full > 0 && std::ssize(stage.published) > snapshots)
-    text += fmt::format("<br><i>{} % of {} as snapshots</i>", percent(bytes / all), bytes_text(all));
-  return text;
-}
-
 // "no work 2.1 %, else 10.6 %" on two lines; nothing where it was not measured.
 std::string rest_text(const StageData& stage) {
   const auto rest = stage.summary.find("not_busy");
@@ -79,11 +63,10 @@ std::string cost_section(const RunData& run) {
       "what the rest is: no engine had work, or one was at work outside ops or on fewer cores than there are. "
       "<b>at work</b>: share of the time in which each engine had a job. "
       "<b>overlap</b>: "
-      "share of an RL stage in which generator and trainer were at work at once. <b>published</b>: weights sent to generators, "
-      "most of "
-      "them as lossless deltas.</p>\n<div class=\"scroll\"><table "
+      "share of an RL stage in which generator and trainer were at work at once. <b>versions</b>: published weights.</p>\n<div "
+      "class=\"scroll\"><table "
       "class=\"filled\"><thead><tr><th>stage</th><th>time</th><th>tokens trained</th>"
-      "<th>tokens sampled</th><th>busy</th><th>at work</th><th>overlap</th><th>published</th></tr></thead><tbody>\n";
+      "<th>tokens sampled</th><th>busy</th><th>at work</th><th>overlap</th><th>versions</th></tr></thead><tbody>\n";
   for (const StageData& stage : run.stages) {
     if (!stage.started()) continue;
     const double seconds = stage.summary.value("seconds", 0.0), trained = stage.summary.value("tokens_trained", 0.0),
@@ -99,7 +82,7 @@ std::string cost_section(const RunData& run) {
     const bool overlaps = stage.summary.contains("overlap");
     const double overlap = stage.summary.value("overlap", 0.0);
     out += bar_cell(overlaps ? percent(overlap) + " %" : "", overlap, "c-grey");
-    out += fmt::format("<td class=\"fixed\">{}</td></tr>\n", stage.kind == StageKind::rl ? published_text(stage) : "");
+    out += fmt::format("<td class=\"fixed\">{}</td></tr>\n", stage.published > 0 ? fmt::format("{}", stage.published) : "");
   }
   return out + "</tbody></table></div></section>\n";
 }

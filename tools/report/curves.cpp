@@ -94,17 +94,6 @@ std::string outcome_chart(const StageData& stage) {
   return stacked_chart(chart);
 }
 
-std::string published_chart(const StageData& stage) {
-  Curve kib;
-  for (const VersionRow& v : stage.published) {
-    if (v.full) continue;
-    kib.x.push_back(static_cast<double>(v.version));
-    kib.y.push_back(static_cast<double>(v.bytes) / 1024);
-  }
-  if (kib.x.size() < 2) return "";
-  return line_chart({"Published update", "KiB a version", {{"KiB", "c-grey", kib}}});
-}
-
 std::string expert_charts(const StageData& stage) {
   if (stage.expert_load.empty()) return "";
   std::string out;
@@ -166,7 +155,6 @@ std::string curves_of(const RunData& run, const StageData& stage) {
     charts += outcome_chart(stage);
     charts += single(stage, "grad_norm", "c-grey");
     charts += single(stage, "clip_fraction", "c-grey");
-    charts += published_chart(stage);
   } else if (stage.kind == StageKind::sampling) {
     charts += single(stage, "kept", "c-green", true, "Kept completions", "a batch of prompts");
   } else {

@@ -201,7 +201,7 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
       stage.resolutions = store.resolutions(id);
       stage.reward_parts = reward_parts(store, stage);
     }
-    stage.published = store.versions(id);
+    stage.published = static_cast<int64_t>(store.versions(id).size());
     stage.restarts = static_cast<int64_t>(store.events(id, 1000, "restart").size());
     stage.stalls = static_cast<int64_t>(store.events(id, 1000, "stall").size());
   }

@@ -44,7 +44,7 @@ struct StageData {
   LedgerCounts ledger;
   std::string ledger_complaint;  // "" when it is sound
   std::vector<Resolution> resolutions;
-  std::vector<VersionRow> published;
+  int64_t published = 0;  // versions
   int64_t staleness_bound = 0;
   int64_t restarts = 0, stalls = 0;
 

@@ -62,7 +62,7 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
   store->add_snapshot(stage, {1, "snapshots/a"});
   store->add_snapshot(stage, {3, "snapshots/b"});
   store->remove_snapshot(stage, 1);
-  store->add_version(stage, 1, "abc", 100, true);
+  store->add_version(stage, 1, "abc");
   store->set_artifact(stage, "checkpoint", "checkpoints/rl1", "def");
   store->add_metric(stage, 2, "reward", 0.25);
   store->add_metric(stage, 1, "reward", 0.125);
@@ -244,8 +244,9 @@ TEST_F(Store, goes_on_with_a_run_of_the_schema_before_and_only_reads_it_otherwis
   commit(0, {{0, 0, ""}});
   store.reset();
   tamper(dir.path(),
-         "DROP TABLE evaluations; DROP TABLE responses; PRAGMA user_version = 3; UPDATE meta SET value = '3' WHERE key = "
-         "'schema'");
+         "DROP TABLE evaluations; DROP TABLE responses; ALTER TABLE versions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0; "
+         "ALTER TABLE versions ADD COLUMN whole INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 3; UPDATE meta SET value = "
+         "'3' WHERE key = 'schema'");
   {
     const auto reader = RunStore::open_read_only(dir.path());
     EXPECT_TRUE(reader->evaluations(stage).empty());
@@ -255,7 +256,9 @@ TEST_F(Store, goes_on_with_a_run_of_the_schema_before_and_only_reads_it_otherwis
   for (const char* time : {"made the present one", "the present one"}) {
     SCOPED_TRACE(time);
     const auto own = RunStore::open(dir.path());
-    EXPECT_EQ(own->meta("schema"), "4");
+    EXPECT_EQ(own->meta("schema"), "5");
+    own->add_version(stage, 2, "def");
+    EXPECT_EQ(own->version_hash(stage, 2), "def");
     EXPECT_EQ(own->batch_count(stage), 1);
     own->add_evaluation(stage, {"test", "after", 1, "x", "{}"}, {});
     EXPECT_EQ(own->evaluations(stage).size(), 1u);

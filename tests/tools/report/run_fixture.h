@@ -127,7 +127,7 @@ struct RunFixture {
         stats["expert_bias_spread"] = 0.02;
       }
       store->commit_batch(id, {v, false, "payload", stats.dump()}, {{2 * v, v, ""}, {2 * v + 1, -1, "equal_rewards"}}, rows);
-      store->add_version(id, v, "hash", v == 0 ? 4096 : 1024, v == 0);
+      store->add_version(id, v, "hash");
     }
   }
 
