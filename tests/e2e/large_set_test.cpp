@@ -11,11 +11,12 @@ struct LargeSet : BadInputTest {
     BadInputTest::SetUp();
     ::setenv("XDG_CACHE_HOME", (top / "cache").c_str(), 1);
   }
-  // KiB of the largest program so far, with a run of an epoch's first batches over `examples` of some 180 tokens each.
-  long peak_with(int examples) {
+  // KiB of the largest program so far, with a run of an epoch's first batches over `examples` of some 2 * `words` + 10 tokens
+  // each.
+  long peak_with(int examples, int words = 85) {
     std::ofstream file(top / "d.jsonl");
     std::string ones;
-    for (int i = 0; i < 85; ++i) ones += " 1";
+    for (int i = 0; i < words; ++i) ones += " 1";
     for (int i = 0; i < examples; ++i)
       file << "{\"prompt\": \"compute " << i << ones << "\", \"completion\": \"" << ones << "\"}\n";
     file.close();
@@ -40,6 +41,12 @@ struct LargeSet : BadInputTest {
 TEST_F(LargeSet, of_200000_examples_takes_an_index_of_memory_and_not_their_tokens) {
   const long small = peak_with(1'000), large = peak_with(200'000);
   EXPECT_LT(large - small, 40 * 1024) << "KiB; the tokens alone are 180 MiB";
+}
+
+TEST_F(LargeSet, of_a_million_examples_runs_in_memory_for_their_index) {
+  const long small = peak_with(1'000, 5), large = peak_with(1'000'000, 5);
+  EXPECT_LT(large - small, 80 * 1024) << "KiB; 38 MiB were seen";
+  RecordProperty("grown_kib", std::to_string(large - small));
 }
 
 }  // namespace
