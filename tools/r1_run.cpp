@@ -286,7 +286,7 @@ int run_graph(Arguments args) {
   const double before = stored_meta_number(*store, "seconds");
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view,
                              tracker_feed(graph, *store, run_dir, graph_dir, tracker));
-  Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs);
+  Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs, make_caf_hosts());
   const ExitCode code = conductor.run(begin_gently());
   const double seconds = before + SystemClock().now_s() - begin;
   const std::vector<StageFailure>& failures = conductor.failures();

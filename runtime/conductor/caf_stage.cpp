@@ -4,6 +4,8 @@
 
 #include <thread>
 
+#include "base/deadline.h"
+
 namespace r1 {
 namespace {
 
@@ -21,7 +23,53 @@ caf::behavior role_actor(caf::event_based_actor*, RoleHost* host, const std::ato
   };
 }
 
+struct CafConfig : caf::actor_system_config {
+  CafConfig() {
+    // Roles only route messages; the computing threads are the executors'.
+    set("scheduler.max-threads", 2);
+    set("scheduler.policy", caf::atom("sharing"));  // work stealing polls: 4% of two cores, and a context switch for every look
+  }
+};
+
+class CafHosts final : public StageHosts {
+ public:
+  CafHosts() : system_(std::make_unique<caf::actor_system>(config_)), io_(make_thread_executor("r1-io")) {}
+
+  const Clock& clock() const override { return clock_; }
+  Executor& io() override { return *io_; }
+  std::unique_ptr<StageHost> start(HostServices services, const RoleFactory& factory) override {
+    return std::make_unique<CafStage>(*system_, services, factory, *io_, [this] { wake(); });
+  }
+  void wake() override {
+    {
+      const std::lock_guard lock(mutex_);
+      woken_ = true;
+    }
+    changed_.notify_all();
+  }
+  void wait(double at_most_s) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::duration<double>(at_most_s), [this] { return std::exchange(woken_, false); });
+  }
+  void last_step(const std::string& what, double limit_s, ExitCode code) override { deadline_.step(what, limit_s, code); }
+  void last_step_done() override { deadline_.done(); }
+  void close_io() override { io_.reset(); }
+  void close() override { system_.reset(); }
+
+ private:
+  SystemClock clock_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool woken_ = false;
+  CafConfig config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::unique_ptr<Executor> io_;
+  Deadline deadline_;
+};
+
 }  // namespace
+
+std::shared_ptr<StageHosts> make_caf_hosts() { return std::make_shared<CafHosts>(); }
 
 CafStage::CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io,
                    std::function<void()> wake)
@@ -87,12 +135,12 @@ bool CafStage::all_finished() const {
   return true;
 }
 
-std::optional<CafStage::Failure> CafStage::failure() const {
+std::optional<StageHost::Failure> CafStage::failure() const {
   std::lock_guard lock(mutex_);
   return failure_;
 }
 
-std::vector<CafStage::RoleState> CafStage::roles() const {
+std::vector<StageHost::RoleState> CafStage::roles() const {
   std::lock_guard lock(mutex_);
   std::vector<RoleState> rows;
   for (const auto& [node, slot] : slots_) {

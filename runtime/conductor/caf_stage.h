@@ -1,7 +1,6 @@
 // CafStage: one incarnation of a stage - a RoleHost per role inside a CAF actor of its own (event-based, cooperatively
 // scheduled), a thread per role for its jobs, a lane of the shared I/O thread - and what they report. Destroying it is the
-// teardown. Not a policy: it neither restarts nor completes anything; the Conductor does. Thread rule: owned by the conductor's
-// thread; the HostTransport side is thread-safe.
+// teardown. Thread rule: owned by the conductor's thread; the HostTransport side is thread-safe.
 #pragma once
 
 #include <atomic>
@@ -18,39 +17,26 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/flow/role_host.h"
+#include "runtime/conductor/stage_host.h"
 
 namespace r1 {
 
 using EnvelopePtr = std::shared_ptr<Envelope>;
 using CallPtr = std::shared_ptr<std::function<void()>>;
 
-class CafStage final : public HostTransport {
+class CafStage final : public StageHost, public HostTransport {
  public:
-  struct Failure {
-    std::string node;
-    std::exception_ptr error;
-  };
-
   // `services.transport` and `services.stop` are set here. `wake` is called (any thread) whenever something happened. Creates
   // the roles - what their constructors throw comes out of here - and starts them.
   CafStage(caf::actor_system& system, HostServices services, const RoleFactory& factory, Executor& io,
            std::function<void()> wake);
   ~CafStage() override;
 
-  // Ends all roles: no message is handled any more, jobs at hand stop at their next unit, threads are joined. False when that
-  // took longer than `limit_s`: then nothing of this stage may be destroyed, and the process has to end.
-  bool teardown(double limit_s);
-
-  bool all_finished() const;
-  std::optional<Failure> failure() const;
-  // (node, state, progress line) in the order of the graph; state: "running" or "finished" or "failed".
-  struct RoleState {
-    std::string node, role, state, progress;
-  };
-  std::vector<RoleState> roles() const;
-  // Asks a role for its inspect(); the answer comes from its actor. False when there is no such role here.
-  bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer);
+  bool teardown(double limit_s) override;
+  bool all_finished() const override;
+  std::optional<Failure> failure() const override;
+  std::vector<RoleState> roles() const override;
+  bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) override;  // its actor answers
 
   void post(int from, int to, Envelope envelope) override;
   void run(int from, int on, std::function<void()> call) override;

@@ -3,18 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <caf/all.hpp>
-#include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
 
-#include "base/clock.h"
 #include "base/deadline.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "runtime/conductor/caf_stage.h"
 #include "runtime/conductor/shell_board.h"
 #include "runtime/flow/what_of.h"
 #include "runtime/shell/shell_server.h"
@@ -25,14 +20,6 @@ namespace {
 
 constexpr double kSaveTimesEvery_s = 5;
 constexpr const char* kActor = "conductor";  // in events and waits
-
-struct CafConfig : caf::actor_system_config {
-  CafConfig() {
-    // Roles only route messages; the computing threads are the executors'.
-    set("scheduler.max-threads", 2);
-    set("scheduler.policy", caf::atom("sharing"));  // work stealing polls: 4% of two cores, and a context switch for every look
-  }
-};
 
 // A report of several lines as one: a run ends with a reason of one line.
 std::string one_line(const std::string& text) {
@@ -80,7 +67,7 @@ struct Conductor::Impl {
     bool continued = false;
     bool prepared = false;               // the before hook has run in this process
     std::unique_ptr<EngineTimes> times;  // of this incarnation
-    std::unique_ptr<CafStage> caf;
+    std::unique_ptr<StageHost> host;
     StageTimes earlier;  // of incarnations before
     StageTimes last;     // when last saved, this incarnation
     int64_t begin_ns = 0, begin_cpu_ns = 0;
@@ -96,7 +83,8 @@ struct Conductor::Impl {
     std::vector<std::pair<std::string, std::string>> lines;
   };
 
-  Impl(const GraphView& g, RunStore& s, RoleFactory f, StageHooks h, RunOptions o, ProgressSink& k)
+  Impl(const GraphView& g, RunStore& s, RoleFactory f, StageHooks h, RunOptions o, ProgressSink& k,
+       std::shared_ptr<StageHosts> w)
       : graph(g),
         store(s),
         factory(std::move(f)),
@@ -104,8 +92,10 @@ struct Conductor::Impl {
         options(std::move(o)),
         sink(k),
         faults(options.faults ? *options.faults : process_faults()),
+        hosts(std::move(w)),
+        clock(hosts->clock()),
         waits(clock),
-        board(store, waits, [this] { wake(); }) {}
+        board(store, waits, [this] { hosts->wake(); }) {}
 
   ExitCode run(std::atomic<bool>& interrupted);
   void round(const std::atomic<bool>& interrupted);
@@ -131,13 +121,6 @@ struct Conductor::Impl {
   void end_if_settled();
   void show_progress(Stage& stage);
   int64_t cpu_ns() const { return options.compute_cpu_ns ? options.compute_cpu_ns() : 0; }
-  void wake() {
-    {
-      std::lock_guard lock(mutex);
-      woken = true;
-    }
-    changed.notify_all();
-  }
 
   const GraphView& graph;
   RunStore& store;
@@ -146,25 +129,20 @@ struct Conductor::Impl {
   RunOptions options;
   ProgressSink& sink;
   FaultPlan& faults;
-  SystemClock clock;
+  std::shared_ptr<StageHosts> hosts;
+  const Clock& clock;
   WaitRegistry waits;
 
   std::mutex mutex;
-  std::condition_variable changed;
-  bool woken = false;
 
   ShellBoard board;
 
-  CafConfig config;
-  std::unique_ptr<caf::actor_system> system;
   std::vector<Stage> stages;
-  std::unique_ptr<Executor> io;
   std::optional<ExitCode> ended;
   std::string reason;
   std::vector<StageFailure> failures;
   bool hook_hangs = false;
   std::atomic<bool> stopping{false};  // hooks stop between their units
-  Deadline deadline;
   Again next_time = Again::goes_on;
 
   void update_board();
@@ -183,22 +161,22 @@ void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<HookResu
   const std::string key = phase == Phase::before ? "job prepare the stage" : "job sum up the stage";
   waits.begin(stage.plan->name, kActor, key, "running", "");
   auto result = std::make_shared<HookResult>();
-  io->submit({[this, result, body = std::move(body)] {
-                const StopScope scope(&stopping);
-                *result = body();
-              },
-              [this, &stage, result, key](std::exception_ptr error) {
-                waits.end(stage.plan->name, kActor, key);
-                waits.progressed(stage.plan->name);
-                {
-                  std::lock_guard lock(mutex);
-                  stage.hook_done = true;
-                  stage.hook_error = error;
-                  stage.summary = result->summary;
-                  stage.verdict = result->verdict;
-                }
-                wake();
-              }});
+  hosts->io().submit({[this, result, body = std::move(body)] {
+                        const StopScope scope(&stopping);
+                        *result = body();
+                      },
+                      [this, &stage, result, key](std::exception_ptr error) {
+                        waits.end(stage.plan->name, kActor, key);
+                        waits.progressed(stage.plan->name);
+                        {
+                          std::lock_guard lock(mutex);
+                          stage.hook_done = true;
+                          stage.hook_error = error;
+                          stage.summary = result->summary;
+                          stage.verdict = result->verdict;
+                        }
+                        hosts->wake();
+                      }});
 }
 
 void Conductor::Impl::start_roles(Stage& stage) {
@@ -219,7 +197,7 @@ void Conductor::Impl::start_roles(Stage& stage) {
   services.clock = &clock;
   services.faults = &faults;
   try {
-    stage.caf = std::make_unique<CafStage>(*system, services, factory, *io, [this] { wake(); });
+    stage.host = hosts->start(services, factory);
   } catch (...) {
     failed(stage, "", std::current_exception());
   }
@@ -252,20 +230,20 @@ double Conductor::Impl::patience_s() const {
 }
 
 void Conductor::Impl::last_step(const std::string& what) {
-  deadline.step(what, patience_s(), *ended == ExitCode::interrupted ? ExitCode::interrupted : ExitCode::failed);
+  hosts->last_step(what, patience_s(), *ended == ExitCode::interrupted ? ExitCode::interrupted : ExitCode::failed);
 }
 
 void Conductor::Impl::end_roles(Stage& stage) {
   if (!stage.times) return;
   const double limit_s = ended ? patience_s() : options.job_stall_s;
-  if (stage.caf && !stage.caf->teardown(limit_s)) {
+  if (stage.host && !stage.host->teardown(limit_s)) {
     std::string jobs;
     for (const WaitRow& wait : waits.waits(stage.plan->name))
       if (wait.reason == "running") jobs += fmt::format("{}{} of {}", jobs.empty() ? "" : ", ", wait.key, wait.owner);
     log_error(fmt::format("stage {}: {} did not end within {:.0f} s; the process ends, the run can be continued",
                           stage.plan->name, jobs.empty() ? "a role" : jobs, limit_s));
     const ExitCode code = ended == ExitCode::interrupted ? ExitCode::interrupted : ExitCode::failed;
-    deadline.step("the run store", options.stop_s, code);
+    hosts->last_step("the run store", options.stop_s, code);
     store.add_event(stage.id, kActor, "stuck", nlohmann::json{{"jobs", jobs}}.dump());
     store.flush();
     log_flush();
@@ -274,7 +252,7 @@ void Conductor::Impl::end_roles(Stage& stage) {
   }
   save_times(stage);
   stage.earlier.add(times_now(stage));
-  stage.caf.reset();
+  stage.host.reset();
   stage.times.reset();
   waits.forget(stage.plan->name);
 }
@@ -358,7 +336,7 @@ void Conductor::Impl::end_if_settled() {
 
 void Conductor::Impl::show_progress(Stage& stage) {
   std::vector<std::pair<std::string, std::string>> lines;
-  for (const auto& role : stage.caf->roles())
+  for (const auto& role : stage.host->roles())
     if (!role.progress.empty()) lines.emplace_back(role.node, role.progress);
   if (lines == stage.lines) return;
   stage.lines = lines;
@@ -393,9 +371,9 @@ void Conductor::Impl::watch(Stage& stage) {
     return;
   }
   if (stage.phase != Phase::running) return;
-  if (const auto failure = stage.caf->failure()) return failed(stage, failure->node, failure->error);
+  if (const auto failure = stage.host->failure()) return failed(stage, failure->node, failure->error);
   show_progress(stage);
-  if (stage.caf->all_finished()) {
+  if (stage.host->all_finished()) {
     end_roles(stage);
     return run_hook(stage, Phase::summary, [this, plan = stage.plan, times = stage.earlier] {
       HookResult result;
@@ -426,7 +404,7 @@ void Conductor::Impl::end_run(ExitCode code, const std::string& why, const std::
 void Conductor::Impl::start_ready_stages() {
   const auto at_work = [&] {
     return std::count_if(stages.begin(), stages.end(),
-                         [](const Stage& s) { return s.caf || s.phase == Phase::before || s.phase == Phase::summary; });
+                         [](const Stage& s) { return s.host || s.phase == Phase::before || s.phase == Phase::summary; });
   };
   for (Stage& stage : stages) {
     if (ended || at_work() >= std::max(1, options.max_parallel_stages)) return;
@@ -453,8 +431,8 @@ void Conductor::Impl::update_board() {
   std::vector<ShellStage> rows;
   const char* phases[] = {"waiting", "preparing", "running", "summing up", "done", "failed"};
   for (const Stage& stage : stages) {
-    if (stage.caf)
-      for (const auto& role : stage.caf->roles())
+    if (stage.host)
+      for (const auto& role : stage.host->roles())
         roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
     StageTimes times = stage.earlier;
     times.add(times_now(stage));
@@ -466,7 +444,7 @@ void Conductor::Impl::update_board() {
 void Conductor::Impl::answer_questions() {
   for (auto& [node, answer] : board.take_questions()) {
     bool asked = false;
-    for (Stage& stage : stages) asked = asked || (stage.caf && stage.caf->inspect(node, answer));
+    for (Stage& stage : stages) asked = asked || (stage.host && stage.host->inspect(node, answer));
     if (!asked)
       answer->set_exception(std::make_exception_ptr(bad_input(fmt::format("no role {} is running", node), {}, "see 'ps'")));
   }
@@ -482,13 +460,10 @@ void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
   if (ended) return;
   end_if_settled();
   if (ended) return;
-  std::unique_lock lock(mutex);
-  changed.wait_for(lock, std::chrono::duration<double>(options.tick_s), [this] { return std::exchange(woken, false); });
+  hosts->wait(options.tick_s);
 }
 
 ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
-  system = std::make_unique<caf::actor_system>(config);
-  io = make_thread_executor("r1-io");
   stages.resize(graph.stages.size());
   for (size_t i = 0; i < stages.size(); ++i) {
     Stage& stage = stages[i];
@@ -518,14 +493,14 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   }
   last_step("the shell");
   shell.reset();
-  deadline.done();  // a stage has one of its own
+  hosts->last_step_done();  // a stage has one of its own
   try {
     for (Stage& stage : stages) end_roles(stage);
     std::string at_work = "the I/O thread";
     for (const Stage& stage : stages)
       if (stage.phase == Phase::before || stage.phase == Phase::summary) at_work = hook_name(stage);
     last_step(at_work);
-    io.reset();
+    hosts->close_io();
     if (*ended == ExitCode::interrupted) store.add_event(0, kActor, "interrupted", "{}");
     last_step("writing the run store");
     if (store.broken().empty()) store.flush();
@@ -534,14 +509,15 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
     if (*ended != ExitCode::bad_input) ended = ExitCode::failed;
   }
   last_step("the actor system");
-  system.reset();
-  deadline.done();
+  hosts->close();
+  hosts->last_step_done();
   return *ended;
 }
 
 Conductor::Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options,
-                     ProgressSink& sink)
-    : impl_(std::make_unique<Impl>(graph, store, std::move(factory), std::move(hooks), std::move(options), sink)) {}
+                     ProgressSink& sink, std::shared_ptr<StageHosts> hosts)
+    : impl_(std::make_unique<Impl>(graph, store, std::move(factory), std::move(hooks), std::move(options), sink,
+                                   std::move(hosts))) {}
 Conductor::~Conductor() = default;
 
 ExitCode Conductor::run(std::atomic<bool>& interrupted) { return impl_->run(interrupted); }

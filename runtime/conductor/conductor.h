@@ -1,6 +1,6 @@
-// Conductor: runs the stages of a graph in dependency order - starts their roles as CAF actors, watches over them, restarts a
-// stage that fails or stands still from the run store, and completes it. No CAF in this header; nothing here knows what a role
-// does.
+// Conductor: runs the stages of a graph in dependency order - starts their roles where its StageHosts say (CAF actors, or one
+// thread in virtual time), watches over them, restarts a stage that fails or stands still from the run store, and completes it.
+// Nothing here knows what a role does, or where.
 //
 // A stage is complete when all its roles finished; then the verdict and summary hooks run and RunStore::complete_stage. A
 // stage whose verdict is that it failed is stored so, the stages that depend on it never start, the others go on; continuing
@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/conductor/stage_host.h"
 #include "runtime/conductor/stage_times.h"
 #include "runtime/conductor/stage_verdict.h"
 #include "runtime/flow/fault.h"
@@ -72,9 +73,10 @@ class ProgressSink {
 
 class Conductor {
  public:
-  // All references outlive the conductor. Throws bad_input when R1_FAULT is malformed.
+  // All references outlive the conductor. `hosts`: where the stages live (make_caf_hosts() in a run). Throws bad_input when
+  // R1_FAULT is malformed.
   Conductor(const GraphView& graph, RunStore& store, RoleFactory factory, StageHooks hooks, RunOptions options,
-            ProgressSink& sink);
+            ProgressSink& sink, std::shared_ptr<StageHosts> hosts);
   ~Conductor();
 
   // Runs what is left of the graph. done: all stages are; interrupted: the flag was set, everything is stored; failed or

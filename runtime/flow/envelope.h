@@ -21,7 +21,7 @@ struct Envelope {
   enum class Kind : uint8_t { payload, credit, stage_end };
   Kind kind = Kind::stage_end;
   int edge = -1;       // index into the graph's edges; -1 for stage_end
-  int64_t number = 0;  // payload: its sequence number on the edge, from 1; credit: how many messages were released
+  int64_t number = 0;  // payload: its sequence number on the edge, from 1; credit: how many messages of it were released so far
   PayloadPtr payload;  // of Kind::payload
 };
 

@@ -8,17 +8,13 @@
 // Thread rule: one thread.
 #pragma once
 
-#include <deque>
+#include <exception>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
-#include <tuple>
+#include <utility>
 
-#include "base/clock.h"
-#include "base/rng.h"
-#include "runtime/flow/role_host.h"
-#include "runtime/flow/wire.h"
+#include "runtime/flow/local_stage.h"
 
 namespace r1 {
 
@@ -35,7 +31,7 @@ struct LocalOptions {
   const PayloadCodec* codec = nullptr;
 };
 
-class LocalScheduler final : public HostTransport {
+class LocalScheduler {
  public:
   enum class Outcome { running, finished, stalled, failed };
   struct Result {
@@ -49,54 +45,29 @@ class LocalScheduler final : public HostTransport {
   LocalScheduler(const GraphView& graph, const std::string& stage, RunStore& store, const RoleFactory& factory,
                  LocalOptions options = {});
   LocalScheduler(GraphView&&, const std::string&, RunStore&, const RoleFactory&, LocalOptions = {}) = delete;
-  ~LocalScheduler() override;
 
   // Runs until the stage is finished, failed or stands still, or for `max_steps` more steps (outcome running).
   const Result& run(int64_t max_steps = 10'000'000);
   const Result& result() const { return result_; }
 
+  // A message as if node `from` had sent it.
+  void post(int from, int to, Envelope envelope) { hosts_->post(from, to, std::move(envelope)); }
+
   Role& role(const std::string& node);
   bool role_finished(const std::string& node);
   WaitRegistry& waits() { return waits_; }
-  VirtualClock& clock() { return clock_; }
+  VirtualClock& clock() { return world_.clock(); }
   std::string progress_of(const std::string& node) const;
 
-  void post(int from, int to, Envelope envelope) override;
-  void run(int from, int on, std::function<void()> call) override;
-  void finished(int node) override;
-  void failed(int node, std::exception_ptr error) override;
-  void end_stage(int node) override;
-  void progress(int node, const std::string& text) override;
-
  private:
-  class StepExecutor;
-  struct Step {
-    int64_t ready_ns = 0;
-    int64_t order = 0;
-    std::function<void()> run;
-  };
-  using Lane = std::pair<int, int>;  // (from, to), or the jobs of an executor
-
-  void push(Lane lane, int64_t ready_ns, std::function<void()> run);
-  bool step();
-  RoleHost& host(const std::string& node);
-
   const GraphView& graph_;
   const StagePlan* stage_ = nullptr;
   LocalOptions options_;
-  VirtualClock clock_;
+  StepWorld world_;
   WaitRegistry waits_;
   EngineTimes times_;
   FaultPlan faults_;
-  Rng rng_;
-  std::map<Lane, std::deque<Step>> lanes_;
-  int64_t pushed_ = 0;
-  std::map<int, std::unique_ptr<Executor>> executors_;
-  std::unique_ptr<Executor> io_;
-  std::map<int, std::unique_ptr<RoleHost>> hosts_;
-  std::map<int, std::string> progress_;
-  std::map<int, PayloadPtr> last_sent_;  // by edge, where messages go through bytes
-  size_t finished_ = 0;
+  std::unique_ptr<LocalStage> hosts_;
   Result result_;
 };
 

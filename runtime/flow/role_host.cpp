@@ -162,7 +162,7 @@ std::vector<int> RoleHost::outputs(const std::string& carries) const {
 int64_t RoleHost::room(int edge) const {
   const Output& out = output(edge);
   if (out.conflating) return kConflatingRoom;
-  const int64_t room = out.capacity - out.under_way;
+  const int64_t room = out.capacity - out.under_way();
   if (room == 0 && !out.waiting && !finishing_) {
     out.waiting = true;
     services_.waits->begin(stage_, plan_.id, "room " + out.name, fmt::format("for room (capacity {})", out.capacity),
@@ -173,7 +173,6 @@ int64_t RoleHost::room(int edge) const {
 
 void RoleHost::transmit(int edge, Output& out, PayloadPtr payload) {
   const int64_t number = ++out.sent;
-  ++out.under_way;
   services_.waits->sent(stage_, out.name, graph().edges[edge].carries, out.capacity, number, payload->describe());
   if (services_.faults->drop(out.name, number)) return;
   services_.transport->post(index_, out.to, {Envelope::Kind::payload, edge, number, std::move(payload)});
@@ -182,11 +181,12 @@ void RoleHost::transmit(int edge, Output& out, PayloadPtr payload) {
 void RoleHost::send(int edge, PayloadPtr payload) {
   R1_CHECK(payload != nullptr, fmt::format("{} sends nothing", plan_.id));
   Output& out = output(edge);
-  if (out.conflating && out.under_way > 0) {
+  if (out.conflating && out.under_way() > 0) {
     out.held = std::move(payload);
     return;
   }
-  R1_CHECK(out.under_way < out.capacity, fmt::format("{} is full: {} of {} under way", out.name, out.under_way, out.capacity));
+  R1_CHECK(out.under_way() < out.capacity,
+           fmt::format("{} is full: {} of {} under way", out.name, out.under_way(), out.capacity));
   transmit(edge, out, std::move(payload));
 }
 
@@ -202,7 +202,7 @@ void RoleHost::give_back(int edge, Input& in, int64_t n) {
   if (n == 0) return;
   in.released += n;
   services_.waits->released(stage_, in.name, n);
-  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, n, nullptr});
+  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, in.released, nullptr});
 }
 
 void RoleHost::receive(const Envelope& envelope) {
@@ -223,9 +223,11 @@ void RoleHost::receive(const Envelope& envelope) {
 
 void RoleHost::credit(const Envelope& envelope) {
   Output& out = output(envelope.edge);
-  const bool was_full = out.under_way >= out.capacity;
-  out.under_way -= envelope.number;
-  R1_CHECK(out.under_way >= 0, fmt::format("{}: more released than sent", out.name));
+  if (envelope.number <= out.released) return;
+  if (envelope.number > out.sent)
+    throw failure(fmt::format("{}: {} messages were released and {} sent", out.name, envelope.number, out.sent));
+  const bool was_full = out.under_way() >= out.capacity;
+  out.released = envelope.number;
   if (out.conflating) {
     if (out.held) transmit(envelope.edge, out, std::move(out.held));
     return;

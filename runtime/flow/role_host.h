@@ -2,7 +2,8 @@
 // registers its waits. Knows no CAF: messages leave through a HostTransport and come back as Envelopes (data), completions of
 // jobs as calls, so a CAF actor and the deterministic LocalScheduler host the same class.
 //
-// Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit. Every
+// Channels: the sender counts messages sent and not yet released by the receiver; release travels back as a credit, which says
+// how many so far: one that is lost or comes twice means nothing once the next is here. Every
 // message of an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries
 // weights or metrics conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
 //
@@ -106,7 +107,8 @@ class RoleHost final : public RoleContext, public StageControl {
   struct Output {
     std::string name;
     int to = 0;
-    int64_t capacity = 0, sent = 0, under_way = 0;
+    int64_t capacity = 0, sent = 0, released = 0;
+    int64_t under_way() const { return sent - released; }
     bool conflating = false;
     mutable bool waiting = false;  // the role found no room
     PayloadPtr held;               // conflating: the newest message not sent yet

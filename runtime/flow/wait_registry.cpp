@@ -208,7 +208,13 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
     if (is_job(who.second)) report += fmt::format(", past its deadline of {:.3g} s", job_deadline_s);
     if (std::string chain = chain_from(state, who.first); !chain.empty()) chains.insert(std::move(chain));
   }
-  if (state.waits.empty()) report += "\n  no role says that it waits for anything";
+  std::set<std::string> roles, waiting;
+  for (const auto& [to, from] : state.givers) roles.insert(to), roles.insert(from.begin(), from.end());
+  for (const auto& [who, wait] : state.waits) waiting.insert(who.first);
+  for (const std::string& role : roles)
+    if (state.finished.count(role) == 0 && waiting.count(role) == 0)
+      report += fmt::format("\n  {}: has not finished and does not say what it waits for", role);
+  if (state.waits.empty() && roles.empty()) report += "\n  no role says that it waits for anything";
   for (const std::string& chain : chains) report += "\n  " + chain;
   for (const auto& [edge, channel] : state.channels)
     for (const std::string& lost : lost_messages(channel, true))

@@ -1,15 +1,21 @@
 #include "runtime/flow/wire.h"
 
+#include <string_view>
+
 #include "base/hash.h"
 #include "runtime/flow/msgpack.h"
 
 namespace r1 {
 namespace {
 
-constexpr uint8_t kWireFormat = 1;
+constexpr uint8_t kWireFormat = 2;
 
-uint64_t checksum(const std::vector<std::string>& frames) {
-  std::vector<Hash128> parts;
+uint64_t checksum(const Envelope& e, std::string_view payload_kind, std::string_view body,
+                  const std::vector<std::string>& frames) {
+  std::vector<Hash128> parts = {{static_cast<uint64_t>(e.kind), static_cast<uint64_t>(e.edge)},
+                                {static_cast<uint64_t>(e.number), frames.size()},
+                                hash_string(payload_kind),
+                                hash_string(body)};
   for (const std::string& frame : frames) parts.push_back(hash_string(frame));
   return hash_list(parts).lo;
 }
@@ -34,7 +40,7 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
   pack.pack(kind);
   pack.pack_bin(static_cast<uint32_t>(body.size()));
   pack.pack_bin_body(body.data(), static_cast<uint32_t>(body.size()));
-  pack.pack(checksum(packet.frames));
+  pack.pack(checksum(envelope, kind, body, packet.frames));
   packet.header.assign(out.data(), out.size());
   return packet;
 }
@@ -51,7 +57,8 @@ Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
   envelope.number = items.next_as<int64_t>();
   const auto payload_kind = items.next_as<std::string>();
   const std::string_view body = items.next_bytes();
-  if (items.next_as<uint64_t>() != checksum(packet.frames)) throw malformed_message("its frames have another checksum");
+  if (items.next_as<uint64_t>() != checksum(envelope, payload_kind, body, packet.frames))
+    throw malformed_message("it has another checksum");
   if (envelope.kind == Envelope::Kind::payload)
     envelope.payload = codec.decode(payload_kind, {std::string(body), packet.frames});
   return envelope;

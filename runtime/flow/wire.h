@@ -29,7 +29,7 @@ class PayloadCodec {
 
 // `before` as in PayloadCodec::encode.
 Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, const Payload* before);
-// Throws failure for malformed bytes and for frames that are not what was encoded (their checksum stands in the header).
+// Throws failure for malformed bytes and for what is not what was encoded (a checksum stands in the header).
 Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec);
 
 }  // namespace r1

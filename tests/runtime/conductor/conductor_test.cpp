@@ -86,7 +86,8 @@ struct Conducting : testing::Test {
 
   ExitCode run(const GraphView& graph) {
     Conductor conductor(
-        graph, *store, [this](const GraphView&, const NodePlan& node) { return make(node); }, hooks, options, sink);
+        graph, *store, [this](const GraphView&, const NodePlan& node) { return make(node); }, hooks, options, sink,
+        make_caf_hosts());
     const ExitCode code = conductor.run(interrupted);
     reason = conductor.failure_reason();
     return code;
@@ -193,7 +194,8 @@ TEST_F(Conducting, independent_stages_run_at_the_same_time_when_allowed) {
   const GraphView graph = GraphBuilder().stage("a").node("x", "meet").stage("b").node("y", "meet").build();
   options.max_parallel_stages = 2;
   Conductor conductor(
-      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Meet>(started); }, hooks, options, sink);
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Meet>(started); }, hooks, options, sink,
+      make_caf_hosts());
   EXPECT_EQ(conductor.run(interrupted), ExitCode::done);
 }
 
@@ -217,7 +219,8 @@ TEST_F(Conducting, the_same_failure_at_the_same_place_is_not_tried_a_third_time)
   };
   const GraphView graph = GraphBuilder().stage("s").node("x", "broken").build();
   Conductor conductor(
-      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink);
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(); }, hooks, options, sink,
+      make_caf_hosts());
   EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
   EXPECT_EQ(conductor.failure_reason(),
             "stage s failed twice in the same way after 0 batches and is not tried again: x: out of memory");
@@ -239,7 +242,8 @@ TEST_F(Conducting, a_stage_that_keeps_failing_ends_the_run_with_the_reason) {
   int times = 0;
   const GraphView graph = GraphBuilder().stage("s").node("x", "broken").build();
   Conductor conductor(
-      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(times); }, hooks, options, sink);
+      graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Broken>(times); }, hooks, options, sink,
+      make_caf_hosts());
   EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
   EXPECT_EQ(conductor.failure_reason(), "stage s failed 4 times without a new batch; the last time: x: out of memory, time 4");
   EXPECT_EQ(conductor.again(), Conductor::Again::goes_on);
@@ -307,7 +311,8 @@ TEST_F(ConductingDeathTest, a_job_that_never_ends_is_named_and_ends_the_process)
       {
         store = RunStore::open(dir.path());
         Conductor(
-            graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Stuck>(); }, hooks, options, sink)
+            graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Stuck>(); }, hooks, options, sink,
+            make_caf_hosts())
             .run(interrupted);
       },
       testing::ExitedWithCode(1), "job think of x did not end within");
@@ -361,7 +366,7 @@ TEST_F(Conducting, an_interrupt_stops_a_long_job_between_its_units) {
   });
   Conductor conductor(
       graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<LongJob>(begun, true); }, hooks, options,
-      sink);
+      sink, make_caf_hosts());
   EXPECT_EQ(conductor.run(interrupted), ExitCode::interrupted);
   user.join();
   EXPECT_EQ(events("restart").size(), 0u);
@@ -382,7 +387,7 @@ TEST_F(ConductingDeathTest, an_interrupt_does_not_wait_for_a_job_that_never_look
         });
         Conductor(
             graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<LongJob>(begun, false); }, hooks,
-            options, sink)
+            options, sink, make_caf_hosts())
             .run(interrupted);
       },
       testing::ExitedWithCode(130), "job evaluate of x did not end within");
@@ -406,7 +411,7 @@ TEST_F(Conducting, a_run_directory_that_is_gone_ends_the_run_without_restarts) {
   const GraphView graph = GraphBuilder().stage("s").node("x", "remover").build();
   Conductor conductor(
       graph, *store, [&](const GraphView&, const NodePlan&) { return std::make_unique<Remover>(dir.path()); }, hooks, options,
-      sink);
+      sink, make_caf_hosts());
   EXPECT_EQ(conductor.run(interrupted), ExitCode::failed);
   EXPECT_NE(conductor.failure_reason().find("removed or replaced"), std::string::npos) << conductor.failure_reason();
 }

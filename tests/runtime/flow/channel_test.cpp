@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "runtime/flow/local_scheduler.h"
+#include "runtime/flow/what_of.h"
 #include "tests/runtime/fake_stage.h"
 #include "tests/runtime/temporary_directory.h"
 
@@ -56,6 +57,56 @@ struct Flow : testing::Test {
   TemporaryDirectory dir;
   std::unique_ptr<RunStore> store = RunStore::open(dir.path());
 };
+
+// Links of a stage of numbers that lose or repeat what `fault` says.
+struct FaultyLinks : Flow {
+  // "" when the stage finished, else the first failure, or "stands still".
+  std::string run(uint64_t seed, std::function<Delivery(int to, const Envelope&)> fault) {
+    const GraphView graph = diamond();
+    StepWorld world({.seed = seed});
+    WaitRegistry waits(world.clock());
+    EngineTimes times(world.clock());
+    FaultPlan faults("");
+    HostServices services;
+    services.graph = &graph;
+    services.stage = graph.stage("s");
+    services.stage_id = store->ensure_stage("s");
+    services.store = store.get();
+    services.waits = &waits;
+    services.times = &times;
+    services.clock = &world.clock();
+    services.faults = &faults;
+    LocalLinks links;
+    links.deliver = [&](const StagePlan&, int to, const Envelope& e) { return fault(to, e); };
+    LocalStage stage(world, services, numbers_factory(20, 40), links);
+    while (!stage.all_finished() && !stage.failure())
+      if (!world.step()) return "stands still";
+    return stage.failure() ? what_of(stage.failure()->error) : "";
+  }
+};
+
+TEST_F(FaultyLinks, a_credit_that_is_lost_or_comes_twice_is_made_good_by_the_next) {
+  for (uint64_t seed = 1; seed <= 30; ++seed)
+    for (const Delivery what : {Delivery::lost, Delivery::twice}) {
+      int64_t credits = 0;
+      // All but every third credit of the edge with room for four messages.
+      const std::string end = run(seed, [&](int to, const Envelope& e) {
+        return e.kind == Envelope::Kind::credit && e.edge == 3 && to == 2 && ++credits % 3 != 0 ? what : Delivery::once;
+      });
+      EXPECT_EQ(end, "") << seed;
+      EXPECT_GT(credits, 5);
+    }
+}
+
+TEST_F(FaultyLinks, a_message_that_comes_twice_or_not_at_all_is_named) {
+  for (uint64_t seed = 1; seed <= 10; ++seed)
+    for (const Delivery what : {Delivery::lost, Delivery::twice}) {
+      const std::string end = run(seed, [&](int, const Envelope& e) {
+        return e.kind == Envelope::Kind::payload && e.edge == 2 && e.number == 5 ? what : Delivery::once;
+      });
+      EXPECT_TRUE(end == "stands still" || end.find("a -> sink") != end.npos) << end;
+    }
+}
 
 TEST_F(Flow, in_any_order_capacities_hold_and_nothing_is_lost_or_doubled) {
   const GraphView graph = diamond();
