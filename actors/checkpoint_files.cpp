@@ -23,12 +23,10 @@ void save_checkpoint(const RunEnv& env, const GraphView& graph, const NodePlan& 
   const ModelTexts texts = checkpoint_texts(env, graph, node, masters.config());
   const TensorSource source = tensor_source(masters);
   const fs::path dir = checkpoint_dir(env, stage);
-  fs::create_directories(dir.parent_path());
   write_model_dir(dir, masters.config(), source, texts, {});
   const auto type = file_type(node.attrs.text("save_dtype"));
   if (!type) return;
   const fs::path out = export_dir(env, stage);
-  fs::create_directories(out.parent_path());
   DirectoryOptions options;
   options.type = *type;
   write_model_dir(out, masters.config(), source, texts, options);

@@ -6,6 +6,7 @@
 
 #include "actors/examples.h"
 #include "actors/model_chat.h"
+#include "base/directories.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/stop.h"
@@ -33,7 +34,7 @@ void write_dataset(const RunEnv& env, const std::string& stage, RunStore& store,
   std::string lines;
   for (int64_t v = 0; v < store.batch_count(stage_id); ++v) lines += store.batch(stage_id, v).payload;
   const auto file = dataset_file(env, stage);
-  std::filesystem::create_directories(file.parent_path());
+  make_directories(file.parent_path());
   write_file_atomically(file, lines);
   store.set_artifact(stage_id, "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
 }

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/directories.h"
 #include "base/log.h"
 #include "runtime/flow/fault.h"
 
@@ -44,7 +45,7 @@ void Snapshots::wrote(double seconds, double now_s) {
 
 Snapshots::Begun Snapshots::begin(const Learner& engine) const {
   const std::string file = fmt::format("snapshots/{}-{}.state", stage_, engine.version());
-  fs::create_directories(run_dir_ / "snapshots");
+  make_directories(run_dir_ / "snapshots");
   return {{engine.version(), file}, engine.begin_save(run_dir_ / file)};
 }
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/directories.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/stop.h"
@@ -152,7 +153,9 @@ void write_model_dir(const fs::path& given, const ModelConfig& config, const Ten
   const fs::path temporary = dir.string() + ".tmp";
   std::error_code error;
   fs::remove_all(temporary, error);
-  if (!error) fs::create_directories(temporary, error);
+  if (error) throw failure("cannot remove directory: " + error.message(), {temporary.string()});
+  make_directories(dir.has_parent_path() ? dir.parent_path() : ".");
+  fs::create_directory(temporary, error);
   if (error) throw failure("cannot create directory: " + error.message(), {temporary.string()});
 
   Unfinished unfinished{temporary};
