@@ -8,9 +8,11 @@
 #include <atomic>
 #include <cstdio>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/log_sink.h"
 #include "base/say.h"
 
 namespace r1 {
@@ -32,6 +34,13 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
 }
 
 constexpr const char* kName = "r1";
+
+using Sink = std::function<void(LogLevel, std::string_view)>;
+
+std::shared_ptr<const Sink>& elsewhere() {
+  static std::shared_ptr<const Sink> sink;
+  return sink;
+}
 
 std::shared_ptr<spdlog::logger> logger() {
   if (auto known = spdlog::get(kName)) return known;
@@ -76,7 +85,14 @@ void log_open(const std::filesystem::path& file, LogLevel to_file, LogLevel to_s
   spdlog::register_logger(made);
 }
 
-void log_line(LogLevel level, std::string_view text) { logger()->log(to_spdlog(level), "{}", text); }
+void log_line(LogLevel level, std::string_view text) {
+  const std::shared_ptr<const Sink> sink = std::atomic_load(&elsewhere());
+  if (sink) return (*sink)(level, text);
+  logger()->log(to_spdlog(level), "{}", text);
+}
+
+void log_to(Sink sink) { std::atomic_store(&elsewhere(), sink ? std::make_shared<const Sink>(std::move(sink)) : nullptr); }
+
 void log_flush() { logger()->flush(); }
 
 }  // namespace r1

@@ -294,7 +294,7 @@ StoreReadLock::StoreReadLock(RunStore::Impl& impl) : lock_(impl.mutex) {
 RunStore::RunStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RunStore::~RunStore() = default;
 
-std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
+std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir, const StoreOptions& options) {
   std::error_code ec;
   fs::create_directories(run_dir, ec);
   if (ec) throw failure("cannot create the run directory: " + ec.message(), {run_dir.string(), 0, 0});
@@ -332,7 +332,8 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir) {
       "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
   impl->open_mark();
   bring_up_to_date(db, version);
-  impl->start_flusher();
+  if (options.clock != nullptr) impl->clock = options.clock;
+  if (options.flusher) impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/stored.h"
 
 namespace r1 {
@@ -122,11 +123,16 @@ struct MetricRow {
   double value = 0;
 };
 
+struct StoreOptions {
+  const Clock* clock = nullptr;  // of events; null: the system's. Outlives the store
+  bool flusher = true;           // false: nothing is committed in the background; whoever opens the store calls flush()
+};
+
 class RunStore {
  public:
   // Opens or creates DIR/run.db. Throws: bad_input for another schema version or a file that is not a run store; failure for
   // I/O. Network file systems are refused (bad_input).
-  static std::unique_ptr<RunStore> open(const std::filesystem::path& run_dir);
+  static std::unique_ptr<RunStore> open(const std::filesystem::path& run_dir, const StoreOptions& options = {});
   // Read-only view of a run (shell, report, --replay); may be open while a run writes.
   static std::unique_ptr<RunStore> open_read_only(const std::filesystem::path& run_dir);
   ~RunStore();

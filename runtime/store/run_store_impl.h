@@ -59,7 +59,8 @@ struct RunStore::Impl {
   // noticed.
   int64_t commits = 0;
   int mark = -1;
-  SystemClock clock;
+  SystemClock system_clock;
+  const Clock* clock = &system_clock;
   std::mutex mutex;
   std::string broken;  // why no write is possible any more; "" while all is well
 

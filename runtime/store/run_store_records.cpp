@@ -258,7 +258,7 @@ std::vector<ResponseRow> RunStore::responses(const std::string& evaluation) cons
 }
 
 void RunStore::add_event(int64_t stage, const std::string& actor, const std::string& kind, const std::string& json) {
-  const int64_t monotonic_ns = impl_->clock.now_ns();
+  const int64_t monotonic_ns = impl_->clock->now_ns();
   const double wall_s = wall_clock_s();
   impl_->later([=](Impl& impl) {
     impl.db.prepare("INSERT INTO events (stage, actor, kind, json, monotonic_ns, wall_s) VALUES (?, ?, ?, ?, ?, ?)")

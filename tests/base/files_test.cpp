@@ -13,7 +13,7 @@
 #include "base/fingerprint.h"
 #include "base/stop.h"
 #include "base/thread_count.h"
-#include "tests/power_cut.h"
+#include "tools/sim/power_cut.h"
 
 namespace r1 {
 namespace {

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "tests/models/tiny.h"
-#include "tests/power_cut.h"
+#include "tools/sim/power_cut.h"
 
 namespace r1::test {
 namespace {

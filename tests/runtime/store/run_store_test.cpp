@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "tests/power_cut.h"
+#include "tools/sim/power_cut.h"
 #include "tests/runtime/temporary_directory.h"
 
 namespace r1 {

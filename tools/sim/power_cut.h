@@ -7,17 +7,20 @@
 //   power.restore(copy);  // copy/a is there, and whole
 //
 // Linking it puts fsync and fdatasync of this program, the libraries included, behind a look at the file. What `dir` holds when
-// the object is made counts as durable. Files are read whole at each sync: for small directories.
+// the object is made counts as durable. Files are read whole at each sync: for small directories. For tests and r1-sim; no
+// other program links it.
 // Thread rule: syncs from any thread; one object at a time.
 #pragma once
 
 #include <filesystem>
+#include <functional>
 
 namespace r1 {
 
 class PowerCut {
  public:
-  explicit PowerCut(const std::filesystem::path& dir);
+  // `before_sync`: called before each sync of something in `dir`, on its thread; may be empty, and may call restore().
+  explicit PowerCut(const std::filesystem::path& dir, std::function<void()> before_sync = {});
   ~PowerCut();
   PowerCut(const PowerCut&) = delete;
   PowerCut& operator=(const PowerCut&) = delete;

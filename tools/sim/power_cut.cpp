@@ -1,4 +1,4 @@
-#include "tests/power_cut.h"
+#include "tools/sim/power_cut.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -7,11 +7,12 @@
 
 #include <cerrno>
 #include <fstream>
-#include <iterator>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace fs = std::filesystem;
 
@@ -30,7 +31,9 @@ struct Durable {
 };
 
 std::mutex mutex;
-std::optional<Durable> durable;  // while a PowerCut lives
+std::optional<Durable> durable;     // while a PowerCut lives
+std::function<void()> before_sync;  // of that PowerCut
+std::string watched;                // its directory
 
 using Stat = struct ::stat;
 
@@ -41,8 +44,15 @@ std::optional<Stat> stat_of(const fs::path& path) {
 }
 
 std::string bytes_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::error_code gone;
+  const auto size = fs::file_size(path, gone);
+  std::string bytes(gone ? 0 : size, '\0');
+  std::ifstream in;
+  in.rdbuf()->pubsetbuf(nullptr, 0);
+  in.open(path, std::ios::binary);
+  in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  bytes.resize(static_cast<size_t>(in.gcount()));
+  return bytes;
 }
 
 void note(const fs::path& path) {
@@ -70,22 +80,33 @@ void rebuild(ino_t directory, const fs::path& to) {
   }
 }
 
-int synced(int fd, int result) {
-  const std::lock_guard lock(mutex);
-  if (result != 0 || !durable) return result;
+int synced(int fd, long call) {
+  fs::path path;
+  std::function<void()> look;
+  {
+    const std::lock_guard lock(mutex);
+    if (durable) {
+      std::error_code gone;
+      path = fs::read_symlink("/proc/self/fd/" + std::to_string(fd), gone);
+      if (path.native().starts_with(watched)) look = before_sync;
+    }
+  }
+  if (look) look();
+  const auto result = static_cast<int>(::syscall(call, fd));
   const int error = errno;
-  std::error_code gone;
-  const fs::path path = fs::read_symlink("/proc/self/fd/" + std::to_string(fd), gone);
-  if (!gone) note(path);
+  const std::lock_guard lock(mutex);
+  if (result == 0 && durable && !path.empty()) note(path);
   errno = error;
   return result;
 }
 
 }  // namespace
 
-PowerCut::PowerCut(const fs::path& dir) : dir_(dir) {
+PowerCut::PowerCut(const fs::path& dir, std::function<void()> look) : dir_(dir) {
   const std::lock_guard lock(mutex);
   durable.emplace();
+  before_sync = std::move(look);
+  watched = fs::canonical(dir).native();
   note(dir);
   for (const auto& entry : fs::recursive_directory_iterator(dir)) note(entry.path());
 }
@@ -93,6 +114,7 @@ PowerCut::PowerCut(const fs::path& dir) : dir_(dir) {
 PowerCut::~PowerCut() {
   const std::lock_guard lock(mutex);
   durable.reset();
+  before_sync = nullptr;
 }
 
 void PowerCut::restore(const fs::path& to) const {
@@ -103,8 +125,6 @@ void PowerCut::restore(const fs::path& to) const {
 }  // namespace r1
 
 extern "C" {
-__attribute__((visibility("default"))) int fsync(int fd) { return r1::synced(fd, static_cast<int>(::syscall(SYS_fsync, fd))); }
-__attribute__((visibility("default"))) int fdatasync(int fd) {
-  return r1::synced(fd, static_cast<int>(::syscall(SYS_fdatasync, fd)));
-}
+__attribute__((visibility("default"))) int fsync(int fd) { return r1::synced(fd, SYS_fsync); }
+__attribute__((visibility("default"))) int fdatasync(int fd) { return r1::synced(fd, SYS_fdatasync); }
 }

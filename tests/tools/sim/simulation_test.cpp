@@ -1,0 +1,68 @@
+// What a simulation is worth: a seed is a schedule, a schedule is repeated exactly, and what is broken is seen.
+#include "tools/sim/simulation.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "kernels/device.h"
+#include "tests/runtime/temporary_directory.h"
+
+namespace r1 {
+namespace {
+
+struct Simulated : testing::Test {
+  TemporaryDirectory dir;
+  SimulationOptions options;
+  std::vector<std::string> lines;
+  Simulated() {
+    set_cpu_threads(1);
+    options.dir = dir.path() / "sim";
+    options.trace = [this](const std::string& line) { lines.push_back(line); };
+  }
+  ~Simulated() override { set_cpu_threads(0); }
+};
+
+TEST_F(Simulated, a_seed_is_repeated_to_the_last_event) {
+  for (const uint64_t seed : {3u, 4u}) {
+    lines.clear();
+    const SimulationResult a = simulate(scenario_of(seed), options);
+    const std::vector<std::string> first = lines;
+    lines.clear();
+    const SimulationResult b = simulate(scenario_of(seed), options);
+    EXPECT_EQ(first, lines);
+    EXPECT_EQ(a.schedule, b.schedule);
+    EXPECT_EQ(a.hashes, b.hashes);
+    EXPECT_EQ(a.violation, "");
+    EXPECT_GT(first.size(), 200u);
+  }
+}
+
+TEST_F(Simulated, faults_change_the_schedule_and_not_the_weights) {
+  std::set<uint64_t> schedules;
+  std::map<std::string, std::set<std::string>> weights;  // by graph and stage
+  int exact = 0;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    const Scenario scenario = scenario_of(seed);
+    if (!scenario.exact) continue;
+    ++exact;
+    const SimulationResult r = simulate(scenario, options);
+    EXPECT_EQ(r.violation, "") << seed;
+    schedules.insert(r.schedule);
+    for (const auto& [name, hash] : r.hashes) weights[scenario.graph_key() + name].insert(hash);
+  }
+  EXPECT_GT(exact, 5);
+  EXPECT_EQ(schedules.size(), static_cast<size_t>(exact));
+  for (const auto& [name, hashes] : weights) EXPECT_EQ(hashes.size(), 1u) << name;
+}
+
+TEST_F(Simulated, a_wrong_weight_is_seen_by_the_comparison) {
+  Scenario scenario = scenario_of(1);
+  scenario.exact = true;
+  std::map<std::string, std::map<std::string, std::string>> known;
+  known[scenario.graph_key()]["sft/checkpoint"] = "00";
+  EXPECT_EQ(simulate_and_compare(scenario, options, known).violation.substr(0, 6), "P5: sf");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,137 @@
+#include "tools/sim/scenario.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/rng.h"
+
+namespace r1 {
+namespace {
+
+// Every kind of stage that a fault can hurt in its own way: streamed examples, a finite set in epochs, reinforcement learning
+// with a reference that is refreshed, rejection sampling that writes a dataset, a student that reads it.
+constexpr const char* kGraph = R"DOT(digraph simulated {{
+  graph [seed=5, precision=f32, stall_s=20, job_stall_s=60];
+  node [problems=2, max_tokens=12];
+  small [kind=model, config="model.json", tokenizer=tiny];
+
+  subgraph cluster_base {{
+    corpus       [role=prompter, source="tiny:pretrain"];
+    base_trainer [role=trainer, objective=pretrain, batch=4, lr="1e-2", until="batches(3)", snapshot_s="0.05"];
+    base_eval    [role=evaluator, source="tiny:reasoning_test", greedy=false];
+    corpus -> base_trainer;
+    base_trainer -> base_eval [carries=weights];
+  }}
+  small -> base_trainer;
+
+  subgraph cluster_sft {{
+    docs        [role=prompter, source="tiny:cold_start", count=8];
+    sft_trainer [role=trainer, objective=sft, epochs=2, batch=4, lr="1e-2", snapshot_s="0.02"];
+    docs -> sft_trainer;
+  }}
+  base_trainer -> sft_trainer;
+
+  subgraph cluster_rl {{
+    prompts    [role=prompter, source="tiny:reasoning", groups_per_batch=3];
+    policy     [role=generator, samples=2, temperature=1];
+    judge      [role=judge, rewards="0.01 * length + format"];
+    groups     [role=filter{filter}];
+    reference  [role=reference];
+    rl_trainer [role=trainer, objective=grpo, lr="1e-3", kl="0.01", until="batches(6)", snapshot_s="0.05"];
+    prompts -> policy -> judge -> groups -> reference -> rl_trainer;
+    {credits}
+    rl_trainer -> policy    [carries=weights, staleness={staleness}];
+    rl_trainer -> reference [carries=weights, every=2];
+  }}
+  sft_trainer -> rl_trainer;
+
+  subgraph cluster_rejection {{
+    rs_prompts [role=prompter, source="tiny:reasoning", count=6, groups_per_batch=3];
+    rs_policy  [role=generator, samples=2];
+    rs_judge   [role=judge, rewards="length"];
+    rs_filter  [role=filter, keep="length >= 2", max_per_prompt=2];
+    rs_prompts -> rs_policy -> rs_judge -> rs_filter;
+  }}
+  rl_trainer -> rs_policy;
+
+  subgraph cluster_distill {{
+    student [role=distiller, epochs=1, batch=4, lr="1e-3"];
+  }}
+  small -> student;
+  rs_filter -> student;
+}}
+)DOT";
+
+const char* name(DeathKind kind) {
+  return kind == DeathKind::kill ? "kill" : kind == DeathKind::power ? "power cut" : "interrupt";
+}
+const char* name(LinkFaultKind kind) {
+  return kind == LinkFaultKind::lost ? "lost" : kind == LinkFaultKind::twice ? "twice" : "damaged";
+}
+
+}  // namespace
+
+Scenario scenario_of(uint64_t seed) {
+  Rng rng(seed, "scenario");
+  Scenario s;
+  s.seed = seed;
+  const auto variant = rng.below(6);
+  std::string filter, credits;
+  int64_t staleness = 0;
+  if (variant == 1) filter = ", fill=resample, max_draws=8", credits = "groups -> policy;";
+  if (variant == 2 || variant == 3) staleness = 1 + static_cast<int64_t>(rng.below(2));
+  if (variant == 4) filter = ", order=arrival", staleness = 1;
+  if (variant == 5) filter = ", fill=resample, max_draws=8", credits = "groups -> policy;", staleness = 1;
+  s.graph = fmt::format(kGraph, fmt::arg("filter", filter), fmt::arg("credits", credits), fmt::arg("staleness", staleness));
+  s.exact = staleness == 0;
+  if (rng.chance(0.3)) s.settings.push_back("graph.parallel_stages=2");
+  s.bytes = rng.chance(0.5);
+  s.message_ns = rng.chance(0.5) ? 0 : 1 + static_cast<int64_t>(rng.below(20'000'000));
+  s.job_ns = 1 + static_cast<int64_t>(rng.below(rng.chance(0.2) ? 300'000'000 : 20'000'000));
+  const char* nodes[] = {"policy", "judge", "reference", "rl_trainer", "groups", ""};
+  if (rng.chance(0.3)) s.slow_node = nodes[rng.below(6)];
+  const auto deaths = rng.below(5);
+  for (uint64_t i = 0; i < deaths; ++i) {
+    Death d;
+    d.kind = rng.chance(0.1) ? DeathKind::interrupt : rng.chance(0.5) ? DeathKind::kill : DeathKind::power;
+    d.at_sync = d.kind != DeathKind::interrupt && rng.chance(0.5);
+    d.n = 1 + static_cast<int64_t>(rng.below(d.at_sync ? 100 : 1200));
+    s.deaths.push_back(d);
+  }
+  const auto links = rng.below(4);
+  for (uint64_t i = 0; i < links; ++i)
+    s.link_faults.push_back({static_cast<LinkFaultKind>(rng.below(s.bytes ? 3 : 2)), 1 + static_cast<int64_t>(rng.below(700))});
+  const auto engines = rng.below(3);
+  for (uint64_t i = 0; i < engines; ++i) s.engine_faults.push_back(1 + static_cast<int64_t>(rng.below(120)));
+  return s;
+}
+
+Scenario Scenario::undisturbed() const {
+  Scenario s = *this;
+  s.deaths.clear();
+  s.link_faults.clear();
+  s.engine_faults.clear();
+  return s;
+}
+
+std::string Scenario::graph_key() const { return graph; }
+
+std::string Scenario::text() const {
+  std::string out = fmt::format("{}, {}", exact ? "staleness 0" : "staleness above 0", bytes ? "as bytes" : "handed over");
+  for (const std::string& setting : settings) out += ", " + setting;
+  if (!slow_node.empty()) out += ", slow " + slow_node;
+  for (const Death& d : deaths) out += fmt::format(", {} {} {}", name(d.kind), d.at_sync ? "before sync" : "after step", d.n);
+  for (const LinkFault& f : link_faults) out += fmt::format(", message {} {}", f.n, name(f.kind));
+  for (const int64_t n : engine_faults) out += fmt::format(", engine call {} fails", n);
+  return out;
+}
+
+std::string simulated_model_config() {
+  return R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": 400, "hidden_size": 8,
+  "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 8,
+  "max_position_embeddings": 256, "rms_norm_eps": 1e-6, "rope_theta": 100.0, "tie_word_embeddings": true,
+  "attention_bias": false, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})";
+}
+
+}  // namespace r1
