@@ -13,7 +13,7 @@
 #include "models/safetensors.h"
 #include "tests/models/generation/random_models.h"
 #include "tests/models/generation/temporary_dir.h"
-#include "tests/power_cut.h"
+#include "tools/sim/power_cut.h"
 #include "tests/source_dir.h"
 
 namespace r1 {
