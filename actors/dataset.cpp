@@ -30,13 +30,13 @@ std::string dataset_line(const PromptMessage& prompt, const std::string& complet
   return line.dump(-1, ' ', false, Ordered::error_handler_t::replace) + "\n";
 }
 
-void write_dataset(const RunEnv& env, const std::string& stage, RunStore& store, int64_t stage_id) {
+void write_dataset(const RunEnv& env, const std::string& stage, StageJournal& journal) {
   std::string lines;
-  for (int64_t v = 0; v < store.batch_count(stage_id); ++v) lines += store.batch(stage_id, v).payload;
+  for (int64_t v = 0; v < journal.batches(); ++v) lines += journal.batch(v).payload;
   const auto file = dataset_file(env, stage);
   make_directories(file.parent_path());
   write_file_atomically(file, lines);
-  store.set_artifact(stage_id, "dataset", "datasets/" + stage + ".jsonl", hash_string(lines).hex());
+  journal.artifact("dataset", {"datasets/" + stage + ".jsonl", hash_string(lines).hex()});
 }
 
 uint64_t read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,

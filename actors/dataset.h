@@ -11,7 +11,7 @@
 #include "actors/messages.h"
 #include "actors/run_env.h"
 #include "models/sequence.h"
-#include "runtime/store/run_store.h"
+#include "runtime/store/stage_memory.h"
 #include "tasks/chat_template.h"
 
 namespace r1 {
@@ -21,7 +21,7 @@ namespace r1 {
 // {"prompt": TEXT, "completion": TEXT, "rendered": true}. `chat`: what the prompt was rendered with.
 std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat);
 // The batches of the stage, whose payloads are lines of the dataset, in order: datasets/STAGE.jsonl and the artifact "dataset".
-void write_dataset(const RunEnv&, const std::string& stage, RunStore&, int64_t stage_id);
+void write_dataset(const RunEnv&, const std::string& stage, StageJournal&);
 // One example after the other, tokenised, but those that `left_out` (of SourceUse) names: their number. Throws failure naming
 // file and line.
 uint64_t read_dataset(const RunEnv&, const std::filesystem::path& file, const Tokenizer& tokenizer,

@@ -17,7 +17,6 @@
 #include "actors/training_plan.h"
 #include "actors/weight_receiver.h"
 #include "rewards/rules.h"
-#include "runtime/store/run_store.h"
 #include "tasks/spec.h"
 
 namespace r1 {
@@ -86,16 +85,16 @@ class EvaluatorRole final : public Role {
     if (const int64_t few = node.attrs.integer("problems_before"); when == "before" && few > 0) spec.problems = few;
     const auto tokenizer = node_tokenizer(env_, context.graph(), node);
     spec.chat = node_chat(env_, context.graph(), node, tokenizer);
-    RunStore& store = context.store();
+    StageJournal& journal = context.journal();
     EvaluationRow row;
     row.node = node.id;
     row.moment = when;
-    row.version = when == "before" ? 0 : version >= 0 ? version : store.batch_count(context.stage_id());
+    row.version = when == "before" ? 0 : version >= 0 ? version : journal.batches();
     row.evaluation = weights->hash().hex() + " " + spec.key();
     for (const std::string& model : reward_model_names(context.graph(), node))
-      row.evaluation += " " + model + "=" + stage_model_hash(store, context.graph(), node, model);
+      row.evaluation += " " + model + "=" + stage_model_hash(journal, context.graph(), node, model);
     std::vector<ResponseRow> kept;
-    if (const auto known = store.known_evaluation(row.evaluation)) {
+    if (const auto known = journal.known_evaluation(row.evaluation)) {
       row.metrics_json = *known;
     } else {
       const Evaluation found =
@@ -103,9 +102,9 @@ class EvaluatorRole final : public Role {
       row.metrics_json = json(found.metrics).dump();
       kept = response_rows(found.kept);
     }
-    store.add_evaluation(context.stage_id(), row, kept);
+    journal.evaluation(row, kept);
     std::map<std::string, double> metrics;
-    const nlohmann::ordered_json stored = evaluation_metrics_in(store, context.stage_id(), row);
+    const nlohmann::ordered_json stored = evaluation_metrics_in(journal, row);
     for (const auto& [name, value] : stored.items())
       if (value.is_number()) metrics[name] = value.get<double>();
     return metrics;

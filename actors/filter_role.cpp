@@ -18,7 +18,6 @@
 #include "rewards/expression.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 
@@ -34,10 +33,12 @@ class FilterRole : public Role {
  public:
   explicit FilterRole(const RunEnv& env) : env_(env) {}
 
+  bool recalls() const override { return true; }
+
   void start(RoleContext& context) override {
     window_ = stage_window(context.graph(), context.node().stage);
     by_arrival_ = context.node().attrs.text("order") == "arrival";
-    next_ = context.store().batch_count(context.stage_id());
+    next_ = context.recovered().batches;
     begin(context);
   }
 
@@ -122,7 +123,7 @@ class GroupFilterRole final : public FilterRole {
     max_draws_ = max_draws_of(context.node(), window_);
     credits_edge_ = context.outputs("credits").at(0);
     // Batches are committed in draw order, so what is resolved is a prefix of the draws.
-    const LedgerCounts ledger = context.store().ledger(context.stage_id());
+    const LedgerCounts& ledger = context.recovered().ledger;
     int64_t dropped = 0;
     for (const auto& [why, n] : ledger.dropped) dropped += n;
     cursor_ = batch_begin_ = ledger.trained + dropped;
@@ -234,7 +235,7 @@ class DatasetFilterRole final : public FilterRole {
     if (const NodePlan* judge = stage_node(context.graph(), node.stage, "judge"))
       models_ = reward_model_names(context.graph(), *judge);
     errors_ = RewardErrors(context.graph(), node.stage);
-    errors_.restore(context.store(), context.stage_id());
+    errors_.restore(context.recovered());
     total_ = stage_node(context.graph(), node.stage, "prompter")->attrs.integer("count");
     if (next_ * window_ >= total_) write(context);
   }
@@ -262,7 +263,7 @@ class DatasetFilterRole final : public FilterRole {
     for (const Scored& scored : window) {
       const PromptMessage& prompt = *scored->group->prompt;
       const Choice choice = chosen(*scored);
-      if (choice.failed >= 0) errors_.show_first(context.store(), context.stage_id(), *scored, choice.failed, choice.error);
+      if (choice.failed >= 0) errors_.show_first(context.records(), *scored, choice.failed, choice.error);
       for (const auto& [response, finished] : choice.responses)
         lines += dataset_line(prompt, response, finished, prompts_chat(context));
       kept += static_cast<int64_t>(choice.responses.size());
@@ -279,10 +280,10 @@ class DatasetFilterRole final : public FilterRole {
     json stats = rows.statistics.json();
     stats["kept"] = kept;  // completions here, not groups
     row.stats_json = stats.dump();
-    context.store().commit_batch(context.stage_id(), row, rows.resolutions, rows.trajectories);
+    context.journal().commit(row, rows.resolutions, rows.trajectories);
     kept_ += kept;
     errors_.add(rows.resolutions);
-    errors_.check(context.store(), context.stage_id());
+    errors_.check();
   }
 
   // What is kept of a group, or the sample for which neither the judge nor `keep` could say.
@@ -339,7 +340,7 @@ class DatasetFilterRole final : public FilterRole {
     context.wait_over("window");
     const std::string stage = context.graph().stages[context.node().stage].name;
     context.submit_io(
-        "write the dataset", [this, &context, stage] { write_dataset(env_, stage, context.store(), context.stage_id()); },
+        "write the dataset", [this, &context, stage] { write_dataset(env_, stage, context.journal()); },
         [this, &context] {
           busy_ = false;
           dynamic_cast<StageControl&>(context).end_stage();
@@ -357,6 +358,7 @@ class DatasetFilterRole final : public FilterRole {
 class FilterByEdge final : public Role {
  public:
   explicit FilterByEdge(const RunEnv& env) : env_(env) {}
+  bool recalls() const override { return true; }
   void start(RoleContext& context) override {
     if (context.outputs("groups").empty())
       role_ = std::make_unique<DatasetFilterRole>(env_);

@@ -19,7 +19,6 @@
 #include "base/rng.h"
 #include "models/engines.h"
 #include "runtime/flow/fault.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 
@@ -35,6 +34,8 @@ class GeneratorRole final : public Role {
  public:
   explicit GeneratorRole(const RunEnv& env) : env_(env), weights_(*env.device) {}
 
+  bool recalls() const override { return true; }
+
   void start(RoleContext& context) override {
     const NodePlan& node = context.node();
     out_ = context.outputs("trajectories").at(0);
@@ -46,9 +47,12 @@ class GeneratorRole final : public Role {
     temperature_ = node.attrs.number("temperature");
     node_id_ = node.id;
     stage_name_ = context.graph().stages[node.stage].name;
-    reports_ = static_cast<int64_t>(context.store().metrics(context.stage_id(), "tokens_generated").size());
-    for (const MetricRow& m : context.store().metrics(context.stage_id(), "logprob_audit_tokens"))
-      audited_tokens_ += static_cast<int64_t>(m.value);
+    const auto total = [&](const char* metric) {
+      const auto known = context.recovered().metrics.find(metric);
+      return known == context.recovered().metrics.end() ? MetricTotal() : known->second;
+    };
+    reports_ = total("tokens_generated").values;
+    audited_tokens_ = static_cast<int64_t>(total("logprob_audit_tokens").sum);
     if (has_trainer_) {
       ready_ = true;
       context.wait_for("weights", "for the first weights", stage_trainer(context.graph(), node.stage)->id);

@@ -66,14 +66,15 @@ std::vector<ResponseRow> response_rows(const std::vector<EvaluatedSource>& kept)
   return rows;
 }
 
-std::string stage_model_hash(RunStore& store, const GraphView& graph, const NodePlan& node, const std::string& name) {
+std::string stage_model_hash(const StageJournal& journal, const GraphView& graph, const NodePlan& node,
+                             const std::string& name) {
   for (const int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
     if (edge.carries != "model" || !edge.attrs.has("as") || edge.attrs.text("as") != name) continue;
     const NodePlan& from = graph.nodes[edge.from];
     if (from.artifact) return from.attrs.text("path");
-    const auto checkpoint = store.artifact(store.ensure_stage(graph.stages[from.stage].name), "checkpoint");
-    return checkpoint ? checkpoint->second : "";
+    const auto checkpoint = journal.artifact_of(graph.stages[from.stage].name, "checkpoint");
+    return checkpoint ? checkpoint->hash : "";
   }
   return "";
 }

@@ -27,6 +27,6 @@ std::vector<ResponseRow> response_rows(const std::vector<EvaluatedSource>& kept)
 
 // The hash of the reward model that comes to `node` as `name`: of the weights that an earlier stage trained, or the path of an
 // artifact. With it two evaluations by other models are not taken for one.
-std::string stage_model_hash(RunStore&, const GraphView&, const NodePlan& node, const std::string& name);
+std::string stage_model_hash(const StageJournal&, const GraphView&, const NodePlan& node, const std::string& name);
 
 }  // namespace r1

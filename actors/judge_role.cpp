@@ -27,6 +27,8 @@ class JudgeRole final : public Role {
  public:
   explicit JudgeRole(const RunEnv& env) : env_(env) {}
 
+  bool recalls() const override { return true; }
+
   void start(RoleContext& context) override {
     const auto outputs = context.outputs("scored");
     if (!outputs.empty()) out_ = outputs[0];
@@ -40,8 +42,7 @@ class JudgeRole final : public Role {
           auto programs = open_programs(rewards, program_options(env_.graph_dir, node));
           loaded_ = std::make_unique<Scorer>(std::move(rewards), load_reward_models(env_, context.graph(), node),
                                              std::move(programs));
-          if (out_ < 0)
-            writer_ = std::make_unique<ScoredWriter>(env_, context.graph(), node, context.store(), context.stage_id());
+          if (out_ < 0) writer_ = std::make_unique<ScoredWriter>(env_, context.graph(), node, context.recovered());
           if (const NodePlan* generator = stage_node(context.graph(), node.stage, "generator"))
             loaded_->stop_at(node_stop_texts(*generator, *tokenizer_));
         },
@@ -122,7 +123,7 @@ class JudgeRole final : public Role {
     context.wait_over("window");
     committing_ = true;
     context.submit_io(
-        "commit scores", [this, window] { writer_->commit(*window); },
+        "commit scores", [this, &context, window] { writer_->commit(*window, context.records(), context.journal()); },
         [this, &context] {
           committing_ = false;
           context.progress(fmt::format("prompts {}/{}", writer_->drawn(), writer_->total()));
@@ -134,7 +135,7 @@ class JudgeRole final : public Role {
   void write(RoleContext& context) {
     committing_ = true;
     context.submit_io(
-        "write the scored responses", [this] { writer_->write(); },
+        "write the scored responses", [this, &context] { writer_->write(context.journal()); },
         [&context] { dynamic_cast<StageControl&>(context).end_stage(); });
   }
 

@@ -12,7 +12,6 @@
 #include "actors/messages.h"
 #include "actors/model_chat.h"
 #include "base/stop.h"
-#include "runtime/store/run_store.h"
 #include "tasks/source.h"
 
 namespace r1 {
@@ -23,23 +22,25 @@ class PrompterRole final : public Role {
  public:
   explicit PrompterRole(const RunEnv& env) : env_(env) {}
 
+  bool recalls() const override { return true; }
+
   void start(RoleContext& context) override {
     const NodePlan& node = context.node();
     kind_ = source_kind(located_source(node.attrs.text("source"), env_.graph_dir));
     const char* carries = kind_ == RecordKind::prompt ? "prompts" : kind_ == RecordKind::example ? "examples" : "pairs";
     edge_ = context.outputs(carries).at(0);
     limit_ = node.attrs.integer("count");
-    const int64_t done = context.store().batch_count(context.stage_id());
+    const Recovery& before = context.recovered();
     if (kind_ == RecordKind::prompt) {
       if (draws_in_windows(context.graph(), node.stage))
-        next_ = done * node.attrs.integer("groups_per_batch");
+        next_ = before.batches * node.attrs.integer("groups_per_batch");
       else
-        issued_before_ = context.store().next_draw(context.stage_id());  // which of them are resolved has to be looked up
+        issued_before_ = before.next_draw;
     } else {
       const NodePlan& trainer = context.graph().nodes[context.graph().edges[edge_].to];
       const bool whole_set = trainer.attrs.integer("epochs") > 0;
       chunk_ = whole_set ? 64 : trainer.attrs.integer("batch");
-      next_ = whole_set ? 0 : done * chunk_;
+      next_ = whole_set ? 0 : before.batches * chunk_;
       sees_answer_ = trainer.attrs.text("sees") == "answer";
     }
     // Opening a source may read a file, parsing a tokenizer takes a moment: off the actor.
@@ -77,7 +78,7 @@ class PrompterRole final : public Role {
     if (kind_ == RecordKind::prompt) {
       std::vector<int64_t> draws;
       for (; static_cast<int64_t>(draws.size()) < std::min<int64_t>(room, 32) && !exhausted(); ++next_)
-        if (next_ >= issued_before_ || !context.store().resolution(context.stage_id(), next_)) draws.push_back(next_);
+        if (next_ >= issued_before_ || context.recovered().open_draws.count(next_) != 0) draws.push_back(next_);
       context.submit(
           fmt::format("draw prompts from {}", first), "",
           [this, made, draws] {
@@ -99,7 +100,7 @@ class PrompterRole final : public Role {
     if (ended_) return;
     for (const PayloadPtr& payload : made) {
       if (const auto* prompt = dynamic_cast<const PromptMessage*>(payload.get()))
-        context.store().add_draw(context.stage_id(), prompt->draw, prompt->prompt_index);
+        context.records().draw(prompt->draw, prompt->prompt_index);
       context.send(edge_, payload);
     }
     pump(context);

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "models/version_delta.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 
@@ -58,7 +57,7 @@ void Publisher::publish_last(RoleContext& context) {
 }
 
 void Publisher::record(RoleContext& context) {
-  context.store().add_version(context.stage_id(), current_->version, current_->hash.hex());
+  context.records().version({current_->version, current_->hash.hex()});
   sent_ = current_->version;
 }
 

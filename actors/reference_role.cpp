@@ -12,7 +12,6 @@
 #include "models/engines.h"
 #include "models/weights.h"
 #include "runtime/flow/fault.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 
@@ -21,6 +20,8 @@ namespace {
 class ReferenceRole final : public Role {
  public:
   explicit ReferenceRole(const RunEnv& env) : env_(env), received_(*env.device) {}
+
+  bool recalls() const override { return true; }
 
   void start(RoleContext& context) override {
     out_ = context.outputs("groups").at(0);
@@ -33,11 +34,11 @@ class ReferenceRole final : public Role {
         "load the reference", "",
         [this, &context] {
           std::shared_ptr<WeightSet> weights;
-          if (const auto saved = context.store().artifact(context.stage_id(), "reference")) {
-            weights = load_weights(*env_.device, env_.run_dir / saved->first, env_.precision);
-            version_ = stored_integer(
-                saved->second,
-                context.store().place("artifacts", fmt::format("stage={} and name='reference'", context.stage_id())));
+          const auto& artifacts = context.recovered().artifacts;
+          if (const auto saved = artifacts.find("reference"); saved != artifacts.end()) {
+            kept_ = saved->second.path;
+            weights = load_weights(*env_.device, env_.run_dir / kept_, env_.precision);
+            version_ = stored_integer(saved->second.hash, context.journal().place("artifacts", "name='reference'"));
             received_.hold(weights, version_);
           } else {
             weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
@@ -125,10 +126,9 @@ class ReferenceRole final : public Role {
           const auto weights = received_.take(*next);
           const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
           save_model_dir(env_.run_dir / dir, *weights, "{}");
-          const auto before = context.store().artifact(context.stage_id(), "reference");
-          context.store().set_artifact(context.stage_id(), "reference", dir, std::to_string(next->version),
-                                       fingerprint_directory(env_, dir));
-          if (before && before->first != dir) std::filesystem::remove_all(env_.run_dir / before->first);
+          context.journal().artifact("reference", {dir, std::to_string(next->version)}, fingerprint_directory(env_, dir));
+          if (!kept_.empty() && kept_ != dir) std::filesystem::remove_all(env_.run_dir / kept_);
+          kept_ = dir;
           fault_point("after_reference_refresh");
           engine_->set_weights(weights);
           version_ = next->version;
@@ -148,7 +148,8 @@ class ReferenceRole final : public Role {
   std::shared_ptr<const WeightsMessage> refresh_;
   PayloadPtr done_;
   std::unique_ptr<FrozenModel> engine_;
-  WeightReceiver received_;  // touched by jobs alone
+  WeightReceiver received_;  // touched by jobs alone, as is kept_
+  std::string kept_;         // the directory of the newest reference on disk; "": none
 };
 
 }  // namespace

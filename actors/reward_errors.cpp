@@ -47,46 +47,43 @@ void RewardErrors::count(const std::string& reason, int64_t groups) {
   if (reason == "reward_error") errors_ += groups;
 }
 
-void RewardErrors::restore(const RunStore& store, int64_t stage_id) {
+void RewardErrors::restore(const Recovery& recovered) {
   errors_ = groups_ = kept_ = 0;
   if (judge_ == nullptr) return;
-  const LedgerCounts ledger = store.ledger(stage_id);
-  count("", ledger.trained);
-  for (const auto& [reason, groups] : ledger.dropped) count(reason, groups);
-  check(store, stage_id);
+  count("", recovered.ledger.trained);
+  for (const auto& [reason, groups] : recovered.ledger.dropped) count(reason, groups);
+  if (const std::string& event = recovered.first_reward_error; !event.empty())
+    first_ = sentence(stored_json(event, recovered.first_reward_error_place,
+                                  R"({"error!": "text", "draw!": "integer", "sample!": "integer", "prompt!": "text",
+                                      "completion!": "text"})"));
+  check();
 }
 
-void RewardErrors::show_first(RunStore& store, int64_t stage_id, const ScoredMessage& group, int sample,
-                              const std::string& why) {
-  if (errors_ > 0 || judge_ == nullptr || !store.events(stage_id, 1, kEvent).empty()) return;
+void RewardErrors::show_first(StageRecords& records, const ScoredMessage& group, int sample, const std::string& why) {
+  if (!first_.empty() || judge_ == nullptr) return;
   const PromptMessage& prompt = *group.group->prompt;
   const nlohmann::json event = {
       {"draw", prompt.draw}, {"sample", sample},      {"expression", judge_->attrs.text("rewards")},
       {"error", why},        {"prompt", prompt.text}, {"completion", group.responses[static_cast<size_t>(sample)]}};
-  log_warn(fmt::format("stage {}: a reward could not be computed, its group is dropped as reward_error: {}", stage_,
-                       sentence(event)));
-  store.add_event(stage_id, judge_->id, kEvent, event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  first_ = sentence(event);
+  log_warn(fmt::format("stage {}: a reward could not be computed, its group is dropped as reward_error: {}", stage_, first_));
+  records.event(judge_->id, kEvent, event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
-void RewardErrors::show_first(RunStore& store, int64_t stage_id, const ScoredMessage& group) {
+void RewardErrors::show_first(StageRecords& records, const ScoredMessage& group) {
   if (const int failed = group.failed_sample(); failed >= 0)
-    show_first(store, stage_id, group, failed, group.scores[static_cast<size_t>(failed)].error);
+    show_first(records, group, failed, group.scores[static_cast<size_t>(failed)].error);
 }
 
 void RewardErrors::add(const std::vector<Resolution>& committed) {
   for (const Resolution& r : committed) count(r.reason, 1);
 }
 
-void RewardErrors::check(const RunStore& store, int64_t stage_id) const {
+void RewardErrors::check() const {
   if (errors_ == 0 || share_ >= 1) return;
   const double borne = kept_ == 0 || share_ == 0 ? 0 : std::max(1.0, share_ * static_cast<double>(groups_));
   if (static_cast<double>(errors_) <= borne) return;
-  std::string first;
-  if (const auto events = store.events(stage_id, 1, kEvent); !events.empty())
-    first = "; the first: " +
-            sentence(stored_json(events[0][2], store.place("events", fmt::format("stage={} and kind='{}'", stage_id, kEvent)),
-                                 R"({"error!": "text", "draw!": "integer", "sample!": "integer", "prompt!": "text",
-                                     "completion!": "text"})"));
+  const std::string first = first_.empty() ? "" : "; the first: " + first_;
   throw final_failure(fmt::format("the rewards of {} of {} groups of stage '{}' could not be computed with '{}'{}", errors_,
                                   groups_, stage_, judge_->attrs.text("rewards"), first),
                       judge_->attrs.where("rewards"),

@@ -20,16 +20,14 @@ bool writes_scores(const GraphView& graph, const NodePlan& judge) {
                                                [&](int e) { return graph.edges[static_cast<size_t>(e)].carries == "scored"; });
 }
 
-ScoredWriter::ScoredWriter(const RunEnv& env, const GraphView& graph, const NodePlan& judge, RunStore& store, int64_t stage_id)
+ScoredWriter::ScoredWriter(const RunEnv& env, const GraphView& graph, const NodePlan& judge, const Recovery& recovered)
     : env_(env),
       stage_(graph.stages[static_cast<size_t>(judge.stage)].name),
-      store_(store),
-      stage_id_(stage_id),
       window_(stage_window(graph, judge.stage)),
       total_(stage_node(graph, judge.stage, "prompter")->attrs.integer("count")),
       errors_(graph, judge.stage) {
-  next_ = committed_ = store.batch_count(stage_id);
-  errors_.restore(store, stage_id);
+  next_ = committed_ = recovered.batches;
+  errors_.restore(recovered);
 }
 
 void ScoredWriter::add(Scored scored) {
@@ -77,7 +75,7 @@ std::string ScoredWriter::lines_of(const ScoredMessage& scored) const {
   return lines;
 }
 
-void ScoredWriter::commit(const std::vector<Scored>& window) {
+void ScoredWriter::commit(const std::vector<Scored>& window, StageRecords& records, StageJournal& journal) {
   GroupRows rows;
   BatchRow row;
   row.version = committed_;
@@ -86,19 +84,19 @@ void ScoredWriter::commit(const std::vector<Scored>& window) {
     const std::string& dropped = scored->group->prompt->dropped;
     rows.add(*scored, committed_, !dropped.empty() ? dropped : scored->failed_sample() >= 0 ? "reward_error" : "");
     for (const SampleScore& score : scored->scores) kept += score.reward.has_value();
-    errors_.show_first(store_, stage_id_, *scored);
+    errors_.show_first(records, *scored);
     row.payload += lines_of(*scored);
   }
   row.skipped = kept == 0;
   json stats = rows.statistics.json();
   stats["kept"] = kept;  // completions, as a filter in front of a data set counts them
   row.stats_json = stats.dump();
-  store_.commit_batch(stage_id_, row, rows.resolutions, rows.trajectories);
+  journal.commit(row, rows.resolutions, rows.trajectories);
   ++committed_;
   errors_.add(rows.resolutions);
-  errors_.check(store_, stage_id_);
+  errors_.check();
 }
 
-void ScoredWriter::write() { write_dataset(env_, stage_, store_, stage_id_); }
+void ScoredWriter::write(StageJournal& journal) const { write_dataset(env_, stage_, journal); }
 
 }  // namespace r1

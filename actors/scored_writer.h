@@ -12,15 +12,15 @@
 #include "actors/messages.h"
 #include "actors/reward_errors.h"
 #include "actors/run_env.h"
-#include "runtime/store/run_store.h"
+#include "runtime/store/stage_memory.h"
 
 namespace r1 {
 
 class ScoredWriter {
  public:
   using Scored = std::shared_ptr<const ScoredMessage>;
-  // Goes on behind the last window that `store` holds. Throws as RewardErrors::restore does.
-  ScoredWriter(const RunEnv& env, const GraphView& graph, const NodePlan& judge, RunStore& store, int64_t stage_id);
+  // Goes on behind the last window that was committed. Throws as RewardErrors::restore does.
+  ScoredWriter(const RunEnv& env, const GraphView& graph, const NodePlan& judge, const Recovery& recovered);
 
   void add(Scored scored);
   // The next window's groups; empty while some are still on their way.
@@ -31,17 +31,16 @@ class ScoredWriter {
   size_t held() const { return held_.size(); }
 
   // A window of next_window(), in their order. Throws final_failure when more groups failed than the judge bears.
-  void commit(const std::vector<Scored>& window);
+  void commit(const std::vector<Scored>& window, StageRecords& records, StageJournal& journal);
   // The data set, when all windows are committed.
-  void write();
+  void write(StageJournal& journal) const;
 
  private:
   std::string lines_of(const ScoredMessage& scored) const;
 
   RunEnv env_;
   std::string stage_;
-  RunStore& store_;
-  int64_t stage_id_, window_, total_, next_ = 0, committed_ = 0;
+  int64_t window_, total_, next_ = 0, committed_ = 0;
   RewardErrors errors_;
   std::map<int64_t, Scored> held_;  // by draw
 };

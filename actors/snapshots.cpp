@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
@@ -16,24 +15,26 @@ namespace r1 {
 
 namespace fs = std::filesystem;
 
-Snapshots::Snapshots(fs::path run_dir, std::string stage, double interval_s, double share, double now_s)
+Snapshots::Snapshots(fs::path run_dir, std::string stage, double interval_s, double share, double now_s,
+                     std::vector<SnapshotRow> known)
     : run_dir_(std::move(run_dir)),
       stage_(std::move(stage)),
       interval_s_(interval_s),
       share_(share),
-      due_s_(now_s + interval_s) {}
+      due_s_(now_s + interval_s),
+      known_(std::move(known)) {}
 
 void Snapshots::load(RoleContext& context, Learner& engine) const {
-  const auto snapshot = context.store().latest_snapshot(context.stage_id());
-  if (!snapshot) return;
+  if (known_.empty()) return;
+  const SnapshotRow& snapshot = known_.back();
   try {
-    engine.load(run_dir_ / snapshot->file);
+    engine.load(run_dir_ / snapshot.file);
   } catch (const Error& e) {
     log_warn(
         fmt::format("stage {}: its snapshot cannot be used and is not needed: {}; the {} batches in the run store are "
                     "trained on again",
-                    stage_, e.what(), context.store().batch_count(context.stage_id())));
-    context.event("lost_snapshot", nlohmann::json{{"file", snapshot->file}, {"error", e.what()}}.dump());
+                    stage_, e.what(), context.recovered().batches));
+    context.event("lost_snapshot", nlohmann::json{{"file", snapshot.file}, {"error", e.what()}}.dump());
   }
 }
 
@@ -49,21 +50,17 @@ Snapshots::Begun Snapshots::begin(const Learner& engine) const {
   return {{engine.version(), file}, engine.begin_save(run_dir_ / file)};
 }
 
-void Snapshots::record(RunStore& store, int64_t stage_id, const Begun& begun) const {
+void Snapshots::record(StageJournal& journal, const Begun& begun) {
   begun.finish();
   fault_point("after_snapshot_file");
-  store.add_snapshot(stage_id, begun.row);
-  remove_before(store, stage_id, begun.row.version);
+  journal.snapshot(begun.row);
+  remove_all(journal);
+  known_ = {begun.row};
 }
 
-void Snapshots::remove_all(RunStore& store, int64_t stage_id) const {
-  remove_before(store, stage_id, std::numeric_limits<int64_t>::max());
-}
-
-void Snapshots::remove_before(RunStore& store, int64_t stage_id, int64_t version) const {
-  for (const SnapshotRow& old : store.snapshots(stage_id)) {
-    if (old.version >= version) continue;
-    store.remove_snapshot(stage_id, old.version);
+void Snapshots::remove_all(StageJournal& journal) {
+  for (const SnapshotRow& old : std::exchange(known_, {})) {
+    journal.forget_snapshot(old.version);
     std::error_code gone;
     fs::remove(run_dir_ / old.file, gone);
   }

@@ -9,10 +9,10 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "models/engines.h"
 #include "runtime/flow/role.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 
@@ -20,8 +20,10 @@ class Snapshots {
  public:
   Snapshots() = default;
   // At least `interval_s` lie between two, and so many that training stands still for no more than `share` of the time
-  // (`interval_s` 0: one whenever it is asked). `now_s`: of the stage's clock, as below.
-  Snapshots(std::filesystem::path run_dir, std::string stage, double interval_s, double share, double now_s);
+  // (`interval_s` 0: one whenever it is asked). `now_s`: of the stage's clock, as below. `known`: those that are there already,
+  // by version.
+  Snapshots(std::filesystem::path run_dir, std::string stage, double interval_s, double share, double now_s,
+            std::vector<SnapshotRow> known);
 
   // The newest one, where there is one. One that cannot be used is logged, told (event lost_snapshot), and leaves the engine as
   // it was.
@@ -39,16 +41,15 @@ class Snapshots {
   // Training stood still for `seconds`, until `now_s`.
   void wrote(double seconds, double now_s);
   // Puts the file into place: it is the stage's newest snapshot; those before it go, row first.
-  void record(RunStore& store, int64_t stage_id, const Begun& begun) const;
+  void record(StageJournal& journal, const Begun& begun);
   // Of a stage that ended.
-  void remove_all(RunStore& store, int64_t stage_id) const;
+  void remove_all(StageJournal& journal);
 
  private:
-  void remove_before(RunStore& store, int64_t stage_id, int64_t version) const;
-
   std::filesystem::path run_dir_;
   std::string stage_;
   double interval_s_ = 0, share_ = 1, due_s_ = 0;
+  std::vector<SnapshotRow> known_;  // on disk, by version
 };
 
 }  // namespace r1

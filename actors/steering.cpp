@@ -38,14 +38,21 @@ Steering::Steering(const GraphView& graph, int stage) : evaluators_(steering_eva
 
 void Steering::restore(const RunStore& store, int64_t stage_id) {
   if (!any()) return;
-  for (const EvaluationRow& row : store.evaluations(stage_id)) {
-    if (row.moment != "during") continue;
-    std::map<std::string, double> metrics;
-    const nlohmann::ordered_json stored = evaluation_metrics_in(store, stage_id, row);
-    for (const auto& [name, value] : stored.items())
-      if (value.is_number()) metrics[name] = value.get<double>();
-    note(row.node, row.version, metrics);
-  }
+  for (const EvaluationRow& row : store.evaluations(stage_id))
+    if (row.moment == "during") restore(row, evaluation_metrics_in(store, stage_id, row));
+}
+
+void Steering::restore(const StageJournal& stage) {
+  if (!any()) return;
+  for (const EvaluationRow& row : stage.evaluations())
+    if (row.moment == "during") restore(row, evaluation_metrics_in(stage, row));
+}
+
+void Steering::restore(const EvaluationRow& row, const nlohmann::ordered_json& stored) {
+  std::map<std::string, double> metrics;
+  for (const auto& [name, value] : stored.items())
+    if (value.is_number()) metrics[name] = value.get<double>();
+  note(row.node, row.version, metrics);
 }
 
 std::vector<const SteeringEvaluator*> Steering::due(int64_t version, bool last) const {

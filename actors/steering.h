@@ -9,12 +9,14 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"
+#include "runtime/store/stage_memory.h"
 
 namespace r1 {
 
@@ -39,6 +41,7 @@ class Steering {
   Steering(const GraphView&, int stage);
 
   void restore(const RunStore&, int64_t stage_id);
+  void restore(const StageJournal&);
   bool any() const { return !evaluators_.empty(); }
   // Who has to measure `version` and has not. `last`: it is the stage's last one; who keeps the best one measures it too.
   std::vector<const SteeringEvaluator*> due(int64_t version, bool last) const;
@@ -55,6 +58,8 @@ class Steering {
   std::map<std::string, std::vector<double>> series() const;
 
  private:
+  void restore(const EvaluationRow& row, const nlohmann::ordered_json& metrics);
+
   std::vector<SteeringEvaluator> evaluators_;
   std::map<std::string, std::map<int64_t, std::map<std::string, double>>> measured_;  // by node, by version
 };

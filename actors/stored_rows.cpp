@@ -17,19 +17,34 @@ static StoredPlace meta_place(const RunStore& store, const std::string& key) {
   return store.place("meta", fmt::format("key='{}'", key));
 }
 
-nlohmann::json batch_stats_in(const RunStore& store, int64_t stage, int64_t version, const std::string& text) {
-  return stored_json(text, store.place("batch_stats", fmt::format("stage={} and version={}", stage, version)),
+static nlohmann::json batch_stats_at(const StoredPlace& place, const std::string& text) {
+  return stored_json(text, place,
                      R"({"tokens": "integer", "trained_tokens": "integer", "examples": "integer", "examples_trained": "integer",
                          "completions": "integer", "kept": "integer", "dropped": "integer", "reward_errors": "integer",
                          "length": "number", "logprob_gap_tokens": "integer", "expert_load": [["number"]],
                          "missing": {"*": "integer"}, "*": "number?"})");
 }
 
+nlohmann::json batch_stats_in(const RunStore& store, int64_t stage, int64_t version, const std::string& text) {
+  return batch_stats_at(store.place("batch_stats", fmt::format("stage={} and version={}", stage, version)), text);
+}
+nlohmann::json batch_stats_in(const StageJournal& stage, int64_t version, const std::string& text) {
+  return batch_stats_at(stage.place("batch_stats", fmt::format("version={}", version)), text);
+}
+
+constexpr const char* kEvaluationMetrics = R"({"*": "number?"})";
+
+static std::string evaluation_row(const EvaluationRow& row) {
+  return fmt::format("node='{}' and moment='{}' and version={}", row.node, row.moment, row.version);
+}
+
 nlohmann::ordered_json evaluation_metrics_in(const RunStore& store, int64_t stage, const EvaluationRow& row) {
   return stored_ordered_json(row.metrics_json,
-                             store.place("evaluations", fmt::format("stage={} and node='{}' and moment='{}' and version={}",
-                                                                    stage, row.node, row.moment, row.version)),
-                             R"({"*": "number?"})");
+                             store.place("evaluations", fmt::format("stage={} and {}", stage, evaluation_row(row))),
+                             kEvaluationMetrics);
+}
+nlohmann::ordered_json evaluation_metrics_in(const StageJournal& stage, const EvaluationRow& row) {
+  return stored_ordered_json(row.metrics_json, stage.place("evaluations", evaluation_row(row)), kEvaluationMetrics);
 }
 
 nlohmann::json response_scores_in(const RunStore& store, const EvaluationRow& evaluation, const ResponseRow& row) {

@@ -9,14 +9,17 @@
 
 #include "base/stored.h"
 #include "runtime/store/run_store.h"
+#include "runtime/store/stage_memory.h"
 
 namespace r1 {
 
 // `text`: as batch_stats() gave it. Counts are integers; every other statistic is a number or null.
 nlohmann::json batch_stats_in(const RunStore& store, int64_t stage, int64_t version, const std::string& text);
+nlohmann::json batch_stats_in(const StageJournal& stage, int64_t version, const std::string& text);
 
 // What an evaluator measured (of all evaluators of a stage: actors/held_out.h): numbers or null.
 nlohmann::ordered_json evaluation_metrics_in(const RunStore& store, int64_t stage, const EvaluationRow& row);
+nlohmann::ordered_json evaluation_metrics_in(const StageJournal& stage, const EvaluationRow& row);
 
 // The scores of a response that an evaluation kept: numbers or null.
 nlohmann::json response_scores_in(const RunStore& store, const EvaluationRow& evaluation, const ResponseRow& row);

@@ -45,6 +45,8 @@ class TrainerRole final : public Role {
  public:
   explicit TrainerRole(const RunEnv& env) : env_(env) {}
 
+  bool recalls() const override { return true; }
+
   void start(RoleContext& context) override {
     const NodePlan& node = context.node();
     stage_ = context.graph().stages[node.stage].name;
@@ -55,8 +57,8 @@ class TrainerRole final : public Role {
     errors_ = RewardErrors(context.graph(), node.stage);
     measures_.mtp = node.attrs.flag("mtp");
     publisher_ = Publisher(context.graph(), context.outputs("weights"));
-    snapshots_ =
-        Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"), node.attrs.number("snapshot_share"), context.now_s());
+    snapshots_ = Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"), node.attrs.number("snapshot_share"),
+                           context.now_s(), context.recovered().snapshots);
     for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
     for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
     if (epochs_ == 0) return restore(context, drawn_batches(context));
@@ -147,7 +149,7 @@ class TrainerRole final : public Role {
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
     context.submit_io(
-        "note the size of the set", [this, &context, batches] { remember_batches(context.store(), stage_, batches); },
+        "note the size of the set", [&context, batches] { remember_batches(context.journal(), batches); },
         [this, &context, batches] { restore(context, batches); });
   }
 
@@ -172,17 +174,13 @@ class TrainerRole final : public Role {
   void restore(RoleContext& context, int64_t batches) {
     batches_planned_ = batches;
     progress_.plan(batches, epochs_);
-    if (context.store().artifact(context.stage_id(), "checkpoint")) done_before_ = true;
+    done_before_ = context.recovered().artifacts.count("checkpoint") != 0;
     context.submit(
         "restore the trainer", "", [this, &context] { restore_work(context); },
         [this, &context] {
           restored_ = true;
           first_version_ = version_;
           begin_s_ = context.now_s();
-          for (const auto& [version, text] : context.store().batch_stats(context.stage_id()))
-            progress_.note(batch_stats_in(context.store(), context.stage_id(), version, text));
-          steering_ = Steering(context.graph(), context.node().stage);
-          steering_.restore(context.store(), context.stage_id());
           progress_.note_held_out(steering_.series());
           publisher_.publish(context);
           if (done_before_) return end(context);
@@ -191,34 +189,36 @@ class TrainerRole final : public Role {
   }
 
   void restore_work(RoleContext& context) {
-    RunStore& store = context.store();
-    const int64_t stage = context.stage_id();
+    StageJournal& journal = context.journal();
     const GraphView& graph = context.graph();
-    changes_ = store.changes(stage);
-    errors_.restore(store, stage);
+    changes_ = journal.changes();
+    errors_.restore(context.recovered());
     const TrainerConfig config = config_at(context, 0);
     measures_.objective = config.objective;
     engine_ = env_.engines->learner(context.node().id, config, *trainer_start_weights(env_, graph, context.node()));
-    const int64_t committed = store.batch_count(stage);
+    const int64_t committed = context.recovered().batches;
     snapshots_.load(context, *engine_);
     engine_->change(config_at(context, engine_->version()));
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     // What was sampled by other arithmetic has other log-probabilities.
-    const bool same_arithmetic = store.events(0, 1, "fingerprint").empty();
+    const bool same_arithmetic = !context.recovered().other_arithmetic;
     while (engine_->version() < committed) {
       check_stop();
       const int64_t version = engine_->version();
       if (changes_at(changes_, version)) engine_->change(config_at(context, version));
-      const TrainBatch batch = stored_batch(store, stage, version);
+      const TrainBatch batch = stored_batch(journal, version);
       const TrainStats stats = trained_on(context, batch);
-      if (same_arithmetic) check_promise(stats, decode_batch(store.batch(stage, version).payload));
+      if (same_arithmetic) check_promise(stats, decode_batch(journal.batch(version).payload));
       // What training adds to a batch's row is buffered, so a crash may have lost it: it is the same again.
-      const json before = batch_stats_in(store, stage, version, store.batch(stage, version).stats_json);
-      store.set_batch_stats(stage, version, merged(before, stats, batch).dump());
+      const json before = batch_stats_in(journal, version, journal.batch(version).stats_json);
+      context.records().stats(version, merged(before, stats, batch).dump());
     }
     version_ = engine_->version();
     engine_->change(config_at(context, version_));
     publisher_.make(*engine_);
+    for (const auto& [version, text] : journal.batch_stats()) progress_.note(batch_stats_in(journal, version, text));
+    steering_ = Steering(graph, context.node().stage);
+    steering_.restore(journal);
   }
 
   TrainerConfig config_at(RoleContext& context, int64_t version) const {
@@ -287,14 +287,13 @@ class TrainerRole final : public Role {
     row.skipped = plan.layout.content.items.empty();
     row.payload = encode_batch(plan.layout.content);
     row.stats_json = plan.layout.stats.dump();
-    context.store().commit_batch(context.stage_id(), row, rows.resolutions, rows.trajectories);
+    context.journal().commit(row, rows.resolutions, rows.trajectories);
     errors_.add(rows.resolutions);
-    errors_.check(context.store(), context.stage_id());
+    errors_.check();
   }
 
   BatchLayout laid_out(RoleContext& context, const BatchMessage& batch) {
-    for (const BatchMessage::Group& group : batch.groups)
-      errors_.show_first(context.store(), context.stage_id(), *group.scored);
+    for (const BatchMessage::Group& group : batch.groups) errors_.show_first(context.records(), *group.scored);
     return lay_out_groups(batch, rules_);
   }
 
@@ -344,7 +343,7 @@ class TrainerRole final : public Role {
     if (plan.batch) context.release(batch_edge_);
     if (plan.chunk) context.release(example_edge_);
     const json measured = merged(plan.layout.stats, plan.result, plan.layout.train);
-    context.store().set_batch_stats(context.stage_id(), version_, measured.dump());
+    context.records().stats(version_, measured.dump());
     progress_.note(measured);
     version_ = engine_->version();
     busy_ = false;
@@ -433,7 +432,7 @@ class TrainerRole final : public Role {
         [this, &context, begun, begin_s] {
           snapshots_.wrote(context.now_s() - begin_s, context.now_s());
           context.submit_io(
-              "record snapshot", [this, &context, begun] { snapshots_.record(context.store(), context.stage_id(), *begun); },
+              "record snapshot", [this, &context, begun] { snapshots_.record(context.journal(), *begun); },
               [this] { recording_ = false; });
           busy_ = false;
           pump(context);
@@ -454,7 +453,7 @@ class TrainerRole final : public Role {
   }
 
   static void record(RoleContext& context, const std::string& artifact, const Checkpoint& c) {
-    context.store().set_artifact(context.stage_id(), artifact, c.path, c.hash, c.files);
+    context.journal().artifact(artifact, {c.path, c.hash}, c.files);
   }
 
   void end(RoleContext& context) {
@@ -473,7 +472,7 @@ class TrainerRole final : public Role {
               "record the checkpoint",
               [this, &context, written] {
                 record(context, "checkpoint", *written);
-                snapshots_.remove_all(context.store(), context.stage_id());
+                snapshots_.remove_all(context.journal());
               },
               [this, &context] {
                 publisher_.publish_last(context);

@@ -50,16 +50,22 @@ TrainBatch assemble_batch(const BatchContent& content, const std::function<Seque
   return batch;
 }
 
-TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version) {
-  const BatchContent content = decode_batch(store.batch(stage, version).payload);
+static TrainBatch batch_of(const BatchRow& row, const std::function<std::vector<TrajectoryRow>(int64_t draw)>& trajectories) {
   int64_t draw_at_hand = -1;
   std::vector<TrajectoryRow> rows;
-  return assemble_batch(content, [&](int64_t draw, int32_t sample) {
-    if (draw != draw_at_hand) rows = store.trajectories(stage, draw), draw_at_hand = draw;
+  return assemble_batch(decode_batch(row.payload), [&](int64_t draw, int32_t sample) {
+    if (draw != draw_at_hand) rows = trajectories(draw), draw_at_hand = draw;
     for (const TrajectoryRow& row : rows)
       if (row.sample == sample) return decode_sequence(row.payload);
     throw failure("the run store lacks sample " + std::to_string(sample) + " of draw " + std::to_string(draw));
   });
+}
+
+TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version) {
+  return batch_of(store.batch(stage, version), [&](int64_t draw) { return store.trajectories(stage, draw); });
+}
+TrainBatch stored_batch(const StageJournal& stage, int64_t version) {
+  return batch_of(stage.batch(version), [&](int64_t draw) { return stage.trajectories(draw); });
 }
 
 std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation) {
@@ -77,9 +83,7 @@ std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_
   return a;
 }
 
-void remember_batches(RunStore& store, const std::string& stage, int64_t batches) {
-  store.set_meta("batches/" + stage, std::to_string(batches));
-}
+void remember_batches(StageJournal& stage, int64_t batches) { stage.remember("batches", std::to_string(batches)); }
 int64_t remembered_batches(const RunStore& store, const std::string& stage) {
   return stored_meta_integer(store, "batches/" + stage);
 }

@@ -10,6 +10,7 @@
 #include "actors/run_env.h"
 #include "models/engines.h"
 #include "runtime/store/run_store.h"
+#include "runtime/store/stage_memory.h"
 #include "runtime/until.h"
 
 namespace r1 {
@@ -25,13 +26,14 @@ TrainBatch assemble_batch(const BatchContent& content,
                           const std::function<Sequence(int64_t draw, int32_t sample)>& trajectories);
 // The same from the run store.
 TrainBatch stored_batch(const RunStore& store, int64_t stage, int64_t version);
+TrainBatch stored_batch(const StageJournal& stage, int64_t version);
 
 // Advantages within a group: (r - mean) / (sample std + 1e-4) (docs/recipe.md section 4), or r - mean without `by_deviation`
 // (Dr.GRPO, arXiv 2503.20783, section 3.2). Zeros when all rewards are equal.
 std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_deviation = true);
 
 // How many batches a stage of examples will have, kept in the run store so that a replay has the same schedule.
-void remember_batches(RunStore& store, const std::string& stage, int64_t batches);
+void remember_batches(StageJournal& stage, int64_t batches);
 int64_t remembered_batches(const RunStore& store, const std::string& stage);
 
 }  // namespace r1

@@ -17,10 +17,9 @@
 #include "base/error.h"
 #include "runtime/flow/envelope.h"
 #include "runtime/graph/graph.h"
+#include "runtime/store/stage_memory.h"
 
 namespace r1 {
-
-class RunStore;
 
 class RoleContext {
  public:
@@ -58,9 +57,13 @@ class RoleContext {
   virtual void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) = 0;
   virtual void wait_over(const std::string& key) = 0;
 
-  // ---- records. Cheap, buffered; `metric` and `event` become durable with the next batch commit or within a second.
-  virtual RunStore& store() = 0;
-  virtual int64_t stage_id() const = 0;
+  // ---- memory and records (runtime/store/stage_memory.h).
+  // What was there when the stage started; of roles that recall() only.
+  virtual const Recovery& recovered() const = 0;
+  // From the role and from its jobs; cheap, buffered, durable with the next commit or within a second.
+  virtual StageRecords& records() = 0;
+  // From jobs only: what waits for the disk.
+  virtual StageJournal& journal() = 0;
   virtual void metric(int64_t step, const std::string& name, double value) = 0;
   virtual void event(const std::string& kind, const std::string& json) = 0;
   // One line of progress for the live view (replaces the last one of this role).
@@ -73,6 +76,8 @@ class RoleContext {
 class Role {
  public:
   virtual ~Role() = default;
+  // Whether it looks at recovered(): then that is read before start(), on the I/O thread.
+  virtual bool recalls() const { return false; }
   // Once, before any other call. Every role of the stage exists; messages sent here arrive after their start().
   virtual void start(RoleContext&) = 0;
   // A message on `edge` (an index of the graph's edges).

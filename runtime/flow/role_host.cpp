@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/stop.h"
-#include "runtime/store/run_store.h"
 
 namespace r1 {
 namespace {
@@ -24,6 +23,23 @@ bool inside_stage(const GraphView& graph, const EdgePlan& edge) {
 int64_t capacity_of(const EdgePlan& edge) {
   return edge.attrs.has("capacity") ? edge.attrs.integer("capacity") : kDefaultCapacity;
 }
+
+}  // namespace
+
+namespace {
+
+// What this thread is doing for a role: its own calls may not wait for the disk, its jobs may.
+thread_local bool in_role_call = false;
+class InRoleCall {
+ public:
+  explicit InRoleCall(bool now) : before_(std::exchange(in_role_call, now)) {}
+  ~InRoleCall() { in_role_call = before_; }
+  InRoleCall(const InRoleCall&) = delete;
+  InRoleCall& operator=(const InRoleCall&) = delete;
+
+ private:
+  const bool before_;
+};
 
 }  // namespace
 
@@ -43,6 +59,7 @@ RoleHost::RoleHost(const HostServices& services, int node, std::unique_ptr<Role>
       index_(node),
       plan_(services.graph->nodes[node]),
       stage_(services.stage->name),
+      memory_(*services.store, services.stage_id, services.stage->name),
       role_(std::move(role)),
       executor_(executor),
       io_(io) {
@@ -85,6 +102,7 @@ RoleHost::Input& RoleHost::input(int edge) {
 
 void RoleHost::guarded(const std::function<void()>& body) {
   if (failed_) return;
+  const InRoleCall call(true);
   try {
     body();
     report_if_finished();
@@ -95,13 +113,40 @@ void RoleHost::guarded(const std::function<void()>& body) {
 }
 
 void RoleHost::start() {
+  if (role_->recalls())
+    recall();
+  else
+    begin();
+}
+
+void RoleHost::recall() {
+  recalling_ = true;
+  const std::string key = "recall";
+  services_.waits->begin(stage_, plan_.id, key, "to read what the run remembers of the stage", "");
+  Job job;
+  job.work = [this] {
+    const InRoleCall call(false);
+    recovered_ = std::make_unique<const Recovery>(memory_.recovery());
+  };
+  job.finished = [this, key](std::exception_ptr error) {
+    services_.transport->run(kFromIo, index_, [this, key, error] {
+      services_.waits->end(stage_, plan_.id, key);
+      if (error) std::rethrow_exception(error);
+      begin();
+    });
+  };
+  io_.submit(std::move(job));
+}
+
+void RoleHost::begin() {
+  recalling_ = false;
   started_ = true;
   guarded([this] { role_->start(*this); });
   for (const auto& arrived : std::exchange(early_, {})) arrived();
 }
 
 void RoleHost::run(std::function<void()> call) {
-  if (!started_) return early_.push_back([this, call = std::move(call)] { guarded(call); });
+  if (!started_ && !recalling_) return early_.push_back([this, call = std::move(call)] { guarded(call); });
   guarded(call);
 }
 
@@ -275,6 +320,7 @@ void RoleHost::start_job(Executor& executor, int from, std::string what, std::st
     if (services_.faults->fail(plan_.id, number)) throw failure(fmt::format("injected fault: job {} of {}", number, plan_.id));
     const StopScope scope(services_.stop);
     check_stop();
+    const InRoleCall call(false);
     work();
   };
   job.finished = [this, from, key, what, engine, times, done = std::move(done)](std::exception_ptr error) {
@@ -315,7 +361,7 @@ void RoleHost::write_interval() {
                                {"end_ns", interval_->end_ns},   {"jobs", interval_->jobs},
                                {"longest", interval_->longest}, {"longest_ns", interval_->longest_ns}};
   interval_.reset();
-  services_.store->add_event(services_.stage_id, plan_.id, "work", json.dump());
+  memory_.event(plan_.id, "work", json.dump());
 }
 
 void RoleHost::later(std::function<void()> f) {
@@ -338,13 +384,19 @@ void RoleHost::wait_over(const std::string& key) {
   if (own_waits_.erase(key)) services_.waits->end(stage_, plan_.id, key);
 }
 
-void RoleHost::metric(int64_t step, const std::string& name, double value) {
-  services_.store->add_metric(services_.stage_id, step, name, value);
+const Recovery& RoleHost::recovered() const {
+  R1_CHECK(recovered_ != nullptr, plan_.id + " recalls nothing");
+  return *recovered_;
 }
 
-void RoleHost::event(const std::string& kind, const std::string& json) {
-  services_.store->add_event(services_.stage_id, plan_.id, kind, json);
+StageJournal& RoleHost::journal() {
+  R1_CHECK(!in_role_call, plan_.id + " would wait for the disk outside of a job");
+  return memory_;
 }
+
+void RoleHost::metric(int64_t step, const std::string& name, double value) { memory_.metric(step, name, value); }
+
+void RoleHost::event(const std::string& kind, const std::string& json) { memory_.event(plan_.id, kind, json); }
 
 void RoleHost::progress(const std::string& text) { services_.transport->progress(index_, text); }
 

@@ -7,6 +7,8 @@
 // message of an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries
 // weights or metrics conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
 //
+// A role that recalls is started when what it recalls is read, on the I/O executor; what arrives before waits.
+//
 // A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives
 // after it is released unseen, and release() does nothing any more.
 //
@@ -95,8 +97,9 @@ class RoleHost final : public RoleContext, public StageControl {
   double now_s() const override { return services_.clock->now_s(); }
   void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) override;
   void wait_over(const std::string& key) override;
-  RunStore& store() override { return *services_.store; }
-  int64_t stage_id() const override { return services_.stage_id; }
+  const Recovery& recovered() const override;
+  StageRecords& records() override { return memory_; }
+  StageJournal& journal() override;
   void metric(int64_t step, const std::string& name, double value) override;
   void event(const std::string& kind, const std::string& json) override;
   void progress(const std::string& text) override;
@@ -137,11 +140,15 @@ class RoleHost final : public RoleContext, public StageControl {
   void write_interval();
   void guarded(const std::function<void()>& body);
   void report_if_finished();
+  void recall();
+  void begin();
 
   HostServices services_;
   int index_;
   const NodePlan& plan_;
   const std::string stage_;
+  StoredStage memory_;
+  std::unique_ptr<const Recovery> recovered_;
   std::unique_ptr<Role> role_;
   Executor& executor_;
   Executor& io_;
@@ -150,7 +157,7 @@ class RoleHost final : public RoleContext, public StageControl {
   std::set<std::string> job_keys_, own_waits_;
   int64_t jobs_ = 0;   // submitted so far
   int64_t calls_ = 0;  // later() calls under way
-  bool started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
+  bool recalling_ = false, started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
   std::vector<std::function<void()>> early_;  // arrived before start()
   std::unique_ptr<Interval> interval_;
 };

@@ -145,6 +145,15 @@ std::optional<std::pair<std::string, std::string>> RunStore::artifact(int64_t st
   return std::pair{s.text(0), s.text(1)};
 }
 
+std::map<std::string, Artifact> RunStore::artifacts(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT name, path, hash FROM artifacts WHERE stage = ?");
+  s.bind(stage);
+  std::map<std::string, Artifact> found;
+  while (s.step()) found[s.text(0)] = {s.text(1), s.text(2)};
+  return found;
+}
+
 void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, double value) {
   impl_->later([=](Impl& impl) {
     impl.db.prepare("INSERT OR REPLACE INTO metrics (stage, name, step, value) VALUES (?, ?, ?, ?)")
@@ -188,6 +197,15 @@ std::vector<MetricRow> RunStore::latest_metrics(int64_t stage) const {
   std::vector<MetricRow> rows;
   while (s.step()) rows.push_back({stage, s.integer(1), s.text(0), s.real(2)});
   return rows;
+}
+
+std::map<std::string, MetricTotal> RunStore::metric_totals(int64_t stage) const {
+  StoreReadLock lock(*impl_);
+  Statement s = impl_->db.prepare("SELECT name, count(*), total(value) FROM metrics WHERE stage = ? GROUP BY name");
+  s.bind(stage);
+  std::map<std::string, MetricTotal> totals;
+  while (s.step()) totals[s.text(0)] = {s.integer(1), s.real(2)};
+  return totals;
 }
 
 void RunStore::add_evaluation(int64_t stage, const EvaluationRow& row, const std::vector<ResponseRow>& kept) {

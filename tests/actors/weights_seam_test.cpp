@@ -17,6 +17,7 @@ using Change = std::function<std::shared_ptr<const WeightsMessage>(const Weights
 class InFront final : public Role {
  public:
   InFront(std::unique_ptr<Role> behind, Change change) : behind_(std::move(behind)), change_(std::move(change)) {}
+  bool recalls() const override { return behind_->recalls(); }
   void start(RoleContext& c) override { behind_->start(c); }
   void receive(RoleContext& c, int edge, PayloadPtr payload) override {
     if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {

@@ -20,29 +20,34 @@ namespace {
 class CommitRole : public Role {
  public:
   CommitRole(int64_t count, int64_t lazy) : count_(count), lazy_(lazy) {}
-  void start(RoleContext& context) override { next(context); }
+  bool recalls() const override { return true; }
+  void start(RoleContext& context) override {
+    version_ = context.recovered().batches;
+    next(context);
+  }
   void receive(RoleContext&, int, PayloadPtr) override {}
   void on_stage_end(RoleContext& context) override { context.finish(); }
   std::string inspect() const override { return "{\"count\":" + std::to_string(count_) + "}"; }
 
  private:
   void next(RoleContext& context) {
-    const int64_t version = context.store().batch_count(context.stage_id());
+    const int64_t version = version_;
     context.progress("batch " + std::to_string(version));
     if (version == count_) return dynamic_cast<StageControl&>(context).end_stage();
     if (lazy_ >= 0 && version >= lazy_) return context.wait_for("mood", "for better times", "");
     context.submit_io(
         "commit batch " + std::to_string(version),
         [&context, version] {
-          context.store().add_draw(context.stage_id(), version, version);
-          context.store().commit_batch(context.stage_id(), {version, false, "x", "", ""}, {{version, version, ""}}, {});
+          context.records().draw(version, version);
+          context.journal().commit({version, false, "x", "", ""}, {{version, version, ""}}, {});
         },
         [this, &context] {
+          ++version_;
           context.submit(
               "work", "trainer", [] {}, [this, &context] { next(context); });
         });
   }
-  int64_t count_, lazy_;
+  int64_t count_, lazy_, version_ = 0;
 };
 
 struct Sink : ProgressSink {
@@ -401,8 +406,7 @@ TEST_F(Conducting, a_run_directory_that_is_gone_ends_the_run_without_restarts) {
       c.submit_io("commit",
                   [this, &c] {
                     std::filesystem::remove_all(dir);
-                    c.store().flush();
-                    c.store().set_meta("key", "value");
+                    c.journal().remember("key", "value");
                   },
                   {});
     }
