@@ -262,7 +262,7 @@ class DatasetFilterRole final : public FilterRole {
     int64_t kept = 0;
     for (const Scored& scored : window) {
       const PromptMessage& prompt = *scored->group->prompt;
-      const Choice choice = chosen(*scored);
+      const Choice choice = chosen(*scored, prompts_chat(context));
       if (choice.failed >= 0) errors_.show_first(context.records(), *scored, choice.failed, choice.error);
       for (const auto& [response, finished] : choice.responses)
         lines += dataset_line(prompt, response, finished, prompts_chat(context));
@@ -292,7 +292,7 @@ class DatasetFilterRole final : public FilterRole {
     int failed = -1;
     std::string error;
   };
-  Choice chosen(const ScoredMessage& scored) const {
+  Choice chosen(const ScoredMessage& scored, const ChatTemplate& chat) const {
     Choice choice;
     choice.failed = scored.failed_sample();
     if (choice.failed >= 0) {
@@ -302,7 +302,12 @@ class DatasetFilterRole final : public FilterRole {
     for (size_t i = 0; i < scored.scores.size(); ++i) {
       if (static_cast<int64_t>(choice.responses.size()) >= per_prompt_) break;
       try {
-        if (wanted(scored, i)) choice.responses.emplace(scored.responses[i], scored.group->finished[i] != 0);
+        const std::string& response = scored.responses[i];
+        // A reply of blanks is no example: who reads the dataset refuses it.
+        const PromptMessage& prompt = *scored.group->prompt;
+        const std::string said = prompt.conversation.empty() ? response : chat.reply(prompt.text, response);
+        if (said.find_first_not_of(" \t\r\n\v\f") == said.npos) continue;
+        if (wanted(scored, i)) choice.responses.emplace(response, scored.group->finished[i] != 0);
       } catch (const Error& e) {
         return {{}, static_cast<int>(i), "keep: " + e.message()};
       }
