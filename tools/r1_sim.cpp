@@ -21,8 +21,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "kernels/device.h"
+#include "tools/command_line.h"
 #include "tools/guarded_main.h"
-#include "tools/program_version.h"
 #include "tools/sim/simulation.h"
 
 namespace r1 {
@@ -217,22 +217,19 @@ int one(const Arguments& args) {
 int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Simulates whole runs in virtual time, with faults, and checks what r1 promises after every event.", "r1-sim");
-  app.footer(kExamples);
-  app.set_version_flag("--version", program_version("r1-sim"));
-  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 40);
-  CLI::Option* const seeds = app.add_option("--seeds", args.seeds, "how many seeds (200)")->check(positive);
-  app.add_option("--first", args.first, "the first of them (1)")->check(positive);
-  app.add_option("--seed", args.seed, "this seed alone, and print its schedule")->check(positive)->excludes(seeds);
-  app.add_option("--jobs", args.jobs, "processes at a time (one for each core)")->check(CLI::Range(int64_t{1}, int64_t{1024}));
-  app.add_option("--dir", args.dir, "where the simulated disk lies (memory: /dev/shm)")->type_name("DIR");
+  add_common_flags(app, kExamples);
+  const auto counts = [](int64_t most) { return CLI::Range(int64_t{1}, most).description(""); };
+  CLI::Option* const seeds =
+      app.add_option("--seeds", args.seeds, "how many seeds; default 200")->type_name("N")->check(counts(int64_t{1} << 40));
+  app.add_option("--first", args.first, "the first of them; default 1")->type_name("SEED")->check(counts(int64_t{1} << 40));
+  app.add_option("--seed", args.seed, "this seed alone, and print its schedule")
+      ->type_name("SEED")
+      ->check(counts(int64_t{1} << 40))
+      ->excludes(seeds);
+  app.add_option("--jobs", args.jobs, "processes at a time; default one for each core")->type_name("N")->check(counts(1024));
+  app.add_option("--dir", args.dir, "where the simulated disk lies; default memory, /dev/shm")->type_name("DIR");
   app.add_flag("-q,--quiet", args.quiet, "no schedule");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "r1-sim: {}\nRun with --help for more information.\n", e.what());
-    return static_cast<int>(ExitCode::bad_input);
-  }
+  if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (!args.dir.empty() && !fs::is_directory(args.dir)) throw bad_input("no such directory", {args.dir.string()});
   if (args.seed) return one(args);
   if (args.jobs == 0) args.jobs = std::max(1u, std::thread::hardware_concurrency());
