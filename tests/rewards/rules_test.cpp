@@ -140,6 +140,17 @@ TEST(MathReward, reads_the_box_after_the_thought) {
   EXPECT_EQ(math_reward({"", "<think>\\boxed{0.5}</think>So \\boxed{3}.", &facts, true, 0}), 0);
 }
 
+TEST(MathReward, knows_the_question) {
+  const Facts facts = {{"answers", "42"}};
+  EXPECT_EQ(math_reward({"What is 84 / 2?", "\\boxed{84/2}", &facts, true, 0}), 0) << "the question is no answer";
+  EXPECT_EQ(math_reward({"What is half of 84?", "\\boxed{84/2}", &facts, true, 0}), 1);
+  EXPECT_EQ(math_reward({"What is 40 + 2?", "so 2 + 40", &facts, true, 0}), 0) << "nor is a sum that is left to compute";
+  const std::map<std::string, std::string> integer = {{"answers", "42"}};
+  EXPECT_EQ(math_reward({"What is 84 / 2?", "\\boxed{84/2}", &integer, true, 0}), 0) << "the question is no answer";
+  EXPECT_EQ(math_reward({"What is half of 84?", "\\boxed{84/2}", &integer, true, 0}), 1);
+  EXPECT_EQ(math_reward({"What is 40 + 2?", "so 2 + 40", &integer, true, 0}), 0);
+}
+
 TEST(Answers, a_bar_inside_an_answer_is_escaped) {
   EXPECT_EQ(split_answers("a|b\\|c||"), (std::vector<std::string>{"a", "b|c"}));
   EXPECT_TRUE(split_answers("").empty());
