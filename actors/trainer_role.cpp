@@ -20,6 +20,7 @@
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/model_checks.h"
+#include "actors/progress_line.h"
 #include "actors/publisher.h"
 #include "actors/reward_errors.h"
 #include "actors/size_checks.h"
@@ -349,7 +350,7 @@ class TrainerRole final : public Role {
     busy_ = false;
     publisher_.publish(context);
     fault_point("after_publish");
-    context.progress(progress_line(context, plan, measured));
+    context.progress(progress_line(progress_facts(context, plan), measured));
     if (!ask_evaluators(context, /*last=*/false)) go_on(context);
   }
 
@@ -403,23 +404,18 @@ class TrainerRole final : public Role {
         });
   }
 
-  std::string progress_line(const RoleContext& context, const Plan& plan, const json& stats) const {
-    const int64_t limit = batches_planned_ > 0 ? batches_planned_ : until_->batch_limit();
-    std::string line = fmt::format("batch {}{}", version_, limit > 0 ? fmt::format("/{}", limit) : "");
-    if (plan.batch)
-      line += fmt::format("  reward {}  accuracy {}  format {}  age {}", shown(stats, "reward", 3), shown(stats, "accuracy", 3),
-                          shown(stats, "format", 3), shown(stats, "age", 1));
-    else
-      line += "  loss " + shown(stats, "loss", 4);
-    if (progress_.incomplete()) line += fmt::format("  reward errors {}", shown(stats, "reward_errors", 0));
-    if (rules_.stride == 2) line += "  pairs right " + shown(stats, "pair_accuracy", 3);
-    if (plan.seconds > 0) line += fmt::format("  {:.0f} tokens/s", static_cast<double>(plan.result.tokens) / plan.seconds);
-    if (limit > version_ && version_ > first_version_) {
-      const double left_s =
-          (context.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) * static_cast<double>(limit - version_);
-      line += fmt::format("  {}:{:02} left", static_cast<int64_t>(left_s) / 60, static_cast<int64_t>(left_s) % 60);
-    }
-    return line;
+  ProgressFacts progress_facts(const RoleContext& context, const Plan& plan) const {
+    ProgressFacts facts;
+    facts.batch = version_;
+    facts.limit = batches_planned_ > 0 ? batches_planned_ : until_->batch_limit();
+    facts.groups = plan.batch != nullptr;
+    facts.pairs = rules_.stride == 2;
+    facts.incomplete = progress_.incomplete();
+    if (plan.seconds > 0) facts.tokens_per_s = static_cast<double>(plan.result.tokens) / plan.seconds;
+    if (facts.limit > version_ && version_ > first_version_)
+      facts.left_s = (context.now_s() - begin_s_) / static_cast<double>(version_ - first_version_) *
+                     static_cast<double>(facts.limit - version_);
+    return facts;
   }
 
   void snapshot(RoleContext& context) {
