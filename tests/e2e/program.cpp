@@ -38,10 +38,13 @@ Program::Program(const std::vector<std::string>& arguments, const std::vector<st
   std::vector<char*> envp;
   for (auto& s : settings) envp.push_back(s.data());
   envp.push_back(nullptr);
+  // Made here: who is killed as soon as it is there has still said nothing, in two empty files.
+  const auto made = [](const fs::path& file) { return ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600); };
+  const int out = made(out_), err = made(err_);
   pid_ = ::fork();
   if (pid_ == 0) {
-    ::dup2(::open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
-    ::dup2(::open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), 2);
+    ::dup2(out, 1);
+    ::dup2(err, 2);
     ::dup2(::open("/dev/null", O_RDONLY), 0);
     if (file_bytes > 0) {
       const rlimit limit{static_cast<rlim_t>(file_bytes), static_cast<rlim_t>(file_bytes)};
@@ -51,6 +54,8 @@ Program::Program(const std::vector<std::string>& arguments, const std::vector<st
     ::execve(R1_RUN, argv.data(), envp.data());
     ::_exit(127);
   }
+  ::close(out);
+  ::close(err);
 }
 
 Program::~Program() {
