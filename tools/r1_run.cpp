@@ -263,13 +263,7 @@ int run_graph(Arguments args) {
                        args.graph.string(), env.seed, describe_machine(), fingerprint));
   for (const std::string& warning : data.warnings) log_info("warning: " + warning);
 
-  RunOptions options;
-  options.run_dir = run_dir;
-  options.seed = env.seed;
-  options.max_parallel_stages = static_cast<int>(graph.attrs.integer("parallel_stages"));
-  options.stall_s = graph.attrs.number("stall_s");
-  options.job_stall_s = graph.attrs.number("job_stall_s");
-  options.max_restarts = static_cast<int>(graph.attrs.integer("max_restarts"));
+  RunOptions options = run_options(graph, run_dir, env.seed);
   options.compute_cpu_ns = compute_cpu_ns;
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   StageHooks hooks;

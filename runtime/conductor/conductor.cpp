@@ -16,6 +16,17 @@
 #include "runtime/store/run_store.h"
 
 namespace r1 {
+
+RunOptions run_options(const GraphView& graph, const std::filesystem::path& run_dir, uint64_t seed) {
+  RunOptions options;
+  options.run_dir = run_dir;
+  options.seed = seed;
+  options.max_parallel_stages = static_cast<int>(graph.attrs.integer("parallel_stages"));
+  options.stall_s = graph.attrs.number("stall_s");
+  options.job_stall_s = graph.attrs.number("job_stall_s");
+  options.max_restarts = static_cast<int>(graph.attrs.integer("max_restarts"));
+  return options;
+}
 namespace {
 
 constexpr double kSaveTimesEvery_s = 5;

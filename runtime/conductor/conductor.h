@@ -51,6 +51,9 @@ struct RunOptions {
   bool shell = true;                        // listen for r1-shell on the socket run_dir/shell/socket
 };
 
+// With what the graph's own attributes say (parallel_stages, stall_s, job_stall_s, max_restarts).
+RunOptions run_options(const GraphView& graph, const std::filesystem::path& run_dir, uint64_t seed);
+
 struct StageHooks {
   // Once per run() and stage, before its roles start; not again when the stage is restarted. May be absent.
   std::function<void(const GraphView&, const StagePlan&)> before;

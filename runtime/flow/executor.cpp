@@ -8,7 +8,6 @@
 #include <thread>
 
 namespace r1 {
-namespace {
 
 void run_job(Job& job) {
   std::exception_ptr error;
@@ -19,6 +18,8 @@ void run_job(Job& job) {
   }
   job.finished(error);
 }
+
+namespace {
 
 class ThreadExecutor final : public Executor {
  public:

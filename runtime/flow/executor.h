@@ -15,6 +15,9 @@ struct Job {
   std::function<void(std::exception_ptr)> finished;
 };
 
+// Does the job's work and hands on what it threw.
+void run_job(Job& job);
+
 class Executor {
  public:
   virtual ~Executor() = default;  // finishes the job at hand, drops the rest

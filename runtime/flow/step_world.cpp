@@ -12,15 +12,7 @@ class StepWorld::StepExecutor final : public Executor {
   void submit(Job job) override {
     const int64_t cost = world_.options_.job_ns ? world_.options_.job_ns(name_) : 0;
     free_ns_ = std::max(free_ns_, world_.clock_.now_ns()) + cost;
-    world_.push(lane_, free_ns_, [job = std::move(job)] {
-      std::exception_ptr error;
-      try {
-        job.work();
-      } catch (...) {
-        error = std::current_exception();
-      }
-      job.finished(error);
-    });
+    world_.push(lane_, free_ns_, [job = std::move(job)]() mutable { run_job(job); });
   }
 
  private:

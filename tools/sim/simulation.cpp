@@ -284,13 +284,7 @@ class Simulation {
   }
 
   ExitCode conduct(const RunEnv& env, RunStore& store) {
-    RunOptions options;
-    options.run_dir = run_dir_;
-    options.seed = env.seed;
-    options.max_parallel_stages = static_cast<int>(graph_.attrs.integer("parallel_stages"));
-    options.stall_s = graph_.attrs.number("stall_s");
-    options.job_stall_s = graph_.attrs.number("job_stall_s");
-    options.max_restarts = static_cast<int>(graph_.attrs.integer("max_restarts"));
+    RunOptions options = run_options(graph_, run_dir_, env.seed);
     options.faults = std::make_shared<FaultPlan>("");
     options.shell = false;
     StageHooks hooks;
