@@ -119,7 +119,7 @@ std::vector<std::string> asked_names(const GraphView& graph, int stage) {
   return names;
 }
 
-bool shown_held_out(const std::string& metric, const std::vector<std::string>& asked) {
+bool shown_metric(const std::string& metric, const std::vector<std::string>& asked) {
   if (asked.empty()) return true;
   const std::string name = metric == "accuracy_greedy" ? "accuracy" : metric;
   const auto among = [&name](const std::vector<std::string>& names) {

@@ -52,9 +52,9 @@ std::vector<std::string> scored_names(const GraphView& graph, int stage);
 // Those of them that the judge's `rewards` asks for: what a running stage is shown by. Facts of prompts are not among them.
 std::vector<std::string> asked_names(const GraphView& graph, int stage);
 
-// Whether a stage that was measured is shown by this metric. `asked`: the names of its evaluators' `rewards`, empty without;
-// the parts that every response is scored with are shown with it where it names them.
-bool shown_held_out(const std::string& metric, const std::vector<std::string>& asked);
+// Whether a stage is shown by this metric. `asked`: the names of its judge's or its evaluators' `rewards`, empty without; the
+// parts that every completion is scored with are shown where it names them.
+bool shown_metric(const std::string& metric, const std::vector<std::string>& asked);
 
 // In front of the name of what an evaluator measured on the way, where `until` names it: held_out/accuracy.
 constexpr const char* kHeldOutPrefix = "held_out/";

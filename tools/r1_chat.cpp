@@ -113,7 +113,8 @@ class Chat {
   int talk() {
     const bool asks = terminal_ && ::isatty(STDIN_FILENO) == 1;
     if (asks) fmt::print("{}: /help lists commands, /quit ends\n", args_.model.string());
-    if (!file_.waits_for_user()) answer();
+    bool came = !file_.waits_for_user();
+    if (came) answer();
     Input input;
     for (;;) {
       stop_reply = false;
@@ -128,6 +129,7 @@ class Chat {
         continue;
       }
       if (line.find_first_not_of(" \t\r\n") == std::string::npos) continue;
+      came = true;
       try {
         if (!handle(parse_chat_line(line, args_.settings))) break;
       } catch (const Error& e) {
@@ -136,6 +138,7 @@ class Chat {
       }
     }
     if (asks) fmt::print("\n");
+    if (!asks && !came) throw bad_input("nothing was asked", {"standard input"}, "-p TEXT asks one question");
     return 0;
   }
 

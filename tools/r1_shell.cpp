@@ -74,17 +74,20 @@ int run_command(const Ask& ask, const std::string& line, bool json) {
 
 int interactive(const Ask& ask, bool json) {
   const bool prompt = ::isatty(STDIN_FILENO) != 0;
+  bool came = false;
   int worst = 0;
   while (true) {
     if (prompt) std::cout << "r1> " << std::flush;
     std::string line;
     if (!std::getline(std::cin, line)) break;
     if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    came = true;
     if (line == "quit" || line == "exit") break;
     const int code = run_command(ask, line, json);
     if (!prompt) worst = std::max(worst, code);
   }
   if (prompt) std::cout << "\n";
+  if (!prompt && !came) throw bad_input("no command came", {"standard input"}, "r1-shell RUN -c ps");
   return worst;
 }
 

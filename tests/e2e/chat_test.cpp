@@ -56,6 +56,13 @@ TEST_F(ChatTest, commands_change_what_is_sampled_and_a_wrong_one_is_bad_input) {
   EXPECT_EQ(chat("", "/temperature hot\n").code, 2);
 }
 
+TEST_F(ChatTest, of_whom_nothing_was_asked_is_no_success) {
+  const Result nothing = chat("", "\n  \n");
+  EXPECT_EQ(nothing.code, 2);
+  EXPECT_NE(nothing.err.find("nothing was asked (-p TEXT asks one question)"), std::string::npos) << nothing.err;
+  EXPECT_EQ(chat("", "/quit\n").code, 0);
+}
+
 TEST_F(ChatTest, bad_input_is_exit_code_2_and_says_what_is_wrong) {
   for (const auto& [arguments, word] : std::vector<std::pair<std::string, std::string>>{
            {model() + " --template qwen3 -p x", "tokenizer"},

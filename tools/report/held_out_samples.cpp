@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "actors/metric_table.h"
 #include "actors/stored_rows.h"
 #include "tools/report/html.h"
 #include "tools/report/sections.h"
@@ -17,13 +18,16 @@ namespace {
 constexpr size_t kPrompts = 3;  // shown of each source; the run store has more
 constexpr size_t kPromptCharacters = 400, kResponseCharacters = 1600;
 
-std::string card(const ResponseRow& row, const nlohmann::json& parts, const std::string& when) {
+// `asked`: the names of the evaluators' expressions.
+std::string card(const ResponseRow& row, const nlohmann::json& parts, const std::string& when,
+                 const std::vector<std::string>& asked) {
   std::string verdict = row.correct ? (*row.correct ? "right" : "wrong") : "";
   if (!row.finished) verdict += verdict.empty() ? "cut off" : ", cut off";
   std::string score = row.reward ? fmt::format("reward <b>{}</b>", number(*row.reward)) : "";
   if (!row.error.empty()) score = "no reward: " + escaped(row.error);
   for (const auto& [name, value] : parts.items())
-    if (value.is_number()) score += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
+    if (value.is_number() && shown_metric(name, asked))
+      score += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
   return fmt::format(
       "<div class=\"sample\"><div class=\"when\"><b>{}</b>{}{}</div><div class=\"tokens\"><span class=\"prompt\">{}</span>{}"
       "</div><div class=\"score\">{}</div></div>\n",
@@ -48,14 +52,15 @@ std::string held_out_samples_of(const StageData& stage, const RunStore& store) {
       (evaluation.moment == "before" ? pair.before : pair.after).emplace_back(std::move(row), std::move(scores));
     }
   }
+  const auto asked = stage.summary.value("held_out_rewards", std::vector<std::string>());
   std::string out;
   std::map<std::pair<std::string, std::string>, size_t> shown;
   for (const auto& [key, pair] : answers) {
     const auto& [node, source, prompt] = key;
     if (++shown[{node, source}] > kPrompts) continue;
     out += "<div class=\"pair\">";
-    for (const auto& [row, scores] : pair.before) out += card(row, scores, "before");
-    for (const auto& [row, scores] : pair.after) out += card(row, scores, "after");
+    for (const auto& [row, scores] : pair.before) out += card(row, scores, "before", asked);
+    for (const auto& [row, scores] : pair.after) out += card(row, scores, "after", asked);
     out += "</div>\n";
   }
   if (out.empty()) return "";

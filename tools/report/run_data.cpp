@@ -77,7 +77,7 @@ void read_held_out(const RunStore& store, StageData& stage) {
     }
 }
 
-// The names that the judge gave its scores.
+// The names that the judge gave its scores, without the standing parts that its expression does not ask for.
 std::vector<std::string> reward_parts(const RunStore& store, const StageData& stage) {
   std::set<std::string> names;
   int looked_at = 0;
@@ -88,6 +88,7 @@ std::vector<std::string> reward_parts(const RunStore& store, const StageData& st
     }
     if (++looked_at == 16) break;  // parts may differ by kind of prompt
   }
+  std::erase_if(names, [&](const std::string& name) { return !shown_metric(name, stage.asked); });
   return {names.begin(), names.end()};
 }
 
@@ -136,7 +137,7 @@ const Curve* StageData::curve(const std::string& name) const {
 
 double StageData::metric(const char* when, const std::string& name) const {
   constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
-  if (!shown_held_out(name, summary.value("held_out_rewards", std::vector<std::string>()))) return kAbsent;
+  if (!shown_metric(name, summary.value("held_out_rewards", std::vector<std::string>()))) return kAbsent;
   const auto metrics = summary.find("metrics");
   if (metrics == summary.end() || !metrics->contains(when)) return kAbsent;
   const json& m = (*metrics)[when];
@@ -199,6 +200,7 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
     if (stage.ledger.draws > 0) {
       stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.ended());
       stage.resolutions = store.resolutions(id);
+      stage.asked = asked_names(graph, stage.index);
       stage.reward_parts = reward_parts(store, stage);
     }
     stage.published = static_cast<int64_t>(store.versions(id).size());

@@ -34,8 +34,9 @@ struct StageData {
   StageKind kind = StageKind::pretrain;
   nlohmann::json summary;  // its object of summary.json; of a running stage: as far as it is known
   StageTimes times;
-  std::map<std::string, Curve> curves;  // every number of the batches' statistics, by name
-  std::vector<std::string> reward_parts;
+  std::map<std::string, Curve> curves;    // every number of the batches' statistics, by name
+  std::vector<std::string> asked;         // what the judge's `rewards` asks for; empty without a judge
+  std::vector<std::string> reward_parts;  // of the judge's scores, those that the stage is shown by
   // Of the evaluations on the way, with those before and after, by metric: x is the version that was measured.
   std::map<std::string, Curve> held_out;
   // [batch][MoE layer][expert]: share of that batch's routed tokens; expert_x: the batches' versions. Empty for dense models.
@@ -54,7 +55,7 @@ struct StageData {
   bool ended() const { return row.ended(); }
   const Curve* curve(const std::string& name) const;  // null when absent or without points
   // Held-out metric before ("before") or after ("after") the stage; NaN when it was not measured, or is not what its
-  // evaluators' `rewards` ask for (shown_held_out).
+  // evaluators' `rewards` ask for (shown_metric).
   double metric(const char* when, const std::string& name) const;
   std::string title() const;  // its label, or its name
 };

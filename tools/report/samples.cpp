@@ -9,6 +9,7 @@
 #include <set>
 
 #include "actors/codec.h"
+#include "actors/metric_table.h"
 #include "actors/stored_rows.h"
 #include "base/error.h"
 #include "models/tokenizer/utf8.h"
@@ -121,7 +122,8 @@ std::string sample_card(const RunStore& store, const StageData& stage, const Gro
   std::string parts;
   const nlohmann::json scores = scores_in(store, stage.row.id, row);
   for (const auto& [name, value] : scores.items())
-    if (value.is_number()) parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
+    if (value.is_number() && shown_metric(name, stage.asked))
+      parts += fmt::format(" · {} {}", escaped(name), number(value.get<double>()));
   return fmt::format(
       "<div class=\"sample\"><div class=\"when\"><b>{}</b>: draw {}, {}</div><div class=\"tokens\"><span "
       "class=\"prompt\">{}</span>{}</div><div class=\"score\">reward <b>{}</b>{}<br>its group of {}{}</div></div>\n",

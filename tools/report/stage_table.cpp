@@ -47,7 +47,7 @@ std::string box_note(const StageData& stage) {
   }
   if (const double after = stage.metric("after", "reward"); std::isfinite(after)) {
     const double before = stage.metric("before", "reward");
-    return std::isfinite(before) ? fmt::format("reward {:.3f} → {:.3f}", before, after) : fmt::format("reward {:.3f}", after);
+    return std::isfinite(before) ? fmt::format("reward {:.2f} → {:.2f}", before, after) : fmt::format("reward {:.2f}", after);
   }
   if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
     return fmt::format("kept {} of {}", stage.ledger.trained, stage.ledger.draws);
@@ -84,7 +84,8 @@ std::string pipeline_section(const RunData& run) {
     if (std::find(picture.edges.begin(), picture.edges.end(), std::pair{source, to.stage}) == picture.edges.end())
       picture.edges.emplace_back(source, to.stage);
   }
-  return "<section id=\"pipeline\"><h2>The pipeline</h2>\n<p class=\"sub\">Boxes are stages with held-out accuracy before → "
+  return "<section id=\"pipeline\"><h2>The pipeline</h2>\n<p class=\"sub\">Boxes are stages with held-out accuracy or reward "
+         "before → "
          "after; "
          "arrows carry finished weights, datasets or reward models. A box leads to its curves.</p>\n<div class=\"scroll\">" +
          layered_picture(picture) + "</div></section>\n";

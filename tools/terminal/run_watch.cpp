@@ -53,7 +53,7 @@ std::vector<std::string> result_pieces(const json& s) {
   };
   const auto asked = s.value("held_out_rewards", std::vector<std::string>());
   const auto piece = [&](const char* name, const char* label) -> std::optional<Piece> {
-    if (!shown_held_out(name, asked)) return std::nullopt;
+    if (!shown_metric(name, asked)) return std::nullopt;
     if (!after.contains(name) || !after[name].is_number()) return std::nullopt;
     const double last = after[name].get<double>();
     if (!before.contains(name) || !before[name].is_number()) return Piece{fmt::format("{} {}", label, share_text(last, 3)), 0};

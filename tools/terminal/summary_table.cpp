@@ -26,7 +26,7 @@ struct Column {
 
 // What was not measured leaves its cell empty.
 std::string metric(const json& stage, const char* when, const HeldOutMetric& m) {
-  if (!shown_held_out(m.name, stage.value("held_out_rewards", std::vector<std::string>()))) return "";
+  if (!shown_metric(m.name, stage.value("held_out_rewards", std::vector<std::string>()))) return "";
   const json values = stage.value("metrics", json::object()).value(when, json::object());
   const auto value = values.find(m.name);
   if (value == values.end() || !value->is_number()) return "";
