@@ -1,0 +1,33 @@
+#include "runtime/net/link.h"
+
+namespace r1 {
+
+std::string_view packet_kind_name(PacketKind kind) {
+  using enum PacketKind;
+  static constexpr std::pair<PacketKind, std::string_view> kNames[] = {
+      {hello, "hello"},   {welcome, "welcome"}, {refuse, "refuse"},   {beat, "beat"},           {bye, "bye"},
+      {more, "more"},     {stop, "stop"},       {open, "open"},       {ready, "ready"},         {close, "close"},
+      {closed, "closed"}, {payload, "payload"}, {credit, "credit"},   {stage_end, "stage_end"}, {finished, "finished"},
+      {failed, "failed"}, {records, "records"}, {ask, "ask"},         {answer, "answer"},       {get, "get"},
+      {blob, "blob"},     {no_blob, "no_blob"}, {command, "command"}, {reply, "reply"},         {watch, "watch"},
+      {update, "update"}, {unwatch, "unwatch"}, {token, "token"}};
+  for (const auto& [k, name] : kNames)
+    if (k == kind) return name;
+  return {};
+}
+
+std::vector<WireFrame> wire_frames(std::vector<std::string> frames) {
+  std::vector<WireFrame> shared;
+  shared.reserve(frames.size());
+  for (std::string& frame : frames) shared.emplace_back(std::move(frame));
+  return shared;
+}
+
+std::vector<std::string> frame_strings(const std::vector<WireFrame>& frames) {
+  std::vector<std::string> strings;
+  strings.reserve(frames.size());
+  for (const WireFrame& frame : frames) strings.emplace_back(frame.bytes());
+  return strings;
+}
+
+}  // namespace r1
