@@ -47,12 +47,8 @@ class GeneratorRole final : public Role {
     temperature_ = node.attrs.number("temperature");
     node_id_ = node.id;
     stage_name_ = context.graph().stages[node.stage].name;
-    const auto total = [&](const char* metric) {
-      const auto known = context.recovered().metrics.find(metric);
-      return known == context.recovered().metrics.end() ? MetricTotal() : known->second;
-    };
-    reports_ = total("tokens_generated").values;
-    audited_tokens_ = static_cast<int64_t>(total("logprob_audit_tokens").sum);
+    const auto audited = context.recovered().metrics.find("logprob_audit_tokens");
+    if (audited != context.recovered().metrics.end()) audited_tokens_ = static_cast<int64_t>(audited->second.sum);
     if (has_trainer_) {
       ready_ = true;
       context.wait_for("weights", "for the first weights", stage_trainer(context.graph(), node.stage)->id);
@@ -73,7 +69,8 @@ class GeneratorRole final : public Role {
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
     if (auto prompt = std::dynamic_pointer_cast<const PromptMessage>(payload)) {
       prompt_edge_ = edge;
-      waiting_.push_back(std::move(prompt));
+      const int64_t draw = prompt->draw;
+      waiting_[draw] = std::move(prompt);
     } else if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
       context.release(edge);
       new_weights_.push_back(std::move(weights));
@@ -111,17 +108,18 @@ class GeneratorRole final : public Role {
     auto flips = std::make_shared<std::deque<std::shared_ptr<const WeightsMessage>>>(std::exchange(new_weights_, {}));
     const int64_t version = flips->empty() ? version_ : flips->back()->version;
     auto admitted = std::make_shared<std::vector<std::shared_ptr<const PromptMessage>>>();
-    while (!waiting_.empty() && admits(version, waiting_.front()->draw) &&
+    while (!waiting_.empty() && admits(version, waiting_.begin()->first) &&
            static_cast<int64_t>(running_.size()) * samples_ < 2 * context.node().attrs.integer("max_running")) {
-      if (waiting_.front()->dropped.empty()) {
-        running_[waiting_.front()->draw] = waiting_.front();
-        admitted->push_back(waiting_.front());
+      const auto& [draw, prompt] = *waiting_.begin();
+      if (prompt->dropped.empty()) {
+        running_[draw] = prompt;
+        admitted->push_back(prompt);
       } else {  // goes on as it is, so that batches form in draw order
         auto unsampled = std::make_shared<TrajectoriesMessage>();
-        unsampled->prompt = waiting_.front();
+        unsampled->prompt = prompt;
         outbox_.push_back(std::move(unsampled));
       }
-      waiting_.pop_front();
+      waiting_.erase(waiting_.begin());
       context.release(prompt_edge_);
     }
     give(context);
@@ -129,7 +127,7 @@ class GeneratorRole final : public Role {
       if (!waiting_.empty())
         context.wait_for("weights",
                          fmt::format("for newer weights than version {} to start draw {} (staleness {})", version,
-                                     waiting_.front()->draw, staleness_),
+                                     waiting_.begin()->first, staleness_),
                          stage_trainer(context.graph(), context.node().stage)->id);
       return;
     }
@@ -179,8 +177,8 @@ class GeneratorRole final : public Role {
 
   void report_audit(RoleContext& context) {
     if (audit_tokens_new_ == 0) return;
-    context.metric(audit_version_, "logprob_audit_tokens", static_cast<double>(std::exchange(audit_tokens_new_, 0)));
-    context.metric(audit_version_, "logprob_audit_gap", 0);
+    context.records().tally("logprob_audit_tokens", static_cast<double>(std::exchange(audit_tokens_new_, 0)));
+    context.records().tally("logprob_audit_gap", 0);
   }
 
   // What the last version sampled is audited too: no flip comes after it.
@@ -206,14 +204,14 @@ class GeneratorRole final : public Role {
     context.finish();
   }
 
-  // Summed over the stage by the summary; each report is a step of its own, across restarts too.
+  // Summed over the stage by the summary.
   void report_tokens(RoleContext& context) {
     const int64_t total = engine_->stats().tokens_generated;
     const int64_t drafted = engine_->stats().tokens_drafted, accepted = engine_->stats().tokens_accepted;
     if (drafted > reported_drafted_)
-      context.metric(reports_, "draft_accepted",
-                     static_cast<double>(accepted - reported_accepted_) / static_cast<double>(drafted - reported_drafted_));
-    context.metric(reports_++, "tokens_generated", static_cast<double>(total - reported_tokens_));
+      context.records().tally("draft_accepted", static_cast<double>(accepted - reported_accepted_) /
+                                                    static_cast<double>(drafted - reported_drafted_));
+    context.records().tally("tokens_generated", static_cast<double>(total - reported_tokens_));
     reported_tokens_ = total;
     reported_drafted_ = drafted;
     reported_accepted_ = accepted;
@@ -324,11 +322,12 @@ class GeneratorRole final : public Role {
   RunEnv env_;
   int out_ = -1, prompt_edge_ = -1;
   bool has_trainer_ = false, resamples_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
-  int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0, reports_ = 0;
+  int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0;
   int64_t reported_drafted_ = 0, reported_accepted_ = 0;
   double temperature_ = 1;
   std::string stage_name_, node_id_;
-  std::deque<std::shared_ptr<const PromptMessage>> waiting_;         // not admitted yet
+  // Not admitted yet, by draw: one that is issued again may come behind those that wait for newer weights.
+  std::map<int64_t, std::shared_ptr<const PromptMessage>> waiting_;
   std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;  // in the engine
   std::deque<PayloadPtr> outbox_;
   std::deque<std::shared_ptr<const WeightsMessage>> new_weights_;

@@ -26,6 +26,7 @@ struct PromptMessage final : Payload {
   std::string dropped;                       // a reason: nothing is sampled, and the draw ends with it; "" for every other
   const char* kind() const override { return "prompts"; }
   std::string describe() const override { return "draw " + std::to_string(draw); }
+  int64_t number() const override { return draw; }
 };
 
 // The completions of one draw.
@@ -37,6 +38,7 @@ struct TrajectoriesMessage : Payload {
   int64_t sampled_tokens(size_t i) const { return static_cast<int64_t>(samples[i].tokens.size() - prompt->tokens.size()); }
   const char* kind() const override { return "trajectories"; }
   std::string describe() const override { return prompt->describe(); }
+  int64_t number() const override { return prompt->draw; }
 };
 
 struct SampleScore {
@@ -57,6 +59,7 @@ struct ScoredMessage final : Payload {
   }
   const char* kind() const override { return "scored"; }
   std::string describe() const override { return group->describe(); }
+  int64_t number() const override { return group->number(); }
 };
 
 // A batch in the making: the draws of one window, in draw order, those that teach and those that were dropped.
@@ -70,6 +73,7 @@ struct BatchMessage final : Payload {
   std::vector<Group> groups;
   const char* kind() const override { return "groups"; }
   std::string describe() const override { return "batch " + std::to_string(version); }
+  int64_t number() const override { return version; }
 };
 
 // From a filter with fill=resample to the generator: how far draws may go. With the trainer at version v, staleness k and N
@@ -100,6 +104,7 @@ struct MetricsMessage final : Payload {
   std::map<std::string, double> metrics;
   const char* kind() const override { return "metrics"; }
   std::string describe() const override { return "evaluation of version " + std::to_string(version); }
+  int64_t number() const override { return version; }
 };
 
 // A published weight version. Inside a process it is the weights themselves; between processes the difference to the version
@@ -114,6 +119,7 @@ struct WeightsMessage final : Payload {
   bool final = false;                         // the stage's last version
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }
+  int64_t number() const override { return version; }
 };
 
 }  // namespace r1

@@ -14,6 +14,8 @@ class Payload {
   virtual ~Payload() = default;
   virtual const char* kind() const = 0;      // payload kind, for logs, the stall report and the wire
   virtual std::string describe() const = 0;  // "draw 57", "version 12"
+  // Of its draw, batch or version: what an answer has in common with its question. -1: it is neither.
+  virtual int64_t number() const { return -1; }
 };
 using PayloadPtr = std::shared_ptr<const Payload>;
 

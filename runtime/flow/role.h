@@ -48,6 +48,14 @@ class RoleContext {
   // Runs `f` on the role after the messages already queued for it.
   virtual void later(std::function<void()> f) = 0;
 
+  // ---- what is done elsewhere for this role, in other processes (runtime/nodes).
+  // Any thread, until the role is destroyed: `call` runs on the role, as messages do; an exception in it fails the role.
+  virtual void post_from_outside(std::function<void()> call) = 0;
+  // There is progress: deadlines count from now.
+  virtual void progressed() = 0;
+  // A job of the engine (see submit()) begins or ends there.
+  virtual void engine_at_work(const std::string& engine, bool begins) = 0;
+
   // Seconds of the stage's clock, which only differences of mean anything of; from the role and from its jobs. What it says
   // must not decide what is learned.
   virtual double now_s() const = 0;

@@ -59,7 +59,9 @@ RoleHost::RoleHost(const HostServices& services, int node, std::unique_ptr<Role>
       index_(node),
       plan_(services.graph->nodes[node]),
       stage_(services.stage->name),
-      memory_(*services.store, services.stage_id, services.stage->name),
+      stored_(services.memory ? nullptr
+                              : std::make_unique<StoredStage>(*services.store, services.stage_id, services.stage->name)),
+      memory_(services.memory ? *services.memory : *stored_),
       role_(std::move(role)),
       executor_(executor),
       io_(io) {
@@ -370,6 +372,15 @@ void RoleHost::later(std::function<void()> f) {
     --calls_;
     f();
   });
+}
+
+void RoleHost::post_from_outside(std::function<void()> call) {
+  services_.transport->run(kFromOutside, index_, std::move(call));
+}
+
+void RoleHost::engine_at_work(const std::string& engine, bool begins) {
+  if (engine.empty()) return;
+  begins ? services_.times->begin(engine) : services_.times->end(engine);
 }
 
 // ---- waits and records ------------------------------------------------------------------------------------------------

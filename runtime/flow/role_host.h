@@ -42,7 +42,7 @@ constexpr int64_t kConflatingRoom = int64_t{1} << 30;
 bool conflates(const EdgePlan& edge);
 
 // Senders other than roles, for HostTransport.
-constexpr int kFromExecutor = -1, kFromIo = -2, kFromConductor = -3;
+constexpr int kFromExecutor = -1, kFromIo = -2, kFromConductor = -3, kFromOutside = -4;
 
 // Thread rule: thread-safe.
 class HostTransport {
@@ -64,6 +64,7 @@ struct HostServices {
   const StagePlan* stage = nullptr;
   int64_t stage_id = 0;
   RunStore* store = nullptr;
+  StageMemory* memory = nullptr;  // of the roles; null: what `store` has of the stage
   WaitRegistry* waits = nullptr;
   EngineTimes* times = nullptr;
   const Clock* clock = nullptr;
@@ -94,6 +95,9 @@ class RoleHost final : public RoleContext, public StageControl {
   void submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) override;
   void submit_io(std::string what, std::function<void()> work, std::function<void()> done) override;
   void later(std::function<void()> f) override;
+  void post_from_outside(std::function<void()> call) override;
+  void progressed() override { services_.waits->progressed(stage_); }
+  void engine_at_work(const std::string& engine, bool begins) override;
   double now_s() const override { return services_.clock->now_s(); }
   void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) override;
   void wait_over(const std::string& key) override;
@@ -147,7 +151,8 @@ class RoleHost final : public RoleContext, public StageControl {
   int index_;
   const NodePlan& plan_;
   const std::string stage_;
-  StoredStage memory_;
+  std::unique_ptr<StageMemory> stored_;
+  StageMemory& memory_;
   std::unique_ptr<const Recovery> recovered_;
   std::unique_ptr<Role> role_;
   Executor& executor_;

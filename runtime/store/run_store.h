@@ -101,6 +101,7 @@ class RunStore {
   void add_changes(int64_t stage, const std::vector<ChangeRow>& changes);  // durable
   std::vector<ChangeRow> changes(int64_t stage) const;                     // in the order they were made
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);
+  void add_tally(int64_t stage, const std::string& name, double value);  // under the step after the name's last one
   // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.
   std::vector<MetricRow> metrics(int64_t stage, const std::string& name) const;
   std::vector<MetricRow> latest_metrics(int64_t stage) const;             // the newest value of every name, by name

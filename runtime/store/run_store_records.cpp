@@ -165,6 +165,19 @@ void RunStore::add_metric(int64_t stage, int64_t step, const std::string& name, 
   });
 }
 
+void RunStore::add_tally(int64_t stage, const std::string& name, double value) {
+  impl_->later([=](Impl& impl) {
+    impl.db
+        .prepare(
+            "INSERT INTO metrics (stage, name, step, value) "
+            "SELECT ?1, ?2, coalesce(max(step) + 1, 0), ?3 FROM metrics WHERE stage = ?1 AND name = ?2")
+        .bind(stage)
+        .bind_text(name)
+        .bind(value)
+        .run();
+  });
+}
+
 // What was recorded by add_metric, and the numbers in the statistics of batches under their version.
 #define R1_ALL_METRICS                                       \
   "(SELECT stage, name, step, value FROM metrics UNION ALL " \

@@ -28,6 +28,7 @@ void StoredStage::draw(int64_t draw, int64_t prompt_index) { store_.add_draw(id_
 void StoredStage::stats(int64_t version, const std::string& json) { store_.set_batch_stats(id_, version, json); }
 void StoredStage::version(const VersionRow& row) { store_.add_version(id_, row.version, row.hash); }
 void StoredStage::metric(int64_t step, const std::string& name, double value) { store_.add_metric(id_, step, name, value); }
+void StoredStage::tally(const std::string& name, double value) { store_.add_tally(id_, name, value); }
 void StoredStage::event(const std::string& actor, const std::string& kind, const std::string& json) {
   store_.add_event(id_, actor, kind, json);
 }

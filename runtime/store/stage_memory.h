@@ -46,6 +46,8 @@ class StageRecords {
   virtual void stats(int64_t version, const std::string& json) = 0;
   virtual void version(const VersionRow& row) = 0;  // was published
   virtual void metric(int64_t step, const std::string& name, double value) = 0;
+  // A metric that belongs to no version: its step is how many of the name there were before, of whoever.
+  virtual void tally(const std::string& name, double value) = 0;
   virtual void event(const std::string& actor, const std::string& kind, const std::string& json) = 0;
 };
 
@@ -75,16 +77,22 @@ class StageJournal {
   virtual StoredPlace place(const std::string& table, const std::string& row) const = 0;
 };
 
+class StageMemory : public StageRecords, public StageJournal {
+ public:
+  virtual Recovery recovery() const = 0;
+};
+
 // The same of a stage in a run store, which outlives it. A store that is read only serves the reading half.
-class StoredStage final : public StageRecords, public StageJournal {
+class StoredStage final : public StageMemory {
  public:
   StoredStage(RunStore& store, int64_t id, std::string name);
-  Recovery recovery() const;
+  Recovery recovery() const override;
 
   void draw(int64_t draw, int64_t prompt_index) override;
   void stats(int64_t version, const std::string& json) override;
   void version(const VersionRow& row) override;
   void metric(int64_t step, const std::string& name, double value) override;
+  void tally(const std::string& name, double value) override;
   void event(const std::string& actor, const std::string& kind, const std::string& json) override;
 
   void commit(const BatchRow& batch, const std::vector<Resolution>& resolutions,

@@ -27,6 +27,47 @@ TEST_F(StageTest, on_policy_weights_do_not_depend_on_the_order_of_messages) {
   b.expect_exact_ledgers();
 }
 
+// Hands the first `count` prompts to a generator last one first.
+class Backwards final : public Role {
+ public:
+  Backwards(std::unique_ptr<Role> inner, size_t count) : inner_(std::move(inner)), count_(count) {}
+  bool recalls() const override { return inner_->recalls(); }
+  void start(RoleContext& context) override { inner_->start(context); }
+  void receive(RoleContext& context, int edge, PayloadPtr payload) override {
+    if (count_ == 0 || context.graph().edges[edge].carries != "prompts") return inner_->receive(context, edge, payload);
+    held_.push_back(payload);
+    if (held_.size() < count_) return;
+    count_ = 0;
+    for (auto at = held_.rbegin(); at != held_.rend(); ++at) inner_->receive(context, edge, *at);
+  }
+  void on_room(RoleContext& context, int edge) override { inner_->on_room(context, edge); }
+  void on_stage_end(RoleContext& context) override { inner_->on_stage_end(context); }
+
+ private:
+  std::unique_ptr<Role> inner_;
+  std::vector<PayloadPtr> held_;
+  size_t count_;
+};
+
+TEST_F(StageTest, a_draw_that_comes_late_is_sampled_before_those_that_wait_for_newer_weights) {
+  LocalRun straight(top / "straight", {}), backwards(top / "backwards", {});
+  for (LocalRun* run : {&straight, &backwards})
+    for (const char* stage : {"base", "sft"}) ASSERT_TRUE(run->run_stage(stage, 1));
+  ASSERT_TRUE(straight.run_stage("rl", 1));
+  const RoleFactory real = role_factory(backwards.env);
+  LocalScheduler scheduler(
+      backwards.graph, "rl", *backwards.store,
+      [&](const GraphView& graph, const NodePlan& node) -> std::unique_ptr<Role> {
+        auto role = real(graph, node);
+        if (node.id == "policy") return std::make_unique<Backwards>(std::move(role), 11);
+        return role;
+      },
+      local_options());
+  const auto& result = scheduler.run();
+  ASSERT_EQ(result.outcome, LocalScheduler::Outcome::finished) << result.report;
+  EXPECT_EQ(straight.hashes(), backwards.hashes());
+}
+
 TEST_F(StageTest, another_seed_gives_other_weights) {
   LocalRun a(top / "a", {}), b(top / "b", {"graph.seed=6"});
   a.run_stage("base", 1);

@@ -100,6 +100,29 @@ TEST_F(Memory, recovery_holds_draws_ledger_metrics_artifacts_and_snapshots_of_it
   EXPECT_EQ(beside.artifact_of("s", "reference")->path, "snapshots/s-reference-4");
 }
 
+TEST_F(Memory, a_tally_goes_on_from_the_last_one_whoever_gave_it_and_whenever) {
+  const int64_t id = store->ensure_stage("s"), beside = store->ensure_stage("other");
+  StoredStage one(*store, id, "s"), another(*store, id, "s");
+  StoredStage(*store, beside, "other").tally("tokens_generated", 1000);
+  one.tally("tokens_generated", 10);
+  another.tally("tokens_generated", 20);
+  one.tally("draft_accepted", 0.5);
+  store->flush();
+  store.reset();
+  store = RunStore::open(dir.path());
+  StoredStage(*store, id, "s").tally("tokens_generated", 30);
+  std::vector<std::pair<int64_t, double>> known;
+  for (const MetricRow& row : store->metrics(id, "tokens_generated")) known.emplace_back(row.step, row.value);
+  EXPECT_EQ(known, (std::vector<std::pair<int64_t, double>>{{0, 10}, {1, 20}, {2, 30}}));
+}
+
+TEST_F(Memory, what_is_posted_from_outside_runs_on_the_role_and_an_exception_in_it_fails_the_role) {
+  EXPECT_EQ(alone([](RoleContext& context) { context.post_from_outside([&context] { context.finish(); }); }).outcome,
+            Outcome::finished);
+  EXPECT_EQ(alone([](RoleContext& context) { context.post_from_outside([] { throw failure("from outside"); }); }).outcome,
+            Outcome::failed);
+}
+
 TEST_F(Memory, a_role_that_would_wait_for_the_disk_outside_of_a_job_is_caught_and_its_jobs_may) {
   for (const bool io : {false, true}) {
     const auto in_job = alone([io](RoleContext& context) {
