@@ -1,7 +1,7 @@
 // Links: what a process of a run says to its other processes, and what it hears of them. The head has one link to each node;
-// a node has one, to the head. Below this interface stand the protocol (numbers, acknowledgement, checksums, beats, leases, the
-// handshake) and what carries it: sockets or, in tests and simulations, memory. Knows no edges, roles or payloads: it carries
-// their numbers.
+// a node has one, to the head. Below this interface stands the protocol (runtime/net/link_protocol.h: numbers, acknowledgement,
+// checksums, beats, leases, the handshake), and below that what carries it: sockets or, in tests and simulations, memory
+// (runtime/net/memory_links.h). Knows no edges, roles or payloads: it carries their numbers.
 //
 // The fault model has two values: either every packet of a link arrives, in order, or the link is over. Nothing is sent again.
 //
