@@ -25,6 +25,7 @@ struct Envelope {
   int edge = -1;       // index into the graph's edges; -1 for stage_end
   int64_t number = 0;  // payload: its sequence number on the edge, from 1; credit: how many messages of it were released so far
   PayloadPtr payload;  // of Kind::payload
+  bool stage_ends = false;  // the sender knows that the stage ends: who missed the message that said so learns it here
 };
 
 }  // namespace r1

@@ -92,10 +92,9 @@ class Role {
   virtual void receive(RoleContext&, int edge, PayloadPtr payload) = 0;
   // Room appeared on an edge whose room() was 0.
   virtual void on_room(RoleContext&, int /*edge*/) {}
-  // The stage is ending because `until` was reached (sent by the role that decided: see StageEnd below) - stop giving,
+  // The stage is ending because `until` was reached (said by the role that decided: StageControl below) - stop giving,
   // finish().
   virtual void on_stage_end(RoleContext&) {}
-  // Attributes a shell `set` may change at run time; returns false when refused.
   virtual std::string inspect() const { return "{}"; }  // JSON for the shell
 };
 

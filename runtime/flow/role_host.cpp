@@ -155,6 +155,7 @@ void RoleHost::run(std::function<void()> call) {
 void RoleHost::handle(Envelope envelope) {
   if (!started_) return early_.push_back([this, envelope = std::move(envelope)] { handle(envelope); });
   guarded([&] {
+    if (envelope.stage_ends) stage_ends();
     switch (envelope.kind) {
       case Envelope::Kind::payload:
         receive(envelope);
@@ -163,12 +164,14 @@ void RoleHost::handle(Envelope envelope) {
         credit(envelope);
         break;
       case Envelope::Kind::stage_end:
-        if (stage_ended_ || finishing_) break;
-        stage_ended_ = true;
-        role_->on_stage_end(*this);
+        stage_ends();
         break;
     }
   });
+}
+
+void RoleHost::stage_ends() {
+  if (!std::exchange(stage_ends_, true) && !finishing_) role_->on_stage_end(*this);
 }
 
 void RoleHost::finish() {
@@ -218,11 +221,16 @@ int64_t RoleHost::room(int edge) const {
   return room;
 }
 
+void RoleHost::post(int to, Envelope envelope) {
+  envelope.stage_ends = stage_ends_;
+  services_.transport->post(index_, to, std::move(envelope));
+}
+
 void RoleHost::transmit(int edge, Output& out, PayloadPtr payload) {
   const int64_t number = ++out.sent;
   services_.waits->sent(stage_, out.name, graph().edges[edge].carries, out.capacity, number, payload->describe());
   if (services_.faults->drop(out.name, number)) return;
-  services_.transport->post(index_, out.to, {Envelope::Kind::payload, edge, number, std::move(payload)});
+  post(out.to, {Envelope::Kind::payload, edge, number, std::move(payload)});
 }
 
 void RoleHost::send(int edge, PayloadPtr payload) {
@@ -249,7 +257,7 @@ void RoleHost::give_back(int edge, Input& in, int64_t n) {
   if (n == 0) return;
   in.released += n;
   services_.waits->released(stage_, in.name, n);
-  services_.transport->post(index_, in.from, {Envelope::Kind::credit, edge, in.released, nullptr});
+  post(in.from, {Envelope::Kind::credit, edge, in.released, nullptr});
 }
 
 void RoleHost::receive(const Envelope& envelope) {

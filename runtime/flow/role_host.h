@@ -7,6 +7,9 @@
 // message of an edge carries its number (from 1); a gap fails the receiver, naming the lost message. An edge that carries
 // weights or metrics conflates: at most one message is under way, a newer one replaces the one that waits to be sent.
 //
+// That the stage ends is said to every role, and again with every later message of a role that knows it: one that missed the
+// message learns it from its neighbours.
+//
 // A role that recalls is started when what it recalls is read, on the I/O executor; what arrives before waits.
 //
 // A role's part is over when it called finish() and its jobs are done. finish() releases what the role still held; what arrives
@@ -133,6 +136,8 @@ class RoleHost final : public RoleContext, public StageControl {
   const Output& output(int edge) const;
   Input& input(int edge);
   void transmit(int edge, Output& output, PayloadPtr payload);
+  void post(int to, Envelope envelope);
+  void stage_ends();
   void give_back(int edge, Input& input, int64_t n);
   void receive(const Envelope& envelope);
   void credit(const Envelope& envelope);
@@ -162,7 +167,7 @@ class RoleHost final : public RoleContext, public StageControl {
   std::set<std::string> job_keys_, own_waits_;
   int64_t jobs_ = 0;   // submitted so far
   int64_t calls_ = 0;  // later() calls under way
-  bool recalling_ = false, started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ended_ = false;
+  bool recalling_ = false, started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ends_ = false;
   std::vector<std::function<void()>> early_;  // arrived before start()
   std::unique_ptr<Interval> interval_;
 };

@@ -8,12 +8,13 @@
 namespace r1 {
 namespace {
 
-constexpr uint8_t kWireFormat = 2;
+constexpr uint8_t kWireFormat = 3;
 
 uint64_t checksum(const Envelope& e, std::string_view payload_kind, std::string_view body,
                   const std::vector<std::string>& frames) {
   std::vector<Hash128> parts = {{static_cast<uint64_t>(e.kind), static_cast<uint64_t>(e.edge)},
                                 {static_cast<uint64_t>(e.number), frames.size()},
+                                {e.stage_ends ? 1u : 0u, 0},
                                 hash_string(payload_kind),
                                 hash_string(body)};
   for (const std::string& frame : frames) parts.push_back(hash_string(frame));
@@ -32,11 +33,12 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
   }
   msgpack::sbuffer out;
   msgpack::packer<msgpack::sbuffer> pack(out);
-  pack.pack_array(7);
+  pack.pack_array(8);
   pack.pack(kWireFormat);
   pack.pack(static_cast<uint8_t>(envelope.kind));
   pack.pack(envelope.edge);
   pack.pack(envelope.number);
+  pack.pack(envelope.stage_ends);
   pack.pack(kind);
   pack.pack_bin(static_cast<uint32_t>(body.size()));
   pack.pack_bin_body(body.data(), static_cast<uint32_t>(body.size()));
@@ -47,7 +49,7 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
 
 Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
   const Unpacked header(packet.header);
-  Items items(header.root(), 7);
+  Items items(header.root(), 8);
   if (items.next_as<uint8_t>() != kWireFormat) throw malformed_message("another version of the format");
   const auto kind = items.next_as<uint8_t>();
   if (kind > static_cast<uint8_t>(Envelope::Kind::stage_end)) throw malformed_message("an unknown kind of message");
@@ -55,6 +57,7 @@ Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
   envelope.kind = static_cast<Envelope::Kind>(kind);
   envelope.edge = items.next_as<int>();
   envelope.number = items.next_as<int64_t>();
+  envelope.stage_ends = items.next_as<bool>();
   const auto payload_kind = items.next_as<std::string>();
   const std::string_view body = items.next_bytes();
   if (items.next_as<uint64_t>() != checksum(envelope, payload_kind, body, packet.frames))

@@ -162,6 +162,8 @@ TEST(Wire, credits_examples_and_messages_without_a_payload_come_back_as_they_wer
   EXPECT_EQ(credit.edge, 8);
   EXPECT_EQ(credit.number, 3);
   EXPECT_EQ(through_bytes(Envelope{}).kind, Envelope::Kind::stage_end);
+  EXPECT_FALSE(credit.stage_ends);
+  EXPECT_TRUE(through_bytes(Envelope{Envelope::Kind::credit, 8, 3, nullptr, true}).stage_ends);
 }
 
 // ---- versions

@@ -182,8 +182,6 @@ class Simulation {
     ++messages_;
     for (const LinkFault& fault : scenario_.link_faults) {
       if (fault.n != messages_) continue;
-      // The end of a stage has no number: a prompter that misses it gives draws for ever to roles that have finished.
-      if (envelope.kind == Envelope::Kind::stage_end && fault.kind == LinkFaultKind::lost) continue;
       ++result_.links;
       const char* kinds[] = {"lost", "twice", "damaged"};
       note([&] {

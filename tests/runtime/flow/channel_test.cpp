@@ -60,8 +60,9 @@ struct Flow : testing::Test {
 
 // Links of a stage of numbers that lose or repeat what `fault` says.
 struct FaultyLinks : Flow {
-  // "" when the stage finished, else the first failure, or "stands still".
-  std::string run(uint64_t seed, std::function<Delivery(int to, const Envelope&)> fault) {
+  // "" when the stage finished, else the first failure, or "stands still", or "no end".
+  std::string run(uint64_t seed, std::function<Delivery(int to, const Envelope&)> fault,
+                  const RoleFactory& factory = numbers_factory(20, 40)) {
     const GraphView graph = diamond();
     StepWorld world({.seed = seed});
     WaitRegistry waits(world.clock());
@@ -78,9 +79,11 @@ struct FaultyLinks : Flow {
     services.faults = &faults;
     LocalLinks links;
     links.deliver = [&](const StagePlan&, int to, const Envelope& e) { return fault(to, e); };
-    LocalStage stage(world, services, numbers_factory(20, 40), links);
-    while (!stage.all_finished() && !stage.failure())
+    LocalStage stage(world, services, factory, links);
+    for (int steps = 0; !stage.all_finished() && !stage.failure(); ++steps) {
       if (!world.step()) return "stands still";
+      if (steps == 100000) return "no end";
+    }
     return stage.failure() ? what_of(stage.failure()->error) : "";
   }
 };
@@ -106,6 +109,46 @@ TEST_F(FaultyLinks, a_message_that_comes_twice_or_not_at_all_is_named) {
       });
       EXPECT_TRUE(end == "stands still" || end.find("a -> sink") != end.npos) << end;
     }
+}
+
+// Gives numbers until it hears that the stage ends.
+struct EndlessSource final : SourceRole {
+  EndlessSource() : SourceRole(int64_t{1} << 40) {}
+  void on_stage_end(RoleContext& c) override { c.finish(); }
+};
+
+TEST_F(FaultyLinks, a_role_that_missed_the_end_of_the_stage_learns_it_from_its_neighbours) {
+  const RoleFactory until_ten = [](const GraphView&, const NodePlan& node) -> std::unique_ptr<Role> {
+    if (node.role == "source") return std::make_unique<EndlessSource>();
+    auto role = std::make_unique<Scripted>();
+    role->on_end = [](RoleContext& c) { c.finish(); };
+    if (node.role == "sink") {
+      role->on_message = [taken = 0](RoleContext& c, int edge, const PayloadPtr&) mutable {
+        c.release(edge, 1);
+        if (++taken == 10) dynamic_cast<StageControl&>(c).end_stage();
+      };
+    } else {
+      role->on_message = [](RoleContext& c, int edge, PayloadPtr p) {
+        const int out = c.outputs("numbers").at(0);
+        c.release(edge, 1);
+        if (c.room(out) > 0) c.send(out, std::move(p));
+      };
+    }
+    return role;
+  };
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    int lost = 0;
+    const std::string end = run(
+        seed,
+        [&](int to, const Envelope& e) {
+          if (e.kind != Envelope::Kind::stage_end || to != 0) return Delivery::once;
+          ++lost;
+          return Delivery::lost;
+        },
+        until_ten);
+    EXPECT_EQ(end, "") << seed;
+    EXPECT_EQ(lost, 1) << "the source was told";
+  }
 }
 
 TEST_F(Flow, in_any_order_capacities_hold_and_nothing_is_lost_or_doubled) {
