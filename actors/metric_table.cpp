@@ -53,16 +53,18 @@ const BatchMetric* batch_metric(const std::string& name) {
 }
 
 const std::vector<HeldOutMetric>& held_out_metrics() {
+  using enum HeldOutMetric::Place;
   static const std::vector<HeldOutMetric> table = {
       {"accuracy", "accuracy", "accuracy", "right final answers to held-out problems, sampled at the evaluation's temperature",
-       true},
+       true, leads},
       {"accuracy_greedy", "greedy", "greedy", "the same, always taking the likeliest token", true},
-      {"format", "format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)", true},
-      {"language", "language", "lang", "words of the thought in the prompt's language", true},
+      {"format", "format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)", true,
+       follows},
+      {"language", "language", "lang", "words of the thought in the prompt's language", true, follows},
       {"length", "length", "len", "tokens in a completion, mean", false},
-      {"helpful", "helpful", "help", "general requests answered right and politely", true},
-      {"harmless", "harmless", "harml", "harmful requests refused, harmless ones answered", true},
-      {"pair_accuracy", "pairs", "pairs", "held-out pairs whose better answer the reward model scores higher", true},
+      {"helpful", "helpful", "help", "general requests answered right and politely", true, follows},
+      {"harmless", "harmless", "harml", "harmful requests refused, harmless ones answered", true, follows},
+      {"pair_accuracy", "pairs", "pairs", "held-out pairs whose better answer the reward model scores higher", true, leads},
   };
   return table;
 }
@@ -71,9 +73,13 @@ std::vector<HeldOutMetric> held_out_columns(const std::vector<std::string>& rewa
   std::vector<HeldOutMetric> columns = held_out_metrics();
   for (const std::string& name : rewards) {
     if (std::any_of(columns.begin(), columns.end(), [&](const HeldOutMetric& m) { return m.name == name; })) continue;
-    const std::string meaning = name == "reward" ? "the evaluator's `rewards`, mean over the responses"
-                                                 : "'" + name + "' of the evaluator's `rewards`, mean over the responses";
-    columns.push_back({name, name, name, meaning, false, 3});
+    using enum HeldOutMetric::Place;
+    if (name == "reward")
+      columns.insert(columns.begin(),
+                     {name, name, name, "the evaluator's `rewards`, mean over the responses", false, leads, 3});
+    else
+      columns.push_back(
+          {name, name, name, "'" + name + "' of the evaluator's `rewards`, mean over the responses", false, follows, 3});
   }
   return columns;
 }

@@ -32,11 +32,16 @@ struct HeldOutMetric {
   std::string header;   // of a column of the report
   std::string shorter;  // of a column on the terminal
   std::string meaning;
-  bool share;        // 0 to 1
+  bool share;  // 0 to 1
+  // What a stage is about, shown first, in the order of the table; or what it changed on the way, most change first; or a
+  // column of tables only.
+  enum class Place { leads, follows, tabled };
+  Place place = Place::tabled;
   int decimals = 1;  // of what is no share
 };
 const std::vector<HeldOutMetric>& held_out_metrics();
-// The same, and behind them a column for each of `rewards` (names of evaluators' expressions) that is not among them.
+// The same with `reward` before them and a column behind them for each other name of `rewards` (of evaluators' expressions)
+// that is not among them.
 std::vector<HeldOutMetric> held_out_columns(const std::vector<std::string>& rewards);
 
 // What every completion is scored with, whatever the judge's expression: parts that are recorded where they apply.

@@ -2,10 +2,11 @@
 // language reward.
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <regex>
 
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "tools/report/charts.h"
 #include "tools/report/html.h"
@@ -45,23 +46,26 @@ struct Row {
 };
 
 std::string table(const std::vector<Row>& rows) {
-  constexpr std::array<const char*, 4> kMetrics = {"accuracy", "accuracy_greedy", "format", "language"};
-  constexpr std::array<const char*, 4> kHeaders = {"accuracy", "greedy", "format", "language"};
+  std::vector<HeldOutMetric> metrics = held_out_metrics();
+  std::erase_if(metrics, [&](const HeldOutMetric& m) {
+    return !m.share || std::none_of(rows.begin(), rows.end(),
+                                    [&](const Row& row) { return std::isfinite(row.stage->metric("after", m.name)); });
+  });
   std::string out = "<div class=\"scroll\"><table class=\"filled\"><thead><tr><th></th>";
-  for (const char* header : kHeaders) out += fmt::format("<th class=\"bar-cell\">{}</th>", header);
+  for (const HeldOutMetric& m : metrics) out += fmt::format("<th class=\"bar-cell\">{}</th>", escaped(m.header));
   out += "<th class=\"n\">tokens trained</th><th class=\"n\">sampled</th><th class=\"n\">time</th></tr></thead><tbody>\n";
   for (const Row& row : rows) {
     const bool after = std::string_view(row.when) == "after";
     out += fmt::format("<tr><td>{}</td>", row.name);
-    for (size_t i = 0; i < kMetrics.size(); ++i) {
-      const double value = row.stage->metric(row.when, kMetrics[i]);
+    for (const HeldOutMetric& m : metrics) {
+      const double value = row.stage->metric(row.when, m.name);
       if (!std::isfinite(value)) {
         out += "<td></td>";
         continue;
       }
       out += fmt::format("<td class=\"bar-cell\">{}<span class=\"bar {}\" style=\"width:{:.1f}%\"></span></td>",
                          after ? "<b>" + percent(value) + "</b>" : "<i>" + percent(value) + "</i>",
-                         after ? colour_of(kMetrics[i]) : "c-grey", 100 * value);
+                         after ? colour_of(m.name) : "c-grey", 100 * value);
     }
     const double trained = row.stage->summary.value("tokens_trained", 0.0),
                  sampled = row.stage->summary.value("tokens_generated", 0.0);

@@ -40,14 +40,13 @@ std::string state_of(const StageData& stage) {
 std::string box_note(const StageData& stage) {
   if (!stage.started()) return "waiting";
   if (stage.failed()) return "failed";
-  for (const auto& [metric, word] : {std::pair{"accuracy", "acc"}, {"pair_accuracy", "pairs"}}) {
-    const double before = stage.metric("before", metric), after = stage.metric("after", metric);
-    if (std::isfinite(after))
-      return fmt::format("{} {} → {}", word, std::isfinite(before) ? percent(before) : "–", percent(after));
-  }
-  if (const double after = stage.metric("after", "reward"); std::isfinite(after)) {
-    const double before = stage.metric("before", "reward");
-    return std::isfinite(before) ? fmt::format("reward {:.2f} → {:.2f}", before, after) : fmt::format("reward {:.2f}", after);
+  for (const HeldOutMetric& m : held_out_columns(stage.summary.value("held_out_rewards", std::vector<std::string>()))) {
+    const double before = stage.metric("before", m.name), after = stage.metric("after", m.name);
+    if (m.place != HeldOutMetric::Place::leads || !std::isfinite(after)) continue;
+    const auto text = [&](double v) {
+      return !std::isfinite(v) ? std::string("–") : m.share ? percent(v) : fmt::format("{:.2f}", v);
+    };
+    return fmt::format("{} {} → {}", m.name == "accuracy" ? "acc" : m.shorter, text(before), text(after));
   }
   if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
     return fmt::format("kept {} of {}", stage.ledger.trained, stage.ledger.draws);

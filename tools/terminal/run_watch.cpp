@@ -52,20 +52,24 @@ std::vector<std::string> result_pieces(const json& s) {
     double change;
   };
   const auto asked = s.value("held_out_rewards", std::vector<std::string>());
-  const auto piece = [&](const char* name, const char* label) -> std::optional<Piece> {
-    if (!shown_metric(name, asked)) return std::nullopt;
-    if (!after.contains(name) || !after[name].is_number()) return std::nullopt;
-    const double last = after[name].get<double>();
-    if (!before.contains(name) || !before[name].is_number()) return Piece{fmt::format("{} {}", label, share_text(last, 3)), 0};
-    const double first = before[name].get<double>();
-    return Piece{fmt::format("{} {} > {}", label, share_text(first, 3), share_text(last, 3)), std::abs(last - first)};
+  const auto piece = [&](const HeldOutMetric& m) -> std::optional<Piece> {
+    if (!shown_metric(m.name, asked)) return std::nullopt;
+    if (!after.contains(m.name) || !after[m.name].is_number()) return std::nullopt;
+    const double last = after[m.name].get<double>();
+    if (!before.contains(m.name) || !before[m.name].is_number())
+      return Piece{fmt::format("{} {}", m.header, share_text(last, 3)), 0};
+    const double first = before[m.name].get<double>();
+    return Piece{fmt::format("{} {} > {}", m.header, share_text(first, 3), share_text(last, 3)), std::abs(last - first)};
   };
-  // What a stage is about comes first, then what it changed most.
-  for (const char* name : {"reward", "pair_accuracy", "accuracy"})
-    if (const auto p = piece(name, std::string_view(name) == "pair_accuracy" ? "pairs" : name)) pieces.push_back(p->text);
   std::vector<Piece> others;
-  for (const char* name : {"format", "language", "helpful", "harmless"})
-    if (auto p = piece(name, name)) others.push_back(*std::move(p));
+  for (const HeldOutMetric& m : held_out_columns(asked)) {
+    if (m.place == HeldOutMetric::Place::tabled) continue;
+    auto p = piece(m);
+    if (p && m.place == HeldOutMetric::Place::leads)
+      pieces.push_back(p->text);
+    else if (p)
+      others.push_back(*std::move(p));
+  }
   std::stable_sort(others.begin(), others.end(), [](const Piece& x, const Piece& y) { return x.change > y.change; });
   for (const Piece& p : others) pieces.push_back(p.text);
   if (s.contains("dataset"))

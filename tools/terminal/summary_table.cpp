@@ -50,10 +50,9 @@ std::vector<std::string> reward_names(const json& stages) {
 std::vector<Column> table_columns(const json& stages) {
   std::vector<Column> columns;
   for (const HeldOutMetric& m : held_out_columns(reward_names(stages))) {
-    const bool pair = columns.empty() || m.name == "reward";  // what the others follow from: shown with where it came from
-    const size_t width = std::max<size_t>(columns.empty() ? 13 : pair ? 16 : 6, m.shorter.size() + 1);
-    columns.push_back(
-        {m.shorter, width, [m, pair](const json& s) { return pair ? before_after(s, m) : metric(s, "after", m); }});
+    const bool leads = m.place == HeldOutMetric::Place::leads;  // shown with where it came from
+    columns.push_back({m.shorter, std::max<size_t>(6, m.shorter.size() + 1),
+                       [m, leads](const json& s) { return leads ? before_after(s, m) : metric(s, "after", m); }});
   }
   columns.push_back({"steps", 6, [](const json& s) { return fmt::format("{}", s.value("steps", int64_t{0})); }});
   columns.push_back({"sec", 4, [](const json& s) { return fmt::format("{:.0f}", s.value("seconds", 0.0)); }});
