@@ -11,7 +11,7 @@
 #include "actors/messages.h"
 #include "actors/run_env.h"
 #include "models/sequence.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 #include "tasks/chat_template.h"
 
 namespace r1 {

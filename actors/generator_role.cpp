@@ -18,7 +18,7 @@
 #include "actors/weight_receiver.h"
 #include "base/rng.h"
 #include "models/engines.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 namespace r1 {
 

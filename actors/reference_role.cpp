@@ -11,7 +11,7 @@
 #include "actors/weight_receiver.h"
 #include "models/engines.h"
 #include "models/weights.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 namespace r1 {
 

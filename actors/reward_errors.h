@@ -11,7 +11,7 @@
 
 #include "actors/messages.h"
 #include "runtime/graph/graph.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 namespace r1 {
 

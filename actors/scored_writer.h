@@ -12,7 +12,7 @@
 #include "actors/messages.h"
 #include "actors/reward_errors.h"
 #include "actors/run_env.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 namespace r1 {
 

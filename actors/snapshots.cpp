@@ -9,7 +9,7 @@
 
 #include "base/directories.h"
 #include "base/log.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 namespace r1 {
 

@@ -16,7 +16,7 @@
 
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 namespace r1 {
 

@@ -9,7 +9,7 @@
 
 #include "base/stored.h"
 #include "runtime/store/run_store.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 namespace r1 {
 

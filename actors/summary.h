@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "actors/run_env.h"
-#include "runtime/conductor/stage_times.h"
+#include "runtime/store/stage_times.h"
 #include "runtime/conductor/stage_verdict.h"
 #include "runtime/store/run_store.h"
 

@@ -33,7 +33,7 @@
 #include "actors/training_progress.h"
 #include "actors/until_checks.h"
 #include "base/stop.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 namespace r1 {
 

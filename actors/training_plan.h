@@ -10,7 +10,7 @@
 #include "actors/run_env.h"
 #include "models/engines.h"
 #include "runtime/store/run_store.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 #include "runtime/until.h"
 
 namespace r1 {

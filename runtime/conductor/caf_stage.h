@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/conductor/stage_host.h"
+#include "runtime/flow/stage_host.h"
 
 namespace r1 {
 

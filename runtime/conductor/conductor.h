@@ -26,10 +26,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "runtime/conductor/stage_host.h"
-#include "runtime/conductor/stage_times.h"
+#include "runtime/flow/stage_host.h"
+#include "runtime/store/stage_times.h"
 #include "runtime/conductor/stage_verdict.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 #include "runtime/flow/role.h"
 #include "runtime/graph/graph.h"
 

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "runtime/conductor/stage_host.h"
+#include "runtime/flow/stage_host.h"
 #include "runtime/flow/local_stage.h"
 
 namespace r1 {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/conductor/stage_host.h"
+#include "runtime/flow/stage_host.h"
 #include "runtime/flow/step_world.h"
 #include "runtime/flow/wire.h"
 

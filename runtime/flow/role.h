@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "runtime/flow/envelope.h"
 #include "runtime/graph/graph.h"
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 namespace r1 {
 
@@ -65,7 +65,7 @@ class RoleContext {
   virtual void wait_for(const std::string& key, const std::string& reason, const std::string& on_node) = 0;
   virtual void wait_over(const std::string& key) = 0;
 
-  // ---- memory and records (runtime/store/stage_memory.h).
+  // ---- memory and records (runtime/flow/stage_memory.h).
   // What was there when the stage started; of roles that recall() only.
   virtual const Recovery& recovered() const = 0;
   // From the role and from its jobs; cheap, buffered, durable with the next commit or within a second.

@@ -32,7 +32,7 @@
 #include "base/clock.h"
 #include "runtime/flow/engine_times.h"
 #include "runtime/flow/executor.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 #include "runtime/flow/role.h"
 #include "runtime/flow/wait_registry.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/conductor/stage_times.h"
+#include "runtime/store/stage_times.h"
 
 namespace r1 {
 

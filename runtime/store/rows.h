@@ -17,7 +17,7 @@ struct StageRow {
   StageStatus status = StageStatus::waiting;
   double seconds = 0;        // accumulated over restarts
   std::string summary_json;  // metrics before/after etc., written when done
-  std::string times_json;    // busy and overlap accounting so far (runtime/conductor/stage_times.h); "" at first
+  std::string times_json;    // busy and overlap accounting so far (runtime/store/stage_times.h); "" at first
   std::string verdict;       // what it learned, in one line; written when it ended
   bool ended() const { return status == StageStatus::done || status == StageStatus::failed; }
 };

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 #include "runtime/store/run_store.h"
 #include "runtime/store/run_store_impl.h"
 

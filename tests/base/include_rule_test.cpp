@@ -25,19 +25,44 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"tools", {"base", "kernels", "models", "rewards", "tasks", "runtime", "actors", "tools"}},
 };
 
+// The folders of runtime/, of which the same is asked; what lies in none of them is below all.
+const std::map<std::string, std::set<std::string>> kRuntimeMayInclude = {
+    {"graph", {}},
+    {"store", {}},
+    {"metrics", {}},
+    {"flow", {"graph", "store"}},
+    {"net", {"flow"}},
+    {"shell", {"flow", "store"}},
+    {"conductor", {"flow", "graph", "shell", "store"}},
+    {"nodes", {"conductor", "flow", "graph", "net", "shell", "store"}},
+};
+
 std::string folder_of(const std::string& path) { return path.substr(0, path.find('/')); }
 
 // The reason why `file` (relative path) may not hold the include `name`, or "".
 std::string objection(const std::string& file, const std::string& name, bool quoted) {
   const std::string from = folder_of(file);
-  if (name.rfind("caf/", 0) == 0 && from != "runtime" && from != "actors" && from != "tools")
-    return "CAF belongs to runtime/, actors/ and tools/";
+  const auto in = [&file](const std::string& folder) { return file.rfind(folder + "/", 0) == 0; };
+  if (name.rfind("caf/", 0) == 0 && !in("runtime/conductor") && !in("runtime/nodes"))
+    return "CAF belongs to runtime/conductor/ and runtime/nodes/";
+  if (name.rfind("zmq", 0) == 0 && !in("runtime/net") && !in("tools/bench")) return "ZeroMQ belongs to runtime/net/";
   static const std::regex cuda("^(cuda|cublas|cudnn|nccl|cooperative_groups|cub/|thrust/).*");
-  if (std::regex_match(name, cuda) && file.rfind("kernels/cuda/", 0) != 0) return "CUDA belongs to kernels/cuda/";
+  if (std::regex_match(name, cuda) && !in("kernels/cuda")) return "CUDA belongs to kernels/cuda/";
   if (!quoted) return {};
   const std::string to = folder_of(name);
   if (kMayInclude.count(to) == 0) return "not a path from the top of the tree";
   if (kMayInclude.at(from).count(to) == 0) return from + " may not include " + to;
+  static const std::regex in_runtime("^runtime/([a-z]+)/.*");
+  std::smatch below, above;
+  if (std::regex_match(name, below, in_runtime)) {
+    if (!std::regex_match(file, above, in_runtime)) {
+      if (from == "runtime") return "what lies in no folder of runtime/ is below all of them";
+    } else if (kRuntimeMayInclude.count(above[1]) == 0) {
+      return "say what runtime/" + above[1].str() + " may include";
+    } else if (above[1] != below[1] && kRuntimeMayInclude.at(above[1]).count(below[1]) == 0) {
+      return "runtime/" + above[1].str() + " may not include runtime/" + below[1].str();
+    }
+  }
   static const std::regex role("^actors/[a-z_]+_role\\.h$");
   static const std::regex role_file("^actors/[a-z_]+_role\\.(h|cpp)$");
   if (std::regex_match(name, role) && std::regex_match(file, role_file) && fs::path(name).stem() != fs::path(file).stem())
@@ -114,6 +139,15 @@ TEST(IncludeRule, objects_to_what_the_design_forbids) {
   EXPECT_NE(objection("runtime/store.cpp", "kernels/tensor.h", true), "");
   EXPECT_NE(objection("rewards/a.cpp", "models/a.h", true), "");
   EXPECT_NE(objection("models/a.cpp", "caf/all.hpp", false), "");
+  EXPECT_NE(objection("runtime/flow/a.h", "caf/all.hpp", false), "");
+  EXPECT_EQ(objection("runtime/conductor/a.h", "caf/all.hpp", false), "");
+  EXPECT_NE(objection("runtime/nodes/a.cpp", "zmq.hpp", false), "");
+  EXPECT_NE(objection("runtime/flow/a.h", "runtime/conductor/b.h", true), "");
+  EXPECT_NE(objection("runtime/store/a.h", "runtime/flow/b.h", true), "");
+  EXPECT_NE(objection("runtime/until.h", "runtime/flow/b.h", true), "");
+  EXPECT_NE(objection("runtime/new/a.h", "runtime/flow/b.h", true), "");
+  EXPECT_EQ(objection("runtime/flow/a.h", "runtime/store/b.h", true), "");
+  EXPECT_EQ(objection("runtime/flow/a.h", "runtime/until.h", true), "");
   EXPECT_NE(objection("kernels/cpu/a.cpp", "cuda_runtime.h", false), "");
   EXPECT_NE(objection("actors/judge_role.cpp", "actors/filter_role.h", true), "");
   EXPECT_NE(objection("actors/judge_role.cpp", "judge_role.h", true), "");

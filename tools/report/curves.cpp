@@ -43,6 +43,7 @@ std::string reward_charts(const StageData& stage) {
     else
       others += line_chart({part, "mean score", {{part, colour_of(part), *curve}}});
   }
+  if (shares.series.size() == 1) shares.title = shares.series[0].name;  // a lone curve has no legend
   return single(stage, "reward") + line_chart(shares) + others;
 }
 

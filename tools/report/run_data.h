@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/conductor/stage_times.h"
+#include "runtime/store/stage_times.h"
 #include "runtime/conductor/stage_verdict.h"
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"

@@ -1,4 +1,4 @@
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "runtime/conductor/stage_times.h"
+#include "runtime/store/stage_times.h"
 
 #include <fmt/format.h>
 

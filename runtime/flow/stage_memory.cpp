@@ -1,4 +1,4 @@
-#include "runtime/store/stage_memory.h"
+#include "runtime/flow/stage_memory.h"
 
 #include <fmt/format.h>
 

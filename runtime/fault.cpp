@@ -1,4 +1,4 @@
-#include "runtime/flow/fault.h"
+#include "runtime/fault.h"
 
 #include <fmt/format.h>
 #include <signal.h>
