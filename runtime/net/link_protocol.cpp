@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 
 #include "base/error.h"
 #include "runtime/net/handshake.h"
@@ -17,7 +18,8 @@ constexpr size_t kLooseBytes = kMaxPartBytes + kMaxHeaderBytes;
 bool is_link_word(PacketKind kind) { return kind < PacketKind::more; }
 
 Error broken(const std::string& why) {
-  return failure("the link's protocol was broken: " + why, {}, "the two ends are of different builds, or it is not r1 that speaks");
+  return failure("the link's protocol was broken: " + why, {},
+                 "the two ends are of different builds, or it is not r1 that speaks");
 }
 
 Error lost_on_the_way(uint64_t before, uint64_t prev) {
@@ -25,6 +27,13 @@ Error lost_on_the_way(uint64_t before, uint64_t prev) {
 }
 
 }  // namespace
+
+void tell(LinkSink& sink, PeerId id, LinkOutput::Event event) {
+  if (auto* up = std::get_if<LinkOutput::Up>(&event)) sink.peer_up(id, up->hello);
+  if (auto* packet = std::get_if<LinkPacket>(&event)) sink.received(id, std::move(*packet));
+  if (auto* lost = std::get_if<LinkOutput::Lost>(&event)) sink.peer_lost(id, lost->why);
+  if (auto* none = std::get_if<LinkOutput::NotJoined>(&event)) sink.not_joined(none->why, none->refused);
+}
 
 LinkProtocol::LinkProtocol(LinkEnd end, LinkConfig config, LinkTerms terms, std::string principal, int64_t now_ns)
     : end_(end),
@@ -52,6 +61,8 @@ void LinkProtocol::received(int64_t now_ns, Lane lane, WireMessage message, Link
       refuse(e.message() + "; " + e.hint(), out);
     else
       end(e.message(), out);
+  } catch (const std::bad_alloc&) {
+    end("there is no memory for what it sends", out);
   }
 }
 
@@ -134,8 +145,7 @@ void LinkProtocol::in_order(Lane lane, const Piece& piece) const {
 
 void LinkProtocol::sequenced(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out) {
   in_order(lane, piece);
-  if (piece.seq <= piece.prev || piece.seq <= taken_ || early_.count(piece.seq) > 0)
-    throw broken("a number comes twice");
+  if (piece.seq <= piece.prev || piece.seq <= taken_ || early_.count(piece.seq) > 0) throw broken("a number comes twice");
   last_heard_[static_cast<int>(lane)] = piece.seq;
   early_bytes_ += piece.bytes();
   if (early_bytes_ > config_.window_bytes + kLooseBytes) throw broken("more is under way than the window allows");

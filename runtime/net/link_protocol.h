@@ -71,8 +71,11 @@ struct LinkOutput {
     std::string why;
   };
   std::vector<std::pair<Lane, WireMessage>> transmit;
-  std::vector<std::variant<Up, LinkPacket, Lost, NotJoined, Refused>> events;  // what a sink is told, in order
+  using Event = std::variant<Up, LinkPacket, Lost, NotJoined, Refused>;
+  std::vector<Event> events;  // what a sink is told, in order
 };
+// Refused is not for sinks.
+void tell(LinkSink& sink, PeerId id, LinkOutput::Event event);
 
 class LinkProtocol {
  public:

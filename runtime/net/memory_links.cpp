@@ -24,13 +24,6 @@ Kind kind_of(bool to_head, Lane lane) {
   return lane == Lane::control ? Kind::to_node_control : Kind::to_node_bulk;
 }
 
-void tell(LinkSink& sink, PeerId id, decltype(LinkOutput::events)::value_type event) {
-  if (auto* up = std::get_if<LinkOutput::Up>(&event)) sink.peer_up(id, up->hello);
-  if (auto* packet = std::get_if<LinkPacket>(&event)) sink.received(id, std::move(*packet));
-  if (auto* lost = std::get_if<LinkOutput::Lost>(&event)) sink.peer_lost(id, lost->why);
-  if (auto* none = std::get_if<LinkOutput::NotJoined>(&event)) sink.not_joined(none->why, none->refused);
-}
-
 }  // namespace
 
 struct MemoryNet::State : std::enable_shared_from_this<State> {
@@ -62,7 +55,7 @@ struct MemoryNet::State : std::enable_shared_from_this<State> {
   void deliver(int wire, Kind kind, Item item);
   void events_at(int wire, Kind kind, std::function<LinkSink*()> sink, PeerId id, LinkOutput& out) {
     for (auto& event : out.events)
-      carry({wire, kind}, [sink, id, event = std::make_shared<decltype(LinkOutput::events)::value_type>(std::move(event))] {
+      carry({wire, kind}, [sink, id, event = std::make_shared<LinkOutput::Event>(std::move(event))] {
         if (LinkSink* to = sink()) tell(*to, id, std::move(*event));
       });
   }
