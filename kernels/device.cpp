@@ -65,19 +65,6 @@ void download(const View& src, void* dst, size_t bytes) {
   if (bytes > 0) src.device->copy_to_host(dst, src.data, bytes);
 }
 
-void device_tasks(Device& device, int64_t n, const std::function<void(int64_t)>& f) {
-  device.finish();
-  parallel_tasks(n, [&](int64_t i) {
-    try {
-      f(i);
-    } catch (...) {
-      device.finish();
-      throw;
-    }
-    device.finish();
-  });
-}
-
 Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> shape, const void* host_data) {
   Tensor t(device, dtype, shape);
   upload(t.view(), host_data, t.bytes());

@@ -125,7 +125,7 @@ Tensor tensor_from(Device& device, DType dtype, std::initializer_list<int64_t> s
 
 // Known: "cpu", "reference" (slow, plain loops, f64 accumulation), "fake" (the CPU's kernels behind addresses that trap, run
 // only when they are waited for).
-// "gpu:N" needs the CUDA plugin. Unknown names throw bad_input with a suggestion. The same name gives the same device, which
+// "gpu:N" needs the CUDA plugin (kernels/plugin.h); "gpu" is "gpu:0". Unknown names throw bad_input with a suggestion. The same name gives the same device, which
 // lives until the process ends.
 Device& open_device(const std::string& name);
 

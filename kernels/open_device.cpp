@@ -8,6 +8,7 @@
 #include "kernels/cpu/cpu_table.h"
 #include "kernels/fake/fake_device.h"
 #include "kernels/host_device.h"
+#include "kernels/plugin.h"
 #include "kernels/reference/reference_table.h"
 
 namespace r1 {
@@ -22,9 +23,7 @@ std::unique_ptr<Device> make_device(const std::string& name) {
     return std::make_unique<HostDevice>(name, reference_op_table(), HostTraits{}, "reference kernels, f64");
   if (name == "cpu") return std::make_unique<HostDevice>(name, cpu_op_table(), cpu_traits(), cpu_fingerprint());
   if (name == "fake") return std::make_unique<FakeDevice>(open_device("cpu"));
-  if (name.rfind("gpu:", 0) == 0)
-    throw bad_input(fmt::format("device '{}' needs the CUDA plugin (libr1_cuda.so), which this build does not have", name), {},
-                    "use on=\"cpu\"");
+  if (name.rfind("gpu:", 0) == 0) return open_plugin_device(name);
   const std::string near = nearest(name, kKnown);
   throw bad_input(fmt::format("unknown device '{}'", name), {},
                   near.empty() ? "known: cpu, reference, fake, gpu:N" : fmt::format("did you mean '{}'?", near));
@@ -43,7 +42,8 @@ Registry& registry() {
 
 }  // namespace
 
-Device& open_device(const std::string& name) {
+Device& open_device(const std::string& asked) {
+  const std::string name = asked == "gpu" ? "gpu:0" : asked;
   Registry& r = registry();
   const std::lock_guard lock(r.mutex);
   if (auto it = r.devices.find(name); it != r.devices.end()) return *it->second;

@@ -194,6 +194,19 @@ void parallel_tasks(int64_t n, const std::function<void(int64_t)>& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+void device_tasks(Device& device, int64_t n, const std::function<void(int64_t)>& f) {
+  device.finish();
+  parallel_tasks(n, [&](int64_t i) {
+    try {
+      f(i);
+    } catch (...) {
+      device.finish();
+      throw;
+    }
+    device.finish();
+  });
+}
+
 int64_t compute_cpu_ns() { return cpu::compute_ns().load(std::memory_order_relaxed); }
 
 }  // namespace r1

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "tests/kernels/op_cases.h"
+#include "tests/kernels/test_devices.h"
 
 namespace r1::test {
 namespace {
@@ -16,7 +17,7 @@ struct Shape4 {
   int64_t hq, hk, d, dv;
 };
 
-class AttentionExact : public testing::TestWithParam<std::tuple<const char*, DType, Shape4>> {
+class AttentionExact : public testing::TestWithParam<std::tuple<std::string, DType, Shape4>> {
  protected:
   Device& device_ = open_device(std::get<0>(GetParam()));
   const DType f_ = std::get<1>(GetParam());
@@ -126,12 +127,12 @@ TEST_P(AttentionExact, pages_in_any_layout_filled_in_chunks_equal_packed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(On, AttentionExact,
-                         testing::Combine(testing::Values("cpu", "reference"), testing::ValuesIn(kFloatTypes),
+                         testing::Combine(testing::ValuesIn(test_devices(true)), testing::ValuesIn(kFloatTypes),
                                           testing::Values(Shape4{4, 4, 24, 24}, Shape4{4, 2, 32, 32}, Shape4{4, 1, 64, 64},
                                                           Shape4{2, 2, 16, 16}, Shape4{3, 1, 24, 17})),
                          [](const auto& i) {
                            const Shape4 h = std::get<2>(i.param);
-                           return std::string(std::get<0>(i.param)) + "_" + dtype_name(std::get<1>(i.param)) + "_" +
+                           return device_test_name(std::get<0>(i.param)) + "_" + dtype_name(std::get<1>(i.param)) + "_" +
                                   std::to_string(h.hq) + "_" + std::to_string(h.hk) + "_" + std::to_string(h.d) + "_" +
                                   std::to_string(h.dv);
                          });

@@ -6,6 +6,7 @@
 
 #include "tests/kernels/gradient_list.h"
 #include "tests/kernels/op_cases.h"
+#include "tests/kernels/test_devices.h"
 
 namespace r1::test {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 const std::set<std::string> kOps = {R1_OPS(R1_OP_STRING)};
 
 TEST(Completeness, every_op_has_a_kernel_on_every_device) {
-  for (const char* name : {"reference", "cpu", "fake"}) {
+  for (const std::string& name : every_test_device()) {
     const OpTable& table = open_device(name).ops();
 #define R1_EXPECT_KERNEL(Struct, field) EXPECT_NE(table.field, nullptr) << #Struct << " on " << name;
     R1_OPS(R1_EXPECT_KERNEL)

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "kernels/delta_format.h"
 #include "kernels/ops.h"
+#include "tests/kernels/test_devices.h"
 
 namespace r1::test {
 namespace {
@@ -53,7 +54,7 @@ std::vector<Bits> apply(Device& device, DType dtype, const std::vector<Bits>& pr
 }
 
 template <class Bits>
-void round_trips(const char* name, DType dtype) {
+void round_trips(const std::string& name, DType dtype) {
   Device& device = open_device(name);
   Rng rng(1, "version ops");
   std::vector<Bits> before(kDeltaChunk + 777);
@@ -69,22 +70,22 @@ void round_trips(const char* name, DType dtype) {
 }
 
 TEST(VersionOps, what_is_encoded_is_applied_bit_by_bit) {
-  for (const char* name : {"reference", "cpu", "fake"}) {
+  for (const std::string& name : every_test_device()) {
     round_trips<uint16_t>(name, DType::bf16);
     round_trips<uint32_t>(name, DType::f32);
   }
 }
 
 TEST(VersionOps, damage_is_refused_by_all_kernels_alike_or_harmless) {
-  Device &cpu = open_device("cpu"), &reference = open_device("reference");
+  Device &device = open_device(test_devices().back()), &reference = open_device("reference");
   Rng rng(2, "damage");
   std::vector<uint16_t> before(3000);
   for (uint16_t& x : before) x = static_cast<uint16_t>(rng.bits());
   int refused = 0;
   for (const double share : {0.004, 0.4}) {
     const std::vector<uint16_t> after = stepped(before, share, 200, rng);
-    const Coded good =
-        encode(cpu, tensor_from(cpu, DType::bf16, {3000}, before.data()), tensor_from(cpu, DType::bf16, {3000}, after.data()));
+    const Coded good = encode(device, tensor_from(device, DType::bf16, {3000}, before.data()),
+                              tensor_from(device, DType::bf16, {3000}, after.data()));
     for (int i = 0; i < 400; ++i) {
       Coded bad = good;
       if (i % 4 == 0)
@@ -93,7 +94,7 @@ TEST(VersionOps, damage_is_refused_by_all_kernels_alike_or_harmless) {
         bad.payload.resize(rng.below(bad.payload.size() + 1));
       else
         bad.payload[rng.below(bad.payload.size())] ^= static_cast<int32_t>(1u << rng.below(32));
-      const auto got = apply(cpu, DType::bf16, before, bad);
+      const auto got = apply(device, DType::bf16, before, bad);
       EXPECT_EQ(got, apply(reference, DType::bf16, before, bad)) << i;
       refused += got.empty();
     }
@@ -107,7 +108,7 @@ TEST(VersionOps, a_hash_is_that_of_the_bytes_on_the_host) {
   for (float& e : x) e = static_cast<float>(rng.normal());
   x[4321] = INFINITY;
   const std::vector<int64_t> spans = {0, 5000, 17, 17, 4000, 5000, 1, 4321};
-  for (const char* name : {"reference", "cpu", "fake"}) {
+  for (const std::string& name : every_test_device()) {
     Device& device = open_device(name);
     Context ctx(device);
     const Tensor on_device = tensor_from(device, DType::f32, {5000}, x.data());

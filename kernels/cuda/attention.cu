@@ -1,0 +1,139 @@
+// AttentionPacked, AttentionPaged and KvWrite.
+#include "kernels/cuda/attention_step.h"
+#include "kernels/cuda/kernels.h"
+
+namespace r1::cuda {
+namespace {
+
+template <class E>
+struct Packed {
+  Heads<const E> q, k, v;
+  Heads<E> o;
+  float* lse;  // [T, Hq] or null
+  const int32_t* offsets;
+  int64_t rows, sequences, heads, group, d, dv;
+  float scale;
+};
+
+template <class E>
+__global__ void packed_kernel(const Packed<E> a) {
+  R1_DYNAMIC_SHARED(float, shared);
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * kAttentionWarps + threadIdx.x / 32, t = row / a.heads,
+                h = row % a.heads;
+  if (t >= a.rows) return;
+  const int64_t first = a.offsets[sequence_of(a.offsets, a.sequences, t)], g = h / a.group;
+  AttentionRow r = start_row(shared, a.q.at(t, h), a.d, a.dv);
+  for (int64_t k0 = first; k0 <= t; k0 += kStepKeys)
+    attend_step(
+        r, static_cast<int>(t + 1 - k0 < kStepKeys ? t + 1 - k0 : kStepKeys), a.d, a.dv, a.scale,
+        [&](int j, int64_t i) { return widen(a.k.at(k0 + j, g)[i]); },
+        [&](int j, int64_t i) { return widen(a.v.at(k0 + j, g)[i]); });
+  finish_row(r, a.o.at(t, h), a.lse != nullptr ? a.lse + row : nullptr, a.dv);
+}
+
+// Pages of a layer and who owns them (kernels/ops.h, KvWrite).
+template <class E>
+struct Pages {
+  E *k, *v;
+  const int32_t *table, *row_seq, *row_pos;
+  int64_t width, heads, d, dv;
+  __device__ int64_t page(int64_t row, int64_t position) const { return table[row_seq[row] * width + position / kKeyBlock]; }
+  __device__ E* key(int64_t page, int64_t head) const { return k + (page * heads + head) * d * kKeyBlock; }
+  __device__ E* value(int64_t page, int64_t head) const { return v + (page * heads + head) * kKeyBlock * dv; }
+};
+
+template <class E>
+__global__ void paged_kernel(Heads<const E> q, Heads<E> o, const Pages<const E> pages, int64_t rows, int64_t heads,
+                             int64_t group, float scale) {
+  R1_DYNAMIC_SHARED(float, shared);
+  const int64_t at = static_cast<int64_t>(blockIdx.x) * kAttentionWarps + threadIdx.x / 32, row = at / heads, h = at % heads;
+  if (row >= rows) return;
+  const int64_t d = pages.d, dv = pages.dv, g = h / group, last = pages.row_pos[row];
+  AttentionRow r = start_row(shared, q.at(row, h), d, dv);
+  for (int64_t k0 = 0; k0 <= last; k0 += kStepKeys) {
+    const int live = static_cast<int>(last + 1 - k0 < kStepKeys ? last + 1 - k0 : kStepKeys);
+    const E *k[kStepKeys / kKeyBlock], *v[kStepKeys / kKeyBlock];
+    for (int p = 0; p < static_cast<int>(kStepKeys / kKeyBlock); ++p) {
+      const int64_t page = p * kKeyBlock < live ? pages.page(row, k0 + p * kKeyBlock) : 0;
+      k[p] = pages.key(page, g);
+      v[p] = pages.value(page, g);
+    }
+    attend_step(
+        r, live, d, dv, scale, [&](int j, int64_t i) { return widen(k[j / kKeyBlock][i * kKeyBlock + j % kKeyBlock]); },
+        [&](int j, int64_t i) { return widen(v[j / kKeyBlock][j % kKeyBlock * dv + i]); });
+  }
+  finish_row(r, o.at(row, h), static_cast<float*>(nullptr), dv);
+}
+
+// A thread a feature of a key or a value.
+template <class E>
+__global__ void kv_write_kernel(Heads<const E> k, Heads<const E> v, const Pages<E> pages, int64_t rows) {
+  const int64_t at = global_index(), wide = pages.d + pages.dv;
+  if (at >= rows * pages.heads * wide) return;
+  const int64_t i = at % wide, h = at / wide % pages.heads, row = at / wide / pages.heads;
+  const int64_t position = pages.row_pos[row], slot = position % kKeyBlock, page = pages.page(row, position);
+  if (i < pages.d)
+    pages.key(page, h)[i * kKeyBlock + slot] = k.at(row, h)[i];
+  else
+    pages.value(page, h)[slot * pages.dv + i - pages.d] = v.at(row, h)[i - pages.d];
+}
+
+template <class E, class Op>
+Pages<E> pages_of(const Op& op) {
+  return {data<E>(op.k_pages),
+          data<E>(op.v_pages),
+          data<const int32_t>(op.page_table),
+          data<const int32_t>(op.row_seq),
+          data<const int32_t>(op.row_pos),
+          op.page_table.shape[1],
+          op.k_pages.shape[1],
+          op.k_pages.shape[2],
+          op.v_pages.shape[3]};
+}
+
+}  // namespace
+
+void attention_packed(Context& ctx, const AttentionPacked& op) {
+  const int64_t t = op.q.shape[0], heads = op.q.shape[1];
+  with_float(op.q, [&](auto e) {
+    using E = decltype(e);
+    const Packed<E> a{heads_of<const E>(op.q),
+                      heads_of<const E>(op.k),
+                      heads_of<const E>(op.v),
+                      heads_of<E>(op.o),
+                      data<float>(op.lse),
+                      data<const int32_t>(op.offsets),
+                      t,
+                      op.offsets.shape[0] - 1,
+                      heads,
+                      heads / op.k.shape[1],
+                      op.q.shape[2],
+                      op.v.shape[2],
+                      op.scale};
+    launch(ctx, "attention_packed", packed_kernel<E>, blocks_for(t * heads, kAttentionWarps), kAttentionWarps * 32,
+           attention_shared(a.d, a.dv), a);
+  });
+}
+
+void attention_paged(Context& ctx, const AttentionPaged& op) {
+  const int64_t rows = op.q.shape[0], heads = op.q.shape[1];
+  with_float(op.q, [&](auto e) {
+    using E = decltype(e);
+    const Pages<const E> pages = pages_of<const E>(op);
+    launch(ctx, "attention_paged", paged_kernel<E>, blocks_for(rows * heads, kAttentionWarps), kAttentionWarps * 32,
+           attention_shared(pages.d, pages.dv), heads_of<const E>(op.q), heads_of<E>(op.o), pages, rows, heads,
+           heads / pages.heads, op.scale);
+  });
+}
+
+void kv_write(Context& ctx, const KvWrite& op) {
+  const int64_t rows = op.k.shape[0];
+  with_float(op.k, [&](auto e) {
+    using E = decltype(e);
+    const Pages<E> pages = pages_of<E>(op);
+    launch(ctx, "kv_write", kv_write_kernel<E>, blocks_for(rows * pages.heads * (pages.d + pages.dv)), kBlock, 0,
+           heads_of<const E>(op.k), heads_of<const E>(op.v), pages, rows);
+  });
+}
+
+}  // namespace r1::cuda
