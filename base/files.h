@@ -39,6 +39,9 @@ class AtomicFile {
 };
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+// Where the links of a path's last part lead, to what need not exist yet: renaming over a link would replace the link.
+std::filesystem::path behind_links(std::filesystem::path path);
+
 std::string read_file(const std::filesystem::path& path);
 
 // A read-only memory map of a whole file; empty files map to an empty span.

@@ -85,6 +85,8 @@ void check_output(const Arguments& a) {
   if (!fs::exists(a.out, none)) return;
   if (!a.force) throw bad_input("exists already", {a.out}, "give another name, or replace it with --force");
   const bool directory = fs::is_directory(a.out, none);
+  if (a.to == "gguf" && !directory && !fs::is_regular_file(a.out, none))
+    throw bad_input("is no file that could be replaced", {a.out}, "give another name");
   if (a.to == "gguf" && directory) throw bad_input("is a directory", {a.out}, "a GGUF file is one file");
   if (a.to == "hf" && (!directory || !fs::exists(fs::path(a.out) / "config.json", none)))
     throw bad_input("is no model directory, and is not replaced", {a.out}, "give another name");

@@ -2,17 +2,19 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "actors/data_check.h"
 #include "actors/evaluation.h"
 #include "actors/evaluation_metrics.h"
 #include "actors/model_chat.h"
 #include "actors/roles.h"
+#include "actors/run_inputs.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/output_file.h"
 #include "base/say.h"
 #include "base/thread_count.h"
 #include "rewards/expression.h"
@@ -97,11 +99,12 @@ void warn_of_errors(const PassStatistics& total, const std::vector<const Evaluat
 int evaluate(Arguments args) {
   ModelGraph g = load(args);
   EvaluationSpec spec = evaluation_spec(g.env, *g.evaluator);
-  std::ofstream out;
-  if (!args.out.empty()) {
-    out.open(args.out, std::ios::trunc);
-    if (!out) throw bad_input("cannot be written", {args.out.string()}, "--out takes a file");
-  }
+  std::error_code none;
+  for (const InputFile& input : input_files(g.env, g.graph))
+    if (std::filesystem::equivalent(input.path, args.out, none))
+      throw bad_input("is read itself", {"--out " + args.out.string()}, "give the responses another name");
+  std::optional<OutputFile> out;
+  if (!args.out.empty()) out.emplace(args.out);
   StatusLine progress(args.quiet || args.json ? StatusLine::Shown::never : StatusLine::Shown::everywhere);
   DataCheckOptions check;
   check.memory = survey_memory();
@@ -130,10 +133,10 @@ int evaluate(Arguments args) {
                               p.prompts > 0 ? ", " + terminal::clock_text(left) + " left" : ""));
   };
   hooks.answered = [&](const std::string& source, const EvaluatedPrompt& p) {
-    if (!out.is_open()) return;
+    if (!out) return;
     for (size_t i = 0; i < p.responses.size(); ++i)
-      out << response_json(source, p, i, args.pass_at).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-    if (!out.flush()) throw failure("cannot be written to any more", {args.out.string()});
+      out->write(response_json(source, p, i, args.pass_at).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+                 "\n");
   };
   std::vector<EvaluatedSource> answered;
   for (const std::string& source : spec.sources) {
@@ -155,6 +158,7 @@ int evaluate(Arguments args) {
   }
   const PassStatistics total = pass_statistics(all, names, args.pass_at);
   if (total.responses == 0) throw failure("nothing was measured: every prompt is longer than the model");
+  if (out) out->finish();
   if (total.reward_errors > 0) warn_of_errors(total, all);
   if (args.json) {
     nlohmann::ordered_json j;
@@ -189,7 +193,8 @@ int main_checked(int argc, char** argv) {
   Arguments args;
   CLI::App app("Measures a model on held-out prompts: pass@1, cons@k, rewards.", "r1-eval");
   add_common_flags(app, kExamples);
-  app.add_option("model", args.graph.model, "a Hugging Face model directory, a GGUF file, or a checkpoint of a run")->required();
+  app.add_option("model", args.graph.model, "a Hugging Face model directory, a GGUF file, or a checkpoint of a run")
+      ->required();
   app.add_option("--data", args.graph.data, "prompts with answers; may be given several times")
       ->required()
       ->type_name("SOURCE")
@@ -204,7 +209,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--max-tokens", args.max_tokens, "longest response; default 2048, or the model's positions")->type_name("N");
   app.add_option("--limit,--problems", args.limit, "at most so many prompts of each source")->type_name("N");
   app.add_option("--pass-at", args.pass_at, "a response passes with at least this reward; default 1")->type_name("X");
-  app.add_option("--out", args.out, "every response as JSON lines")->type_name("FILE");
+  app.add_option("--out", args.out, "every response as JSON lines; FILE.partial until all are there")->type_name("FILE");
   app.add_option("--tokenizer", args.graph.tokenizer, "a tokenizer.json; default: the model's own")->type_name("FILE");
   app.add_option("--seed", args.graph.seed, "of sampling and of shuffled sources; default 0")->type_name("N");
   app.add_option("--precision", args.graph.precision, "auto, f32 or bf16")->type_name("P");

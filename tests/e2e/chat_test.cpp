@@ -45,6 +45,13 @@ TEST_F(ChatTest, a_conversation_is_kept_and_gone_on_with) {
   EXPECT_EQ(talk[0]["content"], "compute 3");
 }
 
+TEST_F(ChatTest, a_conversation_is_kept_where_a_link_points_to) {
+  std::filesystem::create_symlink("kept.json", top / "talk.json");
+  ASSERT_EQ(chat("-p 'compute 1' --max-tokens 8 --conversation " + (top / "talk.json").string()).code, 0);
+  EXPECT_TRUE(std::filesystem::is_symlink(top / "talk.json"));
+  EXPECT_EQ(json::parse(read_file(top / "kept.json")).size(), 2u);
+}
+
 TEST_F(ChatTest, commands_change_what_is_sampled_and_a_wrong_one_is_bad_input) {
   const Result r = chat("--max-tokens 6", "/temperature 0\n/max_tokens 3\n/settings\n/help\ncompute 1\n/quit\ncompute 2\n");
   ASSERT_EQ(r.code, 0) << r.err;

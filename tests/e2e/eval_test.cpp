@@ -1,5 +1,6 @@
 // r1-eval as a user runs it.
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -8,6 +9,7 @@
 namespace r1 {
 namespace {
 
+namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct EvalTest : ModelTest {
@@ -92,6 +94,41 @@ TEST_F(EvalTest, bad_input_is_exit_code_2_and_names_the_option) {
   const Result r = shell(std::string(R1_EVAL) + " no-such-model " + good);
   EXPECT_EQ(r.code, 2);
   EXPECT_NE(r.err.find("no-such-model"), std::string::npos) << r.err;
+}
+
+TEST_F(EvalTest, the_responses_of_last_time_stay_until_the_new_ones_are_whole) {
+  const fs::path out = top / "kept.jsonl", partial = top / "kept.jsonl.partial";
+  const auto refused = [&](const std::string& arguments, int code) {
+    std::ofstream(out) << "of last time";
+    const Result r = eval(arguments + " --max-tokens 8 --out kept.jsonl");
+    EXPECT_EQ(r.code, code) << arguments << "\n" << r.err;
+    EXPECT_EQ(read_file(out), "of last time") << arguments;
+    EXPECT_FALSE(fs::exists(partial)) << "nothing came: " << arguments;
+  };
+  refused("--data " + file("broken.jsonl", "{\"prompt\": \"a\", \"answer\": \"1\"}\n{\n") + " --rewards accuracy", 2);
+  refused("--data " + data(2) + " --rewards 'no_such_rule'", 2);
+  refused("--data " + file("long.jsonl", json{{"prompt", std::string(20'000, '1')}, {"answer", "1"}}.dump() + "\n") +
+              "\\?template=tiny --rewards accuracy",
+          1);
+  // Some responses, then an end.
+  const Result r = shell("timeout -s KILL 60 sh -c 'ulimit -f 1; exec " + std::string(R1_EVAL) + " " + model() + " --data " +
+                         data(200) + " --rewards length --max-tokens 8 --out kept.jsonl'");
+  EXPECT_NE(r.code, 0) << r.out;
+  EXPECT_EQ(read_file(out), "of last time");
+  EXPECT_GT(fs::file_size(partial), 0u);
+  const Result whole = eval("--data " + data(2) + " --rewards length --max-tokens 8 --out kept.jsonl");
+  EXPECT_EQ(whole.code, 0) << whole.err;
+  EXPECT_EQ(lines_of(read_file(out)).size(), 8u);
+  EXPECT_FALSE(fs::exists(partial));
+}
+
+TEST_F(EvalTest, responses_are_not_written_over_what_is_read) {
+  const std::string source = data(2);
+  const std::string before = read_file(top / "d.jsonl");
+  const Result r = eval("--data " + source + " --rewards length --max-tokens 8 --out d.jsonl");
+  EXPECT_EQ(r.code, 2) << r.err;
+  EXPECT_NE(r.err.find("--out d.jsonl"), std::string::npos) << r.err;
+  EXPECT_EQ(read_file(top / "d.jsonl"), before);
 }
 
 TEST_F(EvalTest, says_who_it_is_and_gives_examples) {

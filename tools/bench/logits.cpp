@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <istream>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/output_file.h"
 #include "models/training/lane.h"
 #include "models/training/objective.h"
 
@@ -38,8 +37,7 @@ int64_t write_logits(Device& device, const std::filesystem::path& path, DType dt
                      const std::filesystem::path& out) {
   const auto weights = load_weights(device, path, dtype);
   const Model model(device, weights->config());
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(out.c_str(), "wb"), std::fclose);
-  if (!file) throw failure("cannot create the file", {out.string()});
+  OutputFile file(out);
   PackRules rules;
   rules.head_rows = weights->config().scalar_head ? HeadRows::last_token : HeadRows::every_token;
   Lane lane(device);
@@ -53,14 +51,13 @@ int64_t write_logits(Device& device, const std::filesystem::path& path, DType dt
       const PackedInput input = upload_pack(lane.ctx, pack);
       Pass pass{lane.ctx, *weights, input.attention};
       const auto values = download_as<float>(model.logits(pass, forward_rows(pass, model, input).view));
-      if (std::fwrite(values.data(), sizeof(float), values.size(), file.get()) != values.size())
-        throw failure("cannot write", {out.string()});
+      file.write({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
       lane.ctx.arena.reset();
     }
     ++sequences;
   }
   if (sequences == 0) throw bad_input("no line came", {"standard input"}, R"({"tokens": [1, 2, 3]} is expected)");
-  if (std::fflush(file.get()) != 0) throw failure("cannot write", {out.string()});
+  file.finish();
   return sequences;
 }
 

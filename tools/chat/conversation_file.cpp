@@ -44,7 +44,8 @@ ConversationFile read_conversation(const fs::path& file) {
 void write_conversation(const fs::path& file, const ConversationFile& conversation) {
   ordered_json json = conversation.around.is_object() ? conversation.around : conversation.messages;
   if (conversation.around.is_object()) json["messages"] = conversation.messages;
-  write_file_atomically(file, json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  write_file_atomically(behind_links(file),
+                        json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace r1

@@ -1,6 +1,7 @@
 // r1-convert as a user starts it: what it refuses, and that it leaves nothing behind.
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -61,6 +62,7 @@ TEST_F(Convert, a_gguf_file_becomes_a_directory_and_a_gguf_file_again) {
 TEST_F(Convert, what_is_wrong_is_one_line_and_exit_code_2_and_nothing_is_left) {
   fs::create_directory(top / "full");
   std::ofstream(top / "full" / "diary.txt") << "x";
+  ASSERT_EQ(::mkfifo((top / "pipe").c_str(), 0600), 0);
   struct Case {
     std::string arguments;
     const char* says;
@@ -80,12 +82,14 @@ TEST_F(Convert, what_is_wrong_is_one_line_and_exit_code_2_and_nothing_is_left) {
            {m + " full --to hf", "exists already"},
            {m + " full --to hf --force", "is no model directory, and is not replaced"},
            {m + " full --to gguf --force", "is a directory"},
+           {m + " pipe --to gguf --force", "is no file"},
            {"full", "neither model.safetensors"},
        }) {
     const Answer a = run(c.arguments);
     EXPECT_EQ(a.code, 2) << c.arguments << ": " << a.text;
     EXPECT_NE(a.text.find(c.says), std::string::npos) << c.arguments << ": " << a.text;
-    EXPECT_EQ(files(), 1u) << c.arguments;
+    EXPECT_EQ(files(), 2u) << c.arguments;
+    EXPECT_TRUE(fs::is_fifo(top / "pipe")) << "it was not replaced: " << c.arguments;
   }
   EXPECT_TRUE(fs::exists(top / "full" / "diary.txt"));
 }
