@@ -1,13 +1,7 @@
 // An installed r1: the programs say who they are, run the shipped graphs without the source tree, and are hardened.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "tests/e2e/installed.h"
 
-#include <cstdio>
-#include <filesystem>
 #include <fstream>
-#include <string>
-#include <vector>
 
 #include "base/files.h"
 #include "base/version.h"
@@ -17,48 +11,6 @@ namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Result {
-  int code;
-  std::string text;  // stdout and stderr
-};
-
-Result shell(const std::string& command) {
-  FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
-  std::string text;
-  char buffer[4096];
-  for (size_t n; (n = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-  const int status = ::pclose(pipe);
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text};
-}
-
-// One installation for all tests of this process, somewhere else than it was configured for.
-class Installed : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    top_ = fs::temp_directory_path() / ("r1_install_" + std::to_string(::getpid()));
-    fs::remove_all(top_);
-    fs::create_directories(top_ / "elsewhere");
-    const Result r =
-        shell(std::string(R1_CMAKE) + " --install " + R1_BUILD_DIR + " --strip --prefix " + (top_ / "first").string());
-    ASSERT_EQ(r.code, 0) << r.text;
-    fs::rename(top_ / "first", top_ / "r1");  // moved as a whole
-  }
-  static void TearDownTestSuite() { fs::remove_all(top_); }
-
-  static fs::path program(const std::string& name) { return top_ / "r1" / R1_BINDIR / name; }
-  static fs::path graphs() { return top_ / "r1" / R1_DATADIR / "r1/graphs"; }
-  // Runs it where neither the source tree nor a run is.
-  static Result run(const std::string& name, const std::string& arguments) {
-    return shell("cd " + (top_ / "elsewhere").string() + " && " + program(name).string() + " " + arguments);
-  }
-  static std::vector<std::string> programs() {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(top_ / "r1" / R1_BINDIR)) names.push_back(entry.path().filename());
-    return names;
-  }
-  static inline fs::path top_;
-};
 
 TEST_F(Installed, every_shipped_graph_is_found_by_name_and_passes_the_check) {
   int checked = 0;
