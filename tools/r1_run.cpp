@@ -287,7 +287,7 @@ int run_graph(Arguments args) {
   Deadline deadline;
   deadline.step("writing report.html and the event files", code == ExitCode::interrupted ? options.stop_s : options.job_stall_s,
                 code == ExitCode::done ? ExitCode::failed : code);
-  const bool gone = !holds_run(run_dir);
+  const bool gone = !fs::exists(run_dir / "run.db");
   if (!gone && store->broken().empty()) note_end(*store, seconds, failures);
   constexpr double kTrackerEnds_s = 30, kTrackerEndsAtOnce_s = 5;
   if (!gone)
@@ -303,7 +303,8 @@ int run_graph(Arguments args) {
     return static_cast<int>(code);
   }
   if (gone) {
-    say("the run failed: its directory {} is gone\n", run_dir.string());
+    say("the run failed: its {} is gone\n",
+        fs::exists(run_dir) ? "store " + (run_dir / "run.db").string() : "directory " + run_dir.string());
     return static_cast<int>(ExitCode::failed);
   }
   RunFacts facts{args.graph.string(), fingerprint, describe_machine(), env.seed, seconds, failures};

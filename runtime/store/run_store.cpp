@@ -181,7 +181,10 @@ void RunStore::Impl::drain() {
 void RunStore::Impl::check_in_place() const {
   struct stat here {};
   if (::stat(file.c_str(), &here) == 0 && here.st_dev == device && here.st_ino == inode) return;
-  throw failure("the run's directory was removed or replaced while the run was going on", {file.parent_path().string(), 0, 0},
+  const bool there = fs::is_directory(file.parent_path());
+  throw failure(there ? "the run's store was removed or replaced while the run was going on"
+                      : "the run's directory was removed or replaced while the run was going on",
+                {(there ? file : file.parent_path()).string(), 0, 0},
                 "what was not in it any more is lost; a copy of it can be continued");
 }
 

@@ -91,6 +91,19 @@ TEST_F(TakenAway, a_run_directory_that_is_removed_in_mid_run_ends_the_run_by_nam
   EXPECT_EQ(r.err.find("continued by the same command"), std::string::npos) << r.err;
 }
 
+TEST_F(TakenAway, a_store_that_is_removed_in_mid_run_ends_the_run_and_nothing_says_that_it_can_be_continued) {
+  write_text(top / "g.graph", graph_on("config=\"nano.json\", tokenizer=tiny"));
+  Program p({(top / "g.graph").string(), "--run", (top / "run").string(), "-q", "--set", "t.until=batches(100000)"});
+  while (!fs::exists(top / "run/run.db-wal")) ASSERT_FALSE(p.wait(0.01));
+  ASSERT_FALSE(p.wait(1));
+  for (const char* file : {"run.db", "run.db-wal", "run.db-shm"}) fs::remove(top / "run" / file);
+  const ProgramResult r = p.result();
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find("the run's store was removed or replaced"), std::string::npos) << r.err;
+  EXPECT_EQ(r.err.find("continued by the same command"), std::string::npos) << r.err;
+  EXPECT_EQ(run_program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"}).code, 2);
+}
+
 struct Signals : BadInputTest, ::testing::WithParamInterface<int> {};
 
 TEST_P(Signals, end_a_run_gently_and_it_continues) {
