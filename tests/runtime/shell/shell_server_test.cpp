@@ -2,6 +2,7 @@
 #include "runtime/shell/shell_server.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -201,7 +202,8 @@ TEST_F(Door, a_peer_that_never_reads_is_let_go) {
   const ssize_t asked = ::send(fd, line.data(), line.size(), MSG_NOSIGNAL);
   EXPECT_GT(asked, 0);
   EXPECT_NE(ShellClient(dir.path()).ask("help").find("commands"), std::string::npos) << "others are answered meanwhile";
-  std::this_thread::sleep_for(std::chrono::seconds(1));
+  pollfd let_go{fd, POLLRDHUP, 0};
+  ASSERT_EQ(::poll(&let_go, 1, 120'000), 1) << "it is held for ever";
   const std::string text = drained(fd);  // what had been sent; then the end
   EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 100);
   ::close(fd);
