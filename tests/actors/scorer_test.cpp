@@ -132,6 +132,25 @@ TEST_F(ScorerWithProgram, a_program_sees_the_conversation_that_was_rendered) {
   EXPECT_EQ(program->asked[1]->messages, "") << "a text without a template";
 }
 
+TEST_F(ScorerWithProgram, rewards_are_told_how_many_tokens_a_completion_has_and_whether_it_ended) {
+  auto asked = std::make_shared<TrajectoriesMessage>(*group("compute 1 + 1", {"1 2 3", "4"}));
+  asked->finished = {1, 0};
+  const auto tokens = static_cast<int64_t>(tiny()->encode("1 2 3", false).size());
+  ASSERT_NE(tokens, static_cast<int64_t>(tiny()->encode("4", false).size()));
+  scorer->add(asked);
+  scorer->wake();
+  scorer->next(*tiny());
+  ASSERT_EQ(program->asked.size(), 2u);
+  EXPECT_EQ(program->asked[0]->tokens, tokens) << "without the prompt's";
+  EXPECT_TRUE(program->asked[0]->finished);
+  EXPECT_FALSE(program->asked[1]->finished);
+  Scorer rules(RewardExpression::parse("length + 1000 * finished"), {});
+  const std::vector<std::shared_ptr<const TrajectoriesMessage>> groups = {asked};
+  const auto scores = rules.score(groups, *tiny());
+  EXPECT_EQ(scores[0].scores[0].reward, static_cast<double>(1000 + tokens));
+  EXPECT_LT(scores[0].scores[1].reward, 1000);
+}
+
 TEST_F(ScorerWithProgram, parts_are_recorded_unless_their_name_is_taken) {
   const auto asked = group("compute 1 + 1", {"1"});
   scorer->add(asked);
