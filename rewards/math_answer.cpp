@@ -9,6 +9,7 @@
 #include "rewards/math/compare.h"
 #include "rewards/math/evaluate.h"
 #include "rewards/math/lexer.h"
+#include "rewards/math/number.h"
 #include "rewards/math/parser.h"
 #include "rewards/math/worked_out.h"
 
@@ -243,6 +244,7 @@ bool math_equal(std::string_view answer, std::string_view accepted) {
   accepted = bare(accepted);
   if (answer.empty() || accepted.empty()) return false;
   if (answer.size() > math::kMaxAnswerBytes || accepted.size() > math::kMaxAnswerBytes) return answer == accepted;
+  math::free_caches_with_thread();
   const auto spelling = [](const std::vector<math::Token>& tokens) {
     std::string out;
     for (size_t k = 0; k < tokens.size(); ++k) {

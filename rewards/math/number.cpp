@@ -245,6 +245,14 @@ Number binomial(const Number& n, const Number& k) {
   return checked(mpq_class(out));
 }
 
+void free_caches_with_thread() {
+  struct Caches {
+    ~Caches() { mpfr_free_cache(); }
+  };
+  static thread_local const Caches caches;
+  (void)caches;
+}
+
 Number pi() {
   Float out;
   mpfr_const_pi(out.get(), kRound);

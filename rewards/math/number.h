@@ -20,6 +20,9 @@ constexpr int kAgreeBits = 180;
 constexpr size_t kMaxBits = 1 << 15;    // of a numerator or denominator: about 10,000 digits
 constexpr long kMaxExponent = 1 << 16;  // binary exponent of a Float
 
+// What MPFR keeps for this thread (constants, pools) goes with the thread. Called before a thread computes; again: nothing.
+void free_caches_with_thread();
+
 // An mpfr_t of kPrecision bits that cleans up after itself.
 class Float {
  public:

@@ -1,6 +1,7 @@
 #include "rewards/math_answer.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <chrono>
@@ -298,7 +299,18 @@ TEST(MathAnswer, mutated_answers_neither_crash_nor_stall) {
   }
   getrusage(RUSAGE_SELF, &after);
   EXPECT_LT(slowest, 1);
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 64 * 1024) << "KiB";
+#endif
+}
+
+TEST(MathAnswer, threads_that_compared_leave_no_memory_behind) {
+  const auto compare = [] { EXPECT_TRUE(math_equal("e^{\\pi} + \\ln 2 + \\sqrt{2}", "\\sqrt{2} + e^{\\pi} + \\ln 2")); };
+  constexpr int kThreads = 200;
+  std::thread(compare).join();
+  const size_t before = ::mallinfo2().uordblks;
+  for (int i = 0; i < kThreads; ++i) std::thread(compare).join();
+  EXPECT_LT(::mallinfo2().uordblks, before + kThreads * 100);
 }
 
 }  // namespace
