@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 
@@ -32,7 +33,7 @@ LinkAddress parse_link_address(const std::string& text) {
            c == ':' || c == '%';
   });
   if (!digits || !plain) throw bad();
-  address.port = std::stoi(port);
+  std::from_chars(port.data(), port.data() + port.size(), address.port);
   if (address.port < 1 || address.port > 65534) throw bad();  // bulk is on the one after it
   return address;
 }

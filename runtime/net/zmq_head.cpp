@@ -1,3 +1,4 @@
+#include <charconv>
 #include <map>
 #include <set>
 #include <thread>
@@ -92,7 +93,7 @@ class Head final : public ZmqHead {
           socket(Lane::control)
               .bind(endpoint(ephemeral, Lane::control).replace(endpoint(ephemeral, Lane::control).rfind(':'), 2, ":*"));
           const std::string bound = socket(Lane::control).get(zmq::sockopt::last_endpoint);
-          options_.listen.port = std::stoi(bound.substr(bound.rfind(':') + 1));
+          std::from_chars(bound.data() + bound.rfind(':') + 1, bound.data() + bound.size(), options_.listen.port);
         } else {
           socket(Lane::control).bind(endpoint(options_.listen, Lane::control));
         }
