@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/say.h"
 #include "tools/bench/benchmarks.h"
+#include "tools/bench/channel.h"
 #include "tools/bench/logits.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
@@ -24,6 +25,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench train --shape tiny --arch llama         the built-in world's model
   r1-bench generate --batch 1,16,64 --json
   r1-bench versions --shape published --arch smollm2-135m   publishing and snapshots, as shares of a training step
+  r1-bench channel                                 a link between two processes, beside memcpy and bare ZeroMQ
   r1-bench logits DIR --out logits.f32 < tokens.jsonl        for comparisons: tools/bench/peers
 
 A fraction is floor time / measured time. The floor is the least work (see tools/bench/work.h) at the matmul and
@@ -40,6 +42,8 @@ struct Arguments {
   TrainOptions train;
   GenerateOptions generate;
   VersionOptions versions;
+  ChannelOptions channel;
+  std::vector<std::string> peer;  // of the channel: what this process is to be, and where the other one is
 };
 
 // The models asked for; all by default.
@@ -162,6 +166,16 @@ int main_checked(int argc, char** argv) {
       ->capture_default_str();
   versions->add_option("--dir", a.versions.directory, "where the snapshot is written, and removed")->capture_default_str();
 
+  CLI::App* const channel = app.add_subcommand("channel", "what a link between two processes carries");
+  channel->add_flag("--json", a.json, "print one JSON object instead of a table");
+  channel->add_option("--mib", a.channel.mib, "MiB of bulk")->check(CLI::Range(1, 65536))->capture_default_str();
+  channel->add_option("--messages", a.channel.messages, "messages of 4 KiB")->check(counts)->capture_default_str();
+  channel->add_option("--round-trips", a.channel.round_trips, "round trips of 64 bytes")->check(counts)->capture_default_str();
+  channel->add_option("--repeat", a.channel.repetitions, "timed runs; the best counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  channel->add_option("--peer", a.peer)->expected(2)->group("");  // the other process
+
   CLI::App* const logits =
       app.add_subcommand("logits", "what a model says about tokens: lines {\"tokens\": [...]} in, raw f32 out");
   logits->add_option("model", a.model, "a Hugging Face directory or a GGUF file")->required();
@@ -176,6 +190,12 @@ int main_checked(int argc, char** argv) {
     const DType type = a.logits_dtype == "bf16" ? DType::bf16 : DType::f32;
     fmt::print("{} sequences\n", write_logits(open_device("cpu"), a.model, type, std::cin, a.out));
     return static_cast<int>(ExitCode::done);
+  }
+  if (channel->parsed()) {
+    if (!a.peer.empty()) return channel_peer(a.peer[0], a.peer[1]);
+    const ChannelReport report = bench_channel(a.channel, describe_machine());
+    std::cout << (a.json ? channel_json(report).dump(2) + "\n" : channel_table(report));
+    return static_cast<int>(report.ok() ? ExitCode::done : ExitCode::failed);
   }
   const Report report = run_benchmark(app.get_subcommands().front()->get_name(), a);
   if (a.json)

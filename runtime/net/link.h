@@ -80,8 +80,8 @@ class WireFrame {
   std::string_view bytes_;
 };
 
-// What is sent, as a whole: the link cuts what is large and puts it together again. At most kMaxPacketFrames frames and
-// kMaxPacketBytes of body and frames together.
+// What is sent, as a whole: the link cuts what is large and puts it together again. Frames of at most 1 MiB are lent all the
+// way, larger ones are copied at the receiver. At most kMaxPacketFrames frames and kMaxPacketBytes of body and frames together.
 struct LinkPacket {
   PacketKind kind = PacketKind::records;
   uint64_t incarnation = 0;  // of the opened role that it is about; 0: of none
