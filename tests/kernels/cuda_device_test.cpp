@@ -100,7 +100,7 @@ TEST_F(CudaDevice, too_much_memory_is_a_failure_that_names_size_device_and_what_
     EXPECT_NE(std::string(e.what()).find("no memory for 4194304.0 MiB on device gpu:0 ("), std::string::npos) << e.what();
   }
   // What lies idle in the pool is given back to the card before that.
-  if (!emulated()) return;  // not for others on a real card
+  if (!emulated(gpu)) return;  // not for others on a real card
   { const Tensor t(gpu, DType::f32, {static_cast<int64_t>(gpu.memory().available / 8)}); }
   gpu.finish();
   const Tensor large(gpu, DType::f32, {static_cast<int64_t>(gpu.memory().available / 4 - 1000)});
@@ -145,7 +145,7 @@ TEST_F(CudaDevice, a_recording_issues_its_ops_again_on_what_the_memory_holds_the
 }
 
 TEST_F(CudaDevice, a_machine_without_a_driver_or_without_that_card_says_so) {
-  if (!emulated()) GTEST_SKIP() << "a fault of the emulated card";
+  if (!emulated(gpu)) GTEST_SKIP() << "a fault of the emulated card";
   const auto refusal = [](const char* name) -> std::string {
     try {
       open_device(name);
@@ -166,7 +166,7 @@ TEST_F(CudaDevice, a_machine_without_a_driver_or_without_that_card_says_so) {
 }
 
 TEST_F(CudaDevice, a_lost_card_is_a_failure_where_the_work_is_waited_for) {
-  if (!emulated()) GTEST_SKIP() << "a fault of the emulated card";
+  if (!emulated(gpu)) GTEST_SKIP() << "a fault of the emulated card";
   const Tensor t(gpu, DType::f32, {4});
   run(ctx, Fill{t, 1});
   setenv("R1_CUDA_EMULATED_FAULT", "lost", 1);

@@ -19,6 +19,4 @@ std::string device_test_name(const std::string& device) {
   return name;
 }
 
-bool emulated() { return std::string(std::getenv("R1_CUDA_PLUGIN")) == R1_EMULATED_PLUGIN; }
-
 }  // namespace r1::test

@@ -148,7 +148,7 @@ TEST_P(GroupedLinearRows, have_the_bits_of_linear_with_their_experts_weights) {
       std::vector<int64_t> tokens(static_cast<size_t>(t));
       std::iota(tokens.begin(), tokens.end(), int64_t{0});
       const auto y = rows.run_tokens(tokens);
-      for (int64_t a = 0; a < t * Layer::kCopies; a += emulated() ? 101 : 1)
+      for (int64_t a = 0; a < t * Layer::kCopies; a += emulated(device_) ? 101 : 1)
         ASSERT_EQ(y[static_cast<size_t>(a)], rows.linear_row(a))
             << "T=" << t << " K=" << k << " N=" << n << " assignment " << a;
     }

@@ -71,11 +71,11 @@ TEST_P(RowInvariance, a_row_has_the_same_bits_in_any_company) {
   Device& device = open_device(name);
   // Of Linear: every path that few rows take (kernels/cpu/linear.cpp, rather_transposed).
   const std::vector<int64_t> counts =
-      emulated() ? std::vector<int64_t>{1, 17, 61} : std::vector<int64_t>{1, 2, 3, 7, 13, 16, 17, 31, 44, 53, 61};
+      emulated(device) ? std::vector<int64_t>{1, 17, 61} : std::vector<int64_t>{1, 2, 3, 7, 13, 16, 17, 31, 44, 53, 61};
   int compared = 0, seen = 0;
   for (const OpCase& c : op_cases()) {
     if (c.name.substr(0, c.name.find(' ')) != wanted || c.name.find("in place") != std::string::npos) continue;
-    if (emulated() && seen++ % (wanted == "Sample" ? 9 : 3) != 0) continue;
+    if (emulated(device) && seen++ % (wanted == "Sample" ? 9 : 3) != 0) continue;
     Buffers buffers(device, 5);
     const AnyOp any = c.make(buffers);
     std::map<std::string, std::vector<std::byte>> before;
@@ -104,7 +104,7 @@ TEST_P(RowInvariance, a_row_has_the_same_bits_in_any_company) {
       ++compared;
     }
   }
-  EXPECT_GT(compared, emulated() ? 0 : 5);
+  EXPECT_GT(compared, emulated(device) ? 0 : 5);
 }
 
 std::vector<std::string> row_ops() {

@@ -42,7 +42,7 @@ class SampleOn : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(SampleOn, its_log_probabilities_are_log_probs_bits_whatever_the_truncation) {
-  const int64_t rows = emulated() ? 3 : 33;
+  const int64_t rows = emulated(device_) ? 3 : 33;
   const auto n = static_cast<size_t>(rows);
   for (DType f : kFloatTypes)
     for (const int64_t v_n : {5, 137, 1030, 2049})
@@ -67,7 +67,7 @@ TEST_P(SampleOn, its_log_probabilities_are_log_probs_bits_whatever_the_truncatio
 }
 
 TEST_P(SampleOn, tokens_come_as_often_as_their_probability_says) {
-  const int64_t n = emulated() ? 100 : 20000, v_n = 6;
+  const int64_t n = emulated(device_) ? 100 : 20000, v_n = 6;
   const std::vector<double> logits = {0.5, -1, 2, 1.9, -3, 0};
   const double temperature = 1.3;
   std::vector<double> rows;

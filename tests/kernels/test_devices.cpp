@@ -29,6 +29,4 @@ std::string device_test_name(const std::string& device) {
   return name;
 }
 
-bool emulated() { return false; }
-
 }  // namespace r1::test

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device.h"
+
 namespace r1::test {
 
 // `reference` adds the reference, in test_kernels.
@@ -15,7 +17,7 @@ std::vector<std::string> test_devices(bool reference = false);
 std::vector<std::string> every_test_device();
 // "gpu:0" as a part of a test's name.
 std::string device_test_name(const std::string& device);
-// Whether the devices are emulated ones.
-bool emulated();
+// Whether it is the emulated card: sizes of tests shrink there.
+inline bool emulated(const Device& device) { return device.fingerprint().find("emulated") != std::string::npos; }
 
 }  // namespace r1::test

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "models/version_delta.h"
+#include "tests/kernels/test_devices.h"
 #include "tests/models/generation/generation_helpers.h"
 
 namespace r1 {
@@ -12,11 +13,12 @@ using testing::random_model_config;
 using testing::random_requests;
 using testing::random_weights;
 
-class OnPolicyLoop : public ::testing::TestWithParam<std::tuple<Architecture, DType>> {};
+class OnPolicyLoop : public ::testing::TestWithParam<std::tuple<std::string, Architecture, DType>> {};
 
 TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_published_delta) {
-  Device& device = open_device("cpu");
-  const auto [architecture, dtype] = GetParam();
+  const auto [name, architecture, dtype] = GetParam();
+  Device& device = open_device(name);
+  const bool slow = test::emulated(device);
   const ModelConfig config = random_model_config(architecture);
   TrainerConfig c;
   c.objective = Objective::grpo;
@@ -24,12 +26,12 @@ TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_p
   c.lr = 1e-3;
   c.micro_batch_tokens = 150;
   TrainerEngine trainer(device, c, *random_weights(device, config, DType::f32, 40));
-  auto requests = random_requests(41, 10, static_cast<int32_t>(config.vocab_size));
+  auto requests = random_requests(41, slow ? 3 : 10, static_cast<int32_t>(config.vocab_size));
   for (GenRequest& r : requests) r.temperature = 1;
 
   std::shared_ptr<const WeightSet> held = trainer.weights();
   GeneratorEngine generator(device, {.max_rows = 48, .max_running = 20}, held, trainer.version());
-  for (int64_t version = 0; version < 3; ++version) {
+  for (int64_t version = 0; version < (slow ? 2 : 3); ++version) {
     for (GenRequest r : requests) {
       r.rng_key = rng_key(r.rng_key, "round", static_cast<uint64_t>(version));
       generator.submit(std::move(r));
@@ -60,11 +62,13 @@ TEST_P(OnPolicyLoop, the_gap_between_generator_and_trainer_is_zero_after_every_p
 }
 
 INSTANTIATE_TEST_SUITE_P(All, OnPolicyLoop,
-                         ::testing::Combine(::testing::Values(Architecture::qwen2, Architecture::deepseek_v3),
+                         ::testing::Combine(::testing::ValuesIn(test::test_devices()),
+                                            ::testing::Values(Architecture::qwen2, Architecture::deepseek_v3),
                                             ::testing::Values(DType::f32, DType::bf16)),
                          [](const auto& info) {
-                           return std::string(testing::architecture_name(std::get<0>(info.param))) + "_" +
-                                  dtype_name(std::get<1>(info.param));
+                           return test::device_test_name(std::get<0>(info.param)) + "_" +
+                                  testing::architecture_name(std::get<1>(info.param)) + "_" +
+                                  dtype_name(std::get<2>(info.param));
                          });
 
 }  // namespace
