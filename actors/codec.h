@@ -23,7 +23,7 @@ struct BatchContent {
     std::vector<float> reference_logp;  // empty without a reference
     Sequence inline_sequence;
   };
-  std::vector<Item> items;  // in training order
+  std::vector<Item> items;                          // in training order
   int64_t silent_sequences = 0, silent_tokens = 0;  // TrainBatch's
 };
 std::string encode_batch(const BatchContent& batch);

@@ -15,14 +15,15 @@ namespace r1 {
 
 using Ordered = nlohmann::ordered_json;
 
-std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat) {
+std::string dataset_line(const PromptMessage& prompt, const Completion& completion, bool finished, const ChatTemplate& chat) {
   Ordered line;
   if (prompt.conversation.empty()) {
-    line = {{"prompt", prompt.text}, {"completion", completion}, {"rendered", true}};
+    line = {{"prompt", prompt.text}, {"completion", completion.text + completion.end}, {"rendered", true}};
   } else {
     const Conversation said = Conversation::parse(prompt.conversation);
     line["prompt"] = said.messages;
-    line["completion"] = Ordered::array({Ordered{{"role", "assistant"}, {"content", chat.reply(prompt.text, completion)}}});
+    line["completion"] =
+        Ordered::array({Ordered{{"role", "assistant"}, {"content", chat.reply(prompt.text, completion.text)}}});
     if (!said.tools.is_null()) line["tools"] = said.tools;
     if (!said.variables.is_null()) line["chat_template_kwargs"] = said.variables;
     if (!finished) line["finished"] = false;

@@ -19,7 +19,7 @@ namespace r1 {
 // {"prompt": [messages], "completion": [the assistant's message]} with "tools" and "chat_template_kwargs" where the prompt had
 // them, and "finished": false where the reply was cut off: no end token is taught then. A prompt without a template:
 // {"prompt": TEXT, "completion": TEXT, "rendered": true}. `chat`: what the prompt was rendered with.
-std::string dataset_line(const PromptMessage& prompt, const std::string& completion, bool finished, const ChatTemplate& chat);
+std::string dataset_line(const PromptMessage& prompt, const Completion& completion, bool finished, const ChatTemplate& chat);
 // The batches of the stage, whose payloads are lines of the dataset, in order: datasets/STAGE.jsonl and the artifact "dataset".
 void write_dataset(const RunEnv&, const std::string& stage, StageJournal&);
 // One example after the other, tokenised, but those that `left_out` (of SourceUse) names: their number. Throws failure naming

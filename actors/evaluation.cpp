@@ -117,9 +117,11 @@ class Pass {
         response.tokens = group.sampled_tokens(i);
         response.finished = group.finished[i] != 0;
         if (scorer_ == nullptr) {
-          response.text = completion_text(group.samples[i], group.prompt->tokens.size(), *model_.tokenizer, stops_.get());
+          response.text =
+              completion_of(group.samples[i], group.prompt->tokens.size(), response.finished, *model_.tokenizer, stops_.get())
+                  .text;
         } else {
-          response.text = std::move(scores[g].responses[i]);
+          response.text = std::move(scores[g].responses[i].text);
           response.score = std::move(scores[g].scores[i]);
         }
       }

@@ -264,8 +264,8 @@ class DatasetFilterRole final : public FilterRole {
       const PromptMessage& prompt = *scored->group->prompt;
       const Choice choice = chosen(*scored, prompts_chat(context));
       if (choice.failed >= 0) errors_.show_first(context.records(), *scored, choice.failed, choice.error);
-      for (const auto& [response, finished] : choice.responses)
-        lines += dataset_line(prompt, response, finished, prompts_chat(context));
+      for (const auto& [written, i] : choice.responses)
+        lines += dataset_line(prompt, scored->responses[i], scored->group->finished[i] != 0, prompts_chat(context));
       kept += static_cast<int64_t>(choice.responses.size());
       rows.add(*scored, next_,
                !prompt.dropped.empty()    ? prompt.dropped
@@ -288,7 +288,7 @@ class DatasetFilterRole final : public FilterRole {
 
   // What is kept of a group, or the sample for which neither the judge nor `keep` could say.
   struct Choice {
-    std::map<std::string, bool> responses;  // and whether the model ended it itself
+    std::map<std::string, size_t> responses;  // what was written, end token included, and the first sample that did
     int failed = -1;
     std::string error;
   };
@@ -302,12 +302,12 @@ class DatasetFilterRole final : public FilterRole {
     for (size_t i = 0; i < scored.scores.size(); ++i) {
       if (static_cast<int64_t>(choice.responses.size()) >= per_prompt_) break;
       try {
-        const std::string& response = scored.responses[i];
+        const auto& [response, end] = scored.responses[i];
         // A reply of blanks is no example: who reads the dataset refuses it.
         const PromptMessage& prompt = *scored.group->prompt;
         const std::string said = prompt.conversation.empty() ? response : chat.reply(prompt.text, response);
         if (said.find_first_not_of(" \t\r\n\v\f") == said.npos) continue;
-        if (wanted(scored, i)) choice.responses.emplace(response, scored.group->finished[i] != 0);
+        if (wanted(scored, i)) choice.responses.emplace(response + end, i);
       } catch (const Error& e) {
         return {{}, static_cast<int>(i), "keep: " + e.message()};
       }
@@ -325,7 +325,7 @@ class DatasetFilterRole final : public FilterRole {
   bool wanted(const ScoredMessage& scored, size_t i) const {
     RewardInput in;
     in.prompt = scored.group->prompt->text;
-    in.response = scored.responses[i];
+    in.response = scored.responses[i].text;
     in.facts = &scored.group->prompt->facts;
     in.finished = scored.group->finished[i] != 0;
     in.tokens = scored.group->sampled_tokens(i);

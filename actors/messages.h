@@ -41,6 +41,13 @@ struct TrajectoriesMessage : Payload {
   int64_t number() const override { return prompt->draw; }
 };
 
+// What a model wrote behind a prompt, as text.
+struct Completion {
+  std::string text;  // without the end token; through the end of the first of the stop texts in it
+  std::string end;   // of the token that ended it: "<|im_end|>"; "" where none did
+  bool operator==(const Completion&) const = default;
+};
+
 struct SampleScore {
   std::optional<double> reward;         // absent: it could not be computed
   std::map<std::string, double> parts;  // "accuracy", "format", ... and every name of the expression that was evaluated
@@ -49,8 +56,8 @@ struct SampleScore {
 
 struct ScoredMessage final : Payload {
   std::shared_ptr<const TrajectoriesMessage> group;
-  std::vector<SampleScore> scores;     // one per sample; one without a reward: the draw is dropped as reward_error
-  std::vector<std::string> responses;  // decoded completions
+  std::vector<SampleScore> scores;  // one per sample; one without a reward: the draw is dropped as reward_error
+  std::vector<Completion> responses;
   // The first sample without a reward, or -1.
   int failed_sample() const {
     for (size_t i = 0; i < scores.size(); ++i)

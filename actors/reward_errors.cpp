@@ -64,7 +64,7 @@ void RewardErrors::show_first(StageRecords& records, const ScoredMessage& group,
   const PromptMessage& prompt = *group.group->prompt;
   const nlohmann::json event = {
       {"draw", prompt.draw}, {"sample", sample},      {"expression", judge_->attrs.text("rewards")},
-      {"error", why},        {"prompt", prompt.text}, {"completion", group.responses[static_cast<size_t>(sample)]}};
+      {"error", why},        {"prompt", prompt.text}, {"completion", group.responses[static_cast<size_t>(sample)].text}};
   first_ = sentence(event);
   log_warn(fmt::format("stage {}: a reward could not be computed, its group is dropped as reward_error: {}", stage_, first_));
   records.event(judge_->id, kEvent, event.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

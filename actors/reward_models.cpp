@@ -15,7 +15,7 @@ class ModelSource final : public ScoreSource {
     std::vector<std::vector<int32_t>> shown;
     std::vector<size_t> places;
     for (size_t i = 0; i < items.size(); ++i) {
-      std::vector<int32_t> tokens = shown_tokens(model_, items[i]->prompt, items[i]->response);
+      std::vector<int32_t> tokens = shown_tokens(model_, items[i]->prompt, items[i]->response + items[i]->end);
       const auto n = static_cast<int64_t>(tokens.size());
       if (n == 0 || n > model_.longest) {
         done(i, {{}, {}, fmt::format("'{}' would be shown {} tokens, it takes 1 to {}", name_, n, model_.longest)});
@@ -47,8 +47,8 @@ std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& p
   return tokenise_example(*model.tokenizer, {prompt, shown_response(response, model.sees_answer), false}).tokens;
 }
 
-RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
-                              const std::string& name, const Where& where) {
+RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights,
+                              std::shared_ptr<const Tokenizer> tokenizer, const std::string& name, const Where& where) {
   if (!weights->config().scalar_head)
     throw failure("'" + name + "' is not a reward model: its checkpoint has no scalar head", where,
                   "train it with objective=reward_model");

@@ -24,8 +24,8 @@ struct RewardModel {
 // What a reward model is shown, as tokens.
 std::vector<int32_t> shown_tokens(const RewardModel& model, const std::string& prompt, const std::string& response);
 // Of weights with a scalar head. Throws failure at `where` when they have none; `name`: for the message.
-RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights, std::shared_ptr<const Tokenizer> tokenizer,
-                              const std::string& name, const Where& where = {});
+RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<WeightSet> weights,
+                              std::shared_ptr<const Tokenizer> tokenizer, const std::string& name, const Where& where = {});
 // Loads the models that arrive at `node` by edges with as=NAME.
 std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node);
 

@@ -64,7 +64,7 @@ std::string ScoredWriter::lines_of(const ScoredMessage& scored) const {
     }
     line["draw"] = prompt.draw;
     line["sample"] = i;
-    line["response"] = scored.responses[i];
+    line["response"] = scored.responses[i].text;
     line["finished"] = group.finished[i] != 0;
     line["tokens"] = group.sampled_tokens(i);
     line["reward"] = score.reward ? ordered_json(*score.reward) : ordered_json();

@@ -42,10 +42,18 @@ std::string messages_of(const PromptMessage& prompt) {
 
 }  // namespace
 
-std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer, const StopTexts* stops) {
-  std::string text = tokenizer.decode(std::span<const int32_t>(sample.tokens).subspan(prompt_tokens), false);
-  if (stops != nullptr) text.resize(stops->kept(text).size());
-  return text;
+Completion completion_of(const Sequence& sample, size_t prompt_tokens, bool finished, const Tokenizer& tokenizer,
+                         const StopTexts* stops) {
+  const auto tokens = std::span<const int32_t>(sample.tokens).subspan(prompt_tokens);
+  Completion out{tokenizer.decode(tokens, false), ""};
+  if (stops != nullptr && stops->end(tokens)) {
+    out.text.resize(stops->kept(out.text).size());
+  } else if (finished && !tokens.empty()) {
+    const size_t size = tokenizer.decode(tokens.first(tokens.size() - 1), false).size();
+    out.end = out.text.substr(std::min(size, out.text.size()));
+    out.text.resize(out.text.size() - out.end.size());
+  }
+  return out;
 }
 
 Scorer::Scorer(RewardExpression expression, std::map<std::string, RewardModel> models, ScoreSources programs)
@@ -84,12 +92,15 @@ void Scorer::begin(const Tokenizer& tokenizer) {
     for (size_t i = 0; i < group->samples.size(); ++i) {
       auto item = std::make_shared<ScoreItem>();
       item->prompt = group->prompt->text;
-      item->response = completion_text(group->samples[i], group->prompt->tokens.size(), tokenizer, stops_.get());
-      item->facts = group->prompt->facts;
       item->finished = group->finished[i] != 0;
+      Completion completion =
+          completion_of(group->samples[i], group->prompt->tokens.size(), item->finished, tokenizer, stops_.get());
+      item->response = completion.text;
+      item->end = completion.end;
+      item->facts = group->prompt->facts;
       item->tokens = group->sampled_tokens(i);
       item->messages = messages;
-      open.scores.responses.push_back(item->response);
+      open.scores.responses.push_back(std::move(completion));
       const uint64_t key = number_ << kSampleBits | i;
       items_[key] = item;
       scorer_.add(key, std::move(item));

@@ -27,7 +27,7 @@ class Scorer {
   struct GroupScores {
     Group group;
     std::vector<SampleScore> scores;
-    std::vector<std::string> responses;
+    std::vector<Completion> responses;
   };
 
   // Texts that end a completion (`stop` of the stage's generator): responses are read through their end. Before anything is
@@ -66,8 +66,8 @@ class Scorer {
   bool woken_ = false;
 };
 
-// The text of a sample's completion: the tokens after the prompt, through the end of the first of `stops` (null: none) in it.
-std::string completion_text(const Sequence& sample, size_t prompt_tokens, const Tokenizer& tokenizer,
-                            const StopTexts* stops = nullptr);
+// `finished`: it was ended by one of `stops` (null: there are none) or by an end token, whatever the model calls it.
+Completion completion_of(const Sequence& sample, size_t prompt_tokens, bool finished, const Tokenizer& tokenizer,
+                         const StopTexts* stops = nullptr);
 
 }  // namespace r1

@@ -22,8 +22,8 @@ class WeightReceiver {
   void hold(std::shared_ptr<const WeightSet> weights, int64_t version);
 
   // The message's version is held, and returned: the set itself inside a process; from another one the whole set, or the
-  // difference applied to a shadow copy of what is held. Throws failure when the result does not hash to what was published, and
-  // for a difference to weights that are not held; then all stays as it was.
+  // difference applied to a shadow copy of what is held. Throws failure when the result does not hash to what was published,
+  // and for a difference to weights that are not held; then all stays as it was.
   const std::shared_ptr<const WeightSet>& take(const WeightsMessage& message);
 
  private:

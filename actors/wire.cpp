@@ -60,7 +60,12 @@ class Encoder {
       }
       pack_.pack(error);
     }
-    pack_.pack(responses);
+    pack_.pack_array(static_cast<uint32_t>(responses.size()));
+    for (const auto& [text, end] : responses) {
+      pack_.pack_array(2);
+      pack_.pack(text);
+      pack_.pack(end);
+    }
   }
 
   void batch(const BatchMessage& m) {
@@ -182,7 +187,12 @@ class Decoder {
         s.parts[name] = std::bit_cast<double>(value);
       s.error = score.next_as<std::string>();
     }
-    m->responses = items.next_as<std::vector<std::string>>();
+    for (Items responses(items.next()); responses.size() > 0;) {
+      Items response(responses.next(), 2);
+      Completion& completion = m->responses.emplace_back();
+      completion.text = response.next_as<std::string>();
+      completion.end = response.next_as<std::string>();
+    }
     return m;
   }
 

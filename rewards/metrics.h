@@ -44,8 +44,9 @@ enum class AnswerForm {
 };
 // The form that goes with the rules of an expression: `choice` and `math` have their own.
 AnswerForm answer_form(const std::vector<std::string>& rules);
-// The first completion that gives the most frequent answer; among equally frequent answers the one given first decides. nullopt:
-// no completion gives one. Answers that are equal as mathematics count as one where there are at most 256 different texts.
+// The first completion that gives the most frequent answer; among equally frequent answers the one given first decides.
+// nullopt: no completion gives one. Answers that are equal as mathematics count as one where there are at most 256 different
+// texts.
 std::optional<size_t> majority(std::span<const RewardInput> completions_of_one_prompt, AnswerForm form);
 
 // cons@k of one prompt: 1 if the most frequent non-empty final answer of its completions is right; among equally frequent ones

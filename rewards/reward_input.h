@@ -21,7 +21,7 @@ using Facts = std::map<std::string, std::string>;
 
 struct RewardInput {
   std::string_view prompt;
-  std::string_view response;     // the completion's text, tags and end token included
+  std::string_view response;     // the completion's text, tags included; an end token of a known family is set aside
   const Facts* facts = nullptr;  // null: no facts
   bool finished = false;         // it ended with the end-of-sequence token, not by running out of room
   int64_t tokens = 0;            // tokens of the completion, for `length`; 0: unknown

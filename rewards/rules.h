@@ -43,8 +43,8 @@ double think_length(const RewardInput& in);
 // Names of the rewards above as a reward expression spells them: accuracy, format, language, ...
 const std::vector<std::string>& rule_names();
 
-// The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name is
-// neither (so it must be a model's score, or a flag of a fact that this prompt lacks).
+// The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name
+// is neither (so it must be a model's score, or a flag of a fact that this prompt lacks).
 //   NAME        a fact that is 0 or 1 (harm, checkable)
 //   KEY_VALUE   1 if the fact KEY is VALUE (kind_color, language_zh), 0 if it is something else
 //   reasoning, general   short for domain_reasoning, domain_general

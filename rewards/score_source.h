@@ -18,7 +18,8 @@ namespace r1 {
 // One completion, with texts of its own: scoring goes on while its owner does other things. Immutable once submitted.
 struct ScoreItem {
   std::string prompt;
-  std::string response;  // the completion's text, tags and end token included
+  std::string response;  // the completion's text, tags included
+  std::string end;  // the text of the token that ended it, for who reads it as a model writes it; "": none, or in `response`
   Facts facts;
   bool finished = false;  // as in RewardInput
   int64_t tokens = 0;

@@ -32,7 +32,7 @@ BatchMessage::Group group(int64_t draw, const std::string& dropped) {
   scored->scores.resize(2);
   scored->scores[0].reward = 0;
   scored->scores[1].reward = 1;
-  scored->responses = {"", ""};
+  scored->responses.resize(2);
   return {scored, dropped, {}};
 }
 

@@ -395,7 +395,7 @@ TEST(MainJob, the_greedy_accuracy_of_the_summary_is_what_the_checkpoint_does) {
     engine.submit(std::move(r));
     while (engine.pending() > 0)
       for (const GenResult& result : engine.step()) {
-        const std::string text = completion_text(result.samples[0], prompt_tokens, *tokenizer);
+        const std::string text = tokenizer->decode(std::span(result.samples[0].tokens).subspan(prompt_tokens));
         // The answer between its tags, as text.
         const size_t open = text.find("<answer>"), close = text.find("</answer>");
         if (open == std::string::npos || close == std::string::npos || close < open) continue;

@@ -210,8 +210,8 @@ TEST_F(ModelChatTest, a_data_set_is_learned_by_another_family_with_its_own_tags_
   prompt.text = "<bos><user> compute 1<asst>";
   prompt.conversation = Conversation::of_user("compute 1").text();
   const auto teacher = ChatTemplate::named("tiny"), student = ChatTemplate::named("llama3");
-  write("set.jsonl",
-        dataset_line(prompt, "<answer> 1</answer><eos>", true, *teacher) + dataset_line(prompt, "<answer> 1", false, *teacher));
+  write("set.jsonl", dataset_line(prompt, {"<answer> 1</answer>", "<eos>"}, true, *teacher) +
+                         dataset_line(prompt, {"<answer> 1", ""}, false, *teacher));
   const auto texts = [&](const Tokenizer& tokenizer, const std::shared_ptr<const ChatTemplate>& chat) {
     std::vector<std::pair<std::string, std::string>> out;
     read_dataset(env, top / "set.jsonl", tokenizer, chat, [&](const Sequence& s) {
@@ -234,10 +234,10 @@ TEST_F(ModelChatTest, a_data_set_is_learned_by_another_family_with_its_own_tags_
 TEST_F(ModelChatTest, a_prompt_without_a_template_stays_a_text_in_a_data_set) {
   PromptMessage prompt;
   prompt.text = "compute 1";
-  write("set.jsonl", dataset_line(prompt, " 2", true, *ChatTemplate::none()));
+  write("set.jsonl", dataset_line(prompt, {" 2", "<eos>"}, true, *ChatTemplate::none()));
   const auto s = open_source("jsonl:" + (top / "set.jsonl").string(), 0, {.chat = ChatTemplate::named("tiny")});
   EXPECT_EQ(s->example(0).prompt, "compute 1");
-  EXPECT_EQ(s->example(0).completion, " 2");
+  EXPECT_EQ(s->example(0).completion, " 2<eos>") << "as the model wrote it";
 }
 
 TEST_F(ModelChatTest, a_student_that_cannot_say_what_it_is_to_learn_is_refused_by_the_check) {

@@ -43,7 +43,7 @@ std::shared_ptr<const TrajectoriesMessage> group(const std::string& prompt, cons
   for (const std::string& text : completions) {
     Sequence s;
     s.tokens = asked->tokens;
-    const auto tokens = tiny()->encode(text, false);
+    const auto tokens = tiny()->encode(text + "<eos>", false);
     s.tokens.insert(s.tokens.end(), tokens.begin(), tokens.end());
     m->samples.push_back(s);
     m->finished.push_back(1);

@@ -63,8 +63,9 @@ TEST(StopAttribute, ends_samples_in_a_run_that_stays_on_policy_and_replays) {
       EXPECT_TRUE(found || completion.back() == eos || completion.size() >= 24u) << tokenizer.decode(completion);
       Sequence whole;
       whole.tokens = completion;
-      const std::string kept = completion_text(whole, 0, tokenizer, &stops), all = completion_text(whole, 0, tokenizer);
-      EXPECT_TRUE(all.starts_with(kept));
+      const auto [kept, end] = completion_of(whole, 0, found || completion.back() == eos, tokenizer, &stops);
+      EXPECT_TRUE(tokenizer.decode(completion).starts_with(kept));
+      EXPECT_EQ(end, !found && completion.back() == eos ? "<eos>" : "");
       EXPECT_TRUE(!found || kept.ends_with("a") || kept.ends_with("e")) << kept;
     }
   EXPECT_GT(ended, 8);

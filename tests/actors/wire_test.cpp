@@ -52,7 +52,7 @@ std::shared_ptr<const ScoredMessage> some_scored() {
   m->scores[0].parts = {{"accuracy", 1.0}, {"huge", std::numeric_limits<double>::max()}};
   m->scores[1].error = "the rule failed";
   m->scores[2].reward = -0.0;
-  m->responses = {"one", "", "three"};
+  m->responses = {{"one", "<eos>"}, {"", ""}, {"three", ""}};
   return m;
 }
 
