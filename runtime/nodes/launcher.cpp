@@ -55,6 +55,15 @@ std::string shell_quoted(const std::vector<std::string>& words) {
 
 std::vector<std::string> launch_words(const LaunchSpec& spec, const LauncherOptions& options) {
   if (spec.host.empty()) return spec.words;
+  if (spec.way == LaunchSpec::Way::srun) {
+    std::vector<std::string> words = options.srun;
+    // A step beside the one that r1-run may be itself; unbuffered, and with this stdin for its one task.
+    for (const char* option : {"--overlap", "--nodes=1", "--ntasks=1", "--unbuffered", "--input=0", "--kill-on-bad-exit=0"})
+      words.push_back(option);
+    words.push_back("--nodelist=" + spec.host);
+    words.insert(words.end(), spec.words.begin(), spec.words.end());
+    return words;
+  }
   std::vector<std::string> words = options.ssh;
   for (const char* option : {"BatchMode=yes", "ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3"}) {
     words.push_back("-o");
@@ -228,7 +237,7 @@ void Launcher::Impl::read_from(LaunchId id, Launch& launch, int fd, bool is_out)
 void Launcher::Impl::over(LaunchId id, Launch& launch, std::string how) {
   for (const bool is_out : {true, false})
     if (std::string& kept = is_out ? launch.out : launch.err; !kept.empty()) line(id, launch, std::exchange(kept, {}), is_out);
-  if (!launch.spec.host.empty()) how = "ssh: " + how;
+  if (!launch.spec.host.empty()) how = (launch.spec.way == LaunchSpec::Way::srun ? "srun: " : "ssh: ") + how;
   if (launch.tries > 1) how += fmt::format(" after {} tries", launch.tries);
   if (!launch.last_words.empty()) how += fmt::format("; it said: {}", fmt::join(launch.last_words, " | "));
   if (!quiet) sink.ended(id, how);
@@ -265,8 +274,9 @@ bool Launcher::Impl::look(LaunchId id, Launch& launch) {
     std::lock_guard lock(mutex);
     pids.erase(id);
   }
-  const bool again = !launch.spec.host.empty() && !launch.started && !launch.asked_to_end && *how == "exit code 255" &&
-                     launch.tries < options.tries;
+  const bool by_ssh = !launch.spec.host.empty() && launch.spec.way == LaunchSpec::Way::direct_or_ssh;
+  const bool again =
+      by_ssh && !launch.started && !launch.asked_to_end && *how == "exit code 255" && launch.tries < options.tries;
   launch.process.reset();
   if (!again) {
     over(id, launch, *how);

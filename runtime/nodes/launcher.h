@@ -1,6 +1,6 @@
-// Starts programs - nodes - on this machine or by ssh on others, stays with them, and ends them. What a program is told it is
-// told on its stdin: one line (JSON) that nobody else sees; the end of its stdin is its end. Not what is said in that line and
-// not the program's link to this process: the launcher knows processes.
+// Starts programs - nodes - on this machine or by ssh or srun on others, stays with them, and ends them. What a program is told
+// it is told on its stdin: one line (JSON) that nobody else sees; the end of its stdin is its end. Not what is said in that
+// line and not the program's link to this process: the launcher knows processes.
 //
 // By ssh one fixed command runs, `exec PROGRAM WORDS`, which every login shell understands; nothing of the line is in it, so
 // nothing of it is in `ps`. The first line that a program has to say begins with kLaunchMarker; what a login shell prints
@@ -24,8 +24,10 @@ constexpr const char* kLaunchMarker = "R1NODE";
 using LaunchId = uint64_t;  // one launch; never used again by the launcher
 
 struct LaunchSpec {
+  enum class Way { direct_or_ssh, srun };
   std::string name;                // for messages: "node1", "gpu07"
-  std::string host;                // ssh to it; "": this machine, directly
+  std::string host;                // ssh (or srun) to it; "": this machine, directly
+  Way way = Way::direct_or_ssh;    // srun: as a step of this Slurm job
   std::string user;                // of ssh; "": as its configuration says
   int port = 0;                    // of ssh; 0: as its configuration says
   std::vector<std::string> words;  // program and arguments, without secrets; elsewhere found by the PATH of the login shell
@@ -51,6 +53,7 @@ struct LauncherOptions {
   double grace_s = 5;                      // from the end of stdin until it is killed
   double between_tries_s = 1;              // doubled with every try
   std::vector<std::string> ssh = {"ssh"};  // and options of its own
+  std::vector<std::string> srun = {"srun"};
 };
 
 class Launcher {
@@ -76,7 +79,7 @@ class Launcher {
 
 // The words as one that every POSIX shell takes apart into just these.
 std::string shell_quoted(const std::vector<std::string>& words);
-// What runs for the spec: the program itself, or ssh with its options and the fixed command.
+// What runs for the spec: the program itself; or ssh with its options and the fixed command; or srun and the words.
 std::vector<std::string> launch_words(const LaunchSpec& spec, const LauncherOptions& options);
 
 }  // namespace r1

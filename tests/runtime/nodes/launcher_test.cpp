@@ -222,6 +222,26 @@ TEST_F(FakeSsh, that_goes_on_giving_up_is_an_end_with_its_reason) {
   EXPECT_EQ(read_file(dir.path() / "count"), "3\n");
 }
 
+// srun, which runs the words after its own on another machine.
+TEST_F(FakeSsh, and_srun_is_given_words_and_the_line_on_its_stdin) {
+  std::ofstream out(dir.path() / "srun");
+  out << "#!/bin/sh\nwhile [ \"${1#--}\" != \"$1\" ]; do echo \"$1\"; shift; done\nexec \"$@\"\n";
+  out.close();
+  std::filesystem::permissions(dir.path() / "srun", std::filesystem::perms::owner_all);
+  options.srun = {(dir.path() / "srun").string()};
+  Launcher launcher(log, options);
+  LaunchSpec spec = remote();
+  spec.way = LaunchSpec::Way::srun;
+  const LaunchId id = launcher.start(spec);
+  EXPECT_EQ(log.wait_started(id).greeting, "{\"got\":{}}");
+  launcher.end(id);
+  const auto entry = log.wait_ended(id);
+  EXPECT_TRUE(entry.end.starts_with("srun: exit code 0")) << entry.end;
+  EXPECT_EQ(std::count(entry.lines.begin(), entry.lines.end(), "--nodelist=gpu07"), 1);
+  spec.words = {"sh", "-c", "exit 255"};
+  EXPECT_TRUE(log.wait_ended(launcher.start(spec)).end.starts_with("srun: exit code 255; "));  // not ssh's: not tried again
+}
+
 TEST_F(FakeSsh, whose_program_greeted_is_not_tried_again) {
   turn_away(0);
   Launcher launcher(log, options);
