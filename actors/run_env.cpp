@@ -116,7 +116,8 @@ bool draws_in_windows(const GraphView& graph, int stage) {
 
 fs::path resolve_path(const RunEnv& env, const std::string& path) {
   const fs::path p(path);
-  return p.is_absolute() ? p : env.graph_dir / p;
+  if (p.is_absolute()) return env.root.empty() ? p : env.root / p.relative_path();
+  return env.graph_dir / p;
 }
 fs::path checkpoint_dir(const RunEnv& env, const std::string& stage) { return env.run_dir / "checkpoints" / stage; }
 fs::path dataset_file(const RunEnv& env, const std::string& stage) { return env.run_dir / "datasets" / (stage + ".jsonl"); }

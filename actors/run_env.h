@@ -32,6 +32,7 @@ class DataStamps {
 struct RunEnv {
   std::filesystem::path run_dir;
   std::filesystem::path graph_dir;  // relative paths in the graph start here
+  std::filesystem::path root;       // of absolute paths in the graph, at a node of another process (actors/node_roles.h); "": /
   uint64_t seed = 0;
   DType precision = DType::f32;  // of weights and activations
   Device* device = nullptr;

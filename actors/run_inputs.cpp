@@ -43,6 +43,26 @@ struct Collector {
           add((fs::path(name) / entry.path().filename() / more.path().filename()).string(), what);
     }
   }
+  void add_model_node(const NodePlan& node) {
+    const std::string what = fmt::format("the model '{}'", node.id);
+    if (node.attrs.has("path")) add_model(node.attrs.text("path"), what);
+    add(node.attrs.text("config"), what);
+    if (const std::string t = node.attrs.text("tokenizer"); t != "tiny" && !t.empty()) {
+      add(t, fmt::format("the tokenizer of model '{}'", node.id));
+      for (const fs::path& file : chat_files_beside(resolve_path(env, t)))
+        add((fs::path(t).parent_path() / file.filename()).string(), what);
+    }
+  }
+  void add_programs(const NodePlan& node) {
+    for (const ProgramCall& call : judge_programs(node))
+      for (const fs::path& file : program_files(call, env.graph_dir))
+        add(file.string(), fmt::format("a reward program of '{}'", node.id));
+  }
+  std::vector<InputFile> take() {
+    std::vector<InputFile> files;
+    for (auto& [name, file] : found) files.push_back(std::move(file));
+    return files;
+  }
   void add_source(const std::string& spec, const std::string& what) {
     static const std::string kPrefix = "jsonl:";
     const std::string name = parse_source_spec(spec).name;
@@ -72,29 +92,31 @@ std::vector<InputFile> input_files(const RunEnv& env, const GraphView& graph) {
   Collector in{env, {}};
   for (const NodePlan& node : graph.nodes) {
     if (node.role == "model") {
-      const std::string what = fmt::format("the model '{}'", node.id);
-      if (node.attrs.has("path")) in.add_model(node.attrs.text("path"), what);
-      in.add(node.attrs.text("config"), what);
-      if (const std::string t = node.attrs.text("tokenizer"); t != "tiny" && !t.empty()) {
-        in.add(t, fmt::format("the tokenizer of model '{}'", node.id));
-        for (const fs::path& file : chat_files_beside(resolve_path(env, t)))
-          in.add((fs::path(t).parent_path() / file.filename()).string(), what);
-      }
+      in.add_model_node(node);
     } else if (node.role == "dataset") {
       in.add(node.attrs.text("path"), fmt::format("the dataset '{}'", node.id));
     } else if (node.role == "prompter" || node.role == "evaluator") {
       for (const std::string& spec : split_sources(node.attrs.text("source")))
         in.add_source(spec, fmt::format("the data of '{}'", node.id));
     }
-    if (node.role == "judge" || node.role == "evaluator") {
-      for (const ProgramCall& call : judge_programs(node))
-        for (const fs::path& file : program_files(call, env.graph_dir))
-          in.add(file.string(), fmt::format("a reward program of '{}'", node.id));
-    }
+    if (node.role == "judge" || node.role == "evaluator") in.add_programs(node);
   }
-  std::vector<InputFile> files;
-  for (auto& [name, file] : in.found) files.push_back(std::move(file));
+  return in.take();
+}
+
+std::vector<InputFile> model_files(const RunEnv& env, const NodePlan& model, bool weights) {
+  Collector in{env, {}};
+  in.add_model_node(model);
+  std::vector<InputFile> files = in.take();
+  // A GGUF file is the tokenizer's too.
+  if (!weights) std::erase_if(files, [](const InputFile& file) { return file.path.extension() == ".safetensors"; });
   return files;
+}
+
+std::vector<InputFile> reward_program_files(const RunEnv& env, const NodePlan& judge) {
+  Collector in{env, {}};
+  in.add_programs(judge);
+  return in.take();
 }
 
 void check_inputs(const RunEnv& env, const GraphView& graph, RunStore& store, bool accept,

@@ -22,6 +22,9 @@ struct InputFile {
 // Without doubles, by name. A reward command counts with program_files() of rewards/program_calls.h, a model with its GGUF
 // file, or its directory's *.json, *.safetensors and *.jinja files.
 std::vector<InputFile> input_files(const RunEnv&, const GraphView&);
+// Those of one kind=model node; without `weights` what tells its shape, tokenizer and templates.
+std::vector<InputFile> model_files(const RunEnv&, const NodePlan& model, bool weights);
+std::vector<InputFile> reward_program_files(const RunEnv&, const NodePlan& judge);
 
 // Fingerprints of all of them go into the store where they are not known yet; those that are known are compared. A file whose
 // stamp (FileStamp) is the recorded one is not read again. Throws bad_input naming every file that changed or is gone; with

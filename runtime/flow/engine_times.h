@@ -16,8 +16,9 @@ class EngineTimes {
  public:
   explicit EngineTimes(const Clock& clock) : clock_(clock), last_ns_(clock.now_ns()) {}
 
-  void begin(const std::string& engine);
-  void end(const std::string& engine);
+  virtual ~EngineTimes() = default;
+  virtual void begin(const std::string& engine);
+  virtual void end(const std::string& engine);
 
   // Seconds in which at least one job of the engine ran, by engine, up to now.
   std::map<std::string, double> engine_s() const;

@@ -109,6 +109,8 @@ TEST(IncludeRule, nobody_who_is_simulated_has_a_clock_of_its_own) {
       {"runtime/nodes/launcher.cpp", "deadlines of programs that it starts"},
       {"runtime/conductor/caf_stage.cpp", "real time's StageHosts"},
       {"runtime/store/run_store_impl.h", "of events, where no other clock is given"},
+      {"runtime/nodes/fleet.cpp", "how long processes take to join and to go"},
+      {"runtime/nodes/node_world.h", "real time's NodeWorld"},
       {"runtime/store/run_store_ledger.cpp", "lets a writer pass"},
   };
   const std::regex real("SystemClock|std::chrono::[a-z_]*clock|this_thread::sleep|clock_gettime|gettimeofday|nanosleep|usleep");

@@ -1,0 +1,192 @@
+#include "runtime/nodes/fleet.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace r1 {
+namespace {
+
+constexpr int kMostFruitless = 3;  // starts of one node that do not join, then it is given up
+constexpr double kLeave_s = 3;     // for nodes to go when the run is over, before they are ended
+
+bool here(const FleetEntry& entry) { return entry.host.empty(); }
+
+}  // namespace
+
+Fleet::Fleet(Options options)
+    : options_(std::move(options)), keys_(options_.run_dir), files_(make_thread_executor("node files")) {
+  keys_.fill(ring_);
+  for (const FleetEntry& plan : options_.entries) {
+    Entry& entry = entries_.emplace_back();
+    entry.plan = plan;
+    entry.row.name = plan.name;
+    entry.row.host = here(plan) ? "localhost" : plan.host;
+    entry.row.state = "starts";
+  }
+  Members::Options members;
+  members.epoch = options_.epoch;
+  members.files = files_.get();
+  members.places = [this](int node, const Member& member) {
+    if (!options_.places) return true;
+    const std::lock_guard lock(mutex_);
+    const Entry* const entry = entry_of(member.hello.principal);
+    return entry == nullptr || options_.places(node, entry->plan);
+  };
+  members.told = [this](const Member& member, bool up, const std::string& why) { told(member, up, why); };
+  members_ = std::make_unique<Members>(std::move(members));
+  ZmqHeadOptions head;
+  head.listen = options_.listen;
+  head.keys = keys_.head();
+  LinkTerms terms;
+  terms.self = options_.self;
+  terms.any_fingerprint = options_.any_fingerprint;
+  links_ = zmq_listen(std::move(head), ring_, std::move(terms), *members_);
+  members_->use(links_.get());
+  const std::lock_guard lock(mutex_);
+  launcher_ = std::make_unique<Launcher>(*this, options_.launcher);
+  for (Entry& entry : entries_) launch(entry);
+}
+
+Fleet::~Fleet() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  members_->stop_all();
+  for (int i = 0; i < kLeave_s * 50 && !members_->list().empty(); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  launcher_.reset();
+  members_->use(nullptr);
+  links_.reset();
+  files_.reset();
+}
+
+Fleet::Entry* Fleet::entry_of(const std::string& principal) {
+  for (Entry& entry : entries_)
+    if (principal == "node:" + entry.plan.name) return &entry;
+  return nullptr;
+}
+
+void Fleet::launch(Entry& entry) {
+  const FleetEntry& plan = entry.plan;
+  const CurveKeys keys = keys_.new_node(plan.name, ring_);
+  LaunchSpec spec;
+  spec.name = plan.name;
+  if (here(plan)) {
+    spec.words = {options_.program.string(), "--stdin"};
+  } else {
+    spec.host = plan.host;
+    spec.user = plan.user;
+    spec.port = plan.port;
+    spec.words = {"r1-node", "--stdin"};
+  }
+  spec.line = nlohmann::json{{"name", plan.name},
+                             {"head", links_->address().text()},
+                             {"head_key", keys_.head().public_key},
+                             {"public_key", keys.public_key},
+                             {"secret_key", keys.secret_key},
+                             {"threads", plan.threads},
+                             {"share", plan.share},
+                             {"device", plan.device.empty() ? options_.device : plan.device}}
+                  .dump();
+  entry.launch = launcher_->start(std::move(spec));
+}
+
+std::vector<Fleet::Row> Fleet::rows() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Row> rows;
+  for (const Entry& entry : entries_) rows.push_back(entry.row);
+  return rows;
+}
+
+std::vector<Fleet::Row> Fleet::join(const std::atomic<bool>& interrupted) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(options_.join_s);
+  for (;;) {
+    std::vector<Row> now = rows();
+    const bool late = std::chrono::steady_clock::now() > until;
+    if (late)
+      for (Row& row : now)
+        if (row.state == "starts") row.state = fmt::format("it has not joined within {:g} s", options_.join_s);
+    const bool settled = std::none_of(now.begin(), now.end(), [](const Row& row) { return row.state == "starts"; });
+    if (late || settled || interrupted) return now;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+void Fleet::told(const Member& member, bool up, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  Entry* const entry = entry_of(member.hello.principal);
+  if (entry == nullptr || ending_) return;
+  if (up) {
+    entry->joined = true;
+    entry->fruitless = 0;
+    entry->row.pid = member.hello.pid;
+    entry->row.threads = member.hello.cores;
+    entry->row.fingerprint = member.hello.fingerprint;
+    entry->row.state = "ok";
+    log_info(fmt::format("node {} on {} joins: process {}, {} threads, {}", entry->plan.name, member.hello.host,
+                         member.hello.pid, member.hello.cores, member.hello.fingerprint));
+    return;
+  }
+  ++entry->row.lost;
+  entry->row.pid = 0;
+  entry->row.state = "is lost";
+  log_warn(fmt::format("node {} on {} is lost: {}", entry->plan.name, member.hello.host, why));
+  launcher_->end(entry->launch);  // one that is alone with its work; ended() starts it again
+}
+
+void Fleet::started(LaunchId, const std::string&) {}
+
+void Fleet::said(LaunchId launch, const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  for (const Entry& entry : entries_)
+    if (entry.launch == launch)
+      log_info(fmt::format("[{} {}/{}] {}", entry.plan.name, entry.row.host, launcher_->pid(launch), line));
+}
+
+void Fleet::ended(LaunchId id, const std::string& how) {
+  const std::lock_guard lock(mutex_);
+  if (ending_) return;
+  for (Entry& entry : entries_) {
+    if (entry.launch != id) continue;
+    entry.launch = 0;
+    entry.row.pid = 0;
+    entry.row.state = how;
+    if (!entry.joined || ++entry.fruitless > kMostFruitless) {
+      log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));
+      return;
+    }
+    log_warn(fmt::format("node {} on {} ended ({}); it is started again", entry.plan.name, entry.row.host, how));
+    entry.row.state = "is lost, starts again";
+    try {
+      launch(entry);
+    } catch (const Error& e) {
+      entry.row.state = e.what();
+      log_error(e.what());
+    }
+  }
+}
+
+std::string fleet_table(const std::vector<Fleet::Row>& rows) {
+  size_t name = 4, host = 4;
+  for (const Fleet::Row& row : rows) {
+    name = std::max(name, row.name.size());
+    host = std::max(host, row.host.size());
+  }
+  std::string text =
+      fmt::format("{:<{}}  {:<{}}  {:>8}  {:>7}  {}\n", "node", name, "host", host, "process", "threads", "state");
+  for (const Fleet::Row& row : rows)
+    text += fmt::format("{:<{}}  {:<{}}  {:>8}  {:>7}  {}\n", row.name, name, row.host, host,
+                        row.pid > 0 ? std::to_string(row.pid) : "-", row.threads > 0 ? std::to_string(row.threads) : "-",
+                        row.here() ? row.fingerprint : row.state);
+  return text;
+}
+
+}  // namespace r1

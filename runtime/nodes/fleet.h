@@ -1,0 +1,102 @@
+// The nodes of one run, as its head has them: listens for links, makes a key for each node, starts the processes of a host
+// file, waits until they have joined, starts again what dies, and ends them all. What they do is the business of pools
+// (runtime/nodes/pool_role.h), which reach them by members().
+// Thread rule: constructor, destructor and join() by one thread; the rest by any.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/net/keys.h"
+#include "runtime/net/zmq_links.h"
+#include "runtime/nodes/launcher.h"
+#include "runtime/nodes/members.h"
+
+namespace r1 {
+
+// One process of a host file.
+struct FleetEntry {
+  std::string name;  // "node1"; of its key and in tables
+  std::string host;  // "": started here, without ssh
+  std::string user;
+  int port = 0;
+  int threads = 0;     // of its CPU ops; 0: the cores of its host over `share`
+  int share = 1;       // entries of the same host
+  std::string device;  // "": as the graph says
+  std::vector<std::string> tags;
+};
+
+class Fleet final : public LaunchSink {
+ public:
+  struct Options {
+    std::filesystem::path run_dir;
+    std::vector<FleetEntry> entries;
+    LinkAddress listen;                                             // loopback unless told
+    PeerHello self;                                                 // the head's
+    bool any_fingerprint = false;                                   // lets in nodes whose arithmetic is another
+    uint64_t epoch = 1;                                             // Members::Options::epoch
+    std::filesystem::path program;                                  // r1-node, for entries that are started here
+    std::string device;                                             // of entries without one
+    std::function<bool(int node, const FleetEntry& entry)> places;  // absent: every node of the graph at every entry
+    LauncherOptions launcher;
+    double join_s = 60;  // from its start until it has joined
+  };
+  explicit Fleet(Options options);
+  // Tells all that the run is over, and ends who does not go.
+  ~Fleet() override;
+  Fleet(const Fleet&) = delete;
+  Fleet& operator=(const Fleet&) = delete;
+
+  struct Row {
+    std::string name, host;
+    int64_t pid = 0;  // there; 0: it is not there
+    int threads = 0;
+    std::string fingerprint;
+    std::string state;  // "ok", "starts", "is lost, starts again", or why it is not there
+    int64_t lost = 0;   // times
+    bool here() const { return state == "ok"; }
+  };
+  // Until all entries have joined or failed, or `interrupted`.
+  std::vector<Row> join(const std::atomic<bool>& interrupted);
+  std::vector<Row> rows() const;
+  Members& members() { return *members_; }
+
+ private:
+  struct Entry {
+    FleetEntry plan;
+    LaunchId launch = 0;
+    bool joined = false;  // at least once
+    int fruitless = 0;    // starts one after the other that did not join
+    Row row;
+  };
+  void launch(Entry& entry);  // under mutex_
+  void told(const Member& member, bool up, const std::string& why);
+  Entry* entry_of(const std::string& principal);
+
+  void started(LaunchId launch, const std::string& greeting) override;
+  void said(LaunchId launch, const std::string& line) override;
+  void ended(LaunchId launch, const std::string& how) override;
+
+  const Options options_;
+  RunKeys keys_;
+  KeyRing ring_;
+  std::unique_ptr<Executor> files_;
+  std::unique_ptr<Members> members_;
+  std::unique_ptr<ZmqHead> links_;
+
+  mutable std::mutex mutex_;
+  std::vector<Entry> entries_;
+  bool ending_ = false;
+  std::unique_ptr<Launcher> launcher_;
+};
+
+// The rows as a table for people.
+std::string fleet_table(const std::vector<Fleet::Row>& rows);
+
+}  // namespace r1

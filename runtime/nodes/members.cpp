@@ -1,0 +1,167 @@
+#include "runtime/nodes/members.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace r1 {
+
+namespace {
+constexpr uint64_t kMostPiece = uint64_t{16} << 20;
+}
+
+std::string Member::name() const { return fmt::format("{}/{}", hello.host, hello.pid); }
+
+Members::Members(Options options) : options_(std::move(options)) {}
+Members::~Members() = default;
+
+void Members::use(Links* links) {
+  const std::lock_guard lock(mutex_);
+  links_ = links;
+}
+
+bool Members::may_run(int node, const Member& member) const { return !options_.places || options_.places(node, member); }
+
+void Members::add(int node, PoolEar& ear) {
+  const std::lock_guard lock(mutex_);
+  pools_.emplace(node, &ear);
+  for (const auto& [peer, member] : members_)
+    if (may_run(node, member)) ear.joined(member);
+}
+
+void Members::remove(int node, PoolEar& ear) {
+  const std::lock_guard lock(mutex_);
+  for (auto [at, last] = pools_.equal_range(node); at != last; ++at)
+    if (at->second == &ear) return static_cast<void>(pools_.erase(at));
+}
+
+Incarnation Members::open(PeerId peer, int node, const OpenRole& role) {
+  const std::lock_guard lock(mutex_);
+  for (const NodeFile& file : role.files) files_[file.hash] = file.path;
+  LinkPacket packet;
+  packet.kind = PacketKind::open;
+  packet.incarnation = (options_.epoch << 32) + ++opened_;
+  packet.node = node;
+  packet.body = encode(role);
+  const Incarnation incarnation = packet.incarnation;
+  if (links_ != nullptr) links_->send(peer, std::move(packet));
+  return incarnation;
+}
+
+void Members::send(PeerId peer, LinkPacket packet) {
+  const std::lock_guard lock(mutex_);
+  if (links_ != nullptr) links_->send(peer, std::move(packet));
+}
+
+void Members::drop(PeerId peer, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  if (links_ != nullptr) links_->drop(peer, why);
+}
+
+std::vector<Member> Members::list() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Member> all;
+  for (const auto& [peer, member] : members_) all.push_back(member);
+  return all;
+}
+
+int64_t Members::cpu_ns() const {
+  const std::lock_guard lock(mutex_);
+  int64_t sum = 0;
+  for (const auto& [peer, ns] : cpu_ns_) sum += ns;
+  return sum;
+}
+
+void Members::note_cpu(PeerId peer, int64_t cpu_ns) {
+  const std::lock_guard lock(mutex_);
+  int64_t& known = cpu_ns_[peer];
+  known = std::max(known, cpu_ns);
+}
+
+void Members::stop_all() {
+  const std::lock_guard lock(mutex_);
+  if (links_ == nullptr) return;
+  for (const auto& [peer, member] : members_) {
+    LinkPacket packet;
+    packet.kind = PacketKind::stop;
+    links_->send(peer, std::move(packet));
+  }
+}
+
+// ---- what the links say -----------------------------------------------------------------------------------------------
+
+void Members::peer_up(PeerId peer, const PeerHello& hello) {
+  Member member{peer, hello};
+  if (options_.told) options_.told(member, true, "");
+  const std::lock_guard lock(mutex_);
+  members_[peer] = member;
+  for (const auto& [node, ear] : pools_)
+    if (may_run(node, member)) ear->joined(member);
+}
+
+void Members::peer_lost(PeerId peer, const std::string& why) {
+  Member member;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = members_.find(peer);
+    if (at == members_.end()) return;
+    member = std::move(at->second);
+    members_.erase(at);
+    for (const auto& [node, ear] : pools_) ear->left(member, why);
+  }
+  if (options_.told) options_.told(member, false, why);
+}
+
+void Members::received(PeerId peer, LinkPacket packet) {
+  if (packet.kind == PacketKind::get) return serve(peer, packet);
+  const std::lock_guard lock(mutex_);
+  const auto member = members_.find(peer);
+  if (member == members_.end()) return;
+  for (auto [at, last] = pools_.equal_range(packet.node); at != last; ++at) at->second->received(member->second, packet);
+}
+
+void Members::not_joined(const std::string&, bool) {}
+
+// ---- files by content -------------------------------------------------------------------------------------------------
+
+void Members::serve(PeerId peer, const LinkPacket& packet) {
+  FilePiece piece;
+  try {
+    piece = decode_file_piece(packet.body);
+  } catch (const Error& e) {
+    return drop(peer, e.what());
+  }
+  std::filesystem::path path;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto file = files_.find(piece.hash); file != files_.end()) path = file->second;
+  }
+  piece.bytes = std::min(piece.bytes, kMostPiece);
+  Job job;
+  job.work = [this, peer, piece, path] {
+    LinkPacket answer;
+    answer.kind = PacketKind::no_blob;
+    answer.body = encode(piece);
+    if (std::ifstream in(path, std::ios::binary); !path.empty() && in.seekg(static_cast<std::streamoff>(piece.offset))) {
+      std::string bytes(piece.bytes, '\0');
+      in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+      if (in.gcount() == static_cast<std::streamsize>(bytes.size())) {
+        answer.kind = PacketKind::blob;
+        answer.frames.emplace_back(std::move(bytes));
+      }
+    }
+    if (answer.kind == PacketKind::no_blob)
+      log_warn(fmt::format("a node asks for {} bytes at {} of {} ({}): not there", piece.bytes, piece.offset, piece.hash,
+                           path.string()));
+    send(peer, std::move(answer));
+  };
+  job.finished = [](std::exception_ptr) {};
+  options_.files->submit(std::move(job));
+}
+
+}  // namespace r1

@@ -1,0 +1,90 @@
+// Who belongs to a run: the nodes that are linked to its head, as the pools of remote roles see them
+// (runtime/nodes/pool_role.h). Passes on what comes over the links to the pool of the role that it is about, gives incarnations
+// that are never used again, and serves files by content. Not the links (runtime/net) and not what starts processes
+// (runtime/nodes/launcher.h). Thread rule: thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "runtime/flow/executor.h"
+#include "runtime/net/link.h"
+#include "runtime/nodes/node_words.h"
+#include "runtime/nodes/pool_core.h"
+
+namespace r1 {
+
+struct Member {
+  PeerId peer = 0;
+  PeerHello hello;
+  std::string name() const;  // "localhost/4711": host and process
+};
+
+// One pool: what it hears. Called on the thread of the links: only hands the news over.
+class PoolEar {
+ public:
+  virtual ~PoolEar() = default;
+  virtual void joined(const Member& member) = 0;
+  virtual void left(const Member& member, const std::string& why) = 0;
+  virtual void received(const Member& member, LinkPacket packet) = 0;
+};
+
+class Members final : public LinkSink {
+ public:
+  struct Options {
+    // In meta of the run store, counted up at each start of a head on it: what an earlier head opened is never taken for one of
+    // this head's roles.
+    uint64_t epoch = 1;
+    // Which graph node may run at which member; absent: all at all.
+    std::function<bool(int node, const Member& member)> places;
+    // Told of joins and losses, for logs and launchers; on the thread of the links. May be absent.
+    std::function<void(const Member& member, bool up, const std::string& why)> told;
+    Executor* files = nullptr;  // reads files for nodes; outlives it
+  };
+  explicit Members(Options options);
+  ~Members() override;
+
+  // Before anything joins; null at the end. They outlive what uses them.
+  void use(Links* links);
+
+  // ---- for pools
+  // Hears of the members that are there, then of all that happens until remove(), which waits for a call at hand.
+  void add(int node, PoolEar& ear);
+  void remove(int node, PoolEar& ear);
+  Incarnation open(PeerId peer, int node, const OpenRole& role);  // sends `open`; its files are served from now on
+  void send(PeerId peer, LinkPacket packet);
+  void drop(PeerId peer, const std::string& why);
+
+  // ---- for programs
+  std::vector<Member> list() const;
+  bool may_run(int node, const Member& member) const;
+  int64_t cpu_ns() const;  // inside ops, of all members that are or were here
+  void stop_all();         // tells every node that the run is over
+  // An op count of a member that a pool heard of.
+  void note_cpu(PeerId peer, int64_t cpu_ns);
+
+  void peer_up(PeerId peer, const PeerHello& hello) override;
+  void received(PeerId peer, LinkPacket packet) override;
+  void peer_lost(PeerId peer, const std::string& why) override;
+  void not_joined(const std::string& why, bool refused) override;
+
+ private:
+  void serve(PeerId peer, const LinkPacket& packet);
+
+  const Options options_;
+  mutable std::mutex mutex_;
+  Links* links_ = nullptr;
+  std::map<PeerId, Member> members_;
+  std::multimap<int, PoolEar*> pools_;
+  std::map<std::string, std::filesystem::path> files_;  // by hash
+  std::map<PeerId, int64_t> cpu_ns_;
+  uint64_t opened_ = 0;
+};
+
+}  // namespace r1

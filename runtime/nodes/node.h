@@ -1,0 +1,84 @@
+// A node: what a process other than the head is to a run. Opens roles for its head, after it has got the files that they read,
+// and closes them. When the link is lost, or the head says stop, all ends. Not the process around it (tools/r1_node.cpp).
+// Thread rule: a LinkSink; everything else on the thread of its NodeWorld.
+#pragma once
+
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/net/link.h"
+#include "runtime/nodes/file_cache.h"
+#include "runtime/nodes/node_world.h"
+#include "runtime/nodes/opened_role.h"
+
+namespace r1 {
+
+class Node final : public LinkSink {
+ public:
+  struct Options {
+    std::filesystem::path tree;   // of the files of this run, by name: the process's own, and it removes it
+    std::filesystem::path cache;  // of files by content
+    // In a job: reads the graph and makes what makes its roles. `tree` as above.
+    std::function<std::shared_ptr<const NodeGraph>(const OpenRole& open, const std::filesystem::path& tree)> prepare;
+    std::function<int64_t()> cpu_ns;
+    // It is over: the head said so (""), or why the link is. Once; nothing of this node runs any more.
+    std::function<void(const std::string& why)> ended;
+  };
+  // `world` and `codec` outlive it.
+  Node(NodeWorld& world, const PayloadCodec& codec, Options options);
+  ~Node() override;
+  // The link to the head; before anything comes over it. Outlives it, or null.
+  void use(Links* links) { links_ = links; }
+
+  // On the node's thread: all ends, as when the link is lost; Options::ended follows.
+  void leave(const std::string& why) { end(why); }
+
+  void peer_up(PeerId peer, const PeerHello& hello) override;
+  void received(PeerId peer, LinkPacket packet) override;
+  void peer_lost(PeerId peer, const std::string& why) override;
+  void not_joined(const std::string& why, bool refused) override;
+
+ private:
+  struct Fetch {
+    NodeFile file;
+    uint64_t done = 0;  // bytes
+    std::vector<std::function<void(std::exception_ptr)>> then;
+  };
+  void heard(const LinkPacket& packet);
+  void open(const LinkPacket& packet);
+  void close(Incarnation incarnation);
+  void end(const std::string& why);
+  void end_if_closed();
+  void tick();
+  void send(LinkPacket packet);
+
+  void want(const std::vector<NodeFile>& files, std::function<void(std::exception_ptr)> then);
+  void look_for(const NodeFile& file);
+  void ask(const Fetch& fetch);
+  void got(const LinkPacket& packet);
+  void fetched(const std::string& hash, std::exception_ptr error);
+  void prepare(Incarnation incarnation);
+  // On the thread for files; `then` on the node's.
+  void on_disk(std::function<void()> work, std::function<void(std::exception_ptr)> then);
+
+  NodeWorld& world_;
+  const PayloadCodec& codec_;
+  const Options options_;
+  Links* links_ = nullptr;
+  PeerId head_ = 0;
+  FileCache cache_;
+  std::unique_ptr<Executor> disk_;
+  std::map<std::string, Fetch> fetches_;  // by hash
+  std::map<Incarnation, std::unique_ptr<OpenedRole>> roles_;
+  std::map<Incarnation, std::unique_ptr<OpenedRole>> closing_;
+  bool ending_ = false, ended_ = false;
+  std::string why_;
+  std::shared_ptr<Node*> self_;
+};
+
+}  // namespace r1

@@ -1,0 +1,298 @@
+#include "runtime/nodes/node_words.h"
+
+#include <fmt/format.h>
+
+#include <bit>
+
+#include "runtime/flow/msgpack.h"
+
+namespace r1 {
+namespace {
+
+using Pack = msgpack::packer<msgpack::sbuffer>;
+
+constexpr uint8_t kFormat = 1;
+
+struct Writer {
+  msgpack::sbuffer out;
+  Pack pack{out};
+  std::string take() { return {out.data(), out.size()}; }
+  // As its bits: msgpack writes whole numbers as integers, and -0 would come back as 0.
+  void real(double value) { pack.pack(std::bit_cast<uint64_t>(value)); }
+  void count(size_t n) { pack.pack_array(static_cast<uint32_t>(n)); }
+};
+
+double real(Items& items) { return std::bit_cast<double>(items.next_as<uint64_t>()); }
+
+void write(Writer& w, const Recovery& r) {
+  const auto& [batches, next_draw, open_draws, ledger, metrics, artifacts, snapshots, error, place, other] = r;
+  w.count(10);
+  w.pack.pack(batches);
+  w.pack.pack(next_draw);
+  w.pack.pack(open_draws);
+  w.count(4);
+  w.pack.pack(ledger.draws);
+  w.pack.pack(ledger.trained);
+  w.pack.pack(ledger.open);
+  w.pack.pack(ledger.dropped);
+  w.count(metrics.size());
+  for (const auto& [name, total] : metrics) {
+    w.count(3);
+    w.pack.pack(name);
+    w.pack.pack(total.values);
+    w.real(total.sum);
+  }
+  w.count(artifacts.size());
+  for (const auto& [name, artifact] : artifacts) {
+    w.count(3);
+    w.pack.pack(name);
+    w.pack.pack(artifact.path);
+    w.pack.pack(artifact.hash);
+  }
+  w.count(snapshots.size());
+  for (const SnapshotRow& row : snapshots) {
+    w.count(2);
+    w.pack.pack(row.version);
+    w.pack.pack(row.file);
+  }
+  w.pack.pack(error);
+  w.count(3);
+  w.pack.pack(place.file);
+  w.pack.pack(place.table);
+  w.pack.pack(place.row);
+  w.pack.pack(other);
+}
+
+Recovery read_recovery(const msgpack::object& o) {
+  Items items(o, 10);
+  Recovery r;
+  r.batches = items.next_as<int64_t>();
+  r.next_draw = items.next_as<int64_t>();
+  r.open_draws = items.next_as<std::set<int64_t>>();
+  Items ledger(items.next(), 4);
+  r.ledger.draws = ledger.next_as<int64_t>();
+  r.ledger.trained = ledger.next_as<int64_t>();
+  r.ledger.open = ledger.next_as<int64_t>();
+  r.ledger.dropped = ledger.next_as<std::map<std::string, int64_t>>();
+  for (Items metrics(items.next()); metrics.size() > 0;) {
+    Items metric(metrics.next(), 3);
+    const auto name = metric.next_as<std::string>();
+    r.metrics[name].values = metric.next_as<int64_t>();
+    r.metrics[name].sum = real(metric);
+  }
+  for (Items artifacts(items.next()); artifacts.size() > 0;) {
+    Items artifact(artifacts.next(), 3);
+    const auto name = artifact.next_as<std::string>();
+    r.artifacts[name].path = artifact.next_as<std::string>();
+    r.artifacts[name].hash = artifact.next_as<std::string>();
+  }
+  for (Items snapshots(items.next()); snapshots.size() > 0;) {
+    Items snapshot(snapshots.next(), 2);
+    SnapshotRow& row = r.snapshots.emplace_back();
+    row.version = snapshot.next_as<int64_t>();
+    row.file = snapshot.next_as<std::string>();
+  }
+  r.first_reward_error = items.next_as<std::string>();
+  Items place(items.next(), 3);
+  r.first_reward_error_place.file = place.next_as<std::string>();
+  r.first_reward_error_place.table = place.next_as<std::string>();
+  r.first_reward_error_place.row = place.next_as<std::string>();
+  r.other_arithmetic = items.next_as<bool>();
+  return r;
+}
+
+void known_format(Items& items) {
+  if (items.next_as<uint8_t>() != kFormat) throw malformed_message("another version of the format");
+}
+
+}  // namespace
+
+std::string encode(const OpenRole& open) {
+  Writer w;
+  w.count(5);
+  w.pack.pack(kFormat);
+  w.pack.pack(open.stage);
+  w.pack.pack(open.settings);
+  w.count(open.files.size());
+  for (const NodeFile& file : open.files) {
+    w.count(3);
+    w.pack.pack(file.path);
+    w.pack.pack(file.bytes);
+    w.pack.pack(file.hash);
+  }
+  write(w, open.recovery);
+  return w.take();
+}
+
+OpenRole decode_open_role(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 5);
+  known_format(items);
+  OpenRole open;
+  open.stage = items.next_as<std::string>();
+  open.settings = items.next_as<std::string>();
+  for (Items files(items.next()); files.size() > 0;) {
+    Items file(files.next(), 3);
+    NodeFile& f = open.files.emplace_back();
+    f.path = file.next_as<std::string>();
+    f.bytes = file.next_as<uint64_t>();
+    f.hash = file.next_as<std::string>();
+  }
+  open.recovery = read_recovery(items.next());
+  return open;
+}
+
+std::string encode(const RoleRecords& records) {
+  const auto& [metrics, events, engines, progress, waits, inspect, moved, cpu_ns] = records;
+  Writer w;
+  w.count(9);
+  w.pack.pack(kFormat);
+  w.count(metrics.size());
+  for (const RoleRecords::Metric& m : metrics) {
+    w.count(3);
+    m.step ? w.pack.pack(*m.step) : w.pack.pack_nil();
+    w.pack.pack(m.name);
+    w.real(m.value);
+  }
+  w.count(events.size());
+  for (const RoleRecords::Event& e : events) {
+    w.count(3);
+    w.pack.pack(e.actor);
+    w.pack.pack(e.kind);
+    w.pack.pack(e.json);
+  }
+  w.count(engines.size());
+  for (const auto& [engine, begins] : engines) {
+    w.count(2);
+    w.pack.pack(engine);
+    w.pack.pack(begins);
+  }
+  progress ? w.pack.pack(*progress) : w.pack.pack_nil();
+  if (waits) {
+    w.count(waits->size());
+    for (const RoleRecords::Wait& wait : *waits) {
+      w.count(3);
+      w.pack.pack(wait.key);
+      w.pack.pack(wait.reason);
+      w.pack.pack(wait.on);
+    }
+  } else {
+    w.pack.pack_nil();
+  }
+  inspect ? w.pack.pack(*inspect) : w.pack.pack_nil();
+  w.pack.pack(moved);
+  w.pack.pack(cpu_ns);
+  return w.take();
+}
+
+RoleRecords decode_role_records(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 9);
+  known_format(items);
+  RoleRecords r;
+  for (Items metrics(items.next()); metrics.size() > 0;) {
+    Items metric(metrics.next(), 3);
+    RoleRecords::Metric& m = r.metrics.emplace_back();
+    m.step = metric.next_as<std::optional<int64_t>>();
+    m.name = metric.next_as<std::string>();
+    m.value = real(metric);
+  }
+  for (Items events(items.next()); events.size() > 0;) {
+    Items event(events.next(), 3);
+    RoleRecords::Event& e = r.events.emplace_back();
+    e.actor = event.next_as<std::string>();
+    e.kind = event.next_as<std::string>();
+    e.json = event.next_as<std::string>();
+  }
+  for (Items engines(items.next()); engines.size() > 0;) {
+    Items engine(engines.next(), 2);
+    const auto name = engine.next_as<std::string>();
+    r.engines.emplace_back(name, engine.next_as<bool>());
+  }
+  r.progress = items.next_as<std::optional<std::string>>();
+  if (const msgpack::object& waits = items.next(); !waits.is_nil()) {
+    r.waits.emplace();
+    for (Items all(waits); all.size() > 0;) {
+      Items wait(all.next(), 3);
+      RoleRecords::Wait& x = r.waits->emplace_back();
+      x.key = wait.next_as<std::string>();
+      x.reason = wait.next_as<std::string>();
+      x.on = wait.next_as<std::string>();
+    }
+  }
+  r.inspect = items.next_as<std::optional<std::string>>();
+  r.moved = items.next_as<bool>();
+  r.cpu_ns = items.next_as<int64_t>();
+  return r;
+}
+
+std::string encode_error(const std::exception_ptr& error) {
+  ExitCode code = ExitCode::failed;
+  bool final = false;
+  std::string message, hint;
+  Where where;
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& e) {
+    code = e.code();
+    final = e.final();
+    message = e.message();
+    where = e.where();
+    hint = e.hint();
+  } catch (const std::exception& e) {
+    message = e.what();
+  } catch (...) {
+    message = "unknown exception";
+  }
+  Writer w;
+  w.count(8);
+  w.pack.pack(kFormat);
+  w.pack.pack(static_cast<int>(code));
+  w.pack.pack(final);
+  w.pack.pack(message);
+  w.pack.pack(where.file);
+  w.pack.pack(where.line);
+  w.pack.pack(where.column);
+  w.pack.pack(hint);
+  return w.take();
+}
+
+std::exception_ptr decode_error(const std::string& body, const std::string& from) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 8);
+  known_format(items);
+  const int code = items.next_as<int>();
+  const bool final = items.next_as<bool>();
+  const std::string message = fmt::format("{} (at {})", items.next_as<std::string>(), from);
+  Where where;
+  where.file = items.next_as<std::string>();
+  where.line = items.next_as<int>();
+  where.column = items.next_as<int>();
+  const auto hint = items.next_as<std::string>();
+  if (final) return std::make_exception_ptr(final_failure(message, where, hint));
+  if (code == static_cast<int>(ExitCode::bad_input)) return std::make_exception_ptr(bad_input(message, where, hint));
+  return std::make_exception_ptr(failure(message, where, hint));
+}
+
+std::string encode(const FilePiece& piece) {
+  Writer w;
+  w.count(4);
+  w.pack.pack(kFormat);
+  w.pack.pack(piece.hash);
+  w.pack.pack(piece.offset);
+  w.pack.pack(piece.bytes);
+  return w.take();
+}
+
+FilePiece decode_file_piece(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 4);
+  known_format(items);
+  FilePiece piece;
+  piece.hash = items.next_as<std::string>();
+  piece.offset = items.next_as<uint64_t>();
+  piece.bytes = items.next_as<uint64_t>();
+  return piece;
+}
+
+}  // namespace r1
