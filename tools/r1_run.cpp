@@ -37,6 +37,7 @@
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
 #include "tools/program_version.h"
+#include "tools/run_nodes.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
 #include "tools/shipped_graphs.h"
@@ -51,11 +52,12 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  fs::path graph, run, replay, report, samples;
+  fs::path graph, run, replay, report, samples, hostfile;
+  std::string listen;
   int64_t count = 4;
   std::vector<std::string> set;
   bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, accept_inputs = false,
-       change = false, quiet = false, help_roles = false;
+       change = false, quiet = false, help_roles = false, allow_missing = false;
 };
 
 constexpr const char* kExamples = R"(Examples:
@@ -65,6 +67,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-run graphs/rl_only.graph --set edge.staleness=0
   r1-run graphs/r1_full.graph --check              reads everything, runs nothing
   r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
+  r1-run graphs/r1_full.graph --hostfile hosts     generators and judges in other processes, one a line of `hosts`
   r1-run --help-roles                              what a graph may say
   r1-run --replay runs/r1_full                     recomputes every update from the run store
   r1-run --samples runs/r1_full rl1                what the model said in stage rl1: held-out answers, and what it was trained on
@@ -264,8 +267,14 @@ int run_graph(Arguments args) {
   for (const std::string& warning : data.warnings) log_info("warning: " + warning);
 
   RunOptions options = run_options(graph, run_dir, env.seed);
-  options.compute_cpu_ns = compute_cpu_ns;
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  std::unique_ptr<RunNodes> nodes;
+  if (!args.hostfile.empty())
+    nodes =
+        std::make_unique<RunNodes>(RunNodes::Options{args.hostfile, args.listen, args.allow_missing, args.accept_fingerprint},
+                                   env, graph, *store, begin_gently());
+  options.compute_cpu_ns = [&nodes] { return compute_cpu_ns() + (nodes ? nodes->cpu_ns() : 0); };
+  const int here = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int cores = nodes ? nodes->cores(here) : here;
   StageHooks hooks;
   hooks.verdict = [&](const GraphView& g, const StagePlan& stage) {
     return stage_verdict(g, stage, *store, store->ensure_stage(stage.name));
@@ -280,7 +289,9 @@ int run_graph(Arguments args) {
   const double before = stored_meta_number(*store, "seconds");
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view,
                              tracker_feed(graph, *store, run_dir, graph_dir, tracker));
-  Conductor conductor(graph, *store, role_factory(env), hooks, options, outputs, make_caf_hosts());
+  RoleFactory factory = role_factory(env);
+  if (nodes) factory = nodes->factory(std::move(factory));
+  Conductor conductor(graph, *store, std::move(factory), hooks, options, outputs, make_caf_hosts());
   const ExitCode code = conductor.run(begin_gently());
   const double seconds = before + SystemClock().now_s() - begin;
   const std::vector<StageFailure>& failures = conductor.failures();
@@ -392,6 +403,14 @@ int main_checked(int argc, char** argv) {
   CLI::Option* const reports =
       app.add_option("--report", args.report, "write report.html of a run anew, of an unfinished one too");
   for (CLI::Option* other : {replays, samples, reports}) other->type_name("DIR");
+  CLI::Option* const hostfile =
+      app.add_option("--hostfile", args.hostfile,
+                     "run generators and judges in other processes, here or by ssh: one a line (docs/operations.md)");
+  hostfile->type_name("FILE");
+  app.add_option("--listen", args.listen, "with --hostfile: where nodes of other machines reach this one (default: loopback)")
+      ->type_name("HOST:PORT")
+      ->needs(hostfile);
+  app.add_flag("--allow-missing", args.allow_missing, "with --hostfile: go on although a node is not there")->needs(hostfile);
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--accept-inputs", args.accept_inputs,
                "continue although data, weights, a tokenizer or a reward program changed since the run began");
@@ -400,7 +419,7 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
   app.add_flag("-q,--quiet", args.quiet, "no progress");
   // An option that would do nothing is refused.
-  for (const char* name : {"--run", "--set", "--check", "--draw", "--fresh", "--accept-inputs", "--change"})
+  for (const char* name : {"--run", "--set", "--check", "--draw", "--fresh", "--accept-inputs", "--change", "--hostfile"})
     for (CLI::Option* alone : {replays, samples, reports}) alone->excludes(app.get_option(name));
   for (CLI::Option* alone : {replays, reports}) alone->excludes(app.get_option("--json"));
   for (CLI::Option* alone : {samples, reports}) alone->excludes(app.get_option("--accept-fingerprint"));

@@ -1,0 +1,166 @@
+// A run over several processes of this machine: the weights of one process, whatever happens to the nodes; and no process is
+// left behind.
+#include <signal.h>
+
+#include <chrono>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "runtime/store/run_store.h"
+#include "tests/e2e/program.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Nodes : ProgramTest {
+  static constexpr double kPatience_s = 240;
+  fs::path hosts;
+
+  void SetUp() override {
+    ProgramTest::SetUp();
+    hosts = top / "hosts";
+    std::ofstream(hosts) << "localhost slots=1\nlocalhost slots=1  # the second\nlocalhost slots=1\n";
+  }
+  std::vector<std::string> arguments(const fs::path& run, const std::vector<std::string>& more) const {
+    std::vector<std::string> a = {(source_dir() / "tests/e2e/graphs/nano.graph").string(), "--run", run.string(), "-q"};
+    a.insert(a.end(), more.begin(), more.end());
+    return a;
+  }
+  std::vector<std::string> over_nodes(const fs::path& run, std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--hostfile", hosts.string()});
+    return arguments(run, more);
+  }
+  std::vector<std::string> cache() const { return {"XDG_CACHE_HOME=" + (top / "cache").string()}; }
+
+  // Processes of all nodes that ever joined.
+  static std::vector<pid_t> processes(const fs::path& run) {
+    std::vector<pid_t> found;
+    std::ifstream log(run / "r1.log");
+    const std::regex joins("node (node[0-9]+) on .* joins: process ([0-9]+),");
+    std::smatch m;
+    for (std::string line; std::getline(log, line);)
+      if (std::regex_search(line, m, joins)) found.push_back(static_cast<pid_t>(std::stol(m[2])));
+    return found;
+  }
+  static bool lives(pid_t pid) { return ::kill(pid, 0) == 0; }
+  static bool all_gone(const std::vector<pid_t>& pids, double seconds) {
+    for (int i = 0; i < seconds * 20; ++i) {
+      if (std::none_of(pids.begin(), pids.end(), lives)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+    return false;
+  }
+
+  // Sends one living node the next of `signals` whenever `every` batches more of a stage that samples are committed; how often.
+  static int disturb(Program& program, const fs::path& run, int64_t every, const std::vector<int>& signals) {
+    std::unique_ptr<RunStore> store;
+    std::map<std::string, int64_t> next;
+    int kills = 0;
+    while (!program.wait(0.003)) {
+      try {
+        if (!store && fs::exists(run / "run.db")) store = RunStore::open_read_only(run);
+        if (!store) continue;
+        for (const StageRow& stage : store->stages()) {
+          if (stage.status != StageStatus::running || stage.name.rfind("rl", 0) != 0 ||
+              kills >= static_cast<int>(signals.size()))
+            continue;
+          int64_t& due = next.try_emplace(stage.name, every).first->second;
+          if (store->batch_count(stage.id) < due) continue;
+          due += every;
+          const std::vector<pid_t> known = processes(run);
+          std::vector<pid_t> living;
+          for (const pid_t pid : known)
+            if (lives(pid)) living.push_back(pid);
+          if (living.empty()) continue;
+          ::kill(living[static_cast<size_t>(kills) % living.size()], signals[static_cast<size_t>(kills)]);
+          ++kills;
+        }
+      } catch (const Error&) {  // the store is being made
+        store.reset();
+      }
+    }
+    return kills;
+  }
+};
+
+const std::vector<std::string> kLonger = {"--set", "rl_trainer.until=batches(40)", "--set", "rl2_trainer.until=batches(16)"};
+
+TEST_F(Nodes, three_processes_give_the_weights_of_one_whoever_of_them_is_killed_or_stopped) {
+  const ProgramResult alone = run_program(arguments(top / "alone", kLonger));
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  const auto expected = summary_hashes(top / "alone");
+  ASSERT_EQ(expected.size(), 7u);
+
+  Program calm(over_nodes(top / "calm", kLonger), cache());
+  ASSERT_TRUE(calm.wait(kPatience_s)) << "does not end";
+  const ProgramResult r = calm.result();
+  ASSERT_EQ(r.code, 0) << r.err << read_file(top / "calm/r1.log");
+  EXPECT_EQ(summary_hashes(top / "calm"), expected);
+  EXPECT_EQ(ledger_complaints(top / "calm"), "");
+  EXPECT_EQ(processes(top / "calm").size(), 3u) << read_file(top / "calm/r1.log");
+  EXPECT_TRUE(all_gone(processes(top / "calm"), 10)) << "a node outlives its run";
+  EXPECT_NE(r.err.find("node2"), std::string::npos) << "the table of nodes: " << r.err;
+
+  Program disturbed(over_nodes(top / "disturbed", kLonger), cache());
+  const int kills = disturb(disturbed, top / "disturbed", 5, {SIGKILL, SIGKILL, SIGSTOP, SIGKILL, SIGKILL});
+  const ProgramResult d = disturbed.result();
+  ASSERT_EQ(d.code, 0) << d.err << read_file(top / "disturbed/r1.log");
+  EXPECT_GE(kills, 3);
+  EXPECT_EQ(summary_hashes(top / "disturbed"), expected);
+  EXPECT_EQ(ledger_complaints(top / "disturbed"), "");
+  EXPECT_TRUE(all_gone(processes(top / "disturbed"), 10)) << "a node outlives its run";
+}
+
+TEST_F(Nodes, with_staleness_the_replay_of_a_run_whose_nodes_were_killed_and_stopped_is_equal) {
+  std::vector<std::string> more = kLonger;
+  more.insert(more.end(), {"--set", "edge.staleness=2"});
+  Program program(over_nodes(top / "run", more), cache());
+  const int kills = disturb(program, top / "run", 5, {SIGKILL, SIGSTOP, SIGKILL});
+  const ProgramResult r = program.result();
+  ASSERT_EQ(r.code, 0) << r.err << read_file(top / "run/r1.log");
+  EXPECT_GE(kills, 2);
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
+  const ProgramResult replay = run_program({"--replay", (top / "run").string()});
+  EXPECT_EQ(replay.code, 0) << replay.out;
+}
+
+TEST_F(Nodes, no_node_outlives_a_head_that_is_killed_and_the_run_goes_on_to_the_same_weights) {
+  ASSERT_EQ(run_program(arguments(top / "alone", {})).code, 0);
+  {
+    Program head(over_nodes(top / "run"), cache());
+    for (int i = 0; i < 4000 && processes(top / "run").size() < 3; ++i) head.wait(0.02);
+    const std::vector<pid_t> nodes = processes(top / "run");
+    ASSERT_EQ(nodes.size(), 3u) << read_file(top / "run/r1.log");
+    head.send(SIGKILL);
+    head.result();
+    EXPECT_TRUE(all_gone(nodes, 20));
+  }
+  const ProgramResult r = run_program(over_nodes(top / "run"), cache());
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "alone"));
+}
+
+TEST_F(Nodes, a_host_file_that_is_none_and_a_node_that_does_not_come_are_bad_input_before_anything_runs) {
+  std::ofstream(top / "bad") << "localhost\nlocalhost slot=2\n";
+  const ProgramResult bad = run_program(arguments(top / "run", {"--hostfile", (top / "bad").string()}));
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_NE(bad.err.find("bad:2:11: "), std::string::npos) << bad.err;
+  EXPECT_NE(bad.err.find("did you mean 'slots'?"), std::string::npos) << bad.err;
+  std::ofstream(top / "far") << "nowhere.invalid\n";
+  const ProgramResult far = run_program(arguments(top / "run", {"--hostfile", (top / "far").string()}));
+  EXPECT_EQ(far.code, 2);
+  EXPECT_NE(far.err.find("--listen"), std::string::npos) << far.err;
+  std::ofstream(top / "device") << "localhost device=gpu:99\n";
+  const ProgramResult device = run_program(arguments(top / "run", {"--hostfile", (top / "device").string()}), cache());
+  EXPECT_EQ(device.code, 2);
+  EXPECT_NE(device.err.find("node1 on localhost is not there"), std::string::npos) << device.err;
+}
+
+}  // namespace
+}  // namespace r1
