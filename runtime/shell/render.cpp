@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -29,6 +30,46 @@ std::string cell(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
   return value.is_null() ? "" : value.dump();
+}
+
+// A curve of as many columns as there is room for, eight levels to a line; where a value is missing, a gap.
+std::string render_plot(const Json& answer, size_t width) {
+  constexpr int kLines = 8, kLevels = 8;
+  constexpr const char* kBlocks[kLevels + 1] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  constexpr size_t kLabel = 11;
+  std::vector<double> values;
+  for (const Json& row : answer.at("rows")) {
+    const Json value = row.value(cell(answer.at("plot")), Json());
+    values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
+  }
+  const size_t columns = std::min(values.size(), width - std::min(width, kLabel + 2));
+  if (columns < 2) return "";
+  std::vector<double> means;
+  double low = INFINITY, high = -INFINITY;
+  for (size_t c = 0; c < columns; ++c) {
+    double sum = 0;
+    int n = 0;
+    for (size_t i = c * values.size() / columns; i < (c + 1) * values.size() / columns; ++i)
+      if (std::isfinite(values[i])) sum += values[i], ++n;
+    means.push_back(n > 0 ? sum / n : std::nan(""));
+    if (n > 0) low = std::min(low, means.back()), high = std::max(high, means.back());
+  }
+  if (!(low <= high)) return "";
+  std::string out;
+  for (int line = kLines - 1; line >= 0; --line) {
+    out += fmt::format("{:>{}} ",
+                       line == kLines - 1 ? fmt::format("{:.4g}", high)
+                       : line == 0        ? fmt::format("{:.4g}", low)
+                                          : "",
+                       kLabel);
+    for (const double mean : means) {
+      const double level = high > low ? (mean - low) / (high - low) * (kLines * kLevels - 1) + 1 : kLevels / 2.0;
+      out += std::isfinite(mean) ? kBlocks[std::clamp(static_cast<int>(level) - line * kLevels, 0, kLevels)] : " ";
+    }
+    out.erase(out.find_last_not_of(' ') + 1);
+    out += "\n";
+  }
+  return out;
 }
 
 std::string render_table(const Json& answer, size_t width) {
@@ -74,7 +115,9 @@ std::string render_answer(const std::string& json, int width) {
   }
   if (answer.contains("text")) return cell(answer["text"]) + "\n";
   if (!answer.contains("rows") || !answer.contains("columns")) return answer.dump(2) + "\n";
-  return render_table(answer, static_cast<size_t>(std::max(0, width)));
+  const auto columns = static_cast<size_t>(std::max(0, width));
+  const bool plotted = columns > 0 && answer.contains("plot") && answer["rows"].size() > 1;
+  return (plotted ? render_plot(answer, columns) : "") + render_table(answer, columns);
 }
 
 bool is_error_answer(const std::string& json) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "runtime/flow/wait_registry.h"
+#include "runtime/shell/shell_look.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -40,7 +42,8 @@ const char* status_text(StageStatus status) {
 
 void need_run(const ShellSources& sources) {
   if (sources.waits == nullptr)
-    throw bad_input("no run is going on here", {}, "start one with r1-run; 'stages' and 'metrics' work without");
+    throw bad_input("no run is going on here", {},
+                    "start one with r1-run; 'stages', 'metrics', 'versions' and 'log' work without");
 }
 
 Json list_roles(const ShellSources& sources, const Words&) {
@@ -127,18 +130,24 @@ Json list_waits(const ShellSources& sources, const Words&) {
   return answer;
 }
 
-Json list_metrics(const ShellSources& sources, const Words& words) {
-  const std::vector<StageRow> stages = sources.store->stages();
+// Of all stages, or of the one that the first argument names.
+std::vector<StageRow> chosen_stages(const ShellSources& sources, const Words& words) {
   std::vector<std::string> names;
-  for (const StageRow& row : stages) names.push_back(row.name);
   std::vector<StageRow> chosen;
-  for (const StageRow& row : stages)
+  for (const StageRow& row : sources.store->stages()) {
+    names.push_back(row.name);
     if (words.size() < 2 || row.name == words[1]) chosen.push_back(row);
+  }
   if (chosen.empty() && words.size() > 1) {
     const std::string near = nearest(words[1], names);
     throw bad_input(fmt::format("no stage {}", words[1]), {},
                     near.empty() ? "see 'stages'" : fmt::format("did you mean {}?", near));
   }
+  return chosen;
+}
+
+Json list_metrics(const ShellSources& sources, const Words& words) {
+  const std::vector<StageRow> chosen = chosen_stages(sources, words);
   if (words.size() < 3) {
     Json answer = table("newest metrics", {"stage", "metric", "step", "value"});
     for (const StageRow& row : chosen)
@@ -156,7 +165,28 @@ Json list_metrics(const ShellSources& sources, const Words& words) {
   }
   Json answer = table(fmt::format("{} of {}", words[2], words[1]), {"step", "value"});
   for (const MetricRow& m : rows) answer["rows"].push_back({{"step", m.step}, {"value", m.value}});
+  answer["plot"] = "value";
   return answer;
+}
+
+Json explain(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  return why_so_slow(sources);
+}
+
+Json list_versions(const ShellSources& sources, const Words& words) {
+  if (words.size() < 2) throw bad_input("versions takes STAGE", {}, "see 'stages'");
+  return versions_of(*sources.store, chosen_stages(sources, words).at(0));
+}
+
+Json show_log(const ShellSources& sources, const Words& words) {
+  int64_t lines = 20;
+  if (words.size() > 1) {
+    const auto [end, error] = std::from_chars(words[1].data(), words[1].data() + words[1].size(), lines);
+    if (error != std::errc() || end != words[1].data() + words[1].size() || lines < 1 || lines > 10000)
+      throw bad_input(fmt::format("'{}' is no number of lines from 1 to 10000", words[1]));
+  }
+  return {{"text", end_of_log(sources.run_dir, lines)}};
 }
 
 Json inspect_role(const ShellSources& sources, const Words& words) {
@@ -191,7 +221,10 @@ constexpr Command kCommands[] = {
     {"stages", "", "all stages: status, seconds, batches, ledger, overlap of generation and training", 0, list_stages},
     {"channels", "", "messages sent, received and released on every channel; lost ones by name", 0, list_channels},
     {"waits", "", "who waits for what, for how long; running jobs too", 0, list_waits},
-    {"metrics", "[STAGE [NAME]]", "the newest value of every metric, or all values of one", 2, list_metrics},
+    {"metrics", "[STAGE [NAME]]", "the newest value of every metric, or the curve of one", 2, list_metrics},
+    {"why", "", "where the time of the running stages goes, what they wait for, and what would help", 0, explain},
+    {"versions", "STAGE", "the versions that a stage published, with the hashes of their weights", 1, list_versions},
+    {"log", "[LINES]", "the end of r1.log; default 20 lines", 1, show_log},
     {"inspect", "NODE", "what a role says about its state", 1, inspect_role},
     {"stop", "", "end the run after the jobs at hand; it can be continued", 0, stop_run},
     {"help", "", "this list", 0, show_help},

@@ -1,9 +1,11 @@
 // The commands of r1-shell: one line in, JSON out. Plain functions over what a run shows of itself; no network in here.
 //
-// Answers: {"title": ..., "columns": [...], "rows": [{column: value}, ...]} or {"text": ...} or {"error": ..., "hint": ...}.
+// Answers: {"title": ..., "columns": [...], "rows": [{column: value}, ...]} - with "plot": COLUMN where a person wants to see a
+// curve of it - or {"text": ...} or {"error": ..., "hint": ...}.
 // Thread rule: handle_command may be called from any one thread at a time; the sources are thread-safe.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -25,6 +27,7 @@ struct ShellStage {
 };
 
 struct ShellSources {
+  std::filesystem::path run_dir;  // a ShellServer puts in its own
   const RunStore* store = nullptr;
   const WaitRegistry* waits = nullptr;  // null when no run is going on: what then is missing answers with an error
   std::function<std::vector<ShellRole>()> roles;

@@ -183,6 +183,7 @@ void ShellServer::Impl::serve() {
 ShellServer::ShellServer(ShellSources sources, const std::filesystem::path& run_dir, ShellLimits limits)
     : impl_(std::make_unique<Impl>()) {
   impl_->sources = std::move(sources);
+  impl_->sources.run_dir = run_dir;
   impl_->limits = limits;
   impl_->open(run_dir);
 }

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
+#include "runtime/flow/wait_registry.h"
 #include "runtime/shell/render.h"
 #include "runtime/shell/shell_command.h"
 #include "runtime/store/run_store.h"
@@ -14,8 +17,10 @@ struct Shell : testing::Test {
   TemporaryDirectory dir;
   std::unique_ptr<RunStore> store = RunStore::open(dir.path());
   int64_t stage = store->ensure_stage("rl1");
+  VirtualClock clock;
   nlohmann::json ask(const std::string& line) {
     ShellSources sources;
+    sources.run_dir = dir.path();
     sources.store = store.get();
     return nlohmann::json::parse(handle_command(line, sources));
   }
@@ -46,6 +51,64 @@ TEST_F(Shell, answers_mistakes_with_what_was_meant) {
   EXPECT_EQ(ask("ps")["error"], "no run is going on here");
   EXPECT_TRUE(is_error_answer(ask("ps").dump()));
   EXPECT_FALSE(is_error_answer(ask("help").dump()));
+}
+
+TEST_F(Shell, shows_versions_and_the_end_of_the_log_of_a_run_that_is_over) {
+  store->add_version(stage, 0, "aa");
+  store->add_version(stage, 1, "bb");
+  store->flush();
+  EXPECT_EQ(ask("versions rl1")["rows"], (nlohmann::json{{{"version", 0}, {"hash", "aa"}}, {{"version", 1}, {"hash", "bb"}}}));
+  EXPECT_EQ(ask("versions rl2")["hint"], "did you mean rl1?");
+  EXPECT_EQ(ask("versions")["error"], "versions takes STAGE");
+  EXPECT_EQ(ask("log")["error"], "there is no log");
+  std::ofstream(dir.path() / "r1.log") << "one\n\nthree\nfour\n";
+  EXPECT_EQ(ask("log")["text"], "one\n\nthree\nfour");
+  EXPECT_EQ(ask("log 3")["text"], "\nthree\nfour");
+  EXPECT_EQ(ask("log 1")["text"], "four");
+  for (const char* wrong : {"log 0", "log x", "log 1.5", "log 99999999999999999999"})
+    EXPECT_NE(ask(wrong)["error"].get<std::string>().find("no number of lines"), std::string::npos) << wrong;
+  const std::string long_line(300 * 1024, 'x');
+  std::ofstream(dir.path() / "r1.log") << long_line << "\nlast\n";
+  EXPECT_EQ(ask("log")["text"].get<std::string>().size(), 256 * 1024 - 1) << "however long the log is";
+}
+
+TEST_F(Shell, says_what_a_running_stage_hangs_on) {
+  WaitRegistry waits(clock);
+  const auto why = [&](const StageTimes& times, const std::string& what) {
+    ShellSources sources;
+    sources.store = store.get();
+    sources.waits = &waits;
+    sources.stages = [&] { return std::vector<ShellStage>{{"rl1", "running", times, 0}, {"over", "done", times, 0}}; };
+    std::string found;
+    const auto answer = nlohmann::json::parse(handle_command("why", sources));
+    for (const auto& row : answer.at("rows")) {
+      EXPECT_EQ(row["stage"], "rl1") << "a stage that is over hangs on nothing";
+      if (row["what"] == what) found = row["value"];
+    }
+    return found;
+  };
+  EXPECT_EQ(why({}, "so"), "no engine has worked yet");
+  const StageTimes sampling{.seconds = 10, .overlap_s = 4, .engine_s = {{"generator", 9}, {"trainer", 5}}};
+  EXPECT_EQ(why(sampling, "so"), "it goes as fast as its generator, at work 90 % of the time");
+  EXPECT_NE(why(sampling, "try").find("max_tokens"), std::string::npos);
+  EXPECT_EQ(why(sampling, "both at once"), "40 % of 10.0 s");
+  const StageTimes turns{.seconds = 10, .engine_s = {{"generator", 5}, {"trainer", 5}}};
+  EXPECT_EQ(why(turns, "so"), "generation and training take turns");
+  EXPECT_NE(why(turns, "try").find("staleness=1"), std::string::npos);
+  const StageTimes idle{.seconds = 10, .idle_s = 6, .engine_s = {{"trainer", 4}}};
+  EXPECT_EQ(why(idle, "so"), "no engine is at work 60 % of the time");
+  waits.begin("rl1", "rl1_trainer", "groups", "for groups", "rl1_filter");
+  EXPECT_NE(why(idle, "rl1_trainer waits").find("for groups (rl1_filter)"), std::string::npos);
+}
+
+TEST(Render, draws_what_is_to_be_plotted_above_the_table_for_who_watches) {
+  const std::string json =
+      R"({"title":"t","columns":["step","value"],"plot":"value","rows":[{"step":0,"value":0},{"step":1,"value":null},{"step":2,"value":8}]})";
+  const std::string drawn = render_answer(json, 40), table = render_answer(json);
+  EXPECT_EQ(table, "step  value\n   0      0\n   1\n   2      8\n");
+  EXPECT_TRUE(drawn.ends_with(table)) << drawn;
+  EXPECT_TRUE(drawn.starts_with("          8   █\n")) << drawn;
+  EXPECT_NE(drawn.find("          0 ▁ █\n"), std::string::npos) << "a gap where nothing was measured: " << drawn;
 }
 
 TEST(Render, aligns_columns_and_puts_numbers_to_the_right) {

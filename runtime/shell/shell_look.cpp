@@ -1,0 +1,97 @@
+#include "runtime/shell/shell_look.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file_reader.h"
+#include "runtime/flow/wait_registry.h"
+#include "runtime/store/run_store.h"
+
+namespace r1 {
+namespace {
+
+using Json = nlohmann::ordered_json;
+constexpr uint64_t kLogBytes = 256 * 1024;
+
+// From here on an engine is what its stage waits for; below, engines take turns.
+constexpr double kSaturated = 0.85;
+
+std::string what_would_help(const std::string& engine) {
+  if (engine == "generator")
+    return "more cores or hosts for the generator; fewer samples, a smaller max_tokens; a larger max_running where memory "
+           "allows";
+  if (engine == "trainer") return "more cores for the trainer; fewer or shorter sequences a batch; fewer inner_epochs";
+  if (engine == "reference") return "more cores for the reference, or kl=0, which needs none";
+  return fmt::format("more cores for the {}", engine);
+}
+
+// What the stage's speed hangs on, and what would change it.
+std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
+  if (times.seconds <= 0 || times.engine_s.empty()) return {"no engine has worked yet", ""};
+  const auto [engine, busy] =
+      *std::max_element(times.engine_s.begin(), times.engine_s.end(), [](auto& a, auto& b) { return a.second < b.second; });
+  const double share = busy / times.seconds;
+  if (share >= kSaturated)
+    return {fmt::format("it goes as fast as its {}, at work {:.0f} % of the time", engine, 100 * share),
+            what_would_help(engine)};
+  if (times.engine_s.count("generator") != 0 && times.engine_s.count("trainer") != 0 && times.overlap() < 0.1)
+    return {"generation and training take turns", "staleness=1 on the edge to the generator, so that they overlap"};
+  if (times.idle() > 0.2)
+    return {fmt::format("no engine is at work {:.0f} % of the time", 100 * times.idle()), "'waits' says for whom"};
+  return {fmt::format("its {} works most, {:.0f} % of the time, and is not all that it waits for", engine, 100 * share), ""};
+}
+
+}  // namespace
+
+Json why_so_slow(const ShellSources& sources) {
+  Json answer = {{"title", "running stages"}, {"columns", {"stage", "what", "value"}}, {"rows", Json::array()}};
+  for (const ShellStage& stage : sources.stages()) {
+    if (stage.phase != "running") continue;
+    const auto say = [&](const std::string& what, const std::string& value) {
+      answer["rows"].push_back({{"stage", stage.name}, {"what", what}, {"value", value}});
+    };
+    const StageTimes& times = stage.times;
+    const auto share = [&](double s) {
+      return times.seconds > 0 ? fmt::format("{:.0f} % of {:.1f} s", 100 * s / times.seconds, times.seconds) : "not yet";
+    };
+    for (const auto& [engine, s] : times.engine_s) say(engine + " at work", share(s));
+    if (times.engine_s.count("generator") != 0 && times.engine_s.count("trainer") != 0)
+      say("both at once", share(times.overlap_s));
+    say("no engine at work", share(times.idle_s));
+    for (const WaitRow& wait : sources.waits->waits(stage.name))
+      if (wait.key.rfind("job ", 0) != 0)
+        say(fmt::format("{} waits", wait.owner),
+            fmt::format("{}{}, {:.1f} s", wait.reason, wait.on.empty() ? "" : " (" + wait.on + ")", wait.waiting_s));
+    const auto [verdict, advice] = verdict_on(times);
+    say("so", verdict);
+    if (!advice.empty()) say("try", advice);
+  }
+  return answer;
+}
+
+Json versions_of(const RunStore& store, const StageRow& stage) {
+  Json answer = {{"title", "versions of " + stage.name}, {"columns", {"version", "hash"}}, {"rows", Json::array()}};
+  for (const VersionRow& row : store.versions(stage.id))
+    answer["rows"].push_back({{"version", row.version}, {"hash", row.hash}});
+  return answer;
+}
+
+std::string end_of_log(const std::filesystem::path& run_dir, int64_t lines) {
+  const std::filesystem::path file = run_dir / "r1.log";
+  if (!std::filesystem::exists(file)) throw bad_input("there is no log", {file.string()});
+  const FileReader reader(file);
+  std::string text(std::min(reader.size(), kLogBytes), '\0');
+  reader.read(reader.size() - text.size(), text.data(), text.size());
+  if (text.ends_with('\n')) text.pop_back();
+  size_t at = text.size();
+  for (int64_t n = 0; n < lines; ++n) {
+    at = at == 0 ? std::string::npos : text.rfind('\n', at - 1);
+    if (at == std::string::npos) return text;
+  }
+  return text.substr(at + 1);
+}
+
+}  // namespace r1
