@@ -71,6 +71,29 @@ TEST_F(EvaluationTest, what_one_stage_measured_at_its_end_the_next_shows_at_its_
   EXPECT_EQ(run.store->known_evaluation(after.evaluation), after.metrics_json);
 }
 
+TEST_F(EvaluationTest, of_the_same_weights_by_another_reward_model_is_another_evaluation) {
+  std::string stages;
+  for (const std::string n : {"a", "b"})
+    stages += "subgraph cluster_model_" + n + " { pairs_" + n +
+              " [role=prompter, source=\"tiny:harmless_pairs\", count=8]; rm_" + n +
+              " [role=trainer, objective=reward_model, sees=response, epochs=1, batch=8, lr=\"" + (n == "a" ? "1e-3" : "1e-1") +
+              "\"]; pairs_" + n + " -> rm_" + n + "; } m -> rm_" + n + ";\n" + "subgraph cluster_" + n + " { text_" + n +
+              " [role=prompter, source=\"tiny:pretrain\"]; t_" + n +
+              " [role=trainer, objective=pretrain, batch=4, until=\"batches(1)\"]; text_" + n + " -> t_" + n + "; eval_" + n +
+              " [role=evaluator, source=\"tiny:reasoning_test\", rewards=rm, problems=4, max_tokens=8]; t_" + n + " -> eval_" +
+              n + " [carries=weights]; } m -> t_" + n + "; rm_" + n + " -> eval_" + n + " [as=rm];\n";
+  write_file_atomically(
+      top / "g.graph",
+      "digraph g { graph [precision=f32]; m [kind=model, config=\"nano.json\", tokenizer=tiny];\n" + stages + "}\n");
+  LocalRun run(top / "run", {}, (top / "g.graph").string());
+  run.run_all(1);
+  const auto a = run.store->evaluations(run.id("a")).at(0), b = run.store->evaluations(run.id("b")).at(0);
+  EXPECT_EQ(a.moment, "before");
+  EXPECT_NE(a.evaluation, b.evaluation);
+  EXPECT_EQ(a.evaluation.substr(0, 32), b.evaluation.substr(0, 32)) << "the weights are the same";
+  EXPECT_NE(json::parse(a.metrics_json).at("rm"), json::parse(b.metrics_json).at("rm"));
+}
+
 std::string refusal(const std::filesystem::path& dir, const std::vector<std::string>& settings) {
   try {
     LocalRun run(dir, settings);

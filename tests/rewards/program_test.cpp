@@ -98,6 +98,24 @@ TEST_F(Program, hangs_and_its_completion_is_an_error_within_the_time_limit) {
   EXPECT_NE(logged().find("hostile.py worker "), std::string::npos) << logged();
 }
 
+TEST_F(Program, has_the_time_of_its_start_until_its_first_answer_and_never_again) {
+  options.workers = 1;
+  options.timeout_s = 0.5;
+  options.start_s = 60;
+  options.retries = 0;
+  auto parsed = RewardExpression::parse(hostile("hangs"));
+  ExpressionScorer scorer(parsed, open_programs(parsed, options));
+  std::vector<ItemScore> scores;
+  for (const char* response : {"1", "bad"}) {
+    scorer.add(scores.size(), item(response));
+    while (scorer.under_way() > 0)
+      for (auto& [key, s] : scorer.next(1)) scores.push_back(std::move(s));
+  }
+  ASSERT_EQ(scores.size(), 2u);
+  EXPECT_EQ(scores[0].reward, 1) << scores[0].error;
+  EXPECT_NE(scores[1].error.find("it did not answer within 0.5 s"), std::string::npos) << scores[1].error;
+}
+
 TEST_F(Program, dies_and_is_started_again_and_the_completion_tried_again) {
   const auto scores = score(hostile("crashes_after 3"), {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"});
   for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].reward, static_cast<double>(i + 1)) << scores[i].error;
