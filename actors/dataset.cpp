@@ -8,7 +8,7 @@
 #include "actors/model_chat.h"
 #include "base/directories.h"
 #include "base/files.h"
-#include "base/hash.h"
+#include "base/hash_stream.h"
 #include "base/stop.h"
 
 namespace r1 {
@@ -32,12 +32,18 @@ std::string dataset_line(const PromptMessage& prompt, const Completion& completi
 }
 
 void write_dataset(const RunEnv& env, const std::string& stage, StageJournal& journal) {
-  std::string lines;
-  for (int64_t v = 0; v < journal.batches(); ++v) lines += journal.batch(v).payload;
   const auto file = dataset_file(env, stage);
   make_directories(file.parent_path());
-  write_file_atomically(file, lines);
-  journal.artifact("dataset", {"datasets/" + stage + ".jsonl", hash_string(lines).hex()});
+  AtomicFile out(file);
+  HashStream hash;
+  for (int64_t v = 0; v < journal.batches(); ++v) {
+    check_stop();
+    const std::string lines = journal.batch(v).payload;
+    out.write(lines.data(), lines.size());
+    hash.add(lines);
+  }
+  out.finish();
+  journal.artifact("dataset", {"datasets/" + stage + ".jsonl", hash.value().hex()});
 }
 
 uint64_t read_dataset(const RunEnv& env, const std::filesystem::path& file, const Tokenizer& tokenizer,

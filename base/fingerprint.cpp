@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 #include "base/error.h"
+#include "base/hash_stream.h"
 #include "base/stop.h"
 
 namespace r1 {
@@ -59,8 +58,7 @@ FileStamp file_stamp(const std::filesystem::path& file) {
 FileFingerprint fingerprint_file(const std::filesystem::path& file, const FingerprintProgress& progress) {
   const Reader in(file);
   const FileStamp before = file_stamp(in.fd, file);
-  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(), XXH3_freeState);
-  R1_CHECK(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, "hash state");
+  HashStream content;
   std::vector<char> piece(kPiece);
   FileFingerprint found;
   while (true) {
@@ -69,13 +67,12 @@ FileFingerprint fingerprint_file(const std::filesystem::path& file, const Finger
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) refuse("read", file);
     if (n == 0) break;
-    XXH3_128bits_update(state.get(), piece.data(), static_cast<size_t>(n));
+    content.add({piece.data(), static_cast<size_t>(n)});
     found.bytes += static_cast<uint64_t>(n);
     if (progress) progress(found.bytes, before.bytes);
   }
   if (file_stamp(in.fd, file) != before) throw failure("the file was written while it was read", {file.string()});
-  const XXH128_hash_t h = XXH3_128bits_digest(state.get());
-  found.content = {h.high64, h.low64};
+  found.content = content.value();
   return found;
 }
 

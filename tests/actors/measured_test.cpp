@@ -280,6 +280,22 @@ TEST_F(MeasuredTest, a_dataset_filter_counts_errors_of_the_judge_and_of_its_own_
   }
 }
 
+TEST_F(MeasuredTest, a_dataset_holds_what_was_kept_of_every_batch_in_their_order) {
+  LocalRun run(top / "run", {"rs_judge.rewards=length", "rs_filter.keep=length >= 0"});
+  for (const char* stage : {"base", "sft", "rl", "rejection"}) ASSERT_TRUE(run.run_stage(stage, 1)) << run.report;
+  const int64_t id = run.id("rejection");
+  std::string lines;
+  int64_t kept = 0;
+  ASSERT_EQ(run.store->batch_count(id), 3);
+  for (int64_t v = 0; v < 3; ++v) lines += run.store->batch(id, v).payload;
+  for (const json& b : batches(run, "rejection")) kept += b.at("kept").get<int64_t>();
+  EXPECT_EQ(kept, 40) << "two of each prompt";
+  const std::string file = read_file(top / "run/datasets/rejection.jsonl");
+  EXPECT_EQ(std::count(file.begin(), file.end(), '\n'), kept);
+  EXPECT_EQ(file, lines);
+  EXPECT_EQ(run.store->artifact(id, "dataset")->second, hash_string(file).hex());
+}
+
 TEST_F(MeasuredTest, prompts_without_answers_and_courtesy_measure_neither_accuracy_nor_helpfulness) {
   write_file_atomically(top / "hello.jsonl", "{\"prompt\": \"hello\"}\n{\"prompt\": \"hi\"}\n");
   LocalRun run(top / "run",
