@@ -340,6 +340,60 @@ TEST_F(MeasuredTest, a_fact_used_as_a_number_is_0_or_1_where_it_is_and_0_where_i
   EXPECT_DOUBLE_EQ(level, 1.0 / 8);
 }
 
+// Real engines, but for the frozen model that a node's audit asks: its log-probabilities are a bit too low.
+struct AuditedByOthers final : EngineFactory {
+  std::shared_ptr<const EngineFactory> real;
+  explicit AuditedByOthers(std::shared_ptr<const EngineFactory> engines) : real(std::move(engines)) {}
+  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
+                                   const WeightSet& start) const override {
+    return real->learner(node, config, start);
+  }
+  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
+                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
+    return real->sampler(node, config, std::move(weights), version);
+  }
+  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
+    struct Lower final : FrozenModel {
+      std::unique_ptr<FrozenModel> model;
+      void set_weights(std::shared_ptr<const WeightSet> w) override { model->set_weights(std::move(w)); }
+      std::vector<std::vector<float>> logprobs(const std::vector<Sequence>& sequences, double temperature) override {
+        auto out = model->logprobs(sequences, temperature);
+        for (auto& values : out) values.back() = std::nextafter(values.back(), -1e30f);
+        return out;
+      }
+      std::vector<float> scores(const std::vector<std::vector<int32_t>>& sequences) override {
+        return model->scores(sequences);
+      }
+    };
+    auto model = real->frozen(node, std::move(weights));
+    if (node != "policy") return model;
+    auto lower = std::make_unique<Lower>();
+    lower->model = std::move(model);
+    return lower;
+  }
+};
+
+TEST_F(MeasuredTest, what_is_sampled_is_audited_with_another_engine_and_one_bit_of_difference_ends_the_run) {
+  LocalRun run(top / "run", {"judge.rewards=length"});
+  start(run);
+  ASSERT_TRUE(run.run_stage("rl", 1)) << run.report;
+  int64_t audited = 0, trained = 0;
+  for (const MetricRow& m : run.store->metrics(run.id("rl"), "logprob_audit_tokens")) audited += static_cast<int64_t>(m.value);
+  for (const json& b : batches(run, "rl")) trained += b.value("logprob_gap_tokens", int64_t{0});
+  EXPECT_GT(audited, 500);
+  EXPECT_GT(trained, 500);
+  const json summary = json::parse(stage_summary(run.graph, *run.graph.stage("rl"), *run.store, run.id("rl"), {}, 1));
+  EXPECT_EQ(summary.at("logprob_gap_tokens"), audited + trained);
+
+  LocalRun other(top / "other", {"judge.rewards=length"});
+  start(other);
+  other.env.engines = std::make_shared<AuditedByOthers>(other.env.engines);
+  const auto result = run_rl(other);
+  ASSERT_EQ(result.outcome, LocalScheduler::Outcome::failed) << result.report;
+  EXPECT_NE(result.report.find("draw"), std::string::npos) << result.report;
+  EXPECT_NE(result.report.find("version 0"), std::string::npos) << result.report;
+}
+
 TEST_F(MeasuredTest, until_names_what_no_prompt_has_and_is_refused) {
   const auto refused = [&](const std::string& until, const FactValues& facts) -> std::string {
     LocalRun run(top / "run", {"rl2_trainer.until=" + until});  // tiny:all_scenarios has every kind of prompt

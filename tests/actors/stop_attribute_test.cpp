@@ -43,12 +43,16 @@ TEST(StopAttribute, that_is_no_list_of_texts_is_refused_with_its_place) {
 TEST(StopAttribute, ends_samples_in_a_run_that_stays_on_policy_and_replays) {
   const auto top = std::filesystem::temp_directory_path() / ("r1_stop_" + std::to_string(::getpid()));
   std::filesystem::remove_all(top);
-  LocalRun run(top, {"policy.stop='a', 'e'"});
+  // The second part is about what stands behind a stop text.
+  const std::string rewards = "0.01 * length + regex('[ae].*[a-z]$')";
+  LocalRun run(top, {"policy.stop='a', 'e'", "judge.rewards=" + rewards});
   for (const char* stage : {"base", "sft", "rl"}) ASSERT_TRUE(run.run_stage(stage, 1)) << stage;
   const Tokenizer tokenizer = Tokenizer::from_json(tiny_tokenizer_json(), "tiny");
   const StopTexts stops(tokenizer, {"a", "e"});
   const int32_t eos = tokenizer.id_of("<eos>").value();
-  int64_t ended = 0;
+  Scorer judged(RewardExpression::parse(rewards), {}), uncut(RewardExpression::parse(rewards), {});
+  judged.stop_at(std::make_shared<StopTexts>(tokenizer, Texts{"a", "e"}));
+  int64_t ended = 0, cut = 0;
   const int64_t stage = run.id("rl");
   for (int64_t draw = 0; draw < 8; ++draw)
     for (const TrajectoryRow& row : run.store->trajectories(stage, draw)) {
@@ -67,7 +71,15 @@ TEST(StopAttribute, ends_samples_in_a_run_that_stays_on_policy_and_replays) {
       EXPECT_TRUE(tokenizer.decode(completion).starts_with(kept));
       EXPECT_EQ(end, !found && completion.back() == eos ? "<eos>" : "");
       EXPECT_TRUE(!found || kept.ends_with("a") || kept.ends_with("e")) << kept;
+      auto group = std::make_shared<TrajectoriesMessage>();
+      group->prompt = std::make_shared<PromptMessage>();
+      group->samples = {whole};
+      group->finished = {1};
+      const std::vector<std::shared_ptr<const TrajectoriesMessage>> alone = {group};
+      EXPECT_EQ(row.reward, judged.score(alone, tokenizer)[0].scores[0].reward) << "the judge sees " << kept;
+      cut += row.reward != uncut.score(alone, tokenizer)[0].scores[0].reward;
     }
+  EXPECT_GT(cut, 4);
   EXPECT_GT(ended, 8);
   const auto summary = nlohmann::json::parse(stage_summary(run.graph, *run.graph.stage("rl"), *run.store, stage, {}, 1));
   EXPECT_EQ(summary.at("logprob_gap_max"), 0);
