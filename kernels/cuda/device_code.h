@@ -178,7 +178,9 @@ void launch(Context& ctx, const char* name, void (*kernel)(P...), dim3 grid, uns
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared)),
           name);
-  kernel<<<grid, threads, shared, stream_of(ctx)> > >(static_cast<P>(args)...);
+  // clang-format off
+  kernel<<<grid, threads, shared, stream_of(ctx)>>>(static_cast<P>(args)...);
+  // clang-format on
   check(cudaGetLastError(), name);
 #endif
 }

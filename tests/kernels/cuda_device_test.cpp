@@ -67,13 +67,15 @@ TEST_F(CudaDevice, memory_that_queued_work_uses_is_not_given_to_others) {
     run(ctx, Fill{t, 3});
     run(ctx, Copy{t, out});
   }
+  Tensor other;
   std::thread([&] {
-    const Tensor other(gpu, DType::f32, {1000});
+    other = Tensor(gpu, DType::f32, {1000});
     Context c(gpu);
     run(c, Fill{other, 5});
     gpu.finish();  // before the first thread's work
   }).join();
   EXPECT_EQ(download_as<float>(out), std::vector<float>(1000, 3));
+  EXPECT_EQ(download_as<float>(other), std::vector<float>(1000, 5)) << "the first thread's work came upon it";
 }
 
 TEST_F(CudaDevice, memory_is_reused_when_the_work_on_it_has_ended) {

@@ -8,15 +8,17 @@
 #include <string_view>
 #include <vector>
 
-// A switch of fibers: fifteen instructions where we know the machine; two system calls elsewhere, and under AddressSanitizer,
-// which knows ucontext.
-#if defined(__SANITIZE_ADDRESS__)
-#include <sanitizer/common_interface_defs.h>
-#define R1_EMULATOR_UCONTEXT 1
-#elif defined(__x86_64__)
+// A switch of fibers: fifteen instructions where we know the machine, two system calls elsewhere. AddressSanitizer is told of
+// both; it clears the shadow of a whole stack at each swapcontext, which is a hundred times slower.
+#ifndef R1_EMULATOR_UCONTEXT
+#if defined(__x86_64__)
 #define R1_EMULATOR_UCONTEXT 0
 #else
 #define R1_EMULATOR_UCONTEXT 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
 #endif
 
 #if R1_EMULATOR_UCONTEXT
@@ -68,7 +70,7 @@ struct Fiber {
   void* fake_stack = nullptr;  // AddressSanitizer's
   dim3 thread;
   unsigned index = 0;
-  bool done = false;
+  bool prepared = false, done = false;
   // Runs again when *watched is another generation than `seen`.
   const unsigned* watched = nullptr;
   unsigned seen = 0;
@@ -117,7 +119,7 @@ Machine g_machine;  // threadIdx has no argument that could carry it
 
 void leave(Fiber& f) {
 #if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_start_switch_fiber(f.done ? nullptr : &f.fake_stack, g_machine.main_bottom, g_machine.main_bytes);
+  __sanitizer_start_switch_fiber(&f.fake_stack, g_machine.main_bottom, g_machine.main_bytes);
 #endif
 #if R1_EMULATOR_UCONTEXT
   swapcontext(&f.context, &g_machine.main);
@@ -157,14 +159,16 @@ void fiber_main() {
   __sanitizer_finish_switch_fiber(nullptr, &g_machine.main_bottom, &g_machine.main_bytes);
 #endif
   Fiber& f = *g_machine.self;
-  (*g_machine.body)();
-  f.done = true;
-  --g_machine.alive;
-  release_block();
-  for (;;) leave(f);
+  for (;;) {
+    (*g_machine.body)();
+    f.done = true;
+    --g_machine.alive;
+    release_block();
+    leave(f);  // until the next block
+  }
 }
 
-// A fiber that starts at fiber_main.
+// A fiber that starts at fiber_main, once: it lives as long as the process.
 void prepare(Fiber& f) {
 #if R1_EMULATOR_UCONTEXT
   getcontext(&f.context);
@@ -226,7 +230,8 @@ void start_block(size_t threads, size_t shared) {
     f.watched = nullptr;
     f.groups.assign(1, {});
     ++m.warps[i / 32].lanes;
-    prepare(f);
+    if (!f.prepared) prepare(f);
+    f.prepared = true;
   }
 }
 

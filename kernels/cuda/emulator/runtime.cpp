@@ -164,8 +164,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   const Lock lock(card().mutex);
-  if (s->capture != nullptr)
-    return cudaErrorStreamCaptureUnsupported;  // CUDA would make it a part of the graph: not meant here
+  // CUDA would make it a part of the graph, and waiting for it an error.
+  if (s->capture != nullptr) r1::cuda::emulator::stop("an event in the middle of a recording");
   *e = {s, s->issued};
   return cudaSuccess;
 }
