@@ -135,8 +135,8 @@ TEST_F(ScorerWithProgram, a_program_sees_the_conversation_that_was_rendered) {
 TEST_F(ScorerWithProgram, rewards_are_told_how_many_tokens_a_completion_has_and_whether_it_ended) {
   auto asked = std::make_shared<TrajectoriesMessage>(*group("compute 1 + 1", {"1 2 3", "4"}));
   asked->finished = {1, 0};
-  const auto tokens = static_cast<int64_t>(tiny()->encode("1 2 3", false).size());
-  ASSERT_NE(tokens, static_cast<int64_t>(tiny()->encode("4", false).size()));
+  const auto tokens = static_cast<int64_t>(tiny()->encode("1 2 3<eos>", false).size());
+  ASSERT_NE(tokens, static_cast<int64_t>(tiny()->encode("4<eos>", false).size()));
   scorer->add(asked);
   scorer->wake();
   scorer->next(*tiny());

@@ -74,9 +74,10 @@ TEST(StopAttribute, ends_samples_in_a_run_that_stays_on_policy_and_replays) {
       auto group = std::make_shared<TrajectoriesMessage>();
       group->prompt = std::make_shared<PromptMessage>();
       group->samples = {whole};
-      group->finished = {1};
+      group->finished = {static_cast<uint8_t>(found || completion.back() == eos)};
       const std::vector<std::shared_ptr<const TrajectoriesMessage>> alone = {group};
       EXPECT_EQ(row.reward, judged.score(alone, tokenizer)[0].scores[0].reward) << "the judge sees " << kept;
+      group->finished = {0};  // nothing is taken off
       cut += row.reward != uncut.score(alone, tokenizer)[0].scores[0].reward;
     }
   EXPECT_GT(cut, 4);
