@@ -20,7 +20,7 @@
 
 namespace r1 {
 
-// Keys are attended in blocks of this many positions, counted from position 0; also the size of a KV page.
+// Positions of a KV page. Keys are attended in blocks of one or several pages (the device's choice), from position 0 on.
 inline constexpr int64_t kKeyBlock = 16;
 
 // ---- parameters in, activations out -------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ struct GatherRowsBackward {
 
 // Causal attention inside each of S packed sequences; query head h uses key head h / (Hq/Hk).
 // q: [T,Hq,D], k: [T,Hk,D], v: [T,Hk,Dv], o: [T,Hq,Dv], all f, rows may be strided; offsets: [S+1] i32, offsets[0]=0,
-// offsets[S]=T; lse: [T,Hq] f32, optional.  Per row: keys in blocks of kKeyBlock from position 0, online softmax in f32
+// offsets[S]=T; lse: [T,Hq] f32, optional.  Per row: keys in blocks of whole pages from position 0, online softmax in f32
 // (running max, sum, accumulator), the same arithmetic for AttentionPaged.  Source: Dao et al. 2022, algorithm 1.
 struct AttentionPacked {
   View q, k, v, o, lse, offsets;
