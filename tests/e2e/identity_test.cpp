@@ -160,6 +160,14 @@ TEST_F(Inputs, start_weights_and_tokenizers_that_changed_since_are_refused_by_na
   expect_refusal(go(), {"start/model.safetensors", "the model 'm'", "other content"}, 2);
   expect_refusal(run_program({"--replay", run().string()}), {"start/model.safetensors", "changed since the run began"});
 }
+
+TEST_F(Inputs, that_a_model_can_do_without_are_missed_by_name_and_done_without_when_told) {
+  interrupted_run();
+  fs::remove(top / "start/generation_config.json");
+  expect_refusal(go(), {"start/generation_config.json", "the model 'm'", "gone"}, 2);
+  EXPECT_EQ(go({"--accept-inputs"}).code, 0);
+}
+
 TEST_F(Inputs, are_not_needed_to_show_a_finished_run_nor_to_replay_it_but_for_the_start_weights) {
   const ProgramResult done = go();
   ASSERT_EQ(done.code, 0) << done.err;
