@@ -195,6 +195,15 @@ TEST_F(MeasuredTest, a_running_stage_is_shown_by_what_its_judge_asks_for) {
   EXPECT_EQ(asked("if(kind_compute, length, 1)"), (std::vector<std::string>{"length"}));
 }
 
+TEST_F(MeasuredTest, a_reference_measures_at_the_temperature_that_is_sampled_at) {
+  // Before anything was learned the policy is its own reference: nothing lies between them, to the bit.
+  LocalRun run(top / "run", {"policy.temperature=0.5", "judge.rewards=length", "rl_trainer.mini_batches=1"});
+  start(run);
+  ASSERT_TRUE(run.run_stage("rl", 1)) << run.report;
+  EXPECT_EQ(batches(run, "rl").at(0).at("kl"), 0);
+  EXPECT_GT(batches(run, "rl").at(1).at("kl"), 0);
+}
+
 TEST_F(MeasuredTest, kl_is_measured_with_a_reference_and_pair_accuracy_of_reward_models) {
   LocalRun run(top / "run", {});
   run.run_all(1);
