@@ -89,7 +89,7 @@ inline std::optional<Received> receive_from(zmq::socket_t& socket, bool with_ide
       got.message.header = bytes.substr(0, kMaxHeaderBytes + 1);
       if (with_identity) {
         got.fd = message->get(ZMQ_SRCFD);
-        got.principal = message->gets("User-Id");
+        if (const char* user = zmq_msg_gets(message->handle(), "User-Id")) got.principal = user;
       }
     } else if (place <= kMaxParts + 2) {  // one too many shows that there were
       got.message.parts.emplace_back(message, bytes);

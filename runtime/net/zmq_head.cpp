@@ -193,7 +193,7 @@ class Head final : public ZmqHead {
     for (int i = 0; i < kRounds; ++i) {
       auto got = receive_from(socket(lane), true);
       if (!got) return false;
-      if (got->identity.size() != kTagBytes + 1 || got->identity[0] != lane_letter(lane)) continue;
+      if (got->principal.empty() || got->identity.size() != kTagBytes + 1 || got->identity[0] != lane_letter(lane)) continue;
       const std::string tag = got->identity.substr(1);
       auto found = connections_.find(tag);
       if (found == connections_.end()) {
