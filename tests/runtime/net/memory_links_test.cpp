@@ -158,7 +158,7 @@ TEST_F(MemoryLinksTest, a_damaged_message_ends_the_link) {
 // beginning of what was sent, and both ends agree in the end that the link is over or everything has come.
 TEST(MemoryLinks, under_random_order_and_faults_each_end_gets_a_beginning_of_what_was_sent) {
   int whole = 0, lost = 0;
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
+  for (uint64_t seed = 1; seed <= 120; ++seed) {
     WorldOptions world_options;
     world_options.seed = seed;
     StepWorld world(world_options);
@@ -210,8 +210,8 @@ TEST(MemoryLinks, under_random_order_and_faults_each_end_gets_a_beginning_of_wha
     }
     EXPECT_TRUE(fault == 1 || over == (fault > 1)) << "seed " << seed << ": " << at_head.line() << " / " << at_a.line();
   }
-  EXPECT_GT(whole, 50);
-  EXPECT_GT(lost, 150);
+  EXPECT_GT(whole, 20);
+  EXPECT_GT(lost, 60);
 }
 
 }  // namespace

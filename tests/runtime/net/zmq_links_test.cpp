@@ -23,6 +23,7 @@ using test::WaitingSink;
 TEST(ZmqLinks, packets_of_all_sizes_arrive_in_order_in_both_directions) {
   LinkConfig link;
   link.window_bytes = 4 << 20;
+  link.lease_ns = int64_t{300} * 1'000'000'000;  // not what this is about
   Listening here(link);
   WaitingSink at_node;
   auto node = zmq_dial(here.node(here.let_in("node:a")), terms("there", "na"), at_node);
