@@ -13,6 +13,7 @@
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
 #include "actors/model_checks.h"
+#include "actors/placed_attrs.h"
 #include "actors/size_checks.h"
 #include "actors/stop_attribute.h"
 #include "actors/weight_receiver.h"
@@ -402,6 +403,7 @@ RoleKind generator_kind(const std::filesystem::path& graph_dir) {
   add_specs(request_table(), r.spec.attrs);
   add_specs(generator_table(), r.spec.attrs);
   r.spec.attrs.push_back(stop());
+  for (AttrSpec& attr : placed()) r.spec.attrs.push_back(std::move(attr));
   r.spec.attrs.push_back(
       flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"));
   r.spec.edge_attrs = {capacity(),

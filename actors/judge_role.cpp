@@ -10,6 +10,7 @@
 #include "actors/graph_checks.h"
 #include "actors/messages.h"
 #include "actors/metric_table.h"
+#include "actors/placed_attrs.h"
 #include "actors/reward_programs.h"
 #include "actors/scored_writer.h"
 #include "actors/scorer.h"
@@ -208,6 +209,7 @@ RoleKind judge_kind(const std::filesystem::path& graph_dir) {
                         "share of the groups (at least one) whose rewards may fail to be numbers; until a group is kept none "
                         "may, unless it is 1"))};
   add_specs(program_table(), r.spec.attrs);
+  for (AttrSpec& attr : placed()) r.spec.attrs.push_back(std::move(attr));
   r.spec.edge_attrs = {capacity(), model_name()};
   r.spec.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};
   r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_judge(graph_dir, graph, node); };

@@ -210,7 +210,10 @@ int run_graph(Arguments args) {
   std::vector<std::string> tracker;
   if (const std::string given = graph.attrs.text("tracker"); !given.empty())
     tracker = tracker_command(given, graph_dir, graph.attrs.where("tracker"));
+  NodesPlan plan;
+  if (!args.hostfile.empty()) plan = plan_nodes(args.hostfile, args.listen, graph);
   if (args.check) {
+    fmt::print("{}", placement_text(graph, plan.placement));
     read_data(env, graph, {});
     for (const std::string& line : try_reward_programs(env, graph, {})) fmt::print("{}\n", line);
     const EndTokenReport ends = report_end_tokens(env, graph);
@@ -269,9 +272,9 @@ int run_graph(Arguments args) {
   RunOptions options = run_options(graph, run_dir, env.seed);
   std::unique_ptr<RunNodes> nodes;
   if (!args.hostfile.empty())
-    nodes =
-        std::make_unique<RunNodes>(RunNodes::Options{args.hostfile, args.listen, args.allow_missing, args.accept_fingerprint},
-                                   env, graph, *store, begin_gently());
+    nodes = std::make_unique<RunNodes>(std::move(plan), RunNodes::Options{args.allow_missing, args.accept_fingerprint}, env,
+                                       graph, *store, begin_gently());
+  if (nodes) options.nodes = [&nodes] { return nodes->shell_rows(); };
   options.compute_cpu_ns = [&nodes] { return compute_cpu_ns() + (nodes ? nodes->cpu_ns() : 0); };
   const int here = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int cores = nodes ? nodes->cores(here) : here;

@@ -61,33 +61,46 @@ std::vector<FleetEntry> entries_of(const std::vector<HostEntry>& hosts) {
 
 }  // namespace
 
-RunNodes::RunNodes(const Options& options, const RunEnv& env, const GraphView& graph, RunStore& store,
+NodesPlan plan_nodes(const fs::path& hostfile, const std::string& listen, const GraphView& graph) {
+  NodesPlan plan;
+  plan.entries = entries_of(read_hostfile(hostfile));
+  const auto far = std::find_if(plan.entries.begin(), plan.entries.end(), [](const FleetEntry& e) { return !e.host.empty(); });
+  if (!listen.empty()) plan.listen = parse_link_address(listen);
+  if (far != plan.entries.end() && listen.empty())
+    throw bad_input(fmt::format("nodes on '{}' cannot reach this process, which listens on loopback only", far->host),
+                    {hostfile.string()}, "--listen HOST:PORT with an address of this machine that they reach");
+  std::vector<int> roles;
+  for (size_t n = 0; n < graph.nodes.size(); ++n)
+    if (stays_with_head(graph, graph.nodes[n]).empty()) roles.push_back(static_cast<int>(n));
+  plan.placement = place_roles(graph, roles, plan.entries);
+  return plan;
+}
+
+RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, const GraphView& graph, RunStore& store,
                    const std::atomic<bool>& interrupted)
-    : env_(env), graph_(graph) {
+    : env_(env), graph_(graph), placement_(std::move(plan.placement)) {
   Fleet::Options fleet;
   fleet.run_dir = env.run_dir;
-  fleet.entries = entries_of(read_hostfile(options.hostfile));
-  const auto far =
-      std::find_if(fleet.entries.begin(), fleet.entries.end(), [](const FleetEntry& e) { return !e.host.empty(); });
-  if (!options.listen.empty()) fleet.listen = parse_link_address(options.listen);
-  if (far != fleet.entries.end() && options.listen.empty())
-    throw bad_input(fmt::format("nodes on '{}' cannot reach this process, which listens on loopback only", far->host), {},
-                    "--listen HOST:PORT with an address of this machine that they reach");
+  fleet.entries = std::move(plan.entries);
+  fleet.listen = plan.listen;
   fleet.self = node_hello(*env.device, cpu_threads());
   fleet.any_fingerprint = options.any_fingerprint;
   fleet.epoch = next_epoch(store);
   fleet.program = node_program();
   fleet.device = graph.attrs.text("device");
+  fleet.places = [this](int node, const FleetEntry& entry) {
+    const auto at = placement_.find(node);
+    return at != placement_.end() && std::find(at->second.begin(), at->second.end(), entry.name) != at->second.end();
+  };
   fleet_ = std::make_unique<Fleet>(std::move(fleet));
   const std::vector<Fleet::Row> rows = fleet_->join(interrupted);
-  const std::string table = fleet_table(rows);
+  const std::string table = fleet_table(rows) + placement_text(graph, placement_);
   log_info("nodes:\n" + table);
   const auto missing = std::find_if(rows.begin(), rows.end(), [](const Fleet::Row& row) { return !row.here(); });
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Fleet::Row& row) { return row.here(); });
   say("{}", table);
   if (interrupted || (any && (missing == rows.end() || options.allow_missing))) return;
-  throw bad_input(fmt::format("{} on {} is not there: {}", missing->name, missing->host, missing->state),
-                  {options.hostfile.string()},
+  throw bad_input(fmt::format("{} on {} is not there: {}", missing->name, missing->host, missing->state), {},
                   any ? "mend it, take it out of the host file, or go on without it: --allow-missing" : "mend it");
 }
 
@@ -102,6 +115,17 @@ RoleFactory RunNodes::factory(RoleFactory inner) {
     if (!stays_with_head(graph, node).empty()) return inner(graph, node);
     return std::make_unique<PoolRole>(pool);
   };
+}
+
+std::vector<ShellNode> RunNodes::shell_rows() const {
+  std::vector<ShellNode> nodes;
+  for (const Fleet::Row& row : fleet_->rows()) {
+    ShellNode& node = nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.threads, row.state, "", row.lost});
+    for (const auto& [role, names] : placement_)
+      if (std::find(names.begin(), names.end(), row.name) != names.end())
+        node.roles += (node.roles.empty() ? "" : ", ") + graph_.nodes[static_cast<size_t>(role)].id;
+  }
+  return nodes;
 }
 
 int RunNodes::cores(int here) const {

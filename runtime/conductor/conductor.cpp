@@ -493,7 +493,11 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
       }
   update_board();
   std::unique_ptr<ShellServer> shell;
-  if (options.shell) shell = std::make_unique<ShellServer>(board.sources(interrupted), options.run_dir);
+  if (options.shell) {
+    ShellSources sources = board.sources(interrupted);
+    sources.nodes = options.nodes;
+    shell = std::make_unique<ShellServer>(std::move(sources), options.run_dir);
+  }
 
   while (!ended) {
     try {

@@ -32,6 +32,7 @@
 #include "runtime/fault.h"
 #include "runtime/flow/role.h"
 #include "runtime/graph/graph.h"
+#include "runtime/shell/shell_command.h"
 
 namespace r1 {
 
@@ -45,10 +46,11 @@ struct RunOptions {
   double job_stall_s = 600;  // ... or the job runs for longer than this
   double stop_s = 10;        // after an interrupt: what has not stopped by then is named and left behind
   int max_restarts = 3;
-  double tick_s = 0.2;                      // how often waits, the interrupt flag and progress are looked at
-  std::function<int64_t()> compute_cpu_ns;  // CPU time inside ops so far, of the whole process; may be absent
-  std::shared_ptr<FaultPlan> faults;        // null: those of R1_FAULT
-  bool shell = true;                        // listen for r1-shell on the socket run_dir/shell/socket
+  double tick_s = 0.2;                            // how often waits, the interrupt flag and progress are looked at
+  std::function<int64_t()> compute_cpu_ns;        // CPU time inside ops so far, of the whole process; may be absent
+  std::shared_ptr<FaultPlan> faults;              // null: those of R1_FAULT
+  std::function<std::vector<ShellNode>()> nodes;  // of a run of several processes, for the shell; may be absent
+  bool shell = true;                              // listen for r1-shell on the socket run_dir/shell/socket
 };
 
 // With what the graph's own attributes say (parallel_stages, stall_s, job_stall_s, max_restarts).

@@ -125,7 +125,7 @@ void Fleet::told(const Member& member, bool up, const std::string& why) {
   Entry* const entry = entry_of(member.hello.principal);
   if (entry == nullptr || ending_) return;
   if (up) {
-    entry->joined = true;
+    entry->joined = entry->launch;
     entry->fruitless = 0;
     entry->row.pid = member.hello.pid;
     entry->row.threads = member.hello.cores;
@@ -136,9 +136,10 @@ void Fleet::told(const Member& member, bool up, const std::string& why) {
     return;
   }
   ++entry->row.lost;
+  log_warn(fmt::format("node {} on {} is lost: {}", entry->plan.name, member.hello.host, why));
+  if (entry->joined != entry->launch) return;  // its end was seen before, and it is started again
   entry->row.pid = 0;
   entry->row.state = "is lost";
-  log_warn(fmt::format("node {} on {} is lost: {}", entry->plan.name, member.hello.host, why));
   launcher_->end(entry->launch);  // one that is alone with its work; ended() starts it again
 }
 
@@ -159,7 +160,7 @@ void Fleet::ended(LaunchId id, const std::string& how) {
     entry.launch = 0;
     entry.row.pid = 0;
     entry.row.state = how;
-    if (!entry.joined || ++entry.fruitless > kMostFruitless) {
+    if (entry.joined == 0 || ++entry.fruitless > kMostFruitless) {
       log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));
       return;
     }

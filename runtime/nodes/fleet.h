@@ -71,7 +71,7 @@ class Fleet final : public LaunchSink {
   struct Entry {
     FleetEntry plan;
     LaunchId launch = 0;
-    bool joined = false;  // at least once
+    LaunchId joined = 0;  // the last that joined
     int fruitless = 0;    // starts one after the other that did not join
     Row row;
   };

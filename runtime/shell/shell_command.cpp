@@ -189,6 +189,21 @@ Json show_log(const ShellSources& sources, const Words& words) {
   return {{"text", end_of_log(sources.run_dir, lines)}};
 }
 
+Json list_nodes(const ShellSources& sources, const Words&) {
+  need_run(sources);
+  if (!sources.nodes) throw bad_input("this run is one process", {}, "r1-run --hostfile FILE runs it in several");
+  Json answer = table("nodes", {"node", "host", "process", "threads", "state", "lost", "roles"});
+  for (const ShellNode& node : sources.nodes())
+    answer["rows"].push_back({{"node", node.name},
+                              {"host", node.host},
+                              {"process", node.process > 0 ? Json(node.process) : Json()},
+                              {"threads", node.threads > 0 ? Json(node.threads) : Json()},
+                              {"state", node.state},
+                              {"lost", node.lost},
+                              {"roles", node.roles}});
+  return answer;
+}
+
 Json inspect_role(const ShellSources& sources, const Words& words) {
   need_run(sources);
   if (words.size() < 2) throw bad_input("inspect takes NODE", {}, "see 'ps'");
@@ -225,6 +240,7 @@ constexpr Command kCommands[] = {
     {"why", "", "where the time of the running stages goes, what they wait for, and what would help", 0, explain},
     {"versions", "STAGE", "the versions that a stage published, with the hashes of their weights", 1, list_versions},
     {"log", "[LINES]", "the end of r1.log; default 20 lines", 1, show_log},
+    {"nodes", "", "the processes of the run: where they are, what they do, how often one was lost", 0, list_nodes},
     {"inspect", "NODE", "what a role says about its state", 1, inspect_role},
     {"stop", "", "end the run after the jobs at hand; it can be continued", 0, stop_run},
     {"help", "", "this list", 0, show_help},

@@ -5,6 +5,7 @@
 // Thread rule: handle_command may be called from any one thread at a time; the sources are thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -26,6 +27,14 @@ struct ShellStage {
   int restarts = 0;
 };
 
+struct ShellNode {  // a process of the run beside its head
+  std::string name, host;
+  int64_t process = 0;  // 0: it is not there
+  int threads = 0;
+  std::string state, roles;
+  int64_t lost = 0;  // times
+};
+
 struct ShellSources {
   std::filesystem::path run_dir;  // a ShellServer puts in its own
   const RunStore* store = nullptr;
@@ -33,6 +42,7 @@ struct ShellSources {
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
   std::function<std::string(const std::string& node)> inspect;  // JSON of a role; throws r1::Error
+  std::function<std::vector<ShellNode>()> nodes;                // null: the run is one process
   std::function<void()> stop;
 };
 

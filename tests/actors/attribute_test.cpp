@@ -145,6 +145,9 @@ std::vector<Bench> benches() {
        {{"allow_truncated", "permits top_k and top_p"},
         {"on_flip", "of samples that run when weights arrive: none with staleness 0 (generator_flip_test)"},
         {"max_running", "no token depends on its batch (OnPolicy)"},
+        {"host", "which nodes do the work, and any gives the same (tests/e2e/nodes_test.cpp)"},
+        {"tags", "the same"},
+        {"replicas", "the same"},
         {"draft", "the same tokens in fewer steps (draft_test)"}}},
   };
 }

@@ -95,9 +95,9 @@ TEST(ConfigTable, an_attribute_stands_in_a_table_or_is_known_to_be_the_role_s_ow
   const std::map<std::string, std::set<std::string>> own = {
       {"trainer", of_stage},
       {"distiller", of_stage},
-      {"generator", {"stop", "allow_truncated"}},
+      {"generator", {"stop", "allow_truncated", "host", "tags", "replicas"}},
       {"evaluator", {"problems_before", "every", "keep", "metric"}},
-      {"judge", {"rewards", "max_reward_errors"}},
+      {"judge", {"rewards", "max_reward_errors", "host", "tags", "replicas"}},
       {"filter", {"fill", "max_draws", "order", "keep", "max_per_prompt"}},
       {"prompter", {"source", "groups_per_batch", "count", "too_long", "decontaminate"}},
       {"reference", {}}};

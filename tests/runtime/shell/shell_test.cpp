@@ -111,6 +111,25 @@ TEST(Render, draws_what_is_to_be_plotted_above_the_table_for_who_watches) {
   EXPECT_NE(drawn.find("          0 ▁ █\n"), std::string::npos) << "a gap where nothing was measured: " << drawn;
 }
 
+TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
+  SystemClock clock;
+  WaitRegistry waits(clock);
+  ShellSources sources;
+  sources.store = store.get();
+  sources.waits = &waits;
+  EXPECT_EQ(nlohmann::json::parse(handle_command("nodes", sources))["error"], "this run is one process");
+  sources.nodes = [] {
+    return std::vector<ShellNode>{{"node1", "localhost", 4711, 2, "ok", "rl1_policy, rl1_judge", 0},
+                                  {"node2", "gpu07", 0, 0, "is lost, starts again", "rl1_policy", 3}};
+  };
+  const auto rows = nlohmann::json::parse(handle_command("nodes", sources))["rows"];
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0]["process"], 4711);
+  EXPECT_EQ(rows[0]["roles"], "rl1_policy, rl1_judge");
+  EXPECT_TRUE(rows[1]["process"].is_null()) << "what is not there has no number";
+  EXPECT_EQ(rows[1]["lost"], 3);
+}
+
 TEST(Render, aligns_columns_and_puts_numbers_to_the_right) {
   const std::string json = R"({"title":"t","columns":["node","n","note"],"rows":[
       {"node":"rl1_policy","n":5,"note":"größer"},{"node":"x","n":1234,"note":null},{"node":"y","n":0.25,"note":"z"}]})";

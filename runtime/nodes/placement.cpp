@@ -1,0 +1,66 @@
+#include "runtime/nodes/placement.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+std::vector<std::string> words_of(const std::string& list) {
+  std::vector<std::string> words;
+  std::istringstream in(list);
+  for (std::string word; std::getline(in, word, ',');) {
+    const size_t begin = word.find_first_not_of(' '), end = word.find_last_not_of(' ');
+    if (begin != word.npos) words.push_back(word.substr(begin, end - begin + 1));
+  }
+  return words;
+}
+
+std::string text_of(const NodePlan& node, const char* attr) { return node.attrs.has(attr) ? node.attrs.text(attr) : ""; }
+
+Where place_of(const NodePlan& node, const char* attr) {
+  return node.attrs.given.count(attr) != 0 ? node.attrs.where(attr) : node.where;
+}
+
+std::string host_of(const FleetEntry& entry) { return entry.host.empty() ? "localhost" : entry.host; }
+
+}  // namespace
+
+Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, const std::vector<FleetEntry>& entries) {
+  Placement placement;
+  for (const int n : nodes) {
+    const NodePlan& node = graph.nodes[static_cast<size_t>(n)];
+    const std::string host = text_of(node, "host");
+    const std::vector<std::string> tags = words_of(text_of(node, "tags"));
+    const int64_t replicas = node.attrs.has("replicas") ? node.attrs.integer("replicas") : 0;
+    std::vector<std::string>& chosen = placement[n];
+    for (const FleetEntry& entry : entries) {
+      const bool has_tags = std::all_of(tags.begin(), tags.end(), [&](const std::string& tag) {
+        return std::find(entry.tags.begin(), entry.tags.end(), tag) != entry.tags.end();
+      });
+      const bool fits = (host.empty() || host == host_of(entry) || host == entry.name) && has_tags;
+      if (fits && (replicas == 0 || static_cast<int64_t>(chosen.size()) < replicas)) chosen.push_back(entry.name);
+    }
+    if (chosen.empty())
+      throw bad_input(fmt::format("no node of the host file fits '{}'", node.id),
+                      place_of(node, host.empty() ? "tags" : "host"),
+                      "host= is a host or node1, node2, ...; tags= are all to be on its line");
+    if (static_cast<int64_t>(chosen.size()) < replicas)
+      throw bad_input(fmt::format("'{}' asks for {} nodes, and {} fit", node.id, replicas, chosen.size()),
+                      place_of(node, "replicas"), "fewer replicas, or more lines in the host file");
+  }
+  return placement;
+}
+
+std::string placement_text(const GraphView& graph, const Placement& placement) {
+  std::string text;
+  for (const auto& [node, names] : placement)
+    text += fmt::format("{}: {}\n", graph.nodes[static_cast<size_t>(node)].id, fmt::join(names, ", "));
+  return text;
+}
+
+}  // namespace r1
