@@ -107,6 +107,20 @@ void known_format(Items& items) {
 
 }  // namespace
 
+LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, const Payload* before, int node,
+                          uint64_t incarnation) {
+  Packet coded = encode_envelope(payload, codec, before);
+  LinkPacket packet;
+  packet.kind = PacketKind::payload;
+  packet.incarnation = incarnation;
+  packet.node = node;
+  packet.edge = payload.edge;
+  packet.number = static_cast<uint64_t>(payload.number);
+  packet.body = std::move(coded.header);
+  packet.frames = wire_frames(std::move(coded.frames));
+  return packet;
+}
+
 std::string encode(const OpenRole& open) {
   Writer w;
   w.count(5);

@@ -1,5 +1,5 @@
-// What head and nodes tell each other about opened roles, as the bodies of LinkPackets (runtime/net/link.h): msgpack arrays.
-// Not the payloads of edges: those are coded by runtime/flow/wire.h.
+// What head and nodes tell each other about opened roles, as the bodies of LinkPackets (runtime/net/link.h): msgpack arrays;
+// and the payloads of edges, which runtime/flow/wire.h codes.
 //
 //   head -> node   open, payload, credit, stage_end, close; blob, no_blob; stop
 //   node -> head   ready, payload, credit, records, finished, failed, closed; get
@@ -14,10 +14,16 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/flow/wait_registry.h"
 #include "runtime/flow/stage_memory.h"
+#include "runtime/flow/wait_registry.h"
+#include "runtime/flow/wire.h"
+#include "runtime/net/link.h"
 
 namespace r1 {
+
+// `payload`: a message of an edge, for or of graph node `node`. `before` as in encode_envelope.
+LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, const Payload* before, int node,
+                          uint64_t incarnation);
 
 // A file that a role reads, by content. The node puts what hashes so under that path, in a tree of its own.
 struct NodeFile {

@@ -122,16 +122,7 @@ void OpenedRole::post(int, int, Envelope envelope) {
   flush();
   if (envelope.kind == Envelope::Kind::credit) return say(PacketKind::credit, {}, envelope.edge, envelope.number);
   if (envelope.kind != Envelope::Kind::payload) return;
-  Packet coded = encode_envelope(envelope, *services_.codec, nullptr);
-  LinkPacket packet;
-  packet.kind = PacketKind::payload;
-  packet.incarnation = incarnation_;
-  packet.node = node_;
-  packet.edge = envelope.edge;
-  packet.number = static_cast<uint64_t>(envelope.number);
-  packet.body = std::move(coded.header);
-  packet.frames = wire_frames(std::move(coded.frames));
-  services_.send(std::move(packet));
+  services_.send(payload_packet(envelope, *services_.codec, nullptr, node_, incarnation_));
 }
 
 void OpenedRole::run(int, int, std::function<void()> call) {

@@ -286,17 +286,8 @@ void PoolRole::obey(RoleContext& context) {
 void PoolRole::obey(RoleContext& context, const PoolCommand& c, std::vector<Coding>& codings) {
   switch (c.kind) {
     case Kind::give: {
-      Envelope envelope{Envelope::Kind::payload, in_, c.number, questions_.at(c.key)};
-      Packet packet = encode_envelope(envelope, *world_.codec, nullptr);
-      LinkPacket out;
-      out.kind = PacketKind::payload;
-      out.incarnation = c.incarnation;
-      out.node = node_;
-      out.edge = in_;
-      out.number = static_cast<uint64_t>(c.number);
-      out.body = std::move(packet.header);
-      out.frames = wire_frames(std::move(packet.frames));
-      world_.members->send(c.worker, std::move(out));
+      const Envelope envelope{Envelope::Kind::payload, in_, c.number, questions_.at(c.key)};
+      world_.members->send(c.worker, payload_packet(envelope, *world_.codec, nullptr, node_, c.incarnation));
       break;
     }
     case Kind::state: {
@@ -340,13 +331,7 @@ void PoolRole::code(RoleContext& context, Coding coding) {
       [this, shared, packet] {
         const int edge = state_edges_[static_cast<size_t>(shared->state)];
         const Envelope envelope{Envelope::Kind::payload, edge, shared->to.front().number, shared->newest};
-        Packet coded = encode_envelope(envelope, *world_.codec, shared->before.get());
-        packet->kind = PacketKind::payload;
-        packet->node = node_;
-        packet->edge = edge;
-        packet->number = static_cast<uint64_t>(envelope.number);
-        packet->body = std::move(coded.header);
-        packet->frames = wire_frames(std::move(coded.frames));
+        *packet = payload_packet(envelope, *world_.codec, shared->before.get(), node_, 0);
       },
       [this, shared, packet] {
         if (ended_) return;
