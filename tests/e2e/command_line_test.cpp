@@ -11,7 +11,7 @@ namespace {
 
 TEST(CommandLines, every_program_names_the_unknown_option_and_the_nearest_one) {
   for (const std::string program :
-       {"r1-run", "r1-shell", "r1-chat", "r1-eval", "r1-score", "r1-convert", "r1-bench", "r1-sim"}) {
+       {"r1-run", "r1-node", "r1-shell", "r1-chat", "r1-eval", "r1-score", "r1-convert", "r1-bench", "r1-sim"}) {
     const std::string command = "'" R1_BIN "/" + program + "' --verson 2>&1";
     FILE* out = ::popen(command.c_str(), "r");
     std::string said;
