@@ -205,6 +205,28 @@ TEST_F(ModelChatTest, a_model_samples_no_id_that_its_tokenizer_lacks) {
     EXPECT_EQ(load_start_weights(env, graph, *graph.node(node), DType::f32)->config().sampled_ids(), 400) << node;
 }
 
+// Its probabilities are over the ids that are sampled, whatever its own tokenizer knows besides.
+TEST_F(ModelChatTest, a_reference_scores_over_the_ids_of_the_policy) {
+  ModelConfig config = read_model_config(top / "model");
+  config.vocab_size += 30;
+  WeightSet weights(open_device("cpu"), config, DType::f32);
+  initialize(weights, 1);
+  nlohmann::json more = nlohmann::json::parse(tiny_tokenizer_json());
+  more["added_tokens"].push_back(more["added_tokens"][0]);
+  more["added_tokens"].back()["id"] = 400;
+  more["added_tokens"].back()["content"] = "<one_more>";
+  save_model_dir(top / "model", weights, tiny_tokenizer_json());
+  save_model_dir(top / "other", weights, more.dump());
+  load(R"__(digraph g { m [kind=model, path=model]; r [kind=model, path=other];
+    subgraph cluster_s { p [role=prompter, source="jsonl:p.jsonl?template=tiny", groups_per_batch=1];
+      g1 [role=generator, samples=2, max_tokens=4]; j [role=judge, rewards="1"]; f [role=filter]; ref [role=reference];
+      t [role=trainer, objective=grpo, until="batches(1)"]; p -> g1 -> j -> f -> ref -> t; t -> g1 [carries=weights]; }
+    m -> t; r -> ref; })__");
+  ASSERT_EQ(node_tokenizer(env, graph, *graph.node("ref"))->vocab_size(), 401) << "the test is about nothing";
+  for (const char* node : {"t", "ref"})
+    EXPECT_EQ(load_start_weights(env, graph, *graph.node(node), DType::f32)->config().sampled_ids(), 400) << node;
+}
+
 TEST_F(ModelChatTest, a_data_set_is_learned_by_another_family_with_its_own_tags_and_end_token) {
   PromptMessage prompt;
   prompt.text = "<bos><user> compute 1<asst>";
