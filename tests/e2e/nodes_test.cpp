@@ -2,6 +2,7 @@
 // left behind.
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <regex>
@@ -148,6 +149,19 @@ TEST_F(Nodes, no_node_outlives_a_head_that_is_killed_and_the_run_goes_on_to_the_
   EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "alone"));
   EXPECT_NE(r.err.find("policy: node1, node2\n"), std::string::npos) << r.err;
   EXPECT_NE(r.err.find("\njudge: node3\n"), std::string::npos) << r.err;
+  // What the roles recorded came over, and each was done where the graph says: judge at one node (of each of the two heads).
+  const auto store = RunStore::open_read_only(top / "run");
+  for (const StageRow& stage : store->stages()) {
+    if (stage.name != "rl") continue;
+    double sampled = 0;
+    for (const MetricRow& m : store->metrics(stage.id, "tokens_generated")) sampled += m.value;
+    EXPECT_GT(sampled, 0);
+    std::set<std::string> judges;
+    for (const auto& row : store->events(stage.id, 1000, "worker_joined"))
+      if (std::find(row.begin(), row.end(), "judge") != row.end()) judges.insert(row.back());
+    EXPECT_GE(judges.size(), 1u);
+    EXPECT_LE(judges.size(), 2u) << *judges.begin();
+  }
 }
 
 TEST_F(Nodes, a_host_file_that_is_none_and_a_node_that_does_not_come_are_bad_input_before_anything_runs) {
