@@ -51,6 +51,20 @@ std::shared_ptr<const TrajectoriesMessage> group(const std::string& prompt, cons
   return m;
 }
 
+TEST(Scorer, a_reward_model_sees_the_end_token_that_is_no_part_of_the_answer) {
+  const auto whole = group("compute 1 + 1", {"2"});
+  const auto cut_off = std::make_shared<TrajectoriesMessage>(*whole);
+  cut_off->samples[0].tokens.pop_back();
+  cut_off->finished[0] = 0;
+  const std::vector<std::shared_ptr<const TrajectoriesMessage>> both = {whole, cut_off};
+  // Room for all but the end token: the one that has it does not fit.
+  Scorer scorer(RewardExpression::parse("rm", {}), model_of(static_cast<int64_t>(cut_off->samples[0].tokens.size())));
+  const auto scores = scorer.score(both, *tiny());
+  EXPECT_EQ(scores[0].responses[0].text, scores[1].responses[0].text);
+  EXPECT_FALSE(scores[0].scores[0].reward);
+  EXPECT_TRUE(scores[1].scores[0].reward) << scores[1].scores[0].error;
+}
+
 TEST(Scorer, a_reward_model_with_fewer_positions_than_prompt_and_response_gives_that_sample_no_reward) {
   std::string much;
   for (int i = 0; i < 40; ++i) much += " 1 + 1";
