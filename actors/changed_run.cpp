@@ -131,7 +131,12 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
       if (row.id == id && (row.status == StageStatus::done || row.status == StageStatus::failed))
         throw bad_input(fmt::format("stage '{}' has ended, it cannot change any more ({})", name, shown(c)), {run_dir.string()},
                         "use the graph and --set of before, another directory with --run, or --fresh to start over");
-    if (c.kind == AttrChange::journaled) journal[c.stage].push_back({store.batch_count(id), c.attribute, c.before, c.after});
+    // What r1-shell has set is journaled, whatever its kind; the newest word counts.
+    const std::vector<ChangeRow> known = store.changes(id);
+    const bool set_before =
+        std::any_of(known.begin(), known.end(), [&](const ChangeRow& row) { return row.attribute == c.attribute; });
+    if (c.kind == AttrChange::journaled || set_before)
+      journal[c.stage].push_back({store.batch_count(id), c.attribute, c.before, c.after});
   }
   for (const auto& [stage, rows] : journal) store.add_changes(store.ensure_stage(graph.stages[stage].name), rows);
   for (const GraphChange& c : changes) {
@@ -148,20 +153,36 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
   if (!changes.empty()) write_file_atomically(run_dir / "graph.graph", graph_dot(graph, registry, false));
 }
 
-TrainerConfig trainer_config_at(const RunEnv& env, const GraphView& graph, const NodePlan& trainer, int64_t batches,
-                                const std::vector<ChangeRow>& changes, int64_t version) {
-  NodePlan then = trainer;
-  std::set<std::string> known;
-  // Before its first change after `version` an attribute had the value that this change replaced.
+NodePlan changed_node(const NodePlan& trainer, const std::vector<ChangeRow>& changes, int64_t version) {
+  // The last change until then says what an attribute is; before its first one it was what that one replaced.
+  std::map<std::string, std::string> values;
+  std::set<std::string> reached;
   for (const ChangeRow& c : changes) {
-    if (c.version <= version || !known.insert(c.attribute).second) continue;
     const std::string name = c.attribute.substr(c.attribute.find('.') + 1);
-    if (c.before.empty())
+    if (c.version <= version) {
+      values[name] = c.after;
+      reached.insert(name);
+    } else if (reached.count(name) == 0) {
+      values.emplace(name, c.before);
+    }
+  }
+  NodePlan then = trainer;
+  for (const auto& [name, value] : values) {
+    if (value.empty())
       then.attrs.given.erase(name);
     else
-      then.attrs.given[name].value = c.before;
+      then.attrs.given[name].value = value;
   }
-  return trainer_config(env, graph, then, batches);
+  return then;
+}
+
+std::string value_after(const NodePlan& trainer, const std::vector<ChangeRow>& changes, const std::string& attr) {
+  return effective(changed_node(trainer, changes, INT64_MAX).attrs, attr);
+}
+
+TrainerConfig trainer_config_at(const RunEnv& env, const GraphView& graph, const NodePlan& trainer, int64_t batches,
+                                const std::vector<ChangeRow>& changes, int64_t version) {
+  return trainer_config(env, graph, changed_node(trainer, changes, version), batches);
 }
 
 bool changes_at(const std::vector<ChangeRow>& changes, int64_t version) {

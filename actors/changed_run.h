@@ -36,6 +36,10 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
 // The trainer's configuration for the batch that is trained on top of `version`.
 TrainerConfig trainer_config_at(const RunEnv&, const GraphView&, const NodePlan& trainer, int64_t batches,
                                 const std::vector<ChangeRow>& changes, int64_t version);
+// The trainer as it is for that batch.
+NodePlan changed_node(const NodePlan& trainer, const std::vector<ChangeRow>& changes, int64_t version);
+// What its attribute is after all changes; "" when it has no value.
+std::string value_after(const NodePlan& trainer, const std::vector<ChangeRow>& changes, const std::string& attr);
 // Whether another configuration holds from `version` on than for the version before.
 bool changes_at(const std::vector<ChangeRow>& changes, int64_t version);
 

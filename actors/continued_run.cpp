@@ -41,9 +41,10 @@ std::set<std::string> stages_in_use(const GraphView& graph, const RunStore& stor
   return used;
 }
 
-void compare(const fs::path& run_dir, const ArtifactFile& recorded) {
-  const fs::path file = run_dir / recorded.file;
+void compare(const RunEnv& env, const ArtifactFile& recorded) {
+  const fs::path file = env.run_dir / recorded.file;
   if (!fs::exists(file)) throw bad_input("no such file", {file.string()});
+  env.once->keep(file, file_stamp(file), recorded.hash);
   const FileFingerprint now = fingerprint_file(file);
   if (static_cast<int64_t>(now.bytes) != recorded.bytes)
     throw bad_input(fmt::format("it has {} bytes and was written with {}", now.bytes, recorded.bytes), {file.string()});
@@ -57,7 +58,9 @@ std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::st
   std::vector<ArtifactFile> files;
   for (const auto& entry : fs::directory_iterator(env.run_dir / dir)) {
     if (!entry.is_regular_file()) continue;
+    const FileStamp stamp = file_stamp(entry.path());
     const FileFingerprint print = fingerprint_file(entry.path());
+    env.once->keep(entry.path(), stamp, print.hex());
     files.push_back({dir + "/" + entry.path().filename().string(), static_cast<int64_t>(print.bytes), print.hex()});
   }
   std::sort(files.begin(), files.end(), [](const ArtifactFile& a, const ArtifactFile& b) { return a.file < b.file; });
@@ -66,14 +69,15 @@ std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::st
 
 void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& store) {
   const std::set<std::string> used = stages_in_use(graph, store);
-  const auto dataset = [](const fs::path& file, const std::string& hash) {
+  const auto dataset = [&](const fs::path& file, const std::string& hash) {
+    env.once->keep(file, file_stamp(file), hash);
     if (fingerprint_file(file).hex() != hash) throw bad_input("its hash differs from the recorded one", {file.string()});
   };
   for (const StageRow& stage : store.stages()) {
     const auto model = [&](const char* name) {
       return [&, name](const fs::path& dir, const std::string&) {
         if (used.count(stage.name) != 0)
-          for (const ArtifactFile& file : store.artifact_files(stage.id, name)) compare(env.run_dir, file);
+          for (const ArtifactFile& file : store.artifact_files(stage.id, name)) compare(env, file);
         check_model_dir(dir);
       };
     };

@@ -206,7 +206,7 @@ class Checker {
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
     const FileFingerprint content = env_.once->fingerprint(file, shown_progress(file, options_.show));
-    std::string text = fmt::format("3 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    std::string text = fmt::format("4 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
@@ -268,10 +268,27 @@ class Checker {
                        s.no_room.count, s.tokenised, r.task.max_tokens, r.task.positions, r.task.model, first(r, s.no_room)) +
                constant_mean(r));
     }
+    if (r.kind == RecordKind::prompt) say_without_answers(r, s);
     if (s.contaminated.count > 0) say_contaminated(r, s);
     if (s.untrainable.count > 0)
       warn(where, fmt::format("{} of {} {} hold no token to learn from{}", s.untrainable.count, s.tokenised, what,
                               first(r, s.untrainable)));
+  }
+
+  // A rule that compares with answers is 0 where there are none. Some prompts without are a mixture of tasks, which an
+  // expression may tell apart; in what an evaluator measures each of them counts as a failure.
+  void say_without_answers(const Reading& r, const Survey& s) {
+    if (s.with_answers == s.records || (s.with_answers > 0 && r.node->role != "evaluator")) return;
+    std::string rules;
+    for (const FactReader& reader : r.task.readers)
+      for (const std::string& name : reader.expression.variables())
+        if (compares_with_answers(name)) rules += fmt::format("{}'{}'", rules.empty() ? "" : ", ", name);
+    if (rules.empty()) return;
+    warn(attr_place(*r.node, r.attr),
+         s.with_answers == 0
+             ? fmt::format("no prompt of {} has an answer, with which {} compares: it is 0 for all of them", name(r), rules)
+             : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is 0 for them",
+                           s.records - s.with_answers, s.records, name(r), rules));
   }
 
   void say_contaminated(const Reading& r, const Survey& s) {
@@ -332,10 +349,13 @@ class Checker {
 DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckOptions& options, const Clock& clock) {
   DataCheck found = Checker(env, graph, options, clock).run();
   check_dataset_edges(env, graph);
+  std::map<std::string, int64_t> left_out;
+  for (const ContaminatedSource& c : found.contaminated)
+    if (c.dropped) left_out[c.node] += c.found;
   for (const NodePlan& node : graph.nodes)
     if ((node.role == "trainer" || node.role == "distiller") &&
         !(options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)))
-      check_sources_last(env.graph_dir, graph, node);
+      check_sources_last(env.graph_dir, graph, node, left_out);
   return found;
 }
 

@@ -120,7 +120,10 @@ class Surveyor {
   void look_at_prompt(uint64_t i, bool tokenise, Part& part) {
     const Prompt prompt = source_->prompt(i);
     for (const auto& [name, value] : prompt.facts) {
-      if (name == "answers") continue;
+      if (name == "answers") {
+        ++part.sums.with_answers;
+        continue;
+      }
       auto& values = part.sums.facts[name];
       if (values.size() < Source::kMaxFactValues) values.insert(value);
     }
@@ -190,6 +193,7 @@ class Surveyor {
       all.sums.records += part.sums.records;
       all.sums.tokenised += part.sums.tokenised;
       all.sums.tokens += part.sums.tokens;
+      all.sums.with_answers += part.sums.with_answers;
       for (const auto& [name, count] : part.sums.answered) all.sums.answered[name] += count;
       for (const auto& [name, values] : part.sums.facts)
         for (const std::string& value : values)
@@ -233,7 +237,8 @@ std::string survey_text(const Survey& s) {
               {"untrainable", finding_json(s.untrainable)},
               {"contaminated", finding_json(s.contaminated)},
               {"facts", s.facts},
-              {"answered", s.answered}}
+              {"answered", s.answered},
+              {"with_answers", s.with_answers}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -250,6 +255,7 @@ bool survey_from_text(const std::string& text, Survey& to) {
     to.contaminated = finding_of(j->at("contaminated"));
     to.facts = j->at("facts").get<std::map<std::string, std::set<std::string>>>();
     to.answered = j->at("answered").get<std::map<std::string, int64_t>>();
+    to.with_answers = j->at("with_answers").get<int64_t>();
     return true;
   } catch (const json::exception&) {
     return false;

@@ -56,6 +56,7 @@ struct Survey {
   Finding contaminated;                                // records that meet task.grams
   std::map<std::string, std::set<std::string>> facts;  // values of each fact, at most Source::kMaxFactValues
   std::map<std::string, int64_t> answered;             // by name that a reader uses: prompts that have such a fact
+  int64_t with_answers = 0;                            // prompts
 };
 
 // The survey as text and back; from_text gives false for a text that is none.

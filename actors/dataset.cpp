@@ -43,6 +43,7 @@ void write_dataset(const RunEnv& env, const std::string& stage, StageJournal& jo
     hash.add(lines);
   }
   out.finish();
+  env.once->keep(file, file_stamp(file), hash.value().hex());
   journal.artifact("dataset", {"datasets/" + stage + ".jsonl", hash.value().hex()});
 }
 

@@ -76,6 +76,9 @@ void check_held_out(const RunEnv& env, const GraphView& graph) {
     if (!learned.empty() && drops(node) && asked.empty())
       throw bad_input("there is nothing to keep apart from: no evaluator in the graph", attr_place(node, "decontaminate"),
                       "decontaminate=report");
+    if (node.role == "prompter" && drops(node) && !reads_files(node.attrs.text("source")))
+      throw bad_input(fmt::format("'{}' is made, not read from a file: no record of it is compared", node.attrs.text("source")),
+                      attr_place(node, "decontaminate"), "decontaminate=report");
     for (const std::string& spec : learned)
       for (const auto& [evaluator, question] : asked) {
         const auto held_out = held_out_part(question);

@@ -21,8 +21,8 @@ std::shared_ptr<const EvaluationGrams> evaluation_grams(const RunEnv&, const Gra
 // For SourceUse, at decontaminate=drop of `node` (a prompter or a data set) whose source reads files; empty otherwise.
 std::function<bool(const std::vector<std::string>&)> contaminated_texts(const RunEnv&, const GraphView&, const NodePlan& node);
 
-// Throws bad_input where decontaminate=drop has nothing to keep apart from, and where a training source reads of a file what an
-// evaluator holds out of it.
+// Throws bad_input where decontaminate=drop has nothing to keep apart from or nothing to look at (what is made), and where a
+// training source reads of a file what an evaluator holds out of it.
 void check_held_out(const RunEnv&, const GraphView&);
 
 }  // namespace r1

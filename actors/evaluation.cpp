@@ -27,10 +27,10 @@ namespace {
 constexpr size_t kGroupsScoredTogether = 16;
 
 // Of one source under way: samples, then scores, and gives on what is complete in the order of prompts.
-class Pass {
+class SourcePass {
  public:
-  Pass(const RunEnv& env, const EvaluationSpec& spec, const std::string& source, bool greedy, const EvaluatedModel& model,
-       Scorer* scorer, const EvaluationHooks& hooks)
+  SourcePass(const RunEnv& env, const EvaluationSpec& spec, const std::string& source, bool greedy, const EvaluatedModel& model,
+             Scorer* scorer, const EvaluationHooks& hooks)
       : spec_(spec),
         greedy_(greedy),
         model_(model),
@@ -213,14 +213,20 @@ EvaluatedSource kept_of(const EvaluatedSource& sampled, const EvaluatedSource* g
   return kept;
 }
 
-// A response without a reward is one that was not measured: the first is told.
-void tell_first_error(const std::vector<EvaluatedSource>& sources) {
+// A response without a reward is one that was not measured: the first is told. Throws failure where none has one.
+void check_rewards(const std::vector<EvaluatedSource>& sources) {
+  int64_t all = 0, without = 0;
+  std::string first;
   for (const EvaluatedSource& s : sources)
     for (const EvaluatedPrompt& p : s.prompts)
-      for (const EvaluatedResponse& r : p.responses)
-        if (!r.score.error.empty())
-          return log_warn(
-              fmt::format("evaluation on {}: prompt {} has a response without a reward: {}", s.name, p.index, r.score.error));
+      for (const EvaluatedResponse& r : p.responses) {
+        ++all;
+        if (r.score.error.empty() || ++without > 1) continue;
+        first = fmt::format("evaluation on {}: prompt {} has a response without a reward: {}", s.name, p.index, r.score.error);
+      }
+  if (without == 0) return;
+  if (without == all) throw failure(fmt::format("no response has a reward: nothing was measured; {}", first));
+  log_warn(first);
 }
 
 }  // namespace
@@ -261,7 +267,7 @@ std::vector<std::string> reward_names(const EvaluationSpec& spec) {
 
 EvaluatedSource answer_source(const RunEnv& env, const EvaluationSpec& spec, const std::string& source, bool greedy,
                               const EvaluatedModel& model, Scorer* scorer, const EvaluationHooks& hooks) {
-  return Pass(env, spec, source, greedy, model, scorer, hooks).run();
+  return SourcePass(env, spec, source, greedy, model, scorer, hooks).run();
 }
 
 Evaluation evaluate_model(const RunEnv& env, const EvaluationSpec& spec, const EvaluatedModel& model,
@@ -286,7 +292,7 @@ Evaluation evaluate_model(const RunEnv& env, const EvaluationSpec& spec, const E
   Evaluation out;
   out.metrics = prompt_metrics(spec, names, sampled, greedy);
   if (!pairs.empty()) measure_pairs(env, spec, model, pairs, out.metrics);
-  if (scorer) tell_first_error(sampled);
+  if (scorer) check_rewards(sampled);
   for (size_t i = 0; i < sampled.size(); ++i)
     out.kept.push_back(kept_of(sampled[i], spec.greedy ? &greedy[i] : nullptr, spec.keep_samples));
   return out;
@@ -300,8 +306,8 @@ const ConfigTable<EvaluationSpec>& evaluation_table() {
             [](const Attrs& a) { return split_sources(a.text("source")); }),
       sets(changeable(integer("problems", "1500", 1, 1'000'000, "prompts of each source")), &C::problems),
       sets(changeable(integer("samples", "1", 1, 65536, "completions per prompt; above 1 also cons@k")), &C::samples),
-      sets(changeable(number("temperature", "1", 0, 100, "of sampling")), &C::temperature),
-      sets(changeable(number("top_p", "1", 0, 1, "1: off")), &C::top_p),
+      sets(changeable(temperature("of sampling; 0: greedy")), &C::temperature),
+      sets(changeable(top_p()), &C::top_p),
       sets(changeable(flag("greedy", "true", "a second pass with argmax")), &C::greedy),
       sets(changeable(integer("max_tokens", "96", 1, 1 << 24, "longest completion, tokens")), &C::max_tokens),
       reads(changeable(stop()), &C::stop, [](const Attrs& a) { return parse_stop_texts(a.text("stop"), a.where("stop")); }),
@@ -309,8 +315,9 @@ const ConfigTable<EvaluationSpec>& evaluation_table() {
       sets(changeable(
                text("rewards", "", "an expression as of a judge: its mean and that of every name in it are measured too")),
            &C::rewards),
-      sets(changeable(integer("keep_samples", "8", 0, 10'000,
-                              "prompts of each source whose responses are kept (r1-run --samples, the report)")),
+      sets(changeable(integer(
+               "keep_samples", "8", 0, 10'000,
+               "prompts of each source of which the first sampled response and the greedy one are kept (r1-run --samples)")),
            &C::keep_samples)};
   return kTable;
 }
@@ -319,7 +326,7 @@ EvaluationSpec evaluation_spec(const RunEnv& env, const NodePlan& node) {
   EvaluationSpec spec;
   configure(evaluation_table(), node.attrs, spec);
   spec.rewards_where = attr_place(node, "rewards");
-  spec.programs = program_options(env.graph_dir, node);
+  spec.programs = run_program_options(env, node);
   spec.seed = env.seed;
   return spec;
 }

@@ -19,13 +19,13 @@ struct Item {
   std::string label, domain;
   bool general() const { return domain == "general"; }
 };
-using Items = std::vector<Item>;
+using ItemList = std::vector<Item>;
 
-Items items_of(const std::vector<EvaluatedSource>& sources) {
+ItemList items_of(const std::vector<EvaluatedSource>& sources) {
   std::vector<std::string> names;
   for (const EvaluatedSource& s : sources) names.push_back(s.name);
   const std::vector<std::string> labels = source_labels(names);
-  Items items;
+  ItemList items;
   for (size_t i = 0; i < sources.size(); ++i)
     for (const EvaluatedPrompt& p : sources[i].prompts) {
       const auto domain = p.prompt.facts.find("domain");
@@ -34,13 +34,13 @@ Items items_of(const std::vector<EvaluatedSource>& sources) {
   return items;
 }
 
-Items chosen(const Items& items, const std::function<bool(const Item&)>& want) {
-  Items out;
+ItemList chosen(const ItemList& items, const std::function<bool(const Item&)>& want) {
+  ItemList out;
   std::copy_if(items.begin(), items.end(), std::back_inserter(out), want);
   return out;
 }
 
-std::vector<RewardInput> inputs_of(const Items& items) {
+std::vector<RewardInput> inputs_of(const ItemList& items) {
   std::vector<RewardInput> out;
   for (const Item& item : items)
     for (size_t i = 0; i < item.prompt->responses.size(); ++i) out.push_back(item.prompt->input(i));
@@ -51,7 +51,7 @@ void put(Metrics& to, const std::string& name, const std::optional<double>& valu
   if (value) to[name] = *value;
 }
 
-std::optional<double> consensus(const Items& items) {
+std::optional<double> consensus(const ItemList& items) {
   double right = 0, count = 0;
   for (const Item& item : items) {
     const std::vector<RewardInput> completions = inputs_of({item});
@@ -62,7 +62,7 @@ std::optional<double> consensus(const Items& items) {
   return count > 0 ? std::optional(right / count) : std::nullopt;
 }
 
-void measure_rewards(const Items& items, const std::vector<std::string>& names, const std::string& suffix, Metrics& out) {
+void measure_rewards(const ItemList& items, const std::vector<std::string>& names, const std::string& suffix, Metrics& out) {
   double sum = 0, errors = 0;
   int64_t count = 0;
   std::map<std::string, std::pair<double, int64_t>> parts;
@@ -84,8 +84,8 @@ void measure_rewards(const Items& items, const std::vector<std::string>& names, 
 }
 
 // Of prompts that are not general.
-void measure_reasoning(const EvaluationSpec& spec, const std::vector<std::string>& names, const Items& sampled,
-                       const Items& greedy, const std::string& prefix, Metrics& out) {
+void measure_reasoning(const EvaluationSpec& spec, const std::vector<std::string>& names, const ItemList& sampled,
+                       const ItemList& greedy, const std::string& prefix, Metrics& out) {
   Metrics here;
   if (!sampled.empty()) {
     const ResponseMetrics m = measure(inputs_of(sampled));
@@ -101,7 +101,7 @@ void measure_reasoning(const EvaluationSpec& spec, const std::vector<std::string
   for (const auto& [name, value] : here) out[prefix + name] = value;
 }
 
-void measure_general(const Items& sampled, const Items& greedy, Metrics& out) {
+void measure_general(const ItemList& sampled, const ItemList& greedy, Metrics& out) {
   if (sampled.empty()) return;
   const std::vector<RewardInput> inputs = inputs_of(sampled);
   const ResponseMetrics m = measure(inputs);
@@ -139,10 +139,10 @@ std::map<std::string, double> prompt_metrics(const EvaluationSpec& spec, const s
                                              const std::vector<EvaluatedSource>& sampled,
                                              const std::vector<EvaluatedSource>& greedy) {
   Metrics out;
-  const Items all = items_of(sampled), all_greedy = items_of(greedy);
+  const ItemList all = items_of(sampled), all_greedy = items_of(greedy);
   const auto general = [](const Item& i) { return i.general(); };
   const auto other = [](const Item& i) { return !i.general(); };
-  const Items reasoning = chosen(all, other), reasoning_greedy = chosen(all_greedy, other);
+  const ItemList reasoning = chosen(all, other), reasoning_greedy = chosen(all_greedy, other);
   measure_reasoning(spec, names, reasoning, reasoning_greedy, "", out);
   measure_general(chosen(all, general), chosen(all_greedy, general), out);
   const std::vector<RewardInput> inputs = inputs_of(all);

@@ -5,11 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "actors/evaluation.h"
+#include "actors/evaluator_plan.h"
 #include "actors/graph_checks.h"
 #include "actors/held_out.h"
 #include "actors/messages.h"
-#include "actors/model_chat.h"
 #include "actors/model_checks.h"
+#include "actors/placed_attrs.h"
 #include "actors/reward_programs.h"
 #include "actors/size_checks.h"
 #include "actors/stop_attribute.h"
@@ -39,7 +40,7 @@ class EvaluatorRole final : public Role {
           auto weights = trainer != nullptr ? trainer_start_weights(env_, context.graph(), *trainer)
                                             : load_start_weights(env_, context.graph(), node, DType::f32);
           measure(context, std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), env_.precision)),
-                  trainer != nullptr ? "before" : "after");
+                  trainer != nullptr ? "before" : "after", 0);
         },
         [this, &context, trainer] {
           first_done_ = true;
@@ -51,12 +52,15 @@ class EvaluatorRole final : public Role {
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
     auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload);
     context.release(edge);
-    if (!weights->final) return measure_on_the_way(context, weights);
+    if (!weights->final) return measure_on_the_way(context, edge, weights);
     context.wait_over("weights");
     context.submit(
         "evaluate the last weights", "evaluator",
-        [this, &context, weights] { measure(context, received_.take(*weights), "after"); },
-        [this, &context] {
+        [this, &context, weights] {
+          if (received_.accept(*weights, /*whole=*/true)) measure(context, received_.held(), "after", weights->version);
+        },
+        [this, &context, edge] {
+          if (received_.ask_again(context, edge)) return;
           measured_last_ = true;
           if (first_done_) context.finish();
         });
@@ -64,41 +68,38 @@ class EvaluatorRole final : public Role {
 
  private:
   // The trainer waits for it.
-  void measure_on_the_way(RoleContext& context, const std::shared_ptr<const WeightsMessage>& weights) {
+  void measure_on_the_way(RoleContext& context, int edge, const std::shared_ptr<const WeightsMessage>& weights) {
     auto found = std::make_shared<MetricsMessage>();
     found->version = weights->version;
     found->node = context.node().id;
     context.submit(
         fmt::format("evaluate version {}", weights->version), "evaluator",
         [this, &context, weights, found] {
-          found->metrics = measure(context, received_.take(*weights), "during", weights->version);
+          if (received_.accept(*weights, /*whole=*/true))
+            found->metrics = measure(context, received_.held(), "during", weights->version);
         },
-        [&context, found] {
+        [this, &context, edge, found] {
+          if (received_.ask_again(context, edge)) return;
           for (const int e : context.outputs("metrics")) context.send(e, found);
         });
   }
 
   std::map<std::string, double> measure(RoleContext& context, const std::shared_ptr<const WeightSet>& weights,
-                                        const std::string& when, int64_t version = -1) {
+                                        const std::string& when, int64_t version) {
     const NodePlan& node = context.node();
-    EvaluationSpec spec = evaluation_spec(env_, node);
-    if (const int64_t few = node.attrs.integer("problems_before"); when == "before" && few > 0) spec.problems = few;
-    const auto tokenizer = node_tokenizer(env_, context.graph(), node);
-    spec.chat = node_chat(env_, context.graph(), node, tokenizer);
+    const EvaluationSpec spec = planned_evaluation(env_, context.graph(), node, when == "before");
     StageJournal& journal = context.journal();
     EvaluationRow row;
     row.node = node.id;
     row.moment = when;
-    row.version = when == "before" ? 0 : version >= 0 ? version : journal.batches();
-    row.evaluation = weights->hash().hex() + " " + spec.key();
-    for (const std::string& model : reward_model_names(context.graph(), node))
-      row.evaluation += " " + model + "=" + stage_model_hash(journal, context.graph(), node, model);
+    row.version = version;
+    row.evaluation = weights->hash().hex() + evaluation_key(spec, journal, context.graph(), node);
     std::vector<ResponseRow> kept;
     if (const auto known = journal.known_evaluation(row.evaluation)) {
       row.metrics_json = *known;
     } else {
-      const Evaluation found =
-          evaluate_model(env_, spec, {weights, tokenizer}, load_reward_models(env_, context.graph(), node));
+      const Evaluation found = evaluate_model(env_, spec, {weights, node_tokenizer(env_, context.graph(), node)},
+                                              load_reward_models(env_, context.graph(), node));
       row.metrics_json = json(found.metrics).dump();
       kept = response_rows(found.kept);
     }
@@ -222,7 +223,9 @@ RoleKind evaluator_kind(const std::filesystem::path& graph_dir) {
   r.spec.doc = "measures a stage's first and last weights on held-out prompts";
   add_specs(evaluation_table(), r.spec.attrs);
   add_specs(program_table(), r.spec.attrs);
+  r.spec.attrs.push_back(on());
   for (AttrSpec& attr : moment_attrs()) r.spec.attrs.push_back(std::move(attr));
+  for (AttrSpec& attr : spec::placed()) r.spec.attrs.push_back(std::move(attr));
   r.spec.edge_attrs = {capacity(), model_name()};
   r.spec.ports = {takes_weights(Versions::last), takes_finished("model", true), gives("metrics")};
   r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {

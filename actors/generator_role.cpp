@@ -6,7 +6,9 @@
 #include <atomic>
 #include <cmath>
 #include <deque>
+#include <exception>
 #include <map>
+#include <set>
 
 #include "actors/broken_promise.h"
 #include "actors/graph_checks.h"
@@ -74,6 +76,7 @@ class GeneratorRole final : public Role {
       waiting_[draw] = std::move(prompt);
     } else if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
       context.release(edge);
+      weights_edge_ = edge;
       new_weights_.push_back(std::move(weights));
       weights_arrived_ = true;
     } else if (auto credits = std::dynamic_pointer_cast<const CreditsMessage>(payload)) {
@@ -105,6 +108,9 @@ class GeneratorRole final : public Role {
     give(context);
     if (!outbox_.empty()) return;  // a slow judge slows generation: nothing is sampled that cannot be given on
     if (version_ < 0 && new_weights_.empty()) return;
+    if (engine_ && !weights_.usable() && new_weights_.empty())
+      return context.wait_for("weights", fmt::format("for all of the weights: those at hand are not version {}", version_),
+                              stage_trainer(context.graph(), context.node().stage)->id);
 
     auto flips = std::make_shared<std::deque<std::shared_ptr<const WeightsMessage>>>(std::exchange(new_weights_, {}));
     const int64_t version = flips->empty() ? version_ : flips->back()->version;
@@ -120,11 +126,12 @@ class GeneratorRole final : public Role {
         unsampled->prompt = prompt;
         outbox_.push_back(std::move(unsampled));
       }
+      if (put_back_.erase(draw) == 0) context.release(prompt_edge_);
       waiting_.erase(waiting_.begin());
-      context.release(prompt_edge_);
     }
     give(context);
     if (running_.empty() && flips->empty()) {
+      if (weights_.unverified()) verify(context);
       if (!waiting_.empty())
         context.wait_for("weights",
                          fmt::format("for newer weights than version {} to start draw {} (staleness {})", version,
@@ -139,7 +146,32 @@ class GeneratorRole final : public Role {
     context.submit(
         fmt::format("sample under version {}", version), "generator",
         [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
-        [this, &context, results] { collect(context, *results); });
+        [this, &context, admitted, results] {
+          if (weights_.refused()) put_back(context, *admitted);
+          collect(context, *results);
+        });
+  }
+
+  // The version under which they were to start is not there.
+  void put_back(RoleContext& context, const std::vector<std::shared_ptr<const PromptMessage>>& prompts) {
+    for (const auto& prompt : prompts) {
+      running_.erase(prompt->draw);
+      waiting_[prompt->draw] = prompt;
+      put_back_.insert(prompt->draw);
+    }
+    weights_.ask_again(context, weights_edge_);
+  }
+
+  // There is nothing to sample: the weights, which were compared by what changed in them, are compared as a whole.
+  void verify(RoleContext& context) {
+    busy_ = true;
+    context.submit(
+        fmt::format("verify version {}", version_), "", [this] { weights_.stands(); },
+        [this, &context] {
+          weights_.ask_again(context, weights_edge_);
+          busy_ = false;
+          pump(context);
+        });
   }
 
   void give(RoleContext& context) {
@@ -184,10 +216,14 @@ class GeneratorRole final : public Role {
 
   // What the last version sampled is audited too: no flip comes after it.
   void audit_last(RoleContext& context) {
-    if (audit_.empty() || finished_) return finish(context);
+    if ((audit_.empty() && !weights_.unverified()) || finished_) return finish(context);
     busy_ = true;
     context.submit(
-        "audit the last samples", "generator", [this] { audit(); },
+        "audit the last samples", "generator",
+        [this] {
+          audit();
+          weights_.verify();
+        },
         [this, &context] {
           busy_ = false;
           report_audit(context);
@@ -223,6 +259,7 @@ class GeneratorRole final : public Role {
   void make_engine(RoleContext& context) {
     GeneratorConfig config;
     configure(generator_table(), context.node().attrs, config);
+    if (config.on_flip != OnFlip::finish) weights_.take_in_place();
     config.max_rows = std::max<int64_t>((config.draft ? 2 : 1) * config.max_running, 256);
     stop_texts_ = node_stop_texts(context.node(), *node_tokenizer(env_, context.graph(), context.node()));
     engine_ = env_.engines->sampler(context.node().id, config, weights_.held(), weights_.version());
@@ -232,7 +269,9 @@ class GeneratorRole final : public Role {
   void work(RoleContext& context, const std::deque<std::shared_ptr<const WeightsMessage>>& flips,
             const std::vector<std::shared_ptr<const PromptMessage>>& admitted, std::vector<GenResult>& results) {
     for (const auto& m : flips) flip(context, *m);
-    for (const auto& p : admitted) engine_->submit(request(context, *p));
+    if (!weights_.usable()) return;
+    if (!weights_.refused())
+      for (const auto& p : admitted) engine_->submit(request(context, *p));
     for (int i = 0; i < kStepsPerJob && engine_->pending() > 0; ++i) {
       for (GenResult& r : stepped(context)) {
         falsify(context, r);
@@ -254,13 +293,15 @@ class GeneratorRole final : public Role {
     }
   }
 
-  // A published version takes effect: a delta on a shadow copy, checked against its hash before the flip (P7).
+  // A published version takes effect, compared with what was published before anything is sampled with it (P7). One that cannot
+  // be used is asked for again, as a whole. Until that comes, sampling goes on under the version at hand, if it still is that.
   void flip(RoleContext& context, const WeightsMessage& m) {
-    if (engine_ && m.version == engine_->version()) return;
+    if (engine_ && m.version == engine_->version() && weights_.usable()) return;
     if (engine_) audit();
-    weights_.take(m);
+    if (!weights_.accept(m)) return;
     if (!engine_) return make_engine(context);
     engine_->set_weights(weights_.held(), m.version);
+    weights_.catch_up();
   }
 
   GenRequest request(RoleContext& context, const PromptMessage& prompt) const {
@@ -302,6 +343,10 @@ class GeneratorRole final : public Role {
   // Compares recorded log-probabilities with the training forward pass under the version that is about to be given up. A
   // difference ends the run.
   void audit() {
+    if (!weights_.usable()) {  // nothing is there to compare with
+      audit_.clear();
+      audit_places_.clear();
+    }
     if (audit_.empty()) return;
     const auto logp = env_.engines->frozen(node_id_, weights_.held())->logprobs(audit_, temperature_);
     LogprobGap gap;
@@ -321,7 +366,7 @@ class GeneratorRole final : public Role {
   }
 
   RunEnv env_;
-  int out_ = -1, prompt_edge_ = -1;
+  int out_ = -1, prompt_edge_ = -1, weights_edge_ = -1;
   bool has_trainer_ = false, resamples_ = false, ready_ = false, busy_ = false, ended_ = false, finished_ = false;
   int64_t staleness_ = 0, window_ = 1, samples_ = 1, version_ = -1, reported_tokens_ = 0;
   int64_t reported_drafted_ = 0, reported_accepted_ = 0;
@@ -330,6 +375,7 @@ class GeneratorRole final : public Role {
   // Not admitted yet, by draw: one that is issued again may come behind those that wait for newer weights.
   std::map<int64_t, std::shared_ptr<const PromptMessage>> waiting_;
   std::map<int64_t, std::shared_ptr<const PromptMessage>> running_;  // in the engine
+  std::set<int64_t> put_back_;  // of those that wait: the prompter has its room back already
   std::deque<PayloadPtr> outbox_;
   std::deque<std::shared_ptr<const WeightsMessage>> new_weights_;
   std::shared_ptr<const CreditsMessage> credits_;  // fill=resample: the newest
@@ -375,9 +421,9 @@ const ConfigTable<GenRequest>& request_table() {
   using namespace spec;
   static const ConfigTable<C> kTable = {
       sets(integer("samples", "8", 1, 65536, "completions per prompt (G)"), &C::samples),
-      sets(number("temperature", "1", 0, 100, "of sampling; 0: greedy"), &C::temperature),
+      sets(temperature("of sampling; 0: greedy"), &C::temperature),
       sets(integer("max_tokens", "96", 1, 1 << 24, "longest completion, tokens"), &C::max_new_tokens),
-      sets(integer("top_k", "0", 0, 1 << 22, "0: off"), &C::top_k), sets(number("top_p", "1", 0, 1, "1: off"), &C::top_p)};
+      sets(integer("top_k", "0", 0, 1 << 22, "0: off"), &C::top_k), sets(top_p(), &C::top_p)};
   return kTable;
 }
 
@@ -403,6 +449,7 @@ RoleKind generator_kind(const std::filesystem::path& graph_dir) {
   add_specs(request_table(), r.spec.attrs);
   add_specs(generator_table(), r.spec.attrs);
   r.spec.attrs.push_back(stop());
+  r.spec.attrs.push_back(on());
   for (AttrSpec& attr : placed()) r.spec.attrs.push_back(std::move(attr));
   r.spec.attrs.push_back(
       flag("allow_truncated", "false", "train on samples of a truncated distribution (top_k, top_p) all the same"));

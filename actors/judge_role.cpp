@@ -40,7 +40,7 @@ class JudgeRole final : public Role {
           const NodePlan& node = context.node();
           auto rewards = RewardExpression::parse(node.attrs.text("rewards"), node.attrs.where("rewards"));
           tokenizer_ = node_tokenizer(env_, context.graph(), node);
-          auto programs = open_programs(rewards, program_options(env_.graph_dir, node));
+          auto programs = open_programs(rewards, run_program_options(env_, node));
           loaded_ = std::make_unique<Scorer>(std::move(rewards), load_reward_models(env_, context.graph(), node),
                                              std::move(programs));
           if (out_ < 0) writer_ = std::make_unique<ScoredWriter>(env_, context.graph(), node, context.recovered());
@@ -209,6 +209,7 @@ RoleKind judge_kind(const std::filesystem::path& graph_dir) {
                         "share of the groups (at least one) whose rewards may fail to be numbers; until a group is kept none "
                         "may, unless it is 1"))};
   add_specs(program_table(), r.spec.attrs);
+  r.spec.attrs.push_back(on());
   for (AttrSpec& attr : placed()) r.spec.attrs.push_back(std::move(attr));
   r.spec.edge_attrs = {capacity(), model_name()};
   r.spec.ports = {takes("trajectories", true), takes_finished("model", true), gives("scored")};

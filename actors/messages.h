@@ -115,7 +115,7 @@ struct MetricsMessage final : Payload {
 };
 
 // A published weight version. Inside a process it is the weights themselves; between processes the difference to the version
-// that was sent before on the same edge, or the whole set.
+// that was sent before on the same edge and is held there, or the whole set.
 struct WeightsMessage final : Payload {
   int64_t version = 0;
   Hash128 hash;                               // of the weights

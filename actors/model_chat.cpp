@@ -109,7 +109,10 @@ std::shared_ptr<const ChatTemplate> node_chat(const RunEnv& env, const GraphView
   if (file == "tiny") return ChatTemplate::named("tiny");
   std::vector<fs::path> dirs;
   if (!file.empty()) dirs.push_back(resolve_path(env, file).parent_path());
-  if (root.attrs.has("path")) dirs.push_back(resolve_path(env, root.attrs.text("path")));
+  if (root.attrs.has("path")) {
+    dirs.push_back(resolve_path(env, root.attrs.text("path")));
+    env.once->check_kept(dirs.back());
+  }
   if (!tokenizer) tokenizer = node_tokenizer(env, graph, node);
   return own_template(dirs, fmt::format("the model '{}'", root.id), *tokenizer);
 }

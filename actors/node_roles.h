@@ -9,18 +9,30 @@
 
 #include "actors/run_env.h"
 #include "runtime/nodes/opened_role.h"
+#include "runtime/nodes/pool_role.h"
+#include "runtime/store/run_store.h"
 
 namespace r1 {
 
-// Generators, and judges that give their scores on. "" when `node` may run at nodes, else why it stays with the head.
+// Generators, references, evaluators, and judges that give their scores on; not with host=head. "" when `node` may run at
+// nodes, else why it stays with the head.
 std::string stays_with_head(const GraphView& graph, const NodePlan& node);
 
-// At the head: what a node needs to make the role. `graph_file`: the effective graph, as a file. Reads and hashes the files.
-OpenRole open_role(const RunEnv& env, const GraphView& graph, const NodePlan& node, const std::filesystem::path& graph_file);
+// At the head: what a node needs to make the role, or to be a rank of a trainer. `graph_file`: the effective graph, as a file.
+// Reads and hashes the files.
+OpenRole open_role(const RunEnv& env, const GraphView& graph, const NodePlan& node, const std::filesystem::path& graph_file,
+                   RunStore& store);
 
-// At a node: the graph and what makes its roles. `engines`: null for the device's own. Throws failure for what is none.
+// At the head: what makes the roles of a run. Those that may run at nodes are pools of `world` there, whose `opens`, `keeper`
+// and `replicas` are set here; `inner` makes the others. All outlive it.
+RoleFactory pooled_roles(const RunEnv& env, RunStore& store, const std::filesystem::path& graph_file, PoolWorld world,
+                         RoleFactory inner);
+
+// At a node: the graph and what makes its roles, all on `device` ("": the graph's). `engines`: null for the device's own.
+// Throws failure for what is none.
 std::shared_ptr<const NodeGraph> node_graph(const OpenRole& open, const std::filesystem::path& tree,
                                             std::shared_ptr<ReadOnce> once,
-                                            std::shared_ptr<const EngineFactory> engines = nullptr);
+                                            std::shared_ptr<const EngineFactory> engines = nullptr,
+                                            const std::string& device = "");
 
 }  // namespace r1

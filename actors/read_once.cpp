@@ -3,8 +3,19 @@
 #include <fmt/format.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 
 namespace r1 {
+
+namespace {
+
+std::string key_of(const std::filesystem::path& file) {
+  std::string key = std::filesystem::absolute(file).lexically_normal().string();
+  while (key.size() > 1 && key.back() == '/') key.pop_back();
+  return key;
+}
+
+}  // namespace
 
 FingerprintProgress shown_progress(const std::filesystem::path& file,
                                    const std::function<void(const std::string& line)>& show) {
@@ -19,9 +30,10 @@ std::shared_ptr<const Tokenizer> ReadOnce::tokenizer(const std::filesystem::path
   std::error_code none;
   if (!std::filesystem::is_regular_file(file, none))
     return std::make_shared<const Tokenizer>(parse());  // which says what is wrong
+  check_kept(file);
   const std::string stamp = file_stamp(file).text();
   const std::lock_guard lock(mutex_);
-  Parsed& known = tokenizers_[std::filesystem::absolute(file).lexically_normal().string()];
+  Parsed& known = tokenizers_[key_of(file)];
   if (!known.tokenizer || known.stamp != stamp) known = {stamp, std::make_shared<const Tokenizer>(parse())};
   return known.tokenizer;
 }
@@ -33,8 +45,28 @@ std::shared_ptr<const Tokenizer> ReadOnce::tokenizer(const std::string& name, co
   return known.tokenizer;
 }
 
+void ReadOnce::keep(const std::filesystem::path& file, const FileStamp& stamp, const std::string& content) {
+  const std::lock_guard lock(mutex_);
+  kept_[key_of(file)] = {stamp, content};
+}
+
+void ReadOnce::check_kept(const std::filesystem::path& place) {
+  const std::string key = key_of(place);
+  const std::lock_guard lock(mutex_);
+  for (auto at = kept_.lower_bound(key); at != kept_.end() && at->first.starts_with(key); ++at) {
+    auto& [file, kept] = *at;
+    if (file.size() > key.size() && file[key.size()] != '/') continue;
+    const FileStamp now = file_stamp(file);
+    if (now == kept.stamp) continue;
+    if (fingerprint_file(file).hex() != kept.content)
+      throw failure("the file has been changed while it is in use", {file},
+                    "put it back as it was; inputs of a run stay as they are until it is done");
+    kept.stamp = now;
+  }
+}
+
 FileFingerprint ReadOnce::fingerprint(const std::filesystem::path& file, const FingerprintProgress& progress) {
-  const std::string name = std::filesystem::absolute(file).lexically_normal().string();
+  const std::string name = key_of(file);
   const FileStamp stamp = file_stamp(file);
   {
     const std::lock_guard lock(mutex_);

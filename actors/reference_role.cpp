@@ -4,14 +4,14 @@
 
 #include <deque>
 
-#include "actors/continued_run.h"
 #include "actors/graph_checks.h"
+#include "actors/kept_reference.h"
 #include "actors/messages.h"
 #include "actors/model_checks.h"
+#include "actors/placed_attrs.h"
 #include "actors/weight_receiver.h"
 #include "models/engines.h"
 #include "models/weights.h"
-#include "runtime/fault.h"
 
 namespace r1 {
 
@@ -34,11 +34,11 @@ class ReferenceRole final : public Role {
         "load the reference", "",
         [this, &context] {
           std::shared_ptr<WeightSet> weights;
-          const auto& artifacts = context.recovered().artifacts;
-          if (const auto saved = artifacts.find("reference"); saved != artifacts.end()) {
-            kept_ = saved->second.path;
-            weights = load_weights(*env_.device, env_.run_dir / kept_, env_.precision);
-            version_ = stored_integer(saved->second.hash, context.journal().place("artifacts", "name='reference'"));
+          // At a node of another process the head keeps it, and sends it.
+          if (env_.root.empty()) kept_.emplace(env_, context.graph().stages[static_cast<size_t>(context.node().stage)].name);
+          if (auto found = kept_ ? kept_->load(context.recovered(), context.journal()) : std::nullopt) {
+            weights = found->weights;
+            version_ = found->version;
             received_.hold(weights, version_);
           } else {
             weights = load_start_weights(env_, context.graph(), context.node(), env_.precision);
@@ -57,7 +57,8 @@ class ReferenceRole final : public Role {
       waiting_.push_back(std::move(batch));
     } else if (auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload)) {
       context.release(edge);
-      refresh_ = std::move(weights);
+      weights_edge_ = edge;
+      refreshes_.push_back(std::move(weights));
     }
     pump(context);
   }
@@ -79,8 +80,7 @@ class ReferenceRole final : public Role {
     }
     if (done_) return;
     // A refresh may not overtake batches that the version before still has to score.
-    if (refresh_ && refresh_->version > version_ &&
-        (waiting_.empty() || version_for(waiting_.front()->version) >= refresh_->version))
+    if (!refreshes_.empty() && (waiting_.empty() || version_for(waiting_.front()->version) >= refreshes_.front()->version))
       return refresh(context);
     if (waiting_.empty()) return;
     if (version_for(waiting_.front()->version) > version_) {
@@ -117,39 +117,36 @@ class ReferenceRole final : public Role {
 
   // The new reference is on disk before it is used: a restarted stage finds it there.
   void refresh(RoleContext& context) {
+    auto next = std::move(refreshes_.front());
+    refreshes_.pop_front();
+    if (next->version <= version_) return pump(context);
     busy_ = true;
-    auto next = std::exchange(refresh_, nullptr);
-    const std::string stage = context.graph().stages[context.node().stage].name;
     context.submit(
         fmt::format("refresh the reference from version {}", next->version), "",
-        [this, &context, next, stage] {
-          const auto weights = received_.take(*next);
-          const std::string dir = fmt::format("snapshots/{}-reference-{}", stage, next->version);
-          save_model_dir(env_.run_dir / dir, *weights, "{}");
-          context.journal().artifact("reference", {dir, std::to_string(next->version)}, fingerprint_directory(env_, dir));
-          if (!kept_.empty() && kept_ != dir) std::filesystem::remove_all(env_.run_dir / kept_);
-          kept_ = dir;
-          fault_point("after_reference_refresh");
-          engine_->set_weights(weights);
+        [this, &context, next] {
+          if (!received_.accept(*next, /*whole=*/true)) return;
+          if (kept_) kept_->keep(context.journal(), *received_.held(), next->version);
+          engine_->set_weights(received_.held());
           version_ = next->version;
         },
         [this, &context] {
+          received_.ask_again(context, weights_edge_);
           busy_ = false;
           pump(context);
         });
   }
 
   RunEnv env_;
-  int in_ = -1, out_ = -1;
+  int in_ = -1, out_ = -1, weights_edge_ = -1;
   bool busy_ = false, ended_ = false;
   int64_t every_ = 0, version_ = 0;
   double temperature_ = 1;
   std::deque<std::shared_ptr<const BatchMessage>> waiting_;
-  std::shared_ptr<const WeightsMessage> refresh_;
+  std::deque<std::shared_ptr<const WeightsMessage>> refreshes_;  // each may be the difference to the one before it
   PayloadPtr done_;
   std::unique_ptr<FrozenModel> engine_;
   WeightReceiver received_;  // touched by jobs alone, as is kept_
-  std::string kept_;         // the directory of the newest reference on disk; "": none
+  std::optional<KeptReference> kept_;
 };
 
 }  // namespace
@@ -159,6 +156,8 @@ RoleKind reference_kind(const std::filesystem::path& graph_dir) {
   RoleKind r;
   r.spec.name = "reference";
   r.spec.doc = "adds a frozen model's log-probabilities for the KL term";
+  r.spec.attrs = placed();
+  r.spec.attrs.push_back(on());
   r.spec.edge_attrs = {
       capacity(),
       carried(integer("every", "0", 0, 1'000'000'000, "refresh the reference every so many versions; 0: never"), {"weights"})};

@@ -6,8 +6,9 @@
 
 namespace r1 {
 
-static void replay_stage(const RunEnv& env, const GraphView& graph, const RunStore& store, const NodePlan& trainer, int64_t id,
+static void replay_stage(const RunEnv& run, const GraphView& graph, const RunStore& store, const NodePlan& trainer, int64_t id,
                          ReplayedStage& r) {
+  const RunEnv env = env_of(run, trainer);
   const std::string& stage = graph.stages[trainer.stage].name;
   const std::vector<ChangeRow> changes = store.changes(id);
   const auto config_at = [&](int64_t version) {

@@ -25,15 +25,9 @@ class ModelSource final : public ScoreSource {
       places.push_back(i);
     }
     if (shown.empty()) return;
-    std::vector<float> values;
-    std::string problem;
-    try {
-      values = model_.engine->scores(shown);
-    } catch (const Error& e) {
-      problem = fmt::format("'{}' gives no score: {}", name_, e.message());
-    }
-    for (size_t i = 0; i < places.size(); ++i)
-      done(places[i], problem.empty() ? ScoreResult{values[i], {}, ""} : ScoreResult{{}, {}, problem});
+    // An engine that fails has judged nothing: no error of these items, but a failure of whoever asks.
+    const std::vector<float> values = model_.engine->scores(shown);
+    for (size_t i = 0; i < places.size(); ++i) done(places[i], {values[i], {}, ""});
   }
 
  private:

@@ -29,7 +29,8 @@ RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<Weig
 // Loads the models that arrive at `node` by edges with as=NAME.
 std::map<std::string, RewardModel> load_reward_models(const RunEnv& env, const GraphView& graph, const NodePlan& node);
 
-// Asks the model inside submit(), for all items at once. One that it cannot be shown fails alone.
+// Asks the model inside submit(), for all items at once. One that it cannot be shown fails alone; what the
+// engine throws goes on to the caller.
 std::unique_ptr<ScoreSource> make_model_source(const std::string& name, RewardModel model);
 
 }  // namespace r1

@@ -43,24 +43,40 @@ ProgramOptions program_options(const std::filesystem::path& graph_dir, const Nod
   return options;
 }
 
-void check_judge_programs(const std::filesystem::path& graph_dir, const GraphView& graph, const NodePlan& judge) {
-  const Where where = attr_place(judge, "rewards");
-  const ProgramOptions options = program_options(graph_dir, judge);
-  const std::vector<ProgramCall> calls = judge_programs(judge);
-  if (calls.empty()) return;
+ProgramOptions run_program_options(const RunEnv& env, const NodePlan& judge) {
+  ProgramOptions options = program_options(env.graph_dir, judge);
+  std::vector<std::filesystem::path> files;
+  for (const ProgramCall& call : judge_programs(judge))
+    for (const auto& file : program_files(call, env.graph_dir)) files.push_back(resolve_path(env, file.string()));
+  if (!files.empty())
+    options.before_start = [once = env.once, files] {
+      for (const auto& file : files) once->check_kept(file);
+    };
+  return options;
+}
+
+void check_program_parts(const RewardExpression& rewards, const Where& where) {
   std::set<std::string> parts;
-  const RewardExpression rewards = RewardExpression::parse(judge.attrs.text("rewards"), where);
-  for (const ProgramCall& call : calls) {
-    check_program(call, options, /*start=*/false, where);
-    program_files(call, graph_dir);
+  const auto& names = rewards.variables();
+  for (const ProgramCall& call : program_calls(rewards))
     for (const std::string& part : call.parts) {
-      const auto& names = rewards.variables();
       if (metric_name_taken(part) || std::find(names.begin(), names.end(), part) != names.end())
         throw bad_input(fmt::format("'{}' is the name of another metric, and cannot be a part of {}", part, call.title), where,
                         "give the part another name");
       if (!parts.insert(part).second)
         throw bad_input(fmt::format("two programs have a part '{}'", part), where, "give the parts names of their own");
     }
+}
+
+void check_judge_programs(const std::filesystem::path& graph_dir, const GraphView& graph, const NodePlan& judge) {
+  const Where where = attr_place(judge, "rewards");
+  const ProgramOptions options = program_options(graph_dir, judge);
+  const std::vector<ProgramCall> calls = judge_programs(judge);
+  if (calls.empty()) return;
+  check_program_parts(RewardExpression::parse(judge.attrs.text("rewards"), where), where);
+  for (const ProgramCall& call : calls) {
+    check_program(call, options, /*start=*/false, where);
+    program_files(call, graph_dir);
   }
   const double longest = (options.timeout_s + options.start_s) * (options.retries + 1);
   if (const double limit = graph.attrs.number("job_stall_s"); longest >= limit)

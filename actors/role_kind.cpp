@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "models/generation/generation.h"
+
 namespace r1::spec {
 
 AttrSpec text(const char* name, const char* fallback, const char* doc) {
@@ -24,6 +26,12 @@ AttrSpec number(const char* name, const char* fallback, double min, double max, 
   attr.max = max;
   return attr;
 }
+AttrSpec temperature(const char* doc) {
+  AttrSpec attr = number("temperature", "1", kLeastTemperature, kMostTemperature, doc);
+  attr.or_zero = true;
+  return attr;
+}
+AttrSpec top_p() { return number("top_p", "1", kLeastTopP, 1, "1: off"); }
 AttrSpec flag(const char* name, const char* fallback, const char* doc) {
   AttrSpec attr = text(name, fallback, doc);
   attr.type = AttrType::flag;

@@ -27,6 +27,9 @@ AttrSpec text(const char* name, const char* fallback, const char* doc);
 AttrSpec required_text(const char* name, const char* doc);
 AttrSpec integer(const char* name, const char* fallback, int64_t min, int64_t max, const char* doc);
 AttrSpec number(const char* name, const char* fallback, double min, double max, const char* doc);
+// `temperature` and `top_p` of sampling. What is above 0 is so as a float too, and leaves finite numbers.
+AttrSpec temperature(const char* doc);
+AttrSpec top_p();
 AttrSpec flag(const char* name, const char* fallback, const char* doc);
 AttrSpec choice(const char* name, const char* fallback, std::vector<std::string> choices, const char* doc);
 AttrSpec required(AttrSpec attr);

@@ -26,7 +26,7 @@ std::vector<AttrSpec> graph_attrs() {
   return {
       integer("seed", "0", 0, 9'007'199'254'740'991, "of everything random"),
       choice("precision", "auto", {"auto", "f32", "bf16"}, "of weights and activations"),
-      text("device", "cpu", "where ops run"),
+      text("device", "cpu", "where actors compute that do not say on=: cpu, gpu:0, gpu:0-3 (one of them) or auto"),
       changeable(integer("parallel_stages", "1", 1, 1024, "independent stages that may run at the same time")),
       changeable(text("tracker", "", "command(PROGRAM ...): is told every batch's metrics as JSON lines (docs/formats.md)")),
       changeable(number("stall_s", "60", 0.1, 1e6, "seconds without progress before a stall is reported")),
@@ -65,7 +65,9 @@ RoleFactory role_factory(const RunEnv& env) {
     RoleKind kind = give(env.graph_dir);
     kinds.emplace(kind.spec.name, std::move(kind));
   }
-  return [env, kinds = std::move(kinds)](const GraphView&, const NodePlan& node) { return kinds.at(node.role).make(env); };
+  return [env, kinds = std::move(kinds)](const GraphView&, const NodePlan& node) {
+    return kinds.at(node.role).make(env_of(env, node));
+  };
 }
 
 }  // namespace r1

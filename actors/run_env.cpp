@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "actors/devices.h"
 #include "actors/end_tokens.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "kernels/plugin.h"
 #include "models/model_files.h"
 #include "tasks/tiny/tokenizer_json.h"
 
@@ -19,17 +21,34 @@ DType resolve_precision(const std::string& attribute, const Device& device) {
   return device.has_fast_bf16() ? DType::bf16 : DType::f32;
 }
 
-RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir,
-                    std::shared_ptr<ReadOnce> once) {
+static std::string first_device(const GraphView& graph) {
+  const std::string text = graph.attrs.text("device");
+  const DeviceWish wish =
+      parse_device_wish(text, graph.attrs.given.count("device") != 0 ? graph.attrs.where("device") : Where{});
+  if (!wish.names.empty()) return wish.names[0];
+  return plugin_devices().count > 0 ? "gpu:0" : "cpu";
+}
+
+RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir, std::shared_ptr<ReadOnce> once,
+                    const std::string& device) {
   RunEnv env;
   env.once = std::move(once);
   env.run_dir = run_dir;
   env.graph_dir = graph_dir;
   env.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
-  env.device = &open_device(graph.attrs.text("device"));
+  env.device = &open_device(device.empty() ? first_device(graph) : device);
   env.engines = device_engines(*env.device);
   env.precision = resolve_precision(graph.attrs.text("precision"), *env.device);
   return env;
+}
+
+RunEnv env_of(const RunEnv& env, const NodePlan& node) {
+  RunEnv own = env;
+  if (const auto at = env.elsewhere.find(node.id); at != env.elsewhere.end()) {
+    own.device = at->second.device;
+    own.engines = at->second.engines;
+  }
+  return own;
 }
 
 const NodePlan* stage_trainer(const GraphView& graph, int stage) {
@@ -135,6 +154,7 @@ void DataStamps::check(const Source& source) {
 std::unique_ptr<Source> open_data(const RunEnv& env, const std::string& spec, uint64_t seed, const SourceUse& use) {
   auto source = open_source(spec, seed, use);
   env.stamps->check(*source);
+  for (const auto& [file, stamp] : source->stamps()) env.once->check_kept(file);
   return source;
 }
 
@@ -152,8 +172,10 @@ std::shared_ptr<const Tokenizer> node_tokenizer(const RunEnv& env, const GraphVi
 
 ModelConfig origin_config(const RunEnv& env, const NodePlan& origin) {
   if (!origin.artifact) throw failure("the configuration of a model that is still to be trained was asked for", origin.where);
-  if (origin.attrs.has("path")) return read_model_config(resolve_path(env, origin.attrs.text("path")));
-  return read_model_config_file(resolve_path(env, origin.attrs.text("config")));
+  const bool path = origin.attrs.has("path");
+  const fs::path place = resolve_path(env, origin.attrs.text(path ? "path" : "config"));
+  env.once->check_kept(place);
+  return path ? read_model_config(place) : read_model_config_file(place);
 }
 
 ModelConfig start_config(const RunEnv& env, const GraphView& graph, const NodePlan& node) {
@@ -162,8 +184,14 @@ ModelConfig start_config(const RunEnv& env, const GraphView& graph, const NodePl
 }
 
 std::shared_ptr<WeightSet> load_origin_weights(const RunEnv& env, const NodePlan& origin, const GraphView& graph, DType dtype) {
-  if (!origin.artifact) return load_weights(*env.device, checkpoint_dir(env, graph.stages[origin.stage].name), dtype);
-  if (origin.attrs.has("path")) return load_weights(*env.device, resolve_path(env, origin.attrs.text("path")), dtype);
+  if (!origin.artifact || origin.attrs.has("path")) {
+    const fs::path path =
+        origin.artifact ? resolve_path(env, origin.attrs.text("path")) : checkpoint_dir(env, graph.stages[origin.stage].name);
+    env.once->check_kept(path);
+    auto weights = load_weights(*env.device, path, dtype);
+    env.once->check_kept(path);  // nor while it was read
+    return weights;
+  }
   auto weights = std::make_shared<WeightSet>(*env.device, origin_config(env, origin), DType::f32);
   initialize(*weights, rng_key(env.seed, "init", hash_string(origin.id).lo));
   return dtype == DType::f32 ? weights : std::make_shared<WeightSet>(convert_weights(*weights, weights->config(), dtype));

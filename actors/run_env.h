@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "actors/read_once.h"
 #include "kernels/device.h"
@@ -29,19 +30,31 @@ class DataStamps {
   std::map<std::string, std::string> known_;
 };
 
+// Where an actor computes that is not on the run's device.
+struct ActorDevice {
+  Device* device = nullptr;
+  std::shared_ptr<const EngineFactory> engines;
+};
+
 struct RunEnv {
   std::filesystem::path run_dir;
   std::filesystem::path graph_dir;  // relative paths in the graph start here
   std::filesystem::path root;       // of absolute paths in the graph, at a node of another process (actors/node_roles.h); "": /
   uint64_t seed = 0;
-  DType precision = DType::f32;  // of weights and activations
-  Device* device = nullptr;
+  DType precision = DType::f32;                  // of weights and activations
+  Device* device = nullptr;                      // the graph's; in an actor's own environment (env_of) the actor's
   std::shared_ptr<const EngineFactory> engines;  // of everything that computes
+  // By node, and all devices that actors compute on (actors/devices.h). Empty: all on `device`.
+  std::map<std::string, ActorDevice> elsewhere;
+  std::vector<const Device*> computes_on;
   std::shared_ptr<DataStamps> stamps = std::make_shared<DataStamps>();
   std::shared_ptr<ReadOnce> once = std::make_shared<ReadOnce>();
 };
+// `device`: instead of the graph's; "": the graph's, or of a range or "auto" the first.
 RunEnv make_run_env(const GraphView&, const std::filesystem::path& run_dir, const std::filesystem::path& graph_dir,
-                    std::shared_ptr<ReadOnce> once = std::make_shared<ReadOnce>());
+                    std::shared_ptr<ReadOnce> once = std::make_shared<ReadOnce>(), const std::string& device = "");
+// The same run as the actor of `node` sees it.
+RunEnv env_of(const RunEnv&, const NodePlan& node);
 
 // "auto" is bf16 where `device` has fast bf16 dot products and the graph does not say otherwise.
 DType resolve_precision(const std::string& attribute, const Device& device);

@@ -129,9 +129,13 @@ void check_inputs(const RunEnv& env, const GraphView& graph, RunStore& store, bo
     const auto before = known.extract(file.name);
     const bool known_before = !before.empty();
     if (known_before && !before.mapped().stamp.empty() && fs::exists(file.path) &&
-        file_stamp(file.path).text() == before.mapped().stamp)
+        file_stamp(file.path).text() == before.mapped().stamp) {
+      env.once->keep(file.path, file_stamp(file.path), before.mapped().hash);
       continue;
+    }
+    const FileStamp stamp = file_stamp(file.path);
     const FileFingerprint now = env.once->fingerprint(file.path, shown_progress(file.path, show));
+    env.once->keep(file.path, stamp, now.hex());
     if (known_before && (before.mapped().bytes != static_cast<int64_t>(now.bytes) || before.mapped().hash != now.hex())) {
       changed.push_back(fmt::format("{}: {} ({})", file.name, file.what, difference(before.mapped(), now)));
       events.push_back(json{

@@ -31,7 +31,11 @@ void check_model_fits(const NodePlan& model, const ModelConfig& c) {
 }
 
 void check_training_fits(const NodePlan& trainer, const ModelConfig& c) {
-  refuse_beyond_memory(trainer, training_bytes(c), c.size().parameters, "trains");
+  const int64_t ranks = trainer.attrs.integer("ranks");
+  // Every further rank has weights and gradients of its own.
+  const double more = static_cast<double>(ranks - 1) * (2 + 4) * c.size().parameters;
+  refuse_beyond_memory(trainer, training_bytes(c) + more, c.size().parameters,
+                       ranks > 1 ? fmt::format("trains with {} ranks", ranks) : "trains");
 }
 
 void check_batch_tokens(const GraphView& graph, const NodePlan& node) {

@@ -51,6 +51,7 @@ Snapshots::Begun Snapshots::begin(const Learner& engine) const {
 }
 
 void Snapshots::record(StageJournal& journal, const Begun& begun) {
+  if (!known_.empty() && known_.back().version == begun.row.version) return;  // it is there
   begun.finish();
   fault_point("after_snapshot_file");
   journal.snapshot(begun.row);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "actors/changed_run.h"
 #include "actors/held_out.h"
 #include "actors/scored_writer.h"
 #include "actors/steering.h"
@@ -62,6 +63,11 @@ Outcome outcome_of(const RunStore& store, int64_t id, const char* what) {
   return o;
 }
 
+bool weights_are_those_of_the_start(const RunStore& store, const std::string& stage, int64_t id) {
+  const auto last = store.artifact(id, "checkpoint");
+  return last && last->second == remembered_start(store, stage);
+}
+
 StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, const std::string& stage, const RunStore& store,
                               int64_t id) {
   TrainingProgress progress;
@@ -70,7 +76,7 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
   Steering steering(graph, trainer.stage);
   steering.restore(store, id);
   progress.note_held_out(steering.series());
-  const Until until = parse_until(graph, trainer);
+  const Until until = parse_until(graph, changed_node(trainer, store.changes(id), INT64_MAX));
   const UntilInput input = progress.until_input();
 
   const bool draws = trainer.attrs.text("objective") == "grpo";
@@ -90,6 +96,7 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
   const double least = trainer.attrs.number("min_trained");
   const double share = o.decided > 0 ? static_cast<double>(o.trained) / static_cast<double>(o.decided) : 0;
   const bool nothing = o.trained == 0 || progress.trained_tokens() == 0;
+  const bool unmoved = !nothing && weights_are_those_of_the_start(store, stage, id);
   const bool few = !nothing && share < least, idle = too_idle(trainer, progress.idle()) && !until.reached(input);
   const std::string goal = until.goal(input);
 
@@ -104,11 +111,12 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
                                                     : counted(o.decided, unit));
     if (!o.reasons.empty()) v.line += ": " + o.reasons;
   }
+  if (unmoved) v.line += "; and not one weight is another than when the stage began";
   if (few) v.line += fmt::format("; fewer than min_trained={}", trainer.attrs.text("min_trained"));
   if (idle)
     v.line += fmt::format("; ended, for nothing was trained in the last {} (idle_batches)",
                           progress.idle() == 1 ? "batch" : grouped(progress.idle()) + " batches");
-  if (nothing || few || idle) {
+  if (nothing || unmoved || few || idle) {
     v.level = goal.empty() ? Level::failed : Level::fine;
     if (!goal.empty()) v.line += fmt::format("; {} was reached", goal);
     return v;

@@ -10,9 +10,9 @@ namespace {
 
 constexpr const char* kForm = "stop=\"</answer>\", or several in single quotes: stop=\"'</answer>', '\\n\\n'\"";
 
-class Reader {
+class StopReader {
  public:
-  Reader(const std::string& text, const Where& where) : text_(text), where_(where) {}
+  StopReader(const std::string& text, const Where& where) : text_(text), where_(where) {}
 
   std::vector<std::string> all() {
     std::vector<std::string> out;
@@ -70,7 +70,7 @@ class Reader {
 }  // namespace
 
 std::vector<std::string> parse_stop_texts(const std::string& attribute, const Where& where) {
-  return Reader(attribute, where).all();
+  return StopReader(attribute, where).all();
 }
 
 std::shared_ptr<const StopTexts> node_stop_texts(const NodePlan& node, const Tokenizer& tokenizer) {

@@ -13,27 +13,26 @@
 #include "actors/changed_run.h"
 #include "actors/checkpoint_files.h"
 #include "actors/continued_run.h"
-#include "actors/dataset.h"
-#include "actors/decontamination.h"
-#include "actors/example_set.h"
+#include "actors/example_collector.h"
 #include "actors/graph_checks.h"
 #include "actors/learning_rate_hint.h"
 #include "actors/messages.h"
-#include "actors/model_checks.h"
 #include "actors/progress_line.h"
 #include "actors/publisher.h"
 #include "actors/reward_errors.h"
-#include "actors/size_checks.h"
 #include "actors/snapshots.h"
 #include "actors/stage_verdict.h"
 #include "actors/steering.h"
 #include "actors/stored_rows.h"
+#include "actors/trainer_checks.h"
 #include "actors/training_attrs.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
-#include "actors/until_checks.h"
+#include "actors/version_log.h"
+#include "base/log.h"
 #include "base/stop.h"
 #include "runtime/fault.h"
+#include "runtime/flow/steered_role.h"
 
 namespace r1 {
 
@@ -42,7 +41,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-class TrainerRole final : public Role {
+class TrainerRole final : public Role, public SteeredRole {
  public:
   explicit TrainerRole(const RunEnv& env) : env_(env) {}
 
@@ -60,17 +59,11 @@ class TrainerRole final : public Role {
     publisher_ = Publisher(context.graph(), context.outputs("weights"));
     snapshots_ = Snapshots(env_.run_dir, stage_, node.attrs.number("snapshot_s"), node.attrs.number("snapshot_share"),
                            context.now_s(), context.recovered().snapshots);
-    for (int e : context.inputs("examples")) open_inputs_.insert({e, 0});
-    for (int e : context.inputs("pairs")) open_inputs_.insert({e, 0});
+    log_ = VersionLog(env_, stage_, node.attrs.integer("keep_versions"));
     if (epochs_ == 0) return restore(context, drawn_batches(context));
-    set_ = std::make_unique<ExampleSet>(env_.run_dir / "snapshots" / (stage_ + "-examples"), stage_, env_.seed, rules_.stride);
-    context.submit(
-        "read datasets", "", [this, &context] { read_datasets(context); },
-        [this, &context] {
-          datasets_read_ = true;
-          keep_next(context);
-          maybe_collected(context);
-        });
+    examples_ =
+        std::make_unique<ExampleCollector>(env_, lengths_, context, rules_.stride, [this, &context] { collected(context); });
+    examples_->start(context);
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {
@@ -80,8 +73,7 @@ class TrainerRole final : public Role {
       pump(context);
     } else if (auto examples = std::dynamic_pointer_cast<const ExamplesMessage>(payload)) {
       if (epochs_ > 0) {
-        arrived_.emplace_back(edge, std::move(examples));
-        keep_next(context);
+        examples_->receive(context, edge, std::move(examples));
       } else {
         example_edge_ = edge;
         chunks_.push_back(std::move(examples));
@@ -96,71 +88,34 @@ class TrainerRole final : public Role {
 
   void on_stage_end(RoleContext&) override {}
 
+  void order(RoleContext& context, RoleOrder order) override {
+    if (!restored_) return orders_.push_back(std::move(order));
+    if (ending_)
+      return order.answer({"", nullptr,
+                           std::make_exception_ptr(bad_input(fmt::format("stage {} is ending", stage_), {},
+                                                             "'stages' shows when the next one begins"))});
+    switch (order.kind) {
+      case RoleOrder::Kind::set:
+        return change(context, order);
+      case RoleOrder::Kind::checkpoint:
+        return checkpoint_now(context, order);
+      case RoleOrder::Kind::weights:
+        return give_weights(order);
+    }
+  }
+
   std::string inspect() const override {
     return fmt::format(R"({{"version":{},"queued_batches":{}}})", version_, batches_.size() + chunks_.size());
   }
 
  private:
-  // ---- a finite set of examples: it is collected before anything is trained
-
-  void read_datasets(RoleContext& context) {
-    for (int e : context.node().in_edges) {
-      const EdgePlan& edge = context.graph().edges[e];
-      if (edge.carries != "dataset") continue;
-      const auto tokenizer = node_tokenizer(env_, context.graph(), context.node());
-      const NodePlan& from = context.graph().nodes[edge.from];
-      const uint64_t left_out = read_dataset(
-          env_, dataset_path(env_, context.graph(), edge), *tokenizer, dataset_chat(env_, context.graph(), edge),
-          [&](const Sequence& s) { keep(context, ExampleSet::kDatasets, s); },
-          from.artifact ? contaminated_texts(env_, context.graph(), from) : nullptr);
-      if (left_out > 0) context.event("contaminated", json{{"node", from.id}, {"left_out", left_out}}.dump());
-    }
-  }
-
-  // One message after the other goes to disk; its sender gets room when it is there.
-  void keep_next(RoleContext& context) {
-    if (!datasets_read_ || keeping_ || arrived_.empty()) return;
-    keeping_ = true;
-    const auto [edge, examples] = arrived_.front();
-    arrived_.pop_front();
-    context.submit_io(
-        "keep " + examples->describe(),
-        [this, &context, edge = edge, examples = examples] {
-          for (const Sequence& s : examples->sequences) keep(context, edge, s);
-        },
-        [this, &context, edge = edge, last = examples->last] {
-          keeping_ = false;
-          context.release(edge);
-          if (last) open_inputs_.erase(edge);
-          keep_next(context);
-          maybe_collected(context);
-        });
-  }
-
-  void keep(const RoleContext& context, int edge, const Sequence& sequence) {
-    check_length(context, sequence);
-    set_->add(edge, sequence);
-  }
-
-  void maybe_collected(RoleContext& context) {
-    if (!datasets_read_ || !open_inputs_.empty() || collected_) return;
-    collected_ = true;
-    set_->close();
-    const int64_t n = set_->size();
+  void collected(RoleContext& context) {
+    const int64_t n = examples_->set().size();
     if (n == 0) throw failure("stage '" + stage_ + "' has no examples to learn from", context.node().where);
     const int64_t batches = (n * epochs_ + batch_size_ - 1) / batch_size_;
     context.submit_io(
         "note the size of the set", [&context, batches] { remember_batches(context.journal(), batches); },
         [this, &context, batches] { restore(context, batches); });
-  }
-
-  // Examples come from users: one that the model has no positions for is an error of theirs.
-  void check_length(const RoleContext& context, const Sequence& s) {
-    if (longest_ == 0) longest_ = start_config(env_, context.graph(), context.node()).max_positions;
-    if (static_cast<int64_t>(s.tokens.size()) > longest_)
-      throw bad_input(
-          fmt::format("an example of stage '{}' has {} tokens, its model takes {}", stage_, s.tokens.size(), longest_),
-          context.node().where, "shorten the example, or raise max_position_embeddings in config.json");
   }
 
   // Batches that a prompter with count= draws in all; 0 when it is endless.
@@ -181,10 +136,13 @@ class TrainerRole final : public Role {
         [this, &context] {
           restored_ = true;
           first_version_ = version_;
+          read_until(context);
           begin_s_ = context.now_s();
           progress_.note_held_out(steering_.series());
-          publisher_.publish(context);
+          publish(context);
+          for (RoleOrder& early : std::exchange(orders_, {})) order(context, std::move(early));
           if (done_before_) return end(context);
+          log_.keep(context, publisher_.current());
           if (!ask_evaluators(context, /*last=*/false)) evaluated(context);
         });
   }
@@ -199,6 +157,7 @@ class TrainerRole final : public Role {
     engine_ = env_.engines->learner(context.node().id, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = context.recovered().batches;
     snapshots_.load(context, *engine_);
+    if (engine_->version() == 0) remember_start(journal, engine_->masters_hash());
     engine_->change(config_at(context, engine_->version()));
     if (engine_->version() < committed) context.event("replay", json{{"from", engine_->version()}, {"to", committed}}.dump());
     // What was sampled by other arithmetic has other log-probabilities.
@@ -233,6 +192,10 @@ class TrainerRole final : public Role {
            too_idle(context.node(), progress_.idle());
   }
 
+  void read_until(const RoleContext& context) {
+    until_.emplace(parse_until(context.graph(), changed_node(context.node(), changes_, version_)));
+  }
+
   void wait_for_batch(RoleContext& context) {
     if (epochs_ > 0) return;
     const NodePlan* from = nullptr;
@@ -246,7 +209,7 @@ class TrainerRole final : public Role {
     auto plan = std::make_shared<Plan>();
     if (epochs_ > 0) {
       plan->first = version_ * batch_size_;
-      plan->end = std::min(plan->first + batch_size_, set_->size() * epochs_);
+      plan->end = std::min(plan->first + batch_size_, examples_->set().size() * epochs_);
     } else if (!chunks_.empty()) {
       plan->chunk = chunks_.front();
       chunks_.pop_front();
@@ -299,20 +262,23 @@ class TrainerRole final : public Role {
   }
 
   std::vector<Sequence> examples_of(RoleContext& context, const Plan& plan) {
-    if (!plan.chunk) return set_->read(plan.first, plan.end);
-    for (const Sequence& s : plan.chunk->sequences) check_length(context, s);
+    if (!plan.chunk) return examples_->set().read(plan.first, plan.end);
+    for (const Sequence& s : plan.chunk->sequences) lengths_.check(context, s);
     return plan.chunk->sequences;
   }
 
   void train(RoleContext& context, const std::shared_ptr<Plan>& plan) {
+    std::optional<TrainerConfig> changed;
+    if (changes_at(changes_, version_)) changed = config_at(context, version_);
     context.submit(
         fmt::format("train batch {}", version_), "trainer",
-        [this, &context, plan] {
+        [this, &context, plan, changed] {
           const double begin = context.now_s();
+          if (changed) engine_->change(*changed);
           plan->result = trained_on(context, plan->layout.train);
           check_promise(plan->result, plan->layout.content);
           fault_point("after_optimizer_step");
-          if (publisher_.wanted(engine_->version())) publisher_.make(*engine_);
+          if (publisher_.wanted(engine_->version()) || log_.keeps()) publisher_.make(*engine_);
           plan->seconds = context.now_s() - begin;
         },
         [this, &context, plan] { trained(context, *plan); });
@@ -346,12 +312,25 @@ class TrainerRole final : public Role {
     const json measured = merged(plan.layout.stats, plan.result, plan.layout.train);
     context.records().stats(version_, measured.dump());
     progress_.note(measured);
+    warn_of_idle_ranks(context, plan.result);
     version_ = engine_->version();
+    if (changes_at(changes_, version_)) read_until(context);  // one that was set before a restart, for a batch after it
     busy_ = false;
-    publisher_.publish(context);
+    publish(context);
     fault_point("after_publish");
+    log_.keep(context, publisher_.current());
     context.progress(progress_line(progress_facts(context, plan), measured));
     if (!ask_evaluators(context, /*last=*/false)) go_on(context);
+  }
+
+  void warn_of_idle_ranks(const RoleContext& context, const TrainStats& r) {
+    const int64_t ranks = context.node().attrs.integer("ranks");
+    if (r.micro_batches == 0 || std::exchange(looked_for_idle_ranks_, true) || r.micro_batches >= ranks) return;
+    log_warn(
+        fmt::format("{}: a mini-batch has {} micro-batch{}, so {} of {} ranks have no work; lower micro_batch_tokens={}, "
+                    "raise the batch, or ranks={}",
+                    context.node().id, r.micro_batches, r.micro_batches == 1 ? "" : "es", ranks - r.micro_batches, ranks,
+                    context.node().attrs.integer("micro_batch_tokens"), r.micro_batches));
   }
 
   void go_on(RoleContext& context) {
@@ -396,7 +375,10 @@ class TrainerRole final : public Role {
         [this, &context, written] { *written = write_checkpoint(context, stage_ + "-best"); },
         [this, &context, written] {
           context.submit_io(
-              "record the best checkpoint", [this, &context, written] { record(context, "best", *written); },
+              "record the best checkpoint",
+              [&context, written] {
+                context.journal().artifact("best", {written->path, written->hash}, written->files);
+              },
               [this, &context] {
                 busy_ = false;
                 go_on(context);
@@ -435,6 +417,75 @@ class TrainerRole final : public Role {
         });
   }
 
+  // ---- orders of the shell
+
+  void publish(RoleContext& context) {
+    publisher_.publish(context);
+    published_ = publisher_.current();
+  }
+
+  // From the next batch on that is not committed yet; its row is written before that batch's.
+  void change(RoleContext& context, const RoleOrder& order) {
+    const std::string name = context.node().id + "." + order.attr;
+    const ChangeRow row{busy_ ? version_ + 1 : version_, name, value_after(context.node(), changes_, order.attr), order.value};
+    if (row.before == row.after) return order.answer({fmt::format("{} is {} already", name, row.after), nullptr, nullptr});
+    std::vector<ChangeRow> changes = changes_;
+    changes.push_back(row);
+    try {
+      until_.emplace(parse_until(context.graph(), changed_node(context.node(), changes, row.version)));
+    } catch (const Error&) {
+      return order.answer({"", nullptr, std::current_exception()});
+    }
+    changes_ = std::move(changes);
+    order.submit_io(
+        "note that " + name + " changes", [order, row] { order.journal(row); },
+        [this, &context, order, row] {
+          order.answer({fmt::format("{}: {} -> {}, from batch {} on", row.attribute, row.before.empty() ? "(none)" : row.before,
+                                    row.after, row.version),
+                        nullptr, nullptr});
+          if (!busy_ && !ending_ && over(context)) end(context);
+        });
+  }
+
+  void checkpoint_now(RoleContext& context, const RoleOrder& order) {
+    auto begun = std::make_shared<Snapshots::Begun>();
+    order.submit(
+        "write a checkpoint for r1-shell",
+        [this, &context, begun] {
+          *begun = snapshots_.begin(*engine_);
+          save_checkpoint(env_, context.graph(), context.node(), at_version(begun->row.version), engine_->masters());
+        },
+        [this, &context, order, begun] {
+          order.submit_io(
+              "record the checkpoint for r1-shell",
+              [this, &context, begun] {
+                snapshots_.record(context.journal(), *begun);
+                context.records().event("r1-shell", "checkpoint", json{{"version", begun->row.version}}.dump());
+              },
+              [this, order, begun] {
+                order.answer(
+                    {fmt::format("version {} of stage {}: {} holds the model, and nothing before it is trained again",
+                                 begun->row.version, stage_, checkpoint_dir(env_, at_version(begun->row.version)).string()),
+                     nullptr, nullptr});
+              });
+        });
+  }
+  std::string at_version(int64_t version) const { return fmt::format("{}-v{}", stage_, version); }
+
+  void give_weights(const RoleOrder& order) {
+    if (published_ && published_->version == version_) return order.answer({"", published_, nullptr});
+    auto made = std::make_shared<WeightsMessage>();
+    order.submit(
+        "weights for r1-shell",
+        [this, made] {
+          made->version = engine_->version();
+          made->weights = engine_->weights();
+        },
+        [order, made] {
+          order.answer({"", made, nullptr});
+        });
+  }
+
   // ---- the end of the stage
 
   struct Checkpoint {
@@ -446,10 +497,6 @@ class TrainerRole final : public Role {
   Checkpoint write_checkpoint(RoleContext& context, const std::string& name) {
     save_checkpoint(env_, context.graph(), context.node(), name, engine_->masters());
     return {"checkpoints/" + name, engine_->masters_hash().hex(), fingerprint_directory(env_, "checkpoints/" + name)};
-  }
-
-  static void record(RoleContext& context, const std::string& artifact, const Checkpoint& c) {
-    context.journal().artifact(artifact, {c.path, c.hash}, c.files);
   }
 
   void end(RoleContext& context) {
@@ -467,7 +514,7 @@ class TrainerRole final : public Role {
           context.submit_io(
               "record the checkpoint",
               [this, &context, written] {
-                record(context, "checkpoint", *written);
+                context.journal().artifact("checkpoint", {written->path, written->hash}, written->files);
                 snapshots_.remove_all(context.journal());
               },
               [this, &context] {
@@ -484,86 +531,31 @@ class TrainerRole final : public Role {
   std::optional<Until> until_;
   Steering steering_;
   int64_t asked_ = 0;  // evaluators that have not answered
-  int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, first_version_ = 0, longest_ = 0;
+  int64_t batch_size_ = 1, epochs_ = 0, batches_planned_ = 0, version_ = 0, first_version_ = 0;
   int batch_edge_ = -1, example_edge_ = -1;
-  bool datasets_read_ = false, collected_ = false, restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false,
-       done_before_ = false, keeping_ = false, recording_ = false;
+  bool restored_ = false, busy_ = false, ending_ = false, inputs_over_ = false, done_before_ = false, recording_ = false;
+  bool looked_for_idle_ranks_ = false;
   double begin_s_ = 0;
-  std::map<int, int> open_inputs_;                                              // example edges that have not said `last`
-  std::deque<std::pair<int, std::shared_ptr<const ExamplesMessage>>> arrived_;  // (edge, examples) on their way to the spool
-  std::unique_ptr<ExampleSet> set_;                                             // epochs: everything
+  ExampleLengths lengths_{env_};
+  std::unique_ptr<ExampleCollector> examples_;  // epochs: of everything
   std::deque<std::shared_ptr<const BatchMessage>> batches_;
   std::deque<std::shared_ptr<const ExamplesMessage>> chunks_;
+  std::deque<RoleOrder> orders_;  // came before the trainer was restored
+  std::shared_ptr<const WeightsMessage> published_;
   TrainingProgress progress_;  // of committed batches
   RewardErrors errors_;
   TrainingMeasures measures_;
 
+  // Of this stage's attributes, by r1-shell and the commands that continued the run. Read by the job that restores, which no
+  // order precedes; then the role's own.
+  std::vector<ChangeRow> changes_;
+
   // Touched by jobs only while one is running.
-  std::vector<ChangeRow> changes_;  // of this stage's attributes, by the commands that continued the run
   std::unique_ptr<Learner> engine_;
   Publisher publisher_;
   Snapshots snapshots_;
+  VersionLog log_;
 };
-
-std::set<std::string> carried_in(const GraphView& graph, const NodePlan& node) {
-  std::set<std::string> kinds;
-  for (int e : node.in_edges) kinds.insert(graph.edges[e].carries);
-  return kinds;
-}
-
-void check_trainer(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
-  const std::set<std::string> in = carried_in(graph, node);
-  const std::string objective = node.attrs.text("objective");
-  const bool finite = node.attrs.integer("epochs") > 0;
-  const auto complain = [&](const std::string& what, const std::string& hint) { throw bad_input(what, node.where, hint); };
-  model_root(graph, node);
-  if (objective == "grpo" && in.count("groups") == 0)
-    complain("objective=grpo needs groups", "an edge from a filter or a reference");
-  if (objective == "reward_model" && in.count("pairs") == 0)
-    complain("objective=reward_model needs pairs", "an edge from a prompter of pairs");
-  if ((objective == "sft" || objective == "pretrain") && in.count("examples") + in.count("dataset") == 0)
-    complain("objective=" + objective + " needs examples",
-             "an edge from a prompter of examples, or from a filter of an earlier stage");
-  if (in.count("dataset") != 0 && !finite) complain("a trainer on a dataset needs to know how often to read it", "epochs=2");
-  if (objective == "grpo" && finite)
-    throw bad_input("grpo draws new prompts for every batch: epochs has no meaning", node.attrs.where("epochs"),
-                    "until=\"batches(100)\"");
-  int live = 0;
-  for (int e : node.in_edges) {
-    const EdgePlan& edge = graph.edges[e];
-    if (edge.carries != "examples" && edge.carries != "pairs") continue;
-    ++live;
-    const NodePlan& from = graph.nodes[edge.from];
-    if (finite && from.attrs.integer("count") == 0 && is_endless(from.attrs.text("source")))
-      throw bad_input(fmt::format("'{}' is endless, so '{}' cannot make epochs of it", from.id, node.id), from.where,
-                      "add count=1000");
-  }
-  check_made_sources_last(graph_dir, graph, node);
-  if (!finite && live > 1)
-    complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
-  parse_until(graph, node);
-  if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_until_facts(graph, node, *facts);
-  check_training_attrs(graph_dir, graph, node);
-  if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
-    throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),
-                    "put a node [role=reference] between filter and trainer");
-  if (objective == "grpo")
-    if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter"); prompter != nullptr) {
-      const int64_t count = prompter->attrs.integer("count"), window = prompter->attrs.integer("groups_per_batch");
-      if (count > 0 && count < window)
-        throw bad_input("not enough prompts for one batch", attr_place(*prompter, "count"), "count is below groups_per_batch");
-      if (const int64_t wanted = parse_until(graph, node).batch_limit(); count > 0 && count / window < wanted)
-        throw bad_input(fmt::format("until asks for {} batches, but '{}' draws {} prompts: {} batch{} of {}", wanted,
-                                    prompter->id, count, count / window, count / window == 1 ? "" : "es", window),
-                        attr_place(node, "until"),
-                        fmt::format("remove count, or say count={}; until=\"batches({})\" draws what there is", wanted * window,
-                                    count / window));
-    }
-  int trainers = 0;
-  for (int n : graph.stages[node.stage].nodes)
-    trainers += graph.nodes[n].role == "trainer" || graph.nodes[n].role == "distiller";
-  if (trainers > 1) complain("a stage has one trainer", "make a stage of its own for '" + node.id + "'");
-}
 
 }  // namespace
 
@@ -577,11 +569,7 @@ RoleKind trainer_kind(const std::filesystem::path& graph_dir) {
   r.spec.ports = {
       takes("groups"),         takes("examples", false, true), takes("pairs", false, true), takes_finished("dataset", true),
       takes_finished("model"), gives("weights", true),         gives_finished("model"),     takes("metrics", false, true)};
-  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
-    check_trainer(graph_dir, graph, node);
-    check_model_use(graph_dir, graph, node);
-    check_training_fits(node, model_config(graph_dir, model_root(graph, node)));
-  };
+  r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) { check_trainer(graph_dir, graph, node); };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<TrainerRole>(env); };
   return r;
 }

@@ -6,6 +6,7 @@
 
 #include "actors/config_table.h"
 #include "actors/graph_checks.h"
+#include "actors/placed_attrs.h"
 #include "actors/role_kind.h"
 #include "actors/training_plan.h"
 #include "base/rng.h"
@@ -41,6 +42,8 @@ std::vector<AttrSpec> stage_attrs() {
                         "seconds of training between snapshots of the trainer's state, at least; 0: one after every batch")),
       changeable(number("snapshot_share", "0.01", 1e-6, 1,
                         "snapshots come so rarely that training stands still for them no more than this share of its time")),
+      changeable(integer("keep_versions", "0", 0, 1'000'000,
+                         "versions/STAGE: so many of the last versions of the weights can be made again (r1-convert --at)")),
       choice("save_dtype", "none", {"none", "f32", "f16", "bf16"},
              "exports/STAGE: the trained model once more in this type, for transformers; checkpoints/STAGE is f32 always"),
       only({"reward_model"},
@@ -117,6 +120,9 @@ const ConfigTable<TrainerConfig>& update_table() {
       sets(integer("mini_batches", "1", 1, 65536, "optimizer steps a batch"), &C::mini_batches),
       sets(integer("micro_batch_tokens", "1024", 16, 1 << 24, "packed tokens of one forward and backward pass"),
            &C::micro_batch_tokens),
+      sets(integer("ranks", "1", 1, 64,
+                   "engines that share each mini-batch's micro-batches and the optimizer: data parallel, on CPUs"),
+           &C::ranks),
       sets(journaled(number("bias_update_rate", "0.001", 0, 1,
                             "experts: step of the selection bias after each optimizer step; 0: off")),
            &C::bias_update_rate),
@@ -168,6 +174,8 @@ std::vector<AttrSpec> training_attrs() {
   add_specs(update_table(), attrs);
   add_specs(layout_table(), attrs);
   for (AttrSpec& attr : stage_attrs()) attrs.push_back(std::move(attr));
+  attrs.push_back(on());
+  for (AttrSpec& attr : ranks_placed()) attrs.push_back(std::move(attr));
   return attrs;
 }
 

@@ -88,4 +88,9 @@ int64_t remembered_batches(const RunStore& store, const std::string& stage) {
   return stored_meta_integer(store, "batches/" + stage);
 }
 
+void remember_start(StageJournal& stage, const Hash128& masters) { stage.remember("start", masters.hex()); }
+std::string remembered_start(const RunStore& store, const std::string& stage) {
+  return store.meta("start/" + stage).value_or("");
+}
+
 }  // namespace r1

@@ -36,4 +36,8 @@ std::vector<float> group_advantages(const std::vector<double>& rewards, bool by_
 void remember_batches(StageJournal& stage, int64_t batches);
 int64_t remembered_batches(const RunStore& store, const std::string& stage);
 
+// masters_hash() of version 0, kept so that the end can be told from the beginning. "": an older run.
+void remember_start(StageJournal& stage, const Hash128& masters);
+std::string remembered_start(const RunStore& store, const std::string& stage);
+
 }  // namespace r1

@@ -14,7 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // `files`: for files, or for all else.
-void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer, bool files) {
+void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer, bool files,
+                 const std::map<std::string, int64_t>& left_out) {
   const int64_t wanted = parse_until(graph, trainer).batch_limit(), batch = trainer.attrs.integer("batch");
   for (int e : trainer.in_edges) {
     const EdgePlan& edge = graph.edges[e];
@@ -26,10 +27,15 @@ void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePl
       records = placed(from, "source", [&] {
         return static_cast<int64_t>(open_source(located_source(from.attrs.text("source"), graph_dir), 0)->size().value_or(0));
       });
+    if (records == 0) continue;
+    const auto without = left_out.find(from.id);
+    if (without != left_out.end()) records -= without->second;
     const int64_t batches = (records + batch - 1) / batch;
-    if (records == 0 || batches >= wanted) continue;
-    throw bad_input(fmt::format("until asks for {} batches, but '{}' gives {} {}: {} batch{} of {}", wanted, from.id, records,
-                                edge.carries, batches, batches == 1 ? "" : "es", batch),
+    if (batches >= wanted) continue;
+    throw bad_input(fmt::format("until asks for {} batches, but '{}' gives {} {}{}: {} batch{} of {}", wanted, from.id, records,
+                                edge.carries,
+                                without == left_out.end() ? "" : fmt::format(", {} left out as contaminated", without->second),
+                                batches, batches == 1 ? "" : "es", batch),
                     attr_place(trainer, "until"),
                     fmt::format("epochs={} reads them again and again; until=\"batches({})\" reads them once",
                                 (wanted * batch + records - 1) / records, batches));
@@ -39,11 +45,12 @@ void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePl
 }  // namespace
 
 void check_made_sources_last(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
-  if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/false);
+  if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/false, {});
 }
 
-void check_sources_last(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
-  if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/true);
+void check_sources_last(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer,
+                        const std::map<std::string, int64_t>& left_out) {
+  if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/true, left_out);
 }
 
 void check_until_facts(const GraphView& graph, const NodePlan& node, const FactValues& facts) {

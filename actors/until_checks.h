@@ -3,7 +3,10 @@
 // Thread rule: pure functions but for reading headers of files.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "actors/graph_checks.h"
 #include "runtime/graph/graph.h"
@@ -11,9 +14,10 @@
 namespace r1 {
 
 // A finite source that is read once cannot give more batches than it has; a schedule would not even have moved. Of what is made
-// or has count=; and of files, after their records have been looked at.
+// or has count=; and of files, after their records have been looked at. `left_out`: records that a node does without.
 void check_made_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
-void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer);
+void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan& trainer,
+                        const std::map<std::string, int64_t>& left_out);
 
 // A condition of `until` on a part that no prompt with these facts has would never be true.
 void check_until_facts(const GraphView& graph, const NodePlan& trainer, const FactValues& facts);

@@ -32,19 +32,26 @@ class Encoder {
     raw(tokens);
   }
 
-  void trajectories(const TrajectoriesMessage& m) {
+  // `asked` of what follows: the question that it answers; then its number stands in its place.
+  void trajectories(const TrajectoriesMessage& m, const Payload* asked = nullptr) {
     const auto& [of, samples, finished] = m;
     pack_.pack_array(3);
-    prompt(*of);
+    if (of.get() == asked)
+      pack_.pack(asked->number());
+    else
+      prompt(*of);
     pack_.pack(samples.size());
     for (const Sequence& s : samples) frames_.push_back(encode_sequence(s));
     pack_.pack(finished);
   }
 
-  void scored(const ScoredMessage& m) {
+  void scored(const ScoredMessage& m, const Payload* asked = nullptr) {
     const auto& [group, scores, responses] = m;
     pack_.pack_array(3);
-    trajectories(*group);
+    if (group.get() == asked)
+      pack_.pack(asked->number());
+    else
+      trajectories(*group);
     pack_.pack_array(static_cast<uint32_t>(scores.size()));
     for (const SampleScore& score : scores) {
       const auto& [reward, parts, error] = score;
@@ -68,15 +75,19 @@ class Encoder {
     }
   }
 
-  void batch(const BatchMessage& m) {
+  void batch(const BatchMessage& m, const BatchMessage* asked = nullptr) {
     const auto& [version, groups] = m;
+    if (asked != nullptr && (asked->version != version || asked->groups.size() != groups.size())) asked = nullptr;
     pack_.pack_array(2);
     pack_.pack(version);
     pack_.pack_array(static_cast<uint32_t>(groups.size()));
-    for (const BatchMessage::Group& group : groups) {
-      const auto& [of, dropped, reference_logp] = group;
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const auto& [of, dropped, reference_logp] = groups[i];
       pack_.pack_array(3);
-      scored(*of);
+      if (asked != nullptr && asked->groups[i].scored == of)
+        pack_.pack(i);
+      else
+        scored(*of);
       pack_.pack(dropped);
       pack_.pack(reference_logp.size());
       for (const auto& logp : reference_logp) raw(logp);
@@ -118,21 +129,24 @@ class Encoder {
     R1_CHECK(m.weights, "version " + std::to_string(m.version) + " is sent on, not published");
     const WeightSet& weights = *m.weights;
     const bool differs = before != nullptr && before->version < m.version;
-    const auto [from, to, hash, bytes] =
+    const auto [from, to, hash, change, frames] =
         encode_delta(differs ? before->weights.get() : nullptr, differs ? before->version : -1, weights, m.version, m.hash);
     const int64_t version = m.version;
     const bool final = m.final;
     const DType dtype = weights.dtype();
-    pack_.pack_array(8);
+    pack_.pack_array(11);
     pack_.pack(version);
     pack_.pack(from);
     pack_.pack(to);
     pack_.pack(hash.hi);
     pack_.pack(hash.lo);
+    pack_.pack(change.a);
+    pack_.pack(change.b);
     pack_.pack(from < 0 ? model_config_json(weights.config(), dtype == DType::bf16 ? "bfloat16" : "float32") : "");
     pack_.pack(static_cast<uint8_t>(dtype));
     pack_.pack(final);
-    frames_.push_back(bytes);
+    pack_.pack(frames.size());
+    frames_.insert(frames_.end(), frames.begin(), frames.end());
   }
 
   Packet take() { return {std::string(out_.data(), out_.size()), std::move(frames_)}; }
@@ -150,7 +164,7 @@ class Encoder {
 
 class Decoder {
  public:
-  explicit Decoder(const Packet& packet) : unpacked_(packet.header), frames_(packet.frames) {}
+  Decoder(const Packet& packet, const Asked& asked) : unpacked_(packet.header), frames_(packet.frames), asked_(asked) {}
   const msgpack::object& root() const { return unpacked_.root(); }
 
   std::shared_ptr<const PromptMessage> prompt(const msgpack::object& o) {
@@ -169,7 +183,8 @@ class Decoder {
   std::shared_ptr<const TrajectoriesMessage> trajectories(const msgpack::object& o) {
     Items items(o, 3);
     auto m = std::make_shared<TrajectoriesMessage>();
-    m->prompt = prompt(items.next());
+    const msgpack::object& of = items.next();
+    m->prompt = is_number(of) ? asked<PromptMessage>(of) : prompt(of);
     m->samples = sequences(items.next_as<uint64_t>());
     m->finished = items.next_as<std::vector<uint8_t>>();
     return m;
@@ -178,7 +193,8 @@ class Decoder {
   std::shared_ptr<const ScoredMessage> scored(const msgpack::object& o) {
     Items items(o, 3);
     auto m = std::make_shared<ScoredMessage>();
-    m->group = trajectories(items.next());
+    const msgpack::object& of = items.next();
+    m->group = is_number(of) ? asked<TrajectoriesMessage>(of) : trajectories(of);
     for (Items scores(items.next()); scores.size() > 0;) {
       Items score(scores.next(), 3);
       SampleScore& s = m->scores.emplace_back();
@@ -200,10 +216,18 @@ class Decoder {
     Items items(o, 2);
     auto m = std::make_shared<BatchMessage>();
     m->version = items.next_as<int64_t>();
+    std::shared_ptr<const BatchMessage> question;
     for (Items groups(items.next()); groups.size() > 0;) {
       Items group(groups.next(), 3);
       BatchMessage::Group& g = m->groups.emplace_back();
-      g.scored = scored(group.next());
+      const msgpack::object& of = group.next();
+      if (is_number(of)) {
+        if (!question) question = asked<BatchMessage>(m->version);
+        if (of.via.u64 >= question->groups.size()) throw malformed_message("it speaks of a group that was not asked");
+        g.scored = question->groups[of.via.u64].scored;
+      } else {
+        g.scored = scored(of);
+      }
       g.dropped = group.next_as<std::string>();
       for (uint64_t n = within_frames(group.next_as<uint64_t>()); n > 0; --n) g.reference_logp.push_back(raw<float>());
     }
@@ -241,13 +265,15 @@ class Decoder {
   }
 
   PayloadPtr weights(const msgpack::object& o) {
-    Items items(o, 8);
+    Items items(o, 11);
     auto m = std::make_shared<WeightsMessage>();
     m->version = items.next_as<int64_t>();
     m->delta.from = items.next_as<int64_t>();
     m->delta.to = items.next_as<int64_t>();
     m->delta.hash.hi = items.next_as<uint64_t>();
     m->delta.hash.lo = items.next_as<uint64_t>();
+    m->delta.change.a = items.next_as<uint64_t>();
+    m->delta.change.b = items.next_as<uint64_t>();
     const auto config = items.next_as<std::string>();
     if (config.empty() != !m->delta.full()) throw malformed_message("a whole version has a config, a delta has none");
     if (m->delta.full()) m->config = model_config(config);
@@ -257,7 +283,7 @@ class Decoder {
     m->dtype = static_cast<DType>(dtype);
     m->hash = m->delta.hash;
     m->final = items.next_as<bool>();
-    m->delta.bytes = frame();
+    for (uint64_t n = within_frames(items.next_as<uint64_t>()); n > 0; --n) m->delta.frames.push_back(frame());
     return m;
   }
 
@@ -273,6 +299,18 @@ class Decoder {
   uint64_t within_frames(uint64_t n) const {
     if (n > frames_.size() - next_) throw malformed_message("it has fewer frames than its header speaks of");
     return n;
+  }
+
+  static bool is_number(const msgpack::object& o) { return o.type == msgpack::type::POSITIVE_INTEGER; }
+  template <class Question>
+  std::shared_ptr<const Question> asked(const msgpack::object& number) const {
+    return asked<Question>(static_cast<int64_t>(number.via.u64));
+  }
+  template <class Question>
+  std::shared_ptr<const Question> asked(int64_t number) const {
+    auto found = asked_ ? std::dynamic_pointer_cast<const Question>(asked_(number)) : nullptr;
+    if (!found) throw malformed_message("it answers what was not asked");
+    return found;
   }
 
   template <class T>
@@ -307,6 +345,7 @@ class Decoder {
 
   Unpacked unpacked_;
   const std::vector<std::string>& frames_;
+  const Asked& asked_;
   size_t next_ = 0;
 };
 
@@ -317,11 +356,11 @@ class MessageCodec final : public PayloadCodec {
     if (const auto* prompt = dynamic_cast<const PromptMessage*>(&payload))
       e.prompt(*prompt);
     else if (const auto* group = dynamic_cast<const TrajectoriesMessage*>(&payload))
-      e.trajectories(*group);
+      e.trajectories(*group, before);
     else if (const auto* scored = dynamic_cast<const ScoredMessage*>(&payload))
-      e.scored(*scored);
+      e.scored(*scored, before);
     else if (const auto* batch = dynamic_cast<const BatchMessage*>(&payload))
-      e.batch(*batch);
+      e.batch(*batch, dynamic_cast<const BatchMessage*>(before));
     else if (const auto* credits = dynamic_cast<const CreditsMessage*>(&payload))
       e.credits(*credits);
     else if (const auto* metrics = dynamic_cast<const MetricsMessage*>(&payload))
@@ -335,8 +374,8 @@ class MessageCodec final : public PayloadCodec {
     return e.take();
   }
 
-  PayloadPtr decode(const std::string& kind, const Packet& packet) const override {
-    Decoder d(packet);
+  PayloadPtr decode(const std::string& kind, const Packet& packet, const Asked& asked) const override {
+    Decoder d(packet, asked);
     PayloadPtr payload;
     if (kind == "prompts")
       payload = d.prompt(d.root());

@@ -11,33 +11,10 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace r1 {
-
-namespace {
-
-[[noreturn]] void refuse(const char* verb, const std::filesystem::path& path) {
-  const int error = errno;
-  throw failure(std::string("cannot ") + verb + ": " + std::strerror(error), {path.string()}, no_space_hint(error));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
-}  // namespace
 
 std::string no_space_hint(int error) {
   if (error == ENOSPC || error == EDQUOT) return "free some space, then run the same command again";
@@ -45,9 +22,14 @@ std::string no_space_hint(int error) {
   return "";
 }
 
+[[noreturn]] void refuse_file(const char* verb, const std::filesystem::path& path) {
+  const int error = errno;
+  throw failure(std::string("cannot ") + verb + ": " + std::strerror(error), {path.string()}, no_space_hint(error));
+}
+
 void fsync_directory(const std::filesystem::path& dir) {
   Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0 || ::fsync(fd.get()) != 0) refuse("sync directory", dir);
+  if (fd.get() < 0 || ::fsync(fd.get()) != 0) refuse_file("sync directory", dir);
 }
 
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
@@ -61,7 +43,7 @@ bool is_temporary_name(std::string_view name) {
 
 AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_beside(path)) {
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) refuse("create", temporary_);
+  if (fd_ < 0) refuse_file("create", temporary_);
 }
 
 AtomicFile::~AtomicFile() {
@@ -74,16 +56,16 @@ void AtomicFile::write(const void* data, size_t bytes) {
   while (bytes > 0) {
     const ssize_t n = ::write(fd_, p, bytes);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse("write", temporary_);
+    if (n < 0) refuse_file("write", temporary_);
     p += n;
     bytes -= static_cast<size_t>(n);
   }
 }
 
 void AtomicFile::finish() {
-  if (::fsync(fd_) != 0) refuse("sync", temporary_);
-  if (::close(std::exchange(fd_, -1)) != 0) refuse("close", temporary_);
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) refuse("rename into place", path_);
+  if (::fsync(fd_) != 0) refuse_file("sync", temporary_);
+  if (::close(std::exchange(fd_, -1)) != 0) refuse_file("close", temporary_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) refuse_file("rename into place", path_);
   temporary_.clear();
   fsync_directory(path_.has_parent_path() ? path_.parent_path() : ".");
 }
@@ -104,9 +86,9 @@ std::filesystem::path behind_links(std::filesystem::path path) {
 
 std::string read_file(const std::filesystem::path& path) {
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) refuse("open", path);
+  if (fd.get() < 0) refuse_file("open", path);
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) refuse("stat", path);
+  if (::fstat(fd.get(), &st) != 0) refuse_file("stat", path);
   if (S_ISDIR(st.st_mode)) throw failure("cannot read: is a directory", {path.string()});
   std::string bytes;
   bytes.reserve(static_cast<size_t>(st.st_size));
@@ -114,7 +96,7 @@ std::string read_file(const std::filesystem::path& path) {
   for (;;) {
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse("read", path);
+    if (n < 0) refuse_file("read", path);
     if (n == 0) return bytes;
     bytes.append(buffer, static_cast<size_t>(n));
   }
@@ -122,14 +104,14 @@ std::string read_file(const std::filesystem::path& path) {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (fd.get() < 0) refuse("open", path);
+  if (fd.get() < 0) refuse_file("open", path);
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) refuse("stat", path);
+  if (::fstat(fd.get(), &st) != 0) refuse_file("stat", path);
   if (!S_ISREG(st.st_mode)) throw failure("cannot read: not a regular file", {path.string()});
   size_ = static_cast<size_t>(st.st_size);
   if (size_ == 0) return;
   void* p = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (p == MAP_FAILED) refuse("map", path);
+  if (p == MAP_FAILED) refuse_file("map", path);
   data_ = static_cast<const std::byte*>(p);
 }
 
@@ -140,16 +122,16 @@ MappedFile::~MappedFile() {
 std::optional<DirectoryLock> DirectoryLock::try_lock(const std::filesystem::path& dir) {
   while (true) {
     Descriptor fd(::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (fd.get() < 0) refuse("open", dir);
+    if (fd.get() < 0) refuse_file("open", dir);
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno == EWOULDBLOCK) return std::nullopt;
       if (errno == EINTR) continue;
-      refuse("lock", dir);
+      refuse_file("lock", dir);
     }
     // Whoever held it may have moved the directory aside in between: then it is another one that lies here now.
     struct stat locked {
     }, here{};
-    if (::fstat(fd.get(), &locked) != 0 || ::stat(dir.c_str(), &here) != 0) refuse("stat", dir);
+    if (::fstat(fd.get(), &locked) != 0 || ::stat(dir.c_str(), &here) != 0) refuse_file("stat", dir);
     if (locked.st_dev == here.st_dev && locked.st_ino == here.st_ino) return DirectoryLock(fd.release());
   }
 }
@@ -165,7 +147,7 @@ DirectoryLock::~DirectoryLock() {
 
 bool on_network_file_system(const std::filesystem::path& path) {
   struct statfs fs {};
-  if (::statfs(path.c_str(), &fs) != 0) refuse("stat the file system of", path);
+  if (::statfs(path.c_str(), &fs) != 0) refuse_file("stat the file system of", path);
   switch (static_cast<unsigned long>(fs.f_type)) {
     case 0x6969:      // NFS
     case 0xFF534D42:  // CIFS

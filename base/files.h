@@ -15,6 +15,8 @@ namespace r1 {
 
 // The hint beside an errno that says that nothing more fits (disk, quota, limit on files); "" for every other.
 std::string no_space_hint(int error);
+// Throws failure: "cannot VERB: " and what errno says, with the file's name.
+[[noreturn]] void refuse_file(const char* verb, const std::filesystem::path& path);
 
 // Where the new bytes of `path` are written before they are renamed into place: PATH.tmpPID. What a kill leaves of it is known
 // by its name.

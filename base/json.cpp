@@ -66,7 +66,12 @@ class Builder {
   bool boolean(bool v) { return value(Json(v)); }
   bool number_integer(Json::number_integer_t v) { return value(Json(v)); }
   bool number_unsigned(Json::number_unsigned_t v) { return value(Json(v)); }
-  bool number_float(Json::number_float_t v, const Json::string_t&) { return value(Json(v)); }
+  bool number_float(Json::number_float_t v, const Json::string_t& literal) {
+    if (options_.exact_integers && literal.find_first_of(".eE") == std::string::npos)
+      return refuse(fmt::format("the integer {} is beyond 64 bits", literal.substr(0, 40)),
+                    text_.rfind(literal, offset() - literal.size()), "in quotes, as a text, it stays as it is");
+    return value(Json(v));
+  }
   bool string(Json::string_t& v) { return value(Json(std::move(v))); }
   bool binary(Json::binary_t&) { return refuse("binary", offset()); }
   bool start_object(size_t) { return open(Json::object()); }

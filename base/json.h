@@ -31,6 +31,7 @@ struct JsonOptions {
   int max_depth = 64;     // lists and objects inside each other; files that people have need ten
   size_t max_bytes = size_t{1} << 28;
   bool unique_keys = true;
+  bool exact_integers = false;  // an integer beyond 64 bits is refused, and not rounded to a double: where it is data
 };
 
 // `where`: the file, and the line on which `text` begins (0: 1). Throws bad_input at the line and column of what is wrong.

@@ -162,9 +162,33 @@ LineProcess::Reply LineProcess::converse(std::string_view to_send, bool wants_li
   }
 }
 
+std::optional<std::string> LineProcess::unasked() {
+  pollfd p{process_.out(), POLLIN, 0};
+  if (received_.empty() && ::poll(&p, 1, 0) == 1 && (p.revents & POLLIN) != 0) {
+    char buffer[1 << 12];
+    const ssize_t n = ::read(p.fd, buffer, sizeof buffer);
+    if (n > 0) received_.append(buffer, static_cast<size_t>(n));
+  }
+  if (received_.empty()) return std::nullopt;
+  return received_.substr(0, received_.find('\n'));
+}
+
 std::optional<std::string> LineProcess::finish(double seconds) {
   process_.close_in();
-  return process_.ended(seconds);
+  // What it still prints is read and forgotten: a full pipe would keep it from ending.
+  SystemClock clock;
+  const double until = clock.now_s() + seconds;
+  char buffer[1 << 14];
+  for (bool open = true; open && clock.now_s() < until;) {
+    pollfd p{process_.out(), POLLIN, 0};
+    if (::poll(&p, 1, kTickMs) <= 0) {
+      if (process_.ended()) break;  // a child of its own may keep the pipe open
+      continue;
+    }
+    const ssize_t n = ::read(p.fd, buffer, sizeof buffer);
+    open = n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+  }
+  return process_.ended(std::max(0.0, until - clock.now_s()));
 }
 
 std::string LineProcess::last_words() {

@@ -42,6 +42,9 @@ class LineProcess {
   // Sends only; what is not read within `seconds` is Outcome::timed_out. Outcome::line: it is all sent.
   Reply send(std::string_view line, double seconds, const std::atomic<bool>* stop);
 
+  // The first line, or part of one, that it wrote and that no call has read yet; nullopt: there is none. Does not wait.
+  std::optional<std::string> unasked();
+
   // Closes its stdin and gives it `seconds` to end by itself. How it ended; nullopt: it did not.
   std::optional<std::string> finish(double seconds);
   // The last lines that it wrote to stderr, for a message: at most 5, joined by " | "; of a program that has ended all of them.

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-[[noreturn]] void refuse(const char* what, const fs::path& path) {
+[[noreturn]] void refuse_output(const char* what, const fs::path& path) {
   const int error = errno;
   throw failure(std::string(what) + ": " + std::strerror(error), {path.string()}, no_space_hint(error));
 }
@@ -44,7 +44,7 @@ void OutputFile::write(std::string_view bytes) {
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t n = ::write(fd_, bytes.data() + done, bytes.size() - done);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse("cannot be written to any more", written_);
+    if (n < 0) refuse_output("cannot be written to any more", written_);
     done += static_cast<size_t>(n);
     empty_ = false;
   }
@@ -52,9 +52,9 @@ void OutputFile::write(std::string_view bytes) {
 
 void OutputFile::finish() {
   const bool file = written_ != path_;
-  if (file && ::fsync(fd_) != 0) refuse("cannot be synced", written_);
-  if (::close(std::exchange(fd_, -1)) != 0) refuse("cannot be closed", written_);
-  if (file && ::rename(written_.c_str(), path_.c_str()) != 0) refuse("cannot be put in its place", path_);
+  if (file && ::fsync(fd_) != 0) refuse_output("cannot be synced", written_);
+  if (::close(std::exchange(fd_, -1)) != 0) refuse_output("cannot be closed", written_);
+  if (file && ::rename(written_.c_str(), path_.c_str()) != 0) refuse_output("cannot be put in its place", path_);
 }
 
 }  // namespace r1

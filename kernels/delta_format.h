@@ -2,8 +2,13 @@
 // DeltaApply agree on with models/version_delta.h. Not the header of a delta.
 //
 // A chunk is kDeltaChunk values (the last one fewer), coded by the cheapest of four modes. A gap is the number of unchanged
-// values since the last changed one; a difference is the zigzag difference of the bit patterns as integers of the value's width
-// (mod 2^16 or 2^32), so small steps take one byte and any step fits. Integers are little-endian, varints LEB128.
+// values since the last changed one: a byte, before which 255 stands once for every 255 of them. A difference is the zigzag
+// difference of the bit patterns as integers of the value's width (mod 2^16 or 2^32), so small steps take one byte and any step
+// fits. Integers are little-endian, varints LEB128.
+//
+// The change sum of two versions is the sum of value_mark(i, next) - value_mark(i, previous) over all values, in two words
+// mod 2^64: what an incremental hash of the set of (place, value) pairs moves by. Values that do not change add nothing, and
+// the order does not matter.
 // Thread rule: pure functions.
 #pragma once
 
@@ -18,7 +23,7 @@ inline constexpr int64_t kDeltaChunk = int64_t{1} << 16;
 
 enum class DeltaMode : int32_t {
   same = 0,    // nothing: no value changed
-  gaps = 1,    // varint count, count x varint gap, count x varint difference: few changed
+  gaps = 1,    // varint count, count x gap, count x varint difference: few changed
   bitmap = 2,  // one bit a value, then a varint difference a changed value: many changed
   raw = 3,     // the values: nearly all changed, or there is no previous version
 };
@@ -37,7 +42,7 @@ enum class DeltaStatus : int32_t {
   zero_difference,
   too_many_changes,
   change_outside,
-  overlap,
+  gaps_short,
   left_over,
 };
 inline const char* delta_status_text(DeltaStatus s) {
@@ -66,14 +71,15 @@ inline const char* delta_status_text(DeltaStatus s) {
       return "more changes than values";
     case DeltaStatus::change_outside:
       return "a change lies outside its chunk";
-    case DeltaStatus::overlap:
-      return "gaps and differences overlap";
+    case DeltaStatus::gaps_short:
+      return "gaps are cut short";
     case DeltaStatus::left_over:
       return "bytes are left over";
   }
   return "?";
 }
 
+inline size_t gap_size(uint64_t gap) { return static_cast<size_t>(gap / 255) + 1; }
 inline size_t varint_size(uint64_t v) { return v < 128 ? 1 : (static_cast<size_t>(std::bit_width(v)) + 6) / 7; }
 
 // The difference of two bit patterns, small in magnitude -> small in value. Never 0 for different patterns.
@@ -85,6 +91,29 @@ Bits zigzag_difference(Bits from, Bits to) {
 template <class Bits>
 Bits undo_zigzag(Bits from, Bits z) {
   return static_cast<Bits>(from + static_cast<Bits>((z >> 1) ^ static_cast<Bits>(-(z & 1))));
+}
+
+// Two words of a hash of (place, bit pattern): multiplications and shifts, so that single steps of a value spread over all
+// bits.
+struct ChangeSum {
+  uint64_t a = 0, b = 0;
+  bool operator==(const ChangeSum&) const = default;
+  ChangeSum& operator+=(const ChangeSum& o) {
+    a += o.a;
+    b += o.b;
+    return *this;
+  }
+};
+inline constexpr uint64_t kMarkPlace = 0x9e3779b97f4a7c15u, kMarkValue = 0xd1342543de82ef95u, kMarkA = 0xd6e8feb86659fd93u,
+                          kMarkEndA = 0xff51afd7ed558ccdu, kMarkStepB = 0xa0761d6478bd642fu, kMarkB = 0xe7037ed1a0b428dbu,
+                          kMarkEndB = 0xc4ceb9fe1a85ec53u;
+inline ChangeSum value_mark(uint64_t place, uint64_t bits) {
+  uint64_t x = place * kMarkPlace + bits * kMarkValue;
+  x ^= x >> 32;
+  uint64_t y = x * kMarkA, z = (x + kMarkStepB) * kMarkB;
+  y ^= y >> 29;
+  z ^= z >> 31;
+  return {y * kMarkEndA, z * kMarkEndB};
 }
 
 }  // namespace r1

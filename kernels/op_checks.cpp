@@ -309,6 +309,7 @@ void check_op(const Context& ctx, const DeltaEncode& op) {
   REQUIRE(dense_float(op.next, 1) && absent_or_dense(op.previous, op.next.dtype, {op.next.size()}));
   REQUIRE(is_codes_of(op.codes, op.next));
   REQUIRE(dense(op.payload, DType::i32, {op.payload.size()}));
+  REQUIRE(absent_or_dense(op.sums, DType::i64, {op.codes.shape[0], 2}) && op.first >= 0);
 }
 
 void check_op(const Context& ctx, const DeltaApply& op) {
@@ -316,6 +317,7 @@ void check_op(const Context& ctx, const DeltaApply& op) {
   REQUIRE(dense_float(op.values, 1) && is_codes_of(op.codes, op.values));
   REQUIRE(dense(op.payload, DType::i32, {op.payload.size()}));
   REQUIRE(dense(op.status, DType::i32, {op.codes.shape[0]}));
+  REQUIRE(absent_or_dense(op.sums, DType::i64, {op.codes.shape[0], 2}) && op.first >= 0);
 }
 
 }  // namespace r1

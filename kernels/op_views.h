@@ -105,8 +105,8 @@ R1_VIEWS_OF(AdamW) {
 }
 R1_VIEWS_OF(HashSpans) { R1_IN(spans), R1_IN(x), R1_OUT(hashes), R1_OPTIONAL_OUT(not_finite); }
 R1_VIEWS_OF(DeltaMeasure) { R1_IN(next), R1_OPTIONAL_IN(previous), R1_OUT(codes); }
-R1_VIEWS_OF(DeltaEncode) { R1_IN(next), R1_OPTIONAL_IN(previous), R1_IN(codes), R1_OUT(payload); }
-R1_VIEWS_OF(DeltaApply) { R1_IN(codes), R1_IN(payload), R1_INOUT(values), R1_OUT(status); }
+R1_VIEWS_OF(DeltaEncode) { R1_IN(next), R1_OPTIONAL_IN(previous), R1_IN(codes), R1_OUT(payload), R1_OPTIONAL_OUT(sums); }
+R1_VIEWS_OF(DeltaApply) { R1_IN(codes), R1_IN(payload), R1_INOUT(values), R1_OUT(status), R1_OPTIONAL_OUT(sums); }
 
 #undef R1_VIEWS_OF
 #undef R1_IN

@@ -316,16 +316,19 @@ struct HashSpans {
 struct DeltaMeasure {
   View next, previous, codes;
 };
-// The chunks as `codes` says, one behind the other.  codes: DeltaMeasure's of the same values; payload: [(sum of bytes + 3) / 4]
-// i32; bytes behind the last chunk are 0.
+// The chunks as `codes` says, one behind the other, and the change sum of each, where the values are those from place `first`
+// on.  codes: DeltaMeasure's of the same values; payload: [(sum of bytes + 3) / 4] i32; bytes behind the last chunk are 0; sums:
+// [chunks, 2] i64, the two words; optional; 0 without `previous`.
 struct DeltaEncode {
-  View next, previous, codes, payload;
+  View next, previous, codes, payload, sums;
+  int64_t first = 0;
 };
-// The other way: values (of the previous version; any where all chunks are raw) become the next ones. codes and payload may hold
-// anything: status[c] is a DeltaStatus; values of a chunk that is not `ok` may be old ones or new ones.  values: [n] f; codes,
-// payload: as above; status: [chunks] i32.
+// The other way: values (of the previous version; any where all chunks are raw) become the next ones. codes and payload may
+// hold anything: status[c] is a DeltaStatus; values of a chunk that is not `ok` may be old ones or new ones, and its sum is 0.
+// values: [n] f; codes, payload: as above; status: [chunks] i32; sums: as above, of what the values were and are; optional.
 struct DeltaApply {
-  View codes, payload, values, status;
+  View codes, payload, values, status, sums;
+  int64_t first = 0;
 };
 
 // ---- the list -------------------------------------------------------------------------------------------------------------

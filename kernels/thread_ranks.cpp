@@ -209,15 +209,6 @@ class ThreadRank final : public Collective {
 
 }  // namespace
 
-std::vector<ElementRange> equal_ranges(int64_t n, int64_t ranks, int64_t unit) {
-  R1_CHECK(n >= 0 && ranks >= 1 && unit >= 1, fmt::format("{} elements, {} ranks, units of {}", n, ranks, unit));
-  std::vector<ElementRange> out;
-  const int64_t units = (n + unit - 1) / unit;
-  for (int64_t r = 0; r < ranks; ++r)
-    out.push_back({std::min(n, units * r / ranks * unit), std::min(n, units * (r + 1) / ranks * unit)});
-  return out;
-}
-
 std::vector<std::unique_ptr<Collective>> thread_ranks(int64_t ranks, double patience_s) {
   R1_CHECK(ranks >= 1, fmt::format("{} ranks", ranks));
   const auto group = std::make_shared<Group>(ranks, patience_s);

@@ -86,7 +86,8 @@ class EngineFactory {
   virtual std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const = 0;
 };
 
-// Engines that compute, on a device that outlives them.
-std::shared_ptr<const EngineFactory> device_engines(Device& device);
+// Engines that compute, on a device that outlives them. `kv_bytes`: of a sampler's KV cache at most, by which it may have to
+// compute a context again (no result depends on it); 0: as much as its requests take.
+std::shared_ptr<const EngineFactory> device_engines(Device& device, double kv_bytes = 0);
 
 }  // namespace r1

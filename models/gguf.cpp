@@ -15,7 +15,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 namespace {
 
-constexpr std::string_view kMagic = "GGUF";
+constexpr std::string_view kGgufMagic = "GGUF";
 // Published files: a header of 10 MB, 60 keys, 1,100 tensors.
 constexpr uint64_t kMostHeaderBytes = uint64_t{1} << 27;
 constexpr uint64_t kMostKeys = 1 << 16, kMostTensors = 300'000, kMostElements = uint64_t{1} << 23;
@@ -56,9 +56,9 @@ T value_at(const std::string& bytes, size_t i) {
 }
 
 // Reads the header from front to back, a piece of the file in memory at a time.
-class Header {
+class HeaderReader {
  public:
-  explicit Header(const FileReader& file) : file_(file) {}
+  explicit HeaderReader(const FileReader& file) : file_(file) {}
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const {
     throw bad_input("GGUF: " + what, {file_.path().string()}, hint);
@@ -105,13 +105,13 @@ class Header {
   std::string piece_;
 };
 
-GgufType read_type(Header& in, const std::string& key) {
+GgufType read_type(HeaderReader& in, const std::string& key) {
   const auto type = in.number<uint32_t>("a type");
   if (type > static_cast<uint32_t>(GgufType::f64)) in.fail(fmt::format("key '{}' has the unknown type {}", clipped(key), type));
   return static_cast<GgufType>(type);
 }
 
-GgufValue read_value(Header& in, const std::string& key) {
+GgufValue read_value(HeaderReader& in, const std::string& key) {
   GgufValue value;
   value.type = read_type(in, key);
   uint64_t n = 1;
@@ -145,7 +145,7 @@ struct Described {
   uint64_t offset = 0;  // from the start of the data
 };
 
-Described read_tensor(Header& in) {
+Described read_tensor(HeaderReader& in) {
   Described out;
   GgufTensor& t = out.tensor;
   t.name = in.text("the name of a tensor", kMostTensorName);
@@ -175,7 +175,7 @@ Described read_tensor(Header& in) {
   return out;
 }
 
-uint64_t alignment_of(const Header& in, const std::map<std::string, GgufValue, std::less<>>& metadata) {
+uint64_t alignment_of(const HeaderReader& in, const std::map<std::string, GgufValue, std::less<>>& metadata) {
   const auto found = metadata.find("general.alignment");
   if (found == metadata.end()) return kDefaultAlignment;
   const auto n = found->second.list ? std::nullopt : found->second.integer();
@@ -240,15 +240,15 @@ bool has_gguf_magic(const std::filesystem::path& path) {
   char magic[4] = {};
   if (file.size() < sizeof magic) return false;
   file.read(0, magic, sizeof magic);
-  return std::string_view(magic, sizeof magic) == kMagic;
+  return std::string_view(magic, sizeof magic) == kGgufMagic;
 }
 
 GgufFile::GgufFile(const std::filesystem::path& path) : file_(std::make_shared<FileReader>(path)) {
-  Header in(*file_);
+  HeaderReader in(*file_);
   char magic[4] = {};
   if (file_->size() < sizeof magic) in.fail(fmt::format("the file is cut short: {} bytes", file_->size()), kDamaged);
   in.bytes(magic, sizeof magic, "the magic");
-  if (std::string_view(magic, sizeof magic) != kMagic)
+  if (std::string_view(magic, sizeof magic) != kGgufMagic)
     in.fail("the file does not begin with 'GGUF'", "this is another kind of file (a web page, or a pointer of git lfs?)");
   const auto version = in.number<uint32_t>("the version");
   if ((version & 0xFFFFu) == 0) in.fail("the file is big-endian", "convert it to little-endian first");

@@ -11,6 +11,7 @@
 #include "base/stop.h"
 #include "models/gguf_model.h"
 #include "models/model_export.h"
+#include "models/weight_files.h"
 
 namespace r1 {
 namespace {
@@ -18,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kAlignment = 32;
-constexpr int64_t kPieceValues = int64_t{1} << 20;
 
 uint64_t padded(uint64_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 

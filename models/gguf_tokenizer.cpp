@@ -13,7 +13,7 @@
 namespace r1 {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kUtf8 = "the texts of its tokenizer must be UTF-8";
 
@@ -24,9 +24,9 @@ constexpr const char* kLlama3 = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}
 constexpr const char* kDeepseek =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-class Reader {
+class MetadataReader {
  public:
-  explicit Reader(const GgufFile& file) : file_(file) {}
+  explicit MetadataReader(const GgufFile& file) : file_(file) {}
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const {
     throw bad_input("GGUF: " + what, {file_.file().path().string()}, hint);
@@ -81,14 +81,14 @@ class Reader {
   const GgufFile& file_;
 };
 
-std::string quoted(const std::string& text) { return Json(text).dump(); }
+std::string quoted(const std::string& text) { return OrderedJson(text).dump(); }
 
-Json split(const std::string& pattern) {
+OrderedJson split(const std::string& pattern) {
   return {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
 }
 
-Json pre_tokenizer_json(const GgufPreTokenizer& p) {
-  Json steps = Json::array();
+OrderedJson pre_tokenizer_json(const GgufPreTokenizer& p) {
+  OrderedJson steps = OrderedJson::array();
   for (const std::string& s : p.splits) steps.push_back(split(s));
   if (p.digits) steps.push_back({{"type", "Digits"}, {"individual_digits", true}});
   steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", p.gpt2}});
@@ -96,12 +96,12 @@ Json pre_tokenizer_json(const GgufPreTokenizer& p) {
 }
 
 // What stands around a text: BOS before it, EOS behind it.
-Json post_processor_json(const Reader& in, const GgufPreTokenizer& p) {
-  Json single = Json::array(), pair = Json::array(), tokens = Json::object();
+OrderedJson post_processor_json(const MetadataReader& in, const GgufPreTokenizer& p) {
+  OrderedJson single = OrderedJson::array(), pair = OrderedJson::array(), tokens = OrderedJson::object();
   const auto add = [&](const std::string& key, bool wanted) {
     const std::string token = wanted ? in.token(key) : "";
     if (token.empty()) return;
-    const Json item = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
+    const OrderedJson item = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
     single.push_back(item);
     pair.push_back(item);
     tokens[token] = {{"id", token}, {"ids", {*in.find(key)->integer()}}, {"tokens", {token}}};
@@ -153,13 +153,13 @@ const GgufPreTokenizer* find_pre_tokenizer(const nlohmann::json& tokenizer) {
 
 namespace {
 
-std::string tokenizer_json(const Reader& in) {
+std::string tokenizer_json(const MetadataReader& in) {
   const GgufPreTokenizer& pre = in.pre_tokenizer();
   const auto& tokens = in.texts("tokenizer.ggml.tokens");
   const GgufValue* types = in.find("tokenizer.ggml.token_type");
   if (types != nullptr && (!types->list || types->size() != tokens.size()))
     in.fail(fmt::format("\"tokenizer.ggml.token_type\" must be a list of {} numbers, one a token", tokens.size()));
-  Json added = Json::array();
+  OrderedJson added = OrderedJson::array();
   std::string vocab;  // an ordered_json looks through all its keys at each insertion
   std::set<std::string_view> seen;
   for (size_t i = 0; i < tokens.size(); ++i) {
@@ -177,27 +177,28 @@ std::string tokenizer_json(const Reader& in) {
                      {"normalized", false},
                      {"special", type != kUserDefined}});
   }
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
-  Json root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}};
-  root["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
+  const OrderedJson byte_level = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  OrderedJson root = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added}};
+  root["normalizer"] = pre.nfc ? OrderedJson{{"type", "NFC"}} : OrderedJson(nullptr);
   root["pre_tokenizer"] = pre_tokenizer_json(pre);
   root["post_processor"] = post_processor_json(in, pre);
   root["decoder"] = byte_level;
-  const Json model = {{"type", "BPE"},
-                      {"dropout", nullptr},
-                      {"unk_token", nullptr},
-                      {"continuing_subword_prefix", nullptr},
-                      {"end_of_word_suffix", nullptr},
-                      {"fuse_unk", false},
-                      {"byte_fallback", false},
-                      {"ignore_merges", pre.ignore_merges}};
-  const auto open = [](const Json& j) { return j.dump().substr(0, j.dump().size() - 1); };  // without its '}'
+  const OrderedJson model = {{"type", "BPE"},
+                             {"dropout", nullptr},
+                             {"unk_token", nullptr},
+                             {"continuing_subword_prefix", nullptr},
+                             {"end_of_word_suffix", nullptr},
+                             {"fuse_unk", false},
+                             {"byte_fallback", false},
+                             {"ignore_merges", pre.ignore_merges}};
+  const auto open = [](const OrderedJson& j) { return j.dump().substr(0, j.dump().size() - 1); };  // without its '}'
   return fmt::format("{},\"model\":{},\"vocab\":{{{}}},\"merges\":{}}}}}\n", open(root), open(model), vocab,
-                     Json(in.texts("tokenizer.ggml.merges")).dump());
+                     OrderedJson(in.texts("tokenizer.ggml.merges")).dump());
 }
 
-std::string tokenizer_config_json(const Reader& in) {
-  Json j = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
+std::string tokenizer_config_json(const MetadataReader& in) {
+  OrderedJson j = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
   for (const auto& [key, name] : {std::pair{"bos_token_id", "bos_token"},
                                   {"eos_token_id", "eos_token"},
                                   {"padding_token_id", "pad_token"},
@@ -210,7 +211,7 @@ std::string tokenizer_config_json(const Reader& in) {
 // Texts that are no UTF-8 cannot be written as JSON.
 template <class Body>
 std::string as_json(const GgufFile& file, Body&& body) {
-  return with_json_errors({file.file().path().string()}, kUtf8, [&] { return body(Reader(file)); });
+  return with_json_errors({file.file().path().string()}, kUtf8, [&] { return body(MetadataReader(file)); });
 }
 
 }  // namespace

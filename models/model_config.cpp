@@ -9,8 +9,7 @@
 namespace r1 {
 namespace {
 
-using Json = nlohmann::json;
-using Reader = ConfigReader;
+using PlainJson = nlohmann::json;
 
 constexpr JsonOptions kConfigJson{.hint = "a model's config.json is expected", .max_bytes = 1 << 24};
 
@@ -20,7 +19,7 @@ const char* const kScoringNames[] = {"LlamaForSequenceClassification", "Qwen2For
 constexpr double kMostFactor = 1e6, kMostTheta = 1e12;
 const char* const kClassNames[] = {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "DeepseekV3ForCausalLM"};
 
-Architecture read_architecture(const Reader& r) {
+Architecture read_architecture(const ConfigReader& r) {
   const std::string type = r.text("model_type", "").substr(0, 60);
   for (size_t i = 0; i < kModelTypes.size(); ++i)
     if (type == kModelTypes[i]) return static_cast<Architecture>(i);
@@ -29,7 +28,7 @@ Architecture read_architecture(const Reader& r) {
          near.empty() ? "known: llama, qwen2, qwen3, deepseek_v3" : fmt::format("did you mean \"{}\"?", near));
 }
 
-void read_yarn(const Reader& s, const char* key, ModelConfig& c) {
+void read_yarn(const ConfigReader& s, const char* key, ModelConfig& c) {
   YarnConfig& y = c.yarn;
   if (s.has("attention_factor") || !s.flag("truncate", true))
     s.fail(fmt::format("\"{}\": attention_factor and truncate=false are not supported", key), "give mscale and mscale_all_dim");
@@ -55,13 +54,13 @@ struct Defaults {
 };
 constexpr Defaults kDefaults[] = {{0, 0, 2048, 1, 2}, {32, 0, 32768, -1, -1}, {32, 128, 32768, -1, -1}, {128, 0, 4096, 0, 1}};
 
-int64_t size_or(const Reader& r, const char* key, int64_t missing, int64_t null, int64_t most) {
+int64_t size_or(const ConfigReader& r, const char* key, int64_t missing, int64_t null, int64_t most) {
   if (!r.json.contains(key)) return missing > 0 ? missing : null;
   return r.size_or(key, null, most);
 }
 
 // A head of one score on the last token, by r1's own word or by transformers' class.
-bool reads_scores(const Reader& r) {
+bool reads_scores(const ConfigReader& r) {
   const std::string head = r.text("r1_head", "");
   if (!head.empty() && head != "scalar") r.fail(fmt::format("r1_head \"{}\"", head), "known: scalar");
   std::string name;
@@ -79,7 +78,7 @@ bool reads_scores(const Reader& r) {
   return true;
 }
 
-void read_rope(const Reader& r, ModelConfig& c) {
+void read_rope(const ConfigReader& r, ModelConfig& c) {
   c.rope_theta = r.number("rope_theta", 10000, 0, kMostTheta);
   if (r.has("rope_parameters") && r.has("rope_scaling") && r.json.at("rope_parameters") != r.json.at("rope_scaling"))
     r.fail("both \"rope_parameters\" and \"rope_scaling\" are given, and differ", "remove the one that does not hold");
@@ -87,7 +86,7 @@ void read_rope(const Reader& r, ModelConfig& c) {
   const char* key = r.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!r.has(key)) return;
   if (!r.json.at(key).is_object()) r.fail(fmt::format("\"{}\" must be an object", key));
-  const Reader s{r.json.at(key), r.file};
+  const ConfigReader s{r.json.at(key), r.file};
   c.rope_theta = s.number("rope_theta", c.rope_theta, 0, kMostTheta);
   const std::string type = s.text("rope_type", s.text("type", "default"));
   if (type == "default") return;
@@ -106,7 +105,7 @@ void read_rope(const Reader& r, ModelConfig& c) {
 }
 
 // Each number may be sane and their product not.
-void check_size(const Reader& r, const ModelConfig& c) {
+void check_size(const ConfigReader& r, const ModelConfig& c) {
   constexpr double kMostParameters = 1e13, kMostTensors = 3e5;  // the largest published models: 1e12 and 7e4
   const ModelSize size = c.size();
   if (size.parameters > kMostParameters)
@@ -119,9 +118,9 @@ void check_size(const Reader& r, const ModelConfig& c) {
 }  // namespace
 
 ModelConfig parse_model_config(const std::string& text, const std::string& name) {
-  const Json json = parse_json(text, {name}, kConfigJson);
+  const PlainJson json = parse_json(text, {name}, kConfigJson);
   if (!json.is_object()) throw bad_input("a JSON object is expected", {name});
-  const Reader r{json, name};
+  const ConfigReader r{json, name};
   ModelConfig c;
   c.architecture = read_architecture(r);
   c.vocab_size = r.size("vocab_size", kMostVocabulary);
@@ -187,9 +186,9 @@ ModelConfig read_model_config(const std::filesystem::path& model) {
   if (config.mtp_layers > 0 && lacks_mtp_module(model, config.layers)) config.mtp_layers = 0;
   if (const auto generation = model_text(model, "generation_config.json")) {
     const Where where = model_text_place(model, "generation_config.json");
-    const Json json = parse_json(*generation, where, {.max_bytes = 1 << 24});
+    const PlainJson json = parse_json(*generation, where, {.max_bytes = 1 << 24});
     if (!json.is_object()) throw bad_input("expected an object", where);
-    add_end_tokens(config, Reader{json, where.file}.ids("eos_token_id", config.vocab_size));
+    add_end_tokens(config, ConfigReader{json, where.file}.ids("eos_token_id", config.vocab_size));
   }
   return config;
 }

@@ -26,7 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kNames[] = {"f32", "f16", "bf16", "q8_0"};
-constexpr int64_t kPieceValues = int64_t{1} << 20;
 
 const char* dtype_of(FileType type) { return type == FileType::f32 ? "F32" : type == FileType::f16 ? "F16" : "BF16"; }
 
@@ -59,6 +58,15 @@ struct Unfinished {
   }
 };
 
+// Value `at` of a tensor, as it is to be written and as it is in f32.
+[[noreturn]] void refuse_value(const SafetensorsEntry& e, int64_t at, const void* value, float as_f32, const fs::path& file) {
+  const std::string text = not_finite_text(e.name, e.shape, at, value, e.dtype);
+  if (!std::isfinite(as_f32))
+    throw bad_input(text, {file.string()}, "the training that made these weights diverged, or their file was damaged");
+  throw bad_input(fmt::format("{} ({} as f32)", text, as_f32), {file.string()},
+                  e.dtype == "F16" ? "beyond 65,504 nothing is a number in f16: bf16 has room" : "f32 has room");
+}
+
 // One tensor into the writer, piece by piece.
 void write_tensor(SafetensorsWriter& writer, const SafetensorsEntry& e, const TensorSource& source, const fs::path& file,
                   const std::function<void(uint64_t)>& progress) {
@@ -80,12 +88,9 @@ void write_tensor(SafetensorsWriter& writer, const SafetensorsEntry& e, const Te
       data = narrow.data();
       width = sizeof(uint16_t);
     }
-    // A run's own checkpoints may hold anything; what becomes infinite by narrowing is a loss that nobody asked for.
-    if (e.dtype == "F16")
-      if (const int64_t bad = first_not_finite(data, static_cast<int64_t>(values.size()), e.dtype); bad >= 0)
-        throw bad_input(not_finite_text(e.name, e.shape, row * size + bad, &narrow[static_cast<size_t>(bad)], e.dtype) +
-                            fmt::format(" ({} as f32)", values[static_cast<size_t>(bad)]),
-                        {file.string()}, "beyond 65,504 nothing is a number in f16: bf16 has room");
+    if (const int64_t bad = first_not_finite(data, static_cast<int64_t>(values.size()), e.dtype); bad >= 0)
+      refuse_value(e, row * size + bad, static_cast<const std::byte*>(data) + static_cast<size_t>(bad) * width,
+                   values[static_cast<size_t>(bad)], file);
     writer.append(data, values.size() * width);
     if (progress) progress(values.size() * width);
   }

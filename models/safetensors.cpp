@@ -16,7 +16,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 namespace {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
 
@@ -41,7 +41,7 @@ std::optional<uint64_t> total_bits(const std::vector<int64_t>& shape, int bits_p
   return total;
 }
 
-uint64_t unsigned_number(const Json& value, const std::string& name, const char* what, const Where& where) {
+uint64_t unsigned_number(const PlainJson& value, const std::string& name, const char* what, const Where& where) {
   if (!value.is_number_unsigned())
     throw bad_input(fmt::format("tensor '{}': {} must be non-negative integers, found {}", name, what, shown_json(value)),
                     where);
@@ -53,7 +53,7 @@ struct Placed {
   uint64_t begin = 0, end = 0;
 };
 
-Placed parse_entry(const std::string& name, const Json& value, const Where& where) {
+Placed parse_entry(const std::string& name, const PlainJson& value, const Where& where) {
   Placed placed;
   placed.entry.name = name;
   if (!value.is_object()) throw bad_input(fmt::format("tensor '{}': expected an object", name), where);
@@ -69,14 +69,14 @@ Placed parse_entry(const std::string& name, const Json& value, const Where& wher
   if (bits == 0) throw bad_input(fmt::format("tensor '{}': unknown dtype '{}'", name, placed.entry.dtype), where);
 
   if (!value["shape"].is_array()) throw bad_input(fmt::format("tensor '{}': shape must be an array", name), where);
-  for (const Json& n : value["shape"]) {
+  for (const PlainJson& n : value["shape"]) {
     const uint64_t dim = unsigned_number(n, name, "dimensions", where);
     if (dim > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
       throw bad_input(fmt::format("tensor '{}': dimension {} is too large", name, dim), where);
     placed.entry.shape.push_back(static_cast<int64_t>(dim));
   }
 
-  const Json& offsets = value["data_offsets"];
+  const PlainJson& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2)
     throw bad_input(fmt::format("tensor '{}': data_offsets must be [begin, end]", name), where);
   placed.begin = unsigned_number(offsets[0], name, "data_offsets", where);
@@ -97,7 +97,7 @@ Placed parse_entry(const std::string& name, const Json& value, const Where& wher
 }
 
 // Columns count within the header.
-Json parse_header(std::string_view text, const Where& where) {
+PlainJson parse_header(std::string_view text, const Where& where) {
   try {
     return parse_json(text, where, {.hint = "the file is damaged; download or write it again", .max_bytes = kMaxHeaderBytes});
   } catch (const Error& e) {
@@ -134,7 +134,7 @@ SafetensorsHeader read_safetensors_header(const FileReader& file) {
   text = text.substr(0, text.find_last_not_of(' ') + 1);
   if (text.back() != '}') throw bad_input("safetensors header is padded with something other than spaces", where);
 
-  const Json header = parse_header(text, where);
+  const PlainJson header = parse_header(text, where);
   std::vector<Placed> placed;
   for (const auto& [name, value] : header.items()) {
     if (name != "__metadata__") {

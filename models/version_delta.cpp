@@ -2,36 +2,45 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/delta_format.h"
 #include "kernels/ops.h"
 #include "kernels/staging.h"
+#include "models/delta_pack.h"
 
-// The flat buffer of a WeightSet is cut into chunks of kDeltaChunk values, each coded by itself (kernels/delta_format.h).
+// The flat buffer of a WeightSet is cut into chunks of kDeltaChunk values, each coded by itself (kernels/delta_format.h), and
+// the chunks into groups, each packed by itself (models/delta_pack.h).
 // Selection biases (f32, at the end of every flat buffer) travel as the elements that they take there.
-//   file := "R1D1" u8 value_bytes u64 values u32 chunks  chunks x (u8 mode, u32 bytes)  payloads
+//   head := "R1D2" u8 value_bytes u64 values u32 chunks of a group
 namespace r1 {
 
 namespace {
 
-constexpr char kMagic[4] = {'R', '1', 'D', '1'};
-constexpr size_t kHeaderBytes = 4 + 1 + 8 + 4;
-constexpr size_t kTableBytes = 5;
-constexpr auto kRaw = static_cast<int32_t>(DeltaMode::raw);
+constexpr char kMagic[4] = {'R', '1', 'D', '2'};
+constexpr int64_t kGroupChunks = 32;  // 4 MiB of bf16: more does not compress better
+constexpr int64_t kGroup = kGroupChunks * kDeltaChunk;
+// Values that are measured and then encoded on a device of the host: both versions of them stay in a core's cache in between.
+constexpr int64_t kHostPart = 2 * kDeltaChunk;
 
-int64_t chunk_count(int64_t values) { return (values + kDeltaChunk - 1) / kDeltaChunk; }
+struct Span {
+  int64_t begin = 0, end = 0;
+  int64_t chunks() const { return (end - begin + kDeltaChunk - 1) / kDeltaChunk; }
+};
+int64_t group_count(int64_t values) { return (values + kGroup - 1) / kGroup; }
+Span group_span(int64_t values, int64_t g) { return {g * kGroup, std::min(values, (g + 1) * kGroup)}; }
 
-template <class Int>
-void put(std::string& out, Int v) {
-  out.append(reinterpret_cast<const char*>(&v), sizeof v);
-}
-
-[[noreturn]] void malformed(const char* why) {
-  throw failure(fmt::format("weight delta is malformed: {}", why), {}, "the sender will be asked for a snapshot");
+std::string delta_head(const WeightSet& weights) {
+  std::string out(kMagic, sizeof kMagic);
+  const auto put = [&](auto v) { out.append(reinterpret_cast<const char*>(&v), sizeof v); };
+  put(static_cast<uint8_t>(dtype_size(weights.dtype())));
+  put(static_cast<uint64_t>(weights.flat().size()));
+  put(static_cast<uint32_t>(kGroupChunks));
+  return out;
 }
 
 // The spaces between parameters are not part of the hash, so they are checked by themselves.
@@ -60,31 +69,102 @@ void check_gaps_are_zero(Context& ctx, const WeightSet& w) {
   for (size_t g = 0; g < static_cast<size_t>(n); ++g) {
     const std::vector<std::byte> zeros(static_cast<size_t>((spans[2 * g + 1] - spans[2 * g]) * item), std::byte{0});
     if (Hash128{words[2 * g], words[2 * g + 1]} != hash_bytes(zeros.data(), zeros.size()))
-      malformed("bytes between parameters are not zero");
+      malformed_delta("bytes between parameters are not zero");
   }
 }
 
-// Bytes as words of 32 bits; what the last one has too many is 0.
-Tensor upload_words(Device& device, const uint8_t* data, size_t bytes) {
-  const size_t whole = bytes / sizeof(int32_t), rest = bytes % sizeof(int32_t);
-  Tensor t(device, DType::i32, {static_cast<int64_t>(whole + (rest > 0 ? 1 : 0))});
-  upload(t.view().slice(0, static_cast<int64_t>(whole)), data, whole * sizeof(int32_t));
-  if (rest > 0) {
-    int32_t word = 0;
-    std::memcpy(&word, data + whole * sizeof word, rest);
-    upload(t.view().slice(static_cast<int64_t>(whole), t.view().size()), &word, sizeof word);
-  }
-  return t;
+ChangeSum sum_of(const std::vector<uint64_t>& words) {
+  ChangeSum sum;
+  for (size_t i = 0; i < words.size(); i += 2) sum += {words[i], words[i + 1]};
+  return sum;
 }
 
-void copy_flat(Context& ctx, const WeightSet& from, const WeightSet& to) {
-  if (&from.device() == &to.device()) return run(ctx, Copy{from.flat(), to.flat()});
-  std::vector<std::byte> host(static_cast<size_t>(from.flat().size()) * dtype_size(from.dtype()));
-  download(from.flat(), host.data(), host.size());
-  upload(to.flat(), host.data(), host.size());
+// What the groups, side by side, come to.
+struct Total {
+  std::mutex mutex;
+  ChangeSum change;
+  bool needs_previous = false;
+
+  void add(const ChangeSum& sum, bool needs) {
+    const std::lock_guard lock(mutex);
+    change += sum;
+    needs_previous = needs_previous || needs;
+  }
+};
+
+// Adds the coded chunks of the span, and returns their change sum.
+ChangeSum encode_part(Context& ctx, const View& next, const View& before, const Span& span, CodedChunks& coded) {
+  const Arena::Mark mark = ctx.arena.mark();
+  const int64_t chunks = span.chunks();
+  const View to = next.slice(span.begin, span.end), from = before ? before.slice(span.begin, span.end) : View{};
+  const View codes = ctx.arena.alloc(DType::i32, {chunks, 2});
+  run(ctx, DeltaMeasure{to, from, codes});
+  const std::vector<int32_t> measured = download_as<int32_t>(codes);
+  size_t bytes = 0;
+  for (size_t c = 0; c < measured.size(); c += 2) bytes += static_cast<size_t>(measured[c + 1]);
+  const View payload = ctx.arena.alloc(DType::i32, {static_cast<int64_t>((bytes + 3) / 4)});
+  const View sums = before ? ctx.arena.alloc(DType::i64, {chunks, 2}) : View{};
+  run(ctx, DeltaEncode{to, from, codes, payload, sums, span.begin});
+  const size_t begin = coded.payload.size();
+  coded.codes.insert(coded.codes.end(), measured.begin(), measured.end());
+  coded.payload.resize(begin + static_cast<size_t>(payload.size()) * 4);
+  download(payload, coded.payload.data() + begin, static_cast<size_t>(payload.size()) * 4);
+  coded.payload.resize(begin + bytes);
+  const ChangeSum sum = sums ? sum_of(download_as<uint64_t>(sums)) : ChangeSum{};
+  ctx.arena.release(mark);
+  return sum;
+}
+
+std::string encode_group(const View& next, const View& before, const Span& span, Total& total) {
+  Context ctx(*next.device);
+  ctx.parallel = false;
+  const int64_t part = next.device->concurrent_parts() ? kHostPart : kGroup;
+  CodedChunks coded;
+  ChangeSum sum;
+  for (int64_t begin = span.begin; begin < span.end; begin += part)
+    sum += encode_part(ctx, next, before, {begin, std::min(span.end, begin + part)}, coded);
+  bool needs_previous = false;
+  for (size_t c = 0; c < coded.codes.size(); c += 2)
+    needs_previous = needs_previous || coded.codes[c] != static_cast<int32_t>(DeltaMode::raw);
+  total.add(sum, needs_previous);
+  return pack_chunks(coded);
+}
+
+// `summed`: a difference. Returns the change sum.
+ChangeSum apply_group(const View& values, const Span& span, const std::string& frame, bool summed) {
+  CodedChunks coded = unpack_chunks(frame, span.end - span.begin, dtype_size(values.dtype));
+  if (!summed)
+    for (size_t c = 0; c < coded.codes.size(); c += 2)
+      if (coded.codes[c] != static_cast<int32_t>(DeltaMode::raw)) malformed_delta("it needs a previous version");
+  Context ctx(*values.device);
+  ctx.parallel = false;
+  const int64_t chunks = span.chunks();
+  coded.payload.resize((coded.payload.size() + 3) / 4 * 4);
+  const View codes = ctx.arena.alloc(DType::i32, {chunks, 2});
+  const View payload = ctx.arena.alloc(DType::i32, {static_cast<int64_t>(coded.payload.size() / 4)});
+  const View status = ctx.arena.alloc(DType::i32, {chunks});
+  const View sums = summed ? ctx.arena.alloc(DType::i64, {chunks, 2}) : View{};
+  upload(codes, coded.codes);
+  upload(payload, coded.payload);
+  run(ctx, DeltaApply{codes, payload, values.slice(span.begin, span.end), status, sums, span.begin});
+  for (const int32_t s : download_as<int32_t>(status))
+    if (s != static_cast<int32_t>(DeltaStatus::ok)) malformed_delta(delta_status_text(static_cast<DeltaStatus>(s)));
+  return sums ? sum_of(download_as<uint64_t>(sums)) : ChangeSum{};
+}
+
+void check_hash(const WeightSet& weights, const VersionDelta& delta) {
+  if (const Hash128 hash = weights.hash(); hash != delta.hash)
+    throw failure(fmt::format("weights of version {} hash to {}, published was {}", delta.to, hash.hex(), delta.hash.hex()), {},
+                  "the sender is asked for the whole version");
 }
 
 }  // namespace
+
+size_t VersionDelta::bytes() const {
+  size_t n = 0;
+  for (const std::string& frame : frames) n += frame.size();
+  return n;
+}
 
 Hash128 published_hash(const WeightSet& weights, int64_t version) {
   std::string not_finite;
@@ -99,93 +179,66 @@ VersionDelta encode_delta(const WeightSet* previous, int64_t from, const WeightS
   if (previous != nullptr)
     R1_CHECK(previous->dtype() == next.dtype() && previous->flat().size() == next.flat().size() && from >= 0,
              fmt::format("delta from {} to {}", from, to));
+  const View before = previous != nullptr ? previous->flat() : View{};
+  const int64_t values = next.flat().size(), groups = group_count(values);
   VersionDelta delta;
   delta.to = to;
   delta.hash = hash;
-  Context ctx(next.device());
-  const View before = previous != nullptr ? previous->flat() : View{};
-  const int64_t values = next.flat().size(), chunks = chunk_count(values);
-  const Tensor codes(next.device(), DType::i32, {chunks, 2});
-  run(ctx, DeltaMeasure{next.flat(), before, codes});
-  const std::vector<int32_t> coded = download_as<int32_t>(codes);
-  bool needs_previous = false;
-  size_t payload_bytes = 0;
-  for (size_t c = 0; c < coded.size(); c += 2) {
-    needs_previous = needs_previous || coded[c] != kRaw;
-    payload_bytes += static_cast<size_t>(coded[c + 1]);
-  }
-  delta.from = needs_previous ? from : -1;
-  const Tensor payload(next.device(), DType::i32, {static_cast<int64_t>((payload_bytes + 3) / 4)});
-  run(ctx, DeltaEncode{next.flat(), before, codes, payload});
-
-  const size_t head_bytes = kHeaderBytes + static_cast<size_t>(chunks) * kTableBytes;
-  delta.bytes.reserve(head_bytes + payload.bytes());
-  delta.bytes.append(kMagic, sizeof kMagic);
-  put(delta.bytes, static_cast<uint8_t>(dtype_size(next.dtype())));
-  put(delta.bytes, static_cast<uint64_t>(values));
-  put(delta.bytes, static_cast<uint32_t>(chunks));
-  for (size_t c = 0; c < coded.size(); c += 2) {
-    put(delta.bytes, static_cast<uint8_t>(coded[c]));
-    put(delta.bytes, static_cast<uint32_t>(coded[c + 1]));
-  }
-  delta.bytes.resize(head_bytes + payload.bytes());
-  download(payload, delta.bytes.data() + head_bytes, payload.bytes());
-  delta.bytes.resize(head_bytes + payload_bytes);
+  delta.frames.resize(static_cast<size_t>(groups) + 1);
+  delta.frames[0] = delta_head(next);
+  Total total;
+  device_tasks(next.device(), groups, [&](int64_t g) {
+    delta.frames[static_cast<size_t>(g) + 1] = encode_group(next.flat(), before, group_span(values, g), total);
+  });
+  delta.change = total.change;
+  delta.from = total.needs_previous ? from : -1;
   return delta;
+}
+
+void apply_delta(WeightSet& weights, const VersionDelta& delta) {
+  const int64_t values = weights.flat().size(), groups = group_count(values);
+  if (delta.frames.empty() || delta.frames[0] != delta_head(weights))
+    malformed_delta("no R1D2 head, or that of weights of another size or type");
+  if (delta.frames.size() != static_cast<size_t>(groups) + 1) malformed_delta("another number of groups than the model has");
+  Total total;
+  device_tasks(weights.device(), groups, [&](int64_t g) {
+    const std::string& frame = delta.frames[static_cast<size_t>(g) + 1];
+    total.add(apply_group(weights.flat(), group_span(values, g), frame, !delta.full()), false);
+  });
+  if (delta.full()) {
+    Context ctx(weights.device());
+    check_gaps_are_zero(ctx, weights);
+    check_hash(weights, delta);
+  } else if (total.change != delta.change) {
+    throw failure(fmt::format("the difference from version {} to {} does not change the weights that are held as it changed "
+                              "the sender's",
+                              delta.from, delta.to),
+                  {}, "the sender is asked for the whole version");
+  }
+}
+
+void copy_version(const WeightSet& from, WeightSet& to) {
+  R1_CHECK(from.dtype() == to.dtype() && from.flat().size() == to.flat().size(), from.flat().str());
+  Context ctx(to.device());
+  if (&from.device() == &to.device()) {
+    run(ctx, Copy{from.flat(), to.flat()});
+    return to.device().finish();
+  }
+  std::vector<std::byte> host(static_cast<size_t>(from.flat().size()) * dtype_size(from.dtype()));
+  download(from.flat(), host.data(), host.size());
+  upload(to.flat(), host.data(), host.size());
+  to.device().finish();
 }
 
 std::shared_ptr<WeightSet> apply_delta(const WeightSet* previous, const VersionDelta& delta, const ModelConfig& config,
                                        Device& device, DType dtype) {
   auto result = std::make_shared<WeightSet>(device, config, dtype);
-  const size_t value_bytes = dtype_size(dtype), values = static_cast<size_t>(result->flat().size());
-  const auto chunks = static_cast<size_t>(chunk_count(result->flat().size()));
-  const auto* data = reinterpret_cast<const uint8_t*>(delta.bytes.data());
-  const auto* end = data + delta.bytes.size();
-  const auto take = [&]<class Int>(Int) {
-    if (static_cast<size_t>(end - data) < sizeof(Int)) malformed("cut short");
-    Int v;
-    std::memcpy(&v, data, sizeof v);
-    data += sizeof v;
-    return v;
-  };
-  if (delta.bytes.size() < kHeaderBytes || std::memcmp(data, kMagic, sizeof kMagic) != 0) malformed("no R1D1 header");
-  data += sizeof kMagic;
-  if (take(uint8_t{}) != value_bytes) malformed("values of another width than the generator's");
-  if (take(uint64_t{}) != values) malformed("another number of values than the model has");
-  if (take(uint32_t{}) != chunks) malformed("a wrong number of chunks");
-  if (static_cast<size_t>(end - data) < chunks * kTableBytes) malformed("cut short");
-
-  std::vector<int32_t> coded;
-  const uint8_t* const payload = data + chunks * kTableBytes;
-  size_t payload_bytes = 0;
-  for (size_t c = 0; c < chunks; ++c) {
-    const uint8_t mode = take(uint8_t{});
-    const size_t bytes = take(uint32_t{});
-    if (mode > kRaw) malformed("an unknown kind of chunk");
-    if (mode != kRaw && previous == nullptr) malformed("it needs a previous version");
-    if (bytes > static_cast<size_t>(kDeltaChunk) * value_bytes) malformed("a chunk larger than its values");
-    if (static_cast<size_t>(end - payload) - payload_bytes < bytes) malformed("cut short");
-    coded.insert(coded.end(), {mode, static_cast<int32_t>(bytes)});
-    payload_bytes += bytes;
-  }
-  if (payload + payload_bytes != end) malformed("bytes are left over");
   if (!delta.full()) {
-    if (previous == nullptr) malformed("it needs a previous version");
-    R1_CHECK(previous->dtype() == dtype && static_cast<size_t>(previous->flat().size()) == values, previous->flat().str());
+    if (previous == nullptr) malformed_delta("it needs a previous version");
+    copy_version(*previous, *result);
   }
-
-  Context ctx(device);
-  if (!delta.full()) copy_flat(ctx, *previous, *result);
-  const Tensor codes = tensor_from(device, DType::i32, {static_cast<int64_t>(chunks), 2}, coded.data());
-  const Tensor status(device, DType::i32, {static_cast<int64_t>(chunks)});
-  run(ctx, DeltaApply{codes, upload_words(device, payload, payload_bytes), result->flat(), status});
-  for (const int32_t s : download_as<int32_t>(status))
-    if (s != static_cast<int32_t>(DeltaStatus::ok)) malformed(delta_status_text(static_cast<DeltaStatus>(s)));
-  check_gaps_are_zero(ctx, *result);
-  const Hash128 hash = result->hash();
-  if (hash != delta.hash)
-    throw failure(fmt::format("weights of version {} hash to {}, published was {}", delta.to, hash.hex(), delta.hash.hex()), {},
-                  "the sender will be asked for a snapshot");
+  apply_delta(*result, delta);
+  if (!delta.full()) check_hash(*result, delta);
   return result;
 }
 

@@ -28,7 +28,6 @@ namespace {
 
 // A tenth of a second of one core.
 constexpr uint64_t kCheckedBytes = uint64_t{1} << 30;
-constexpr int64_t kPieceValues = int64_t{1} << 20;
 constexpr uint64_t kProgressBytes = 2'000'000'000;  // a few seconds of a good disk
 constexpr const char* kHeadName = "lm_head.weight";
 constexpr const char* kEmbeddingName = "model.embed_tokens.weight";

@@ -1,7 +1,8 @@
-// What reading (models/weight_files.cpp) and writing (models/model_export.cpp) of stored models share. For these two alone.
-// Thread rule: pure functions.
+// What reading (models/weight_files.cpp) and writing (models/model_export.cpp, gguf_export.cpp) of stored models share. For
+// these alone. Thread rule: pure functions.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,9 @@
 #include "models/weights.h"
 
 namespace r1 {
+
+// Tensors are read, converted and written in pieces of this many values.
+inline constexpr int64_t kPieceValues = int64_t{1} << 20;
 
 std::vector<int64_t> part_shape(const ParamSpec&, const ParamPart&);
 

@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kAlignElements = 32;
 constexpr size_t kHashChunkBytes = size_t{1} << 20;
 
-int64_t element_count(const ParamSpec& s) {
+int64_t values_of(const ParamSpec& s) {
   int64_t n = 1;
   for (int64_t d : s.shape) n *= d;
   return n;
@@ -45,7 +45,7 @@ WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
       sizes.push_back(0);
     }
     places_.push_back({segments_.size() - 1, sizes.back()});
-    sizes.back() += padded(element_count(s));
+    sizes.back() += padded(values_of(s));
   }
   const auto elements = [&](size_t segment) {  // of dtype, one behind the other
     return sizes[segment] * static_cast<int64_t>(dtype_size(segments_[segment].dtype) / dtype_size(dtype));
@@ -63,7 +63,7 @@ WeightSet::WeightSet(Device& device, const ModelConfig& config, DType dtype)
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
     const View& values = segments_[places_[i].segment].values;
-    const int64_t at = places_[i].begin, end = at + element_count(s), next = at + padded(element_count(s));
+    const int64_t at = places_[i].begin, end = at + values_of(s), next = at + padded(values_of(s));
     views_.push_back(
         contiguous_view(device, values.slice(at, end).data, values.dtype, s.shape.data(), static_cast<int>(s.shape.size())));
     if (next > end) run(ctx, Fill{values.slice(end, next), 0});
@@ -81,7 +81,7 @@ Hash128 WeightSet::hash(std::string* not_finite) const {
   std::vector<Part> parts;
   for (size_t i = 0; i < specs_.size(); ++i) {
     const ParamSpec& s = specs_[i];
-    const int64_t row_size = element_count(s) / s.shape[0];
+    const int64_t row_size = values_of(s) / s.shape[0];
     const Place at = places_[i];
     const DType dtype = segments_[at.segment].dtype;
     const auto chunk = static_cast<int64_t>(kHashChunkBytes / dtype_size(dtype));
@@ -124,7 +124,7 @@ Hash128 WeightSet::hash(std::string* not_finite) const {
     const ParamSpec& s = specs_[p.param];
     std::vector<int64_t> shape = s.shape;
     shape[0] = p.part->rows;
-    const int64_t begin = places_[p.param].begin + p.part->row_begin * (element_count(s) / s.shape[0]);
+    const int64_t begin = places_[p.param].begin + p.part->row_begin * (values_of(s) / s.shape[0]);
     return not_finite_text(p.part->name, shape, element - begin, bytes, segment.dtype == DType::f32 ? "F32" : "BF16");
   };
   if (not_finite != nullptr) not_finite->clear();
@@ -153,7 +153,7 @@ void initialize(WeightSet& target, uint64_t seed) {
   constexpr int64_t kRowsPerUpload = 1024;
   for (size_t i = 0; i < target.specs().size(); ++i) {
     const ParamSpec& s = target.specs()[i];
-    const int64_t row_size = element_count(s) / s.shape[0];
+    const int64_t row_size = values_of(s) / s.shape[0];
     const bool constant = s.init_std == 0;
     const float value = s.role == ParamRole::norm ? 1.0f : 0.0f;
     for (const ParamPart& p : s.parts) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/clipped.h"
 #include "base/error.h"
 #include "base/line_process.h"
 #include "rewards/score_protocol.h"
@@ -49,15 +50,19 @@ class CommandWorker final : public ScoreWorker {
     if (options_.log)
       lines.on_error_line = [log = options_.log, title = title_](const std::string& line) { log(title + ": " + line); };
     try {
+      if (options_.before_start) options_.before_start();
       process_.emplace(spec_, std::move(lines));
     } catch (const Error& e) {
-      start_error_ = e.message();
+      start_error_ = e.what();
       log(start_error_);
     }
   }
 
   // The problem, or "": `outcome` has the answer, or a stop came.
   std::string exchange(const ScoreItem& item, const std::atomic<bool>& stop, Outcome& outcome) {
+    // After a line too many every answer would be taken for the next one's.
+    if (const auto line = fresh_ ? std::nullopt : process_->unasked())
+      return fmt::format("it wrote '{}' after its last answer, when nothing was asked", clipped(line->substr(0, 200), 80));
     const int64_t id = ++asked_;
     double limit = options_.timeout_s + (fresh_ ? options_.start_s : 0);
     LineProcess::Reply reply = process_->exchange(score_request(id, item), limit, &stop);

@@ -20,8 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kLongestCommand = 4096;
-constexpr int kFolderDepth = 4;    // below a script's directory
-constexpr double kStartLookS = 2;  // how long a command has to run before it counts as started
+constexpr int kFolderDepth = 4;  // below a script's directory
 constexpr double kConnectS = 5;
 
 bool is_part_name(const std::string& text) {
@@ -38,7 +37,7 @@ std::string named_file(const std::string& word, const fs::path& directory) {
   return "";
 }
 
-std::string problem_of(const Call& call) {
+std::string problem_of_program(const Call& call) {
   const std::string example = call.name == "http" ? "http('http://127.0.0.1:8000/score')" : "command('python3 my_reward.py')";
   if (call.arguments.empty()) return fmt::format("{} takes a text in quotes: {}", call.name, example);
   for (const auto& argument : call.arguments)
@@ -99,7 +98,7 @@ bool is_program_call(std::string_view name) { return name.starts_with("command("
 std::string program_call_problem(std::string_view text) {
   const auto call = parse_call(text);
   if (!call) return fmt::format("'{}': the arguments of a program are texts in quotes", clipped(text));
-  return problem_of(*call);
+  return problem_of_program(*call);
 }
 
 std::vector<ProgramCall> program_calls(const RewardExpression& expression) {
@@ -107,7 +106,7 @@ std::vector<ProgramCall> program_calls(const RewardExpression& expression) {
   for (const std::string& name : expression.variables()) {
     if (!is_program_call(name)) continue;
     const auto call = parse_call(name);
-    const std::string problem = call ? problem_of(*call) : "no call";
+    const std::string problem = call ? problem_of_program(*call) : "no call";
     if (!problem.empty()) throw bad_input(problem);
     out.push_back(program_of(name, *call));
   }
@@ -186,7 +185,7 @@ void check_program(const ProgramCall& call, const ProgramOptions& options, bool 
   if (!start) return;
   try {
     LineProcess process(command_process(call, options), {});
-    const auto reply = process.read_line(kStartLookS, nullptr);
+    const auto reply = process.read_line(options.look_s, nullptr);
     if (reply.outcome == LineProcess::Outcome::ended)
       throw failure(
           fmt::format("it ended at once ({}){}", reply.how, process.last_words().empty() ? "" : ": " + process.last_words()));

@@ -38,8 +38,10 @@ struct ProgramOptions {
   std::filesystem::path python;     // directory of r1_reward.py, put in front of PYTHONPATH; "": none
   int workers = 0;                  // at once; 0: commands as many as cores, http 16
   double timeout_s = 10;            // for one completion
+  double look_s = 2;                // how long a command has to run to count as one that starts, where it is tried before a run
   double start_s = 60;              // more for the first one of a command that has just been started
   int retries = 1;                  // of a completion for which the program failed, not of one that it called an error
+  std::function<void()> before_start;  // of a command's process: throws Error where it is not to be; empty: nothing; any thread
   std::function<void(const std::string& line)> log;  // what commands write to stderr, and what becomes of them; any thread
 };
 

@@ -151,7 +151,7 @@ std::optional<size_t> count_argument(const Call& call) {
   return static_cast<size_t>(*n);
 }
 
-std::string problem_of(const Call& call) {
+std::string problem_of_rule(const Call& call) {
   if (call.name == "repetition" || call.name == "copied")
     return count_argument(call) ? "" : fmt::format("{0} takes a number of words from 1 to 100: {0}(3)", call.name);
   const std::string* text = call.arguments.size() == 1 ? std::get_if<std::string>(call.arguments.data()) : nullptr;
@@ -180,7 +180,7 @@ const std::vector<std::string>& rule_call_names() {
 std::string rule_call_problem(std::string_view text) {
   const auto call = parse_call(text);
   if (!call) return fmt::format("'{}': the arguments of a rule are numbers and texts in quotes", text);
-  return problem_of(*call);
+  return problem_of_rule(*call);
 }
 
 std::optional<double> rule_call_value(std::string_view text, const RewardInput& in) {
@@ -189,7 +189,7 @@ std::optional<double> rule_call_value(std::string_view text, const RewardInput& 
   if (!call) return std::nullopt;
   const auto& names = rule_call_names();
   if (std::find(names.begin(), names.end(), call->name) == names.end()) return std::nullopt;
-  if (const std::string problem = problem_of(*call); !problem.empty()) throw failure(problem);
+  if (const std::string problem = problem_of_rule(*call); !problem.empty()) throw failure(problem);
   const std::string_view response = strip_end_token(in.response);
   if (call->name == "repetition") return repetition(response, *count_argument(*call));
   if (call->name == "copied") return copied(response, in.prompt, *count_argument(*call));

@@ -137,6 +137,10 @@ const std::vector<std::string>& rule_names() {
   return names;
 }
 
+bool compares_with_answers(std::string_view rule) {
+  return rule == "accuracy" || rule == "exact" || rule == "math" || rule == "choice";
+}
+
 std::optional<double> rule_value(std::string_view name, const RewardInput& in) {
   for (const Rule& r : kRules)
     if (name == r.name) return r.value(in);

@@ -43,6 +43,9 @@ double think_length(const RewardInput& in);
 // Names of the rewards above as a reward expression spells them: accuracy, format, language, ...
 const std::vector<std::string>& rule_names();
 
+// Whether a rule compares with the fact `answers`: such a one is 0 for every response to a prompt that has none.
+bool compares_with_answers(std::string_view rule);
+
 // The value of a rule (a call such as "repetition(3)" too: rule_calls.h), or of a flag read from the facts; nullopt: the name
 // is neither (so it must be a model's score, or a flag of a fact that this prompt lacks).
 //   NAME        a fact that is 0 or 1 (harm, checkable)

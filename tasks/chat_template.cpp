@@ -13,7 +13,7 @@ namespace r1 {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // Stands for a reply when a template is looked at; no template changes it, no tokenizer has it.
 constexpr const char* kProbe = "r1probe";
@@ -22,7 +22,9 @@ bool blank(std::string_view text) { return text.find_first_not_of(" \t\r\n") == 
 
 std::string_view without_blanks_behind(std::string_view text) { return text.substr(0, text.find_last_not_of(" \t\r\n") + 1); }
 
-Json message(const char* role, std::string content) { return Json{{"role", role}, {"content", std::move(content)}}; }
+OrderedJson message(const char* role, std::string content) {
+  return OrderedJson{{"role", role}, {"content", std::move(content)}};
+}
 
 // "<|NAME|>", and DeepSeek's with fullwidth bars: what every family that writes them has as one token.
 void find_tags(const std::string& text, std::set<std::string>& to) {
@@ -35,7 +37,7 @@ void find_tags(const std::string& text, std::set<std::string>& to) {
     }
 }
 
-const std::string* content_of(const Json& message) {
+const std::string* content_of(const OrderedJson& message) {
   const auto it = message.find("content");
   return it != message.end() && it->is_string() ? it->get_ptr<const std::string*>() : nullptr;
 }
@@ -50,14 +52,14 @@ Conversation Conversation::of_user(std::string text) {
 }
 
 std::string Conversation::text() const {
-  Json j{{"messages", messages}};
+  OrderedJson j{{"messages", messages}};
   if (!tools.is_null()) j["tools"] = tools;
   if (!variables.is_null()) j["variables"] = variables;
-  return j.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return j.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 Conversation Conversation::parse(std::string_view text) {
-  const Json j = ordered_json_or_null(text);
+  const OrderedJson j = ordered_json_or_null(text);
   if (!j.is_object() || !j.contains("messages") || !j["messages"].is_array()) throw failure("a conversation is malformed");
   Conversation c;
   c.messages = j["messages"];
@@ -126,8 +128,8 @@ void ChatTemplate::learn_ends(const std::vector<std::string>& special_texts) {
     broken_ = e;
     return;
   }
-  const Json asked = Json::array({message("user", "Hi")});
-  Json answered = asked;
+  const OrderedJson asked = OrderedJson::array({message("user", "Hi")});
+  OrderedJson answered = asked;
   answered.push_back(message("assistant", kProbe));
   const std::optional<std::string> whole = try_render(answered, false), head = try_render(asked, true);
   std::set<std::string> tags;
@@ -152,7 +154,7 @@ void ChatTemplate::learn_ends(const std::vector<std::string>& special_texts) {
   tags_.assign(tags.begin(), tags.end());
 }
 
-std::optional<std::string> ChatTemplate::try_render(const Json& messages, bool generation_prompt) const {
+std::optional<std::string> ChatTemplate::try_render(const OrderedJson& messages, bool generation_prompt) const {
   try {
     return render({}, messages, generation_prompt);
   } catch (const Error&) {
@@ -179,7 +181,7 @@ const jinja::Template& ChatTemplate::chosen(const Conversation& conversation) co
                   "template=NAME names a built-in one");
 }
 
-std::string ChatTemplate::render(const Conversation& conversation, const Json& messages, bool generation_prompt) const {
+std::string ChatTemplate::render(const Conversation& conversation, const OrderedJson& messages, bool generation_prompt) const {
   if (broken_) throw bad_input(broken_->where().str() + ": " + broken_->message(), {}, "template=NAME names a built-in one");
   if (kind_ == Kind::built_in && !conversation.tools.is_null())
     throw bad_input(files_.place + " has no tools", {}, "template=auto: the model's own may have");
@@ -215,7 +217,7 @@ std::string ChatTemplate::prompt(const Conversation& conversation) const {
 ChatTemplate::Taught ChatTemplate::example(const Conversation& conversation, bool finished) const {
   R1_CHECK(!conversation.messages.empty(), "a conversation without a message");
   Conversation before = conversation;
-  Json last = before.messages.back();
+  OrderedJson last = before.messages.back();
   before.messages.erase(before.messages.size() - 1);
   Taught out;
   out.prompt = prompt(before);
@@ -227,7 +229,7 @@ ChatTemplate::Taught ChatTemplate::example(const Conversation& conversation, boo
   }
   if (const std::string* text = content_of(last); text != nullptr && !end_.empty() && text->ends_with(end_))
     last["content"] = text->substr(0, text->size() - end_.size());
-  Json messages = before.messages;
+  OrderedJson messages = before.messages;
   messages.push_back(last);
   const std::string whole = render(conversation, messages, false);
   if (!whole.starts_with(out.prompt)) {

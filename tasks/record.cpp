@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-bool blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
+bool is_empty_text(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
 
 // Names under which published data sets keep a field: for hints only, so that nothing is read as what it is not.
 std::vector<std::string> names_people_use(Field field) {
@@ -124,7 +124,8 @@ Record::Record(std::string_view line, const Where& where, const FieldMap& map) :
     where_.column = static_cast<int>(first) + 1;
     fail("expected a JSON object, not a list", "one record a line: jq -c '.[]' FILE > NEW");
   }
-  json_ = parse_json(line, where, {.hint = "expected one JSON object a line", .max_bytes = kLongestLine});
+  json_ =
+      parse_json(line, where, {.hint = "expected one JSON object a line", .max_bytes = kLongestLine, .exact_integers = true});
   if (!json_.is_object()) fail("expected a JSON object", "one record a line");
 }
 
@@ -257,7 +258,7 @@ Prompt Record::prompt(const ChatTemplate& chat) const {
 Example Record::example(const ChatTemplate& chat) const {
   if (has(Field::text) && !has(Field::completion) && !has(Field::messages)) {
     const std::string text = text_of(Field::text);
-    if (blank(text)) fail_at(Field::text, "is empty");
+    if (is_empty_text(text)) fail_at(Field::text, "is empty");
     return {"", text + chat.document_end(), true};
   }
   const auto says = [&](const char* name, bool value) { return json_.contains(name) && json_[name] == value; };
@@ -378,7 +379,7 @@ Conversation Record::opening() const {
     else
       out = Conversation::of_user(text_of(Field::prompt));
   }
-  if (const Ordered& last = out.messages.back(); blank(said(last)) && !calls_tools(last))
+  if (const Ordered& last = out.messages.back(); is_empty_text(said(last)) && !calls_tools(last))
     fail_at(from, is_assistant(last) ? "the assistant's reply is empty" : "the prompt is empty");
   add_tools(out);
   return out;
@@ -431,7 +432,7 @@ nlohmann::ordered_json Record::reply(Field field) const {
   } else {
     out.push_back(Ordered{{"role", "assistant"}, {"content", text_of(field)}});
   }
-  if (blank(said(out.back())) && !calls_tools(out.back())) fail_at(field, "is empty");
+  if (is_empty_text(said(out.back())) && !calls_tools(out.back())) fail_at(field, "is empty");
   return out;
 }
 

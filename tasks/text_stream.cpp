@@ -19,7 +19,7 @@ namespace r1 {
 
 namespace {
 
-constexpr size_t kPiece = size_t{1} << 18;
+constexpr size_t kStreamPiece = size_t{1} << 18;
 constexpr uint64_t kFreeGrowth = uint64_t{64} << 20;
 
 class PlainText : public TextStream {
@@ -44,7 +44,7 @@ class PlainText : public TextStream {
 // What decoders share: a buffer of compressed bytes, and the bound on what becomes of them.
 class CompressedText : public TextStream {
  public:
-  CompressedText(std::filesystem::path path, int fd) : path_(std::move(path)), file_(path_, fd), buffer_(kPiece) {}
+  CompressedText(std::filesystem::path path, int fd) : path_(std::move(path)), file_(path_, fd), buffer_(kStreamPiece) {}
   bool compressed() const override { return true; }
   size_t read(std::span<char> to) override {
     const size_t n = decode(to);

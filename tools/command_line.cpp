@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include "base/error.h"
@@ -48,6 +49,25 @@ void add_common_flags(CLI::App& app, const char* examples) {
   app.footer(examples);
   app.set_version_flag("--version", program_version(app.get_name()));
 }
+
+namespace {
+
+CLI::Validator number_in(double low, double high, bool or_zero) {
+  const std::string range = fmt::format("{:g} to {:g}", low, high), zero = or_zero ? "0 or " : "";
+  const auto check = [=](const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool read = error == std::errc() && end == text.data() + text.size();
+    const bool good = read && ((value >= low && value <= high) || (or_zero && value == 0));
+    return good ? std::string() : fmt::format("'{}' is not {}a number from {}", text, zero, range);
+  };
+  return CLI::Validator(check, zero + range);
+}
+
+}  // namespace
+
+CLI::Validator number_from(double low, double high) { return number_in(low, high, false); }
+CLI::Validator zero_or_number_from(double low, double high) { return number_in(low, high, true); }
 
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
   try {

@@ -14,4 +14,9 @@ void add_common_flags(CLI::App& app, const char* examples);
 // and for a command line that was refused on stderr.
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv);
 
+// For check(): a number from `low` to `high`. CLI::Range takes NaN for one.
+CLI::Validator number_from(double low, double high);
+// The same, or 0 in any spelling.
+CLI::Validator zero_or_number_from(double low, double high);
+
 }  // namespace r1

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -33,6 +34,7 @@ inline bool output_arrived() {
 template <class Body>
 int guarded_main(const char* program, int argc, char** argv, Body body) {
   hold_standard_descriptors();
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error with a name, as a full disk is
   try {
     const int code = body(argc, argv);
     errno = 0;

@@ -10,6 +10,7 @@
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/channel.h"
 #include "tools/bench/logits.h"
+#include "tools/bench/sync.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
 
@@ -25,6 +26,8 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench train --shape tiny --arch llama         the built-in world's model
   r1-bench generate --batch 1,16,64 --json
   r1-bench versions --shape published --arch smollm2-135m   publishing and snapshots, as shares of a training step
+  r1-bench sync --arch smollm2-135m                from f32 masters to another process's generator, beside memcpy
+  r1-bench generate --device gpu:0 --shape published --batch 1,256
   r1-bench channel                                 a link between two processes, beside memcpy and bare ZeroMQ
   r1-bench logits DIR --out logits.f32 < tokens.jsonl        for comparisons: tools/bench/peers
 
@@ -34,15 +37,17 @@ memory rates that this run measures. Nothing is timed before its result was veri
 Exit codes: 0 done, 1 a result was wrong, 2 bad input.)";
 
 struct Arguments {
-  std::string dtype = "bf16", shape = "base", filter, model, out, logits_dtype = "f32";
+  std::string dtype = "bf16", shape = "base", filter, model, out, logits_dtype = "f32", device = "cpu";
   std::vector<std::string> arch;
   std::vector<int64_t> batch = {1, 16, 64};
   int threads = 0;
-  bool json = false, verify_only = false;
+  bool json = false, verify_only = false, small = false;
   TrainOptions train;
   GenerateOptions generate;
   VersionOptions versions;
   ChannelOptions channel;
+  SyncOptions sync;
+  std::string sync_peer;
   std::vector<std::string> peer;  // of the channel: what this process is to be, and where the other one is
 };
 
@@ -64,18 +69,28 @@ std::vector<BenchModel> chosen_models(const Arguments& a) {
 }
 
 DType chosen_type(const Arguments& a, Device& device) {
-  if (a.dtype == "bf16" && !device.has_fast_bf16()) say("r1-bench: this CPU has no bf16 dot products\n");
+  if (a.dtype == "bf16" && !device.has_fast_bf16()) say("r1-bench: {} has no bf16 dot products\n", device.name());
   return a.dtype == "bf16" ? DType::bf16 : DType::f32;
 }
 
+void shrink(Arguments& a) {
+  a.shape = "tiny";
+  a.train = {.sequences = 1, .length = 8, .micro_batch_tokens = 64, .repetitions = 1};
+  a.batch = {1, 4};
+  a.generate = {.prompt = 4, .tokens = 4, .repetitions = 1};
+  a.versions.sequences = 1, a.versions.length = 8, a.versions.repetitions = 1;
+}
+
 Report run_benchmark(const std::string& what, Arguments a) {
-  Device& device = open_device("cpu");
+  if (a.small) shrink(a);
+  Device& device = open_device(a.device);
   set_cpu_threads(a.threads);
   const DType type = chosen_type(a, device);
-  CeilingMeter meter;
-  Report report{what, describe_machine(), device.fingerprint(), {}};
+  CeilingMeter meter(device, a.small);
+  Report report{what, describe_machine(), device.fingerprint(), {}, ""};
   if (what == "kernels") {
-    report.cases = bench_kernels(device, meter, {type, a.filter, !a.verify_only});
+    report.cases = bench_kernels(device, meter, {type, a.filter, !a.verify_only, a.small});
+    report.why_missing = meter.why_missing();
     if (report.cases.empty()) throw bad_input(fmt::format("--filter {}: no case has this in its name", a.filter));
     return report;
   }
@@ -96,6 +111,7 @@ Report run_benchmark(const std::string& what, Arguments a) {
       report.cases.push_back(bench_generate(device, meter, model, a.generate));
     }
   }
+  report.why_missing = meter.why_missing();
   return report;
 }
 
@@ -104,6 +120,8 @@ void add_common(CLI::App& c, Arguments& a) {
   c.add_option("--dtype", a.dtype, "type of weights and activations")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
+  c.add_option("--device", a.device, "cpu, or gpu:0 (docs/gpu.md)")->type_name("D")->capture_default_str();
+  c.add_flag("--small", a.small, "the smallest model, batches and sequences, whatever else is said: to see that it works");
   c.add_option("--threads", a.threads, "at most this many threads (0: all cores)")->check(CLI::Range(0, 4096));
 }
 
@@ -176,11 +194,31 @@ int main_checked(int argc, char** argv) {
       ->capture_default_str();
   channel->add_option("--peer", a.peer)->expected(2)->group("");  // the other process
 
+  CLI::App* const sync = app.add_subcommand("sync", "a version on its way from f32 masters to a generator in another process");
+  sync->add_flag("--json", a.json, "print one JSON object instead of a table");
+  add_models(*sync, a);
+  sync->add_option("--lr", a.sync.lr, "learning rate of the case that bytes are looked at")
+      ->check(CLI::Range(1e-9, 1.0))
+      ->capture_default_str();
+  sync->add_option("--density", a.sync.density, "share of the values that change, of the case that speed is looked at")
+      ->check(CLI::Range(1e-5, 0.5))
+      ->capture_default_str();
+  sync->add_option("--repeat", a.sync.rounds, "timed versions; the best counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  sync->add_option("--decode", a.sync.decode_rounds,
+                   "rounds of six intervals of decoding, four of them with a version; 0: none")
+      ->check(CLI::Range(0, 1000))
+      ->capture_default_str();
+  sync->add_option("--decode-seconds", a.sync.decode_s, "of an interval")->check(CLI::Range(0.1, 600.0))->capture_default_str();
+  sync->add_option("--peer", a.sync_peer)->group("");  // the other process
+
   CLI::App* const logits =
       app.add_subcommand("logits", "what a model says about tokens: lines {\"tokens\": [...]} in, raw f32 out");
   logits->add_option("model", a.model, "a Hugging Face directory or a GGUF file")->required();
   logits->add_option("--out", a.out, "where the logits go: of each line [n - 1, vocabulary], of a reward model [1]")
       ->required();
+  logits->add_option("--device", a.device, "cpu, or gpu:0 (docs/gpu.md)")->type_name("D")->capture_default_str();
   logits->add_option("--dtype", a.logits_dtype, "type of weights and activations")
       ->check(CLI::IsMember({"bf16", "f32"}))
       ->capture_default_str();
@@ -188,8 +226,15 @@ int main_checked(int argc, char** argv) {
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (logits->parsed()) {
     const DType type = a.logits_dtype == "bf16" ? DType::bf16 : DType::f32;
-    fmt::print("{} sequences\n", write_logits(open_device("cpu"), a.model, type, std::cin, a.out));
+    fmt::print("{} sequences\n", write_logits(open_device(a.device), a.model, type, std::cin, a.out));
     return static_cast<int>(ExitCode::done);
+  }
+  if (sync->parsed()) {
+    if (!a.sync_peer.empty()) return sync_peer(a.sync_peer);
+    if (sync->count("--shape") == 0) a.shape = "published";
+    const SyncReport report = bench_sync(chosen_models(a), a.sync, describe_machine());
+    std::cout << (a.json ? sync_json(report).dump(2) + "\n" : sync_table(report));
+    return static_cast<int>(report.ok() ? ExitCode::done : ExitCode::failed);
   }
   if (channel->parsed()) {
     if (!a.peer.empty()) return channel_peer(a.peer[0], a.peer[1]);

@@ -7,14 +7,18 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <optional>
 
+#include "base/files.h"
 #include "base/say.h"
 #include "tools/chat/chat_command.h"
 #include "tools/chat/chat_session.h"
 #include "tools/chat/conversation_file.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
+#include "tools/terminal/colours.h"
 #include "tools/terminal/text.h"
 
 namespace r1 {
@@ -81,10 +85,15 @@ class Input {
 class Chat {
  public:
   explicit Chat(Arguments args)
-      : args_(std::move(args)),
-        terminal_(::isatty(STDOUT_FILENO) == 1),
-        colours_(terminal_ && std::getenv("NO_COLOR") == nullptr) {
-    if (!args_.conversation.empty()) file_ = read_conversation(args_.conversation);
+      : args_(std::move(args)), terminal_(::isatty(STDOUT_FILENO) == 1), colours_(terminal::shows_colours(STDOUT_FILENO)) {
+    if (!args_.conversation.empty()) {
+      file_ = read_conversation(args_.conversation);
+      // Looked at before anything is said: what cannot be kept would be lost.
+      if (const std::filesystem::path folder = behind_links(std::filesystem::absolute(args_.conversation)).parent_path();
+          ::access(folder.c_str(), W_OK) != 0)
+        throw bad_input(fmt::format("no file can be written in {}: {}", folder.string(), std::strerror(errno)),
+                        {args_.conversation.string()});
+    }
     if (!args_.system.empty()) {
       if (!file_.messages.empty() && file_.messages[0]["role"] == "system")
         file_.messages[0]["content"] = args_.system;
@@ -241,15 +250,17 @@ int main_checked(int argc, char** argv) {
   app.add_option("--system", args.system, "what the model is told in front of it all")->type_name("TEXT");
   app.add_option("--conversation", args.conversation, "a JSON conversation to go on with; it is kept there")->type_name("FILE");
   app.add_option("--temperature", args.settings.temperature, "of sampling; 0: the likeliest token each time; default 0.6")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(zero_or_number_from(kLeastTemperature, kMostTemperature))
       ->type_name("T");
   app.add_option("--top-p", args.settings.top_p, "share of the probability that is sampled from; default 0.95")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_from(kLeastTopP, 1))
       ->type_name("P");
   app.add_option("--max-tokens", args.settings.max_tokens, "longest reply; default 2048")
       ->check(CLI::Range(int64_t{1}, int64_t{16777216}))
       ->type_name("N");
-  app.add_option("--seed", args.settings.seed, "of sampling; default 0")->type_name("N");
+  app.add_option("--seed", args.settings.seed, "of sampling; default 0")
+      ->check(CLI::Range(int64_t{0}, int64_t{9007199254740991}))
+      ->type_name("N");
   app.add_option("--template", args.chat_template, "auto (the model's own), none, or a built-in one")->type_name("NAME");
   app.add_option("--precision", args.precision, "of weights and activations; default auto")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}));

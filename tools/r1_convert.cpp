@@ -12,6 +12,7 @@
 #include "base/say.h"
 #include "base/stop.h"
 #include "models/model_export.h"
+#include "models/version_files.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
@@ -27,13 +28,17 @@ constexpr const char* kExamples = R"(Examples:
   r1-convert runs/my/checkpoints/sft out --to hf                 a directory for transformers, in bf16
   r1-convert big big_f16 --to hf --dtype f16 --max-shard-size 2GB
   r1-convert runs/my/checkpoints/sft out.gguf --to gguf          for llama.cpp, in bf16
+  r1-convert runs/my/versions/rl1                                which versions keep_versions= has kept
+  r1-convert runs/my/versions/rl1 out --to hf --at 120           one of them
   r1-convert SmolLM2.Q4_1.gguf smol.gguf --to gguf --type q8_0   from GGUF too, or --to hf
 
-MODEL is a Hugging Face directory, a GGUF file, or a directory that holds one. Memory: a few MiB, whatever the model's size.
+MODEL is a Hugging Face directory, a GGUF file, or a directory that holds one; or RUN/versions/STAGE. Memory: a few MiB,
+whatever the model's size; with --at the model's.
 Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted.)";
 
 struct Arguments {
   std::string model, out, to, type = "bf16", pre, name, shard = "5GB";
+  int64_t version = -1;
   bool force = false, json = false;
 };
 
@@ -93,13 +98,42 @@ void check_output(const Arguments& a) {
   if (fs::equivalent(a.model, a.out, none)) throw bad_input("a model cannot replace itself", {a.out}, "give another name");
 }
 
+int list_versions(const Arguments& a, const std::vector<int64_t>& segments) {
+  nlohmann::ordered_json j;
+  j["versions"] = a.model;
+  for (const int64_t base : segments) j["kept"].push_back(fmt::format("{} to {}", base, last_of_segment(a.model, base)));
+  std::cout << (a.json ? j.dump(2) + "\n" : as_text(j));
+  return 0;
+}
+
+// Kept versions as a model in memory; else the stored model.
+struct Input {
+  std::optional<KeptVersion> kept;
+  std::optional<StoredModel> stored;
+  const ModelConfig& config() const { return kept ? kept->weights->config() : stored->config(); }
+  TensorSource tensors() const { return kept ? tensor_source(*kept->weights) : tensor_source(*stored); }
+};
+Input open_input(const Arguments& a) {
+  Input in;
+  if (a.version >= 0)
+    in.kept = rebuild_version(open_device("cpu"), a.model, a.version);
+  else
+    in.stored.emplace(a.model);
+  return in;
+}
+
 int convert(const Arguments& a) {
-  const StoredModel model(a.model);
-  const ModelTexts stored = stored_texts(a.model);
+  if (a.version >= 0 && a.out.empty()) throw bad_input("--at needs a second argument: where to write");
+  if (const auto segments = version_segments(a.model); !segments.empty() && a.version < 0) {
+    if (a.out.empty()) return list_versions(a, segments);
+    throw bad_input("these are the versions of a stage: which one?", {a.model},
+                    fmt::format("--at N, at most {}", last_of_segment(a.model, segments.back())));
+  }
   if (a.out.empty()) {
     if (!a.to.empty()) throw bad_input("--to needs a second argument: where to write");
+    const StoredModel model(a.model);
     (void)tensor_source(model);
-    const auto j = description(a.model, model, stored);
+    const auto j = description(a.model, model, stored_texts(a.model));
     std::cout << (a.json ? j.dump(2) + "\n" : as_text(j));
     return 0;
   }
@@ -110,17 +144,18 @@ int convert(const Arguments& a) {
                     a.to == "hf" ? "bf16, f16, f32" : "bf16, f16, q8_0, f32");
   check_output(a);
   const uint64_t shard = parse_size(a.shard);
-  const TensorSource source = tensor_source(model);
-  const ModelTexts texts = export_texts(stored, model.config(), a.model);
+  const Input in = open_input(a);
+  const TensorSource source = in.tensors();
+  const ModelTexts texts = export_texts(stored_texts(in.kept ? in.kept->base : fs::path(a.model)), in.config(), a.model);
   StatusLine progress(StatusLine::Shown::on_terminals);
   uint64_t done = 0;
   const auto add = [&](uint64_t bytes) { progress.show(fmt::format("{:.2f} GB", static_cast<double>(done += bytes) / 1e9)); };
   if (a.to == "hf") {
-    write_model_dir(a.out, model.config(), source, texts, {*type, shard, add});
+    write_model_dir(a.out, in.config(), source, texts, {*type, shard, add});
   } else {
     fs::path name = fs::path(a.model).lexically_normal();
     if (!name.has_filename()) name = name.parent_path();
-    write_gguf(a.out, model.config(), source, texts, {*type, a.name.empty() ? name.stem().string() : a.name, a.pre, add});
+    write_gguf(a.out, in.config(), source, texts, {*type, a.name.empty() ? name.stem().string() : a.name, a.pre, add});
   }
   progress.clear();
   fmt::print("{}: {} MB in {}\n", a.out, done / 1'000'000, file_type_name(*type));
@@ -139,6 +174,7 @@ int main_checked(int argc, char** argv) {
   app.add_option("--max-shard-size", a.shard, "hf: more becomes several files and an index")->capture_default_str();
   app.add_option("--pre", a.pre, "gguf: llama.cpp's name of the pre-tokenizer, where r1 finds none");
   app.add_option("--name", a.name, "gguf: the model's name");
+  app.add_option("--at", a.version, "of RUN/versions/STAGE: the version to make again")->check(CLI::NonNegativeNumber);
   app.add_flag("--force", a.force, "replace what is there");
   app.add_flag("--json", a.json, "describe the model as JSON");
   if (const auto code = parse_command_line(app, argc, argv)) return *code;

@@ -208,7 +208,9 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--greedy", args.greedy, "the likeliest token each time, one response a prompt");
   app.add_option("--max-tokens", args.max_tokens, "longest response; default 2048, or the model's positions")->type_name("N");
   app.add_option("--limit,--problems", args.limit, "at most so many prompts of each source")->type_name("N");
-  app.add_option("--pass-at", args.pass_at, "a response passes with at least this reward; default 1")->type_name("X");
+  app.add_option("--pass-at", args.pass_at, "a response passes with at least this reward; default 1")
+      ->check(number_from(-1e9, 1e9).description(""))
+      ->type_name("X");
   app.add_option("--out", args.out, "every response as JSON lines; FILE.partial until all are there")->type_name("FILE");
   app.add_option("--tokenizer", args.graph.tokenizer, "a tokenizer.json; default: the model's own")->type_name("FILE");
   app.add_option("--seed", args.graph.seed, "of sampling and of shuffled sources; default 0")->type_name("N");

@@ -1,5 +1,6 @@
 // r1-node: a process that does work of a run for its head, r1-run. Started by the launcher of r1-run, which tells it on its
-// stdin whom to dial and with which key; the end of its stdin is its end. See docs/operations.md.
+// stdin whom to dial and with which key; the end of its stdin is its end. Or by hand, with an invitation: then it leaves when
+// it is told to (SIGTERM, Ctrl-C), and comes back to a head that was started again. See docs/operations.md.
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
@@ -8,18 +9,24 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
+#include <atomic>
 #include <iostream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <vector>
 
 #include "actors/node_roles.h"
 #include "actors/wire.h"
+#include "base/clock.h"
 #include "base/deadline.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "kernels/device.h"
+#include "runtime/net/keys.h"
 #include "runtime/net/zmq_links.h"
 #include "runtime/nodes/launcher.h"
 #include "runtime/nodes/node.h"
@@ -34,7 +41,14 @@ namespace fs = std::filesystem;
 
 constexpr double kEnds_s = 10;  // for jobs at hand, when it is told to end
 
-constexpr const char* kExamples = R"(Started by r1-run --hostfile FILE; there is no need to start it by hand.)";
+constexpr double kBetweenDials_s = 1;
+
+constexpr const char* kExamples = R"(Started by r1-run --hostfile FILE. By hand, to help a run that goes on:
+  r1-run --hostfile hosts --invite 1 --listen 10.0.0.1:4000 GRAPH      at the head; makes RUN/keys/join1.join
+  r1-node --join 10.0.0.1:4000 --key join1.join --threads 8            elsewhere, with that file
+
+Ctrl-C or SIGTERM: it ends what it has at hand and leaves; a second one ends it at once.
+Exit codes: 0 it left or the run is over, 1 it lost its head, 2 bad input or it was refused.)";
 
 struct Told {
   std::string name, head, head_key, device;
@@ -76,67 +90,180 @@ fs::path make_tree(const fs::path& cache) {
   return tree;
 }
 
-int run_node() {
-  const Told told = read_line();
-  const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  const int threads = told.threads > 0 ? told.threads : std::max(1, cores / told.share);
-  set_cpu_threads(threads);
-  const Device& device = open_device(told.device.empty() ? "cpu" : told.device);
+class NodeProcess {
+ public:
+  // `told.keys` and the rest are what the head, or an invitation, says.
+  explicit NodeProcess(Told told) : told_(std::move(told)), cache_(default_file_cache()) {
+    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    threads_ = told_.threads > 0 ? told_.threads : std::max(1, cores / told_.share);
+    set_cpu_threads(threads_);
+    device_ = &open_device(told_.device.empty() ? "cpu" : told_.device);
+    FileCache(cache_).prune();
+  }
+
+  // Until the link is over; what is left of the process's files is removed. Why; "": the head said stop, or it left.
+  struct End {
+    std::string why;
+    bool joined = false, refused = false;
+  };
+  End serve() {
+    const fs::path tree = make_tree(cache_);
+    NodeLoop loop;
+    End end;
+    Node::Options options;
+    options.tree = tree;
+    options.cache = cache_;
+    options.prepare = [this](const OpenRole& open, const fs::path& in) {
+      return node_graph(open, in, once_, nullptr, device_->name());
+    };
+    options.cpu_ns = compute_cpu_ns;
+    options.ended = [&](const std::string& reason) {
+      end.why = reason;
+      loop.stop();
+    };
+    Node node(loop, message_codec(), options);
+    ZmqNodeOptions dial;
+    dial.head = parse_link_address(told_.head);
+    dial.head_key = told_.head_key;
+    dial.keys = told_.keys;
+    LinkTerms terms;
+    terms.self = node_hello(*device_, threads_);
+    auto links = zmq_dial(std::move(dial), std::move(terms), node);
+    node.use(links.get());
+    {
+      const std::lock_guard lock(mutex_);
+      loop_ = &loop;
+      node_ = &node;
+    }
+    loop.run();
+    {
+      const std::lock_guard lock(mutex_);
+      loop_ = nullptr;
+      node_ = nullptr;
+    }
+    end.joined = node.joined();
+    end.refused = node.refused();
+    links.reset();
+    std::error_code none;
+    fs::remove_all(tree, none);
+    return end;
+  }
+
+  // From any thread. The jobs at hand end, and the link with them.
+  void end(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    if (loop_ == nullptr) return;
+    loop_->post([this, node = node_, why] {
+      deadline_.step("the jobs at hand", kEnds_s, ExitCode::failed);
+      node->leave(why);
+    });
+  }
+  void ask_to_leave() {
+    const std::lock_guard lock(mutex_);
+    if (loop_ == nullptr) return;
+    loop_->post([node = node_] {
+      if (!node->ask_to_leave()) node->leave("");
+    });
+  }
+
+ private:
+  const Told told_;
+  const fs::path cache_;
+  int threads_ = 1;
+  const Device* device_ = nullptr;
+  const std::shared_ptr<ReadOnce> once_ = std::make_shared<ReadOnce>();
+  Deadline deadline_;
+  std::mutex mutex_;
+  NodeLoop* loop_ = nullptr;
+  Node* node_ = nullptr;
+};
+
+// Ends without unwinding: threads that wait at stdin or for a signal, and jobs that do not stop, use what it would destroy.
+[[noreturn]] void leave_process(ExitCode code) {
+  log_flush();
+  std::_Exit(static_cast<int>(code));
+}
+
+int run_node(const Told& told) {
+  NodeProcess process(told);
   fmt::print("{}{}\n", kLaunchMarker, nlohmann::json{{"build", version()}, {"pid", ::getpid()}}.dump());
   std::fflush(stdout);
-
-  const fs::path cache = default_file_cache();
-  const fs::path tree = make_tree(cache);
-  NodeLoop loop;
-  std::string why;
-  const auto once = std::make_shared<ReadOnce>();
-  Node::Options options;
-  options.tree = tree;
-  options.cache = cache;
-  options.prepare = [once](const OpenRole& open, const fs::path& in) { return node_graph(open, in, once); };
-  options.cpu_ns = compute_cpu_ns;
-  options.ended = [&](const std::string& reason) {
-    why = reason;
-    loop.stop();
-  };
-  Node node(loop, message_codec(), options);
-  ZmqNodeOptions dial;
-  dial.head = parse_link_address(told.head);
-  dial.head_key = told.head_key;
-  dial.keys = told.keys;
-  LinkTerms terms;
-  terms.self = node_hello(device, threads);
-  const auto links = zmq_dial(std::move(dial), std::move(terms), node);
-  node.use(links.get());
-  Deadline deadline;
   // The launcher holds the other end: when it closes, or is gone by kill -9, this process ends.
-  std::thread([&loop, &node, &deadline] {
+  std::thread([&process] {
     char bytes[256];
     while (::read(STDIN_FILENO, bytes, sizeof bytes) > 0) {
     }
-    loop.post([&node, &deadline] {
-      deadline.step("the jobs at hand", kEnds_s, ExitCode::failed);
-      node.leave("its stdin was closed");
-    });
+    process.end("its stdin was closed");
   }).detach();
-  loop.run();
-  if (!why.empty()) log_warn(fmt::format("{} ends: {}", told.name, why));
-  std::error_code none;
-  fs::remove_all(tree, none);
-  log_flush();
-  // The thread at stdin and jobs that do not stop still use what unwinding would destroy.
-  std::_Exit(why.empty() ? 0 : static_cast<int>(ExitCode::failed));
+  const NodeProcess::End end = process.serve();
+  if (!end.why.empty()) log_warn(fmt::format("{} ends: {}", told.name, end.why));
+  leave_process(end.why.empty() ? ExitCode::done : ExitCode::failed);
+}
+
+struct Join {
+  std::string head;
+  fs::path key;
+  std::string device;
+  int threads = 0;
+  double rejoin_s = 600;
+};
+
+int join(const Join& args) {
+  const Invitation invitation = read_invitation(args.key);
+  parse_link_address(args.head);
+  NodeProcess process({invitation.name, args.head, invitation.head_key, args.device, invitation.keys, args.threads, 1});
+  std::atomic<bool> leaves{false};
+  sigset_t asked;
+  ::sigemptyset(&asked);
+  ::sigaddset(&asked, SIGTERM);
+  ::sigaddset(&asked, SIGINT);
+  std::thread([&process, &leaves, asked] {
+    for (int signal = 0; ::sigwait(&asked, &signal) == 0;) {
+      if (leaves.exchange(true)) std::_Exit(static_cast<int>(ExitCode::interrupted));
+      log_info("leaves, when what it has at hand is done; once more, and it ends at once");
+      process.ask_to_leave();
+    }
+  }).detach();
+  const SystemClock clock;
+  double seen_s = clock.now_s();
+  for (;;) {
+    log_info(fmt::format("{} dials {}", invitation.name, args.head));
+    const NodeProcess::End end = process.serve();
+    if (end.joined) seen_s = clock.now_s();
+    if (end.why.empty() || leaves) leave_process(ExitCode::done);
+    log_warn(fmt::format("{}: {}", invitation.name, end.why));
+    if (end.refused) leave_process(ExitCode::bad_input);
+    if (clock.now_s() - seen_s >= args.rejoin_s) leave_process(ExitCode::failed);
+    std::this_thread::sleep_for(std::chrono::duration<double>(kBetweenDials_s));
+  }
 }
 
 int main_checked(int argc, char** argv) {
   bool from_stdin = false;
-  CLI::App app("Does work of a run for its head; started by r1-run --hostfile.", "r1-node");
+  Join args;
+  CLI::App app("Does work of a run for its head; started by r1-run --hostfile, or by hand with an invitation.", "r1-node");
   add_common_flags(app, kExamples);
-  app.add_flag("--stdin", from_stdin, "read one line from stdin: whom to dial, with which key");
+  CLI::Option* const by_stdin = app.add_flag("--stdin", from_stdin, "read one line from stdin: whom to dial, with which key");
+  CLI::Option* const by_hand =
+      app.add_option("--join", args.head, "the head's --listen address")->type_name("HOST:PORT")->excludes(by_stdin);
+  CLI::Option* const key = app.add_option("--key", args.key, "the invitation: a copy of RUN/keys/joinN.join, mode 0600");
+  key->type_name("FILE")->needs(by_hand);
+  by_hand->needs(key);
+  app.add_option("--threads", args.threads, "of its CPU ops; default: all cores")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096).description(""))
+      ->needs(by_hand);
+  app.add_option("--device", args.device, "where ops run; default: cpu")->type_name("DEVICE")->needs(by_hand);
+  app.add_option("--rejoin", args.rejoin_s, "how long it dials a head that is gone; default 600")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 1e9).description(""))
+      ->needs(by_hand);
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
-  if (!from_stdin) throw bad_input("r1-node is started by r1-run", {}, "r1-run --hostfile FILE GRAPH");
   log_open({}, LogLevel::info, LogLevel::info);
-  return run_node();
+  if (from_stdin) return run_node(read_line());
+  if (args.head.empty())
+    throw bad_input("r1-node is told nothing", {}, "r1-run --hostfile FILE GRAPH starts it; by hand: --join and --key");
+  return join(args);
 }
 
 }  // namespace
@@ -145,6 +272,16 @@ int main_checked(int argc, char** argv) {
 int main(int argc, char** argv) {
   mallopt(M_ARENA_MAX, 2);
   ::umask(077);
-  ::signal(SIGINT, SIG_IGN);  // Ctrl-C reaches the head, which ends its nodes
+  // Ctrl-C reaches the head, which ends its nodes; a node that was started by hand waits for it (join()).
+  sigset_t asked;
+  ::sigemptyset(&asked);
+  ::sigaddset(&asked, SIGINT);
+  ::sigaddset(&asked, SIGTERM);
+  const std::vector<std::string> words(argv, argv + argc);
+  const bool by_hand = std::any_of(words.begin(), words.end(), [](const std::string& w) { return w.starts_with("--join"); });
+  if (by_hand)
+    ::pthread_sigmask(SIG_BLOCK, &asked, nullptr);
+  else
+    ::signal(SIGINT, SIG_IGN);
   return r1::guarded_main("r1-node", argc, argv, r1::main_checked);
 }

@@ -15,7 +15,11 @@
 #include "actors/changed_run.h"
 #include "actors/continued_run.h"
 #include "actors/data_check.h"
+#include "actors/devices.h"
 #include "actors/end_tokens.h"
+#include "actors/live_set.h"
+#include "actors/node_roles.h"
+#include "actors/policy_asker.h"
 #include "actors/replay.h"
 #include "actors/reward_programs.h"
 #include "actors/roles.h"
@@ -26,25 +30,33 @@
 #include "base/clock.h"
 #include "base/deadline.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/say.h"
 #include "base/thread_count.h"
 #include "base/version.h"
+#include "kernels/cpu/cpu_table.h"
 #include "runtime/conductor/conductor.h"
+#include "runtime/shell/shell_door.h"
 #include "runtime/store/run_directory.h"
 #include "runtime/store/run_store.h"
 #include "tools/command_line.h"
+#include "tools/dashboard/dashboard.h"
 #include "tools/guarded_main.h"
 #include "tools/interrupts.h"
+#include "tools/node_hello.h"
 #include "tools/program_version.h"
 #include "tools/run_nodes.h"
+#include "tools/simulate/simulate.h"
 #include "tools/report/html.h"
 #include "tools/report/run_outputs.h"
 #include "tools/shipped_graphs.h"
 #include "tools/status_line.h"
+#include "tools/terminal/colours.h"
 #include "tools/terminal/live_view.h"
 #include "tools/terminal/stored_samples.h"
 #include "tools/terminal/summary_table.h"
+#include "tools/terminal/trajectories.h"
 
 namespace r1 {
 namespace {
@@ -52,12 +64,14 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  fs::path graph, run, replay, report, samples, hostfile;
-  std::string listen;
+  fs::path graph, run, replay, report, samples, hostfile, costs;
+  std::string listen, dashboard, shell_listen, simulate;
+  int64_t invite = 0;
   int64_t count = 4;
   std::vector<std::string> set;
   bool check = false, draw = false, fresh = false, json = false, accept_fingerprint = false, accept_inputs = false,
-       change = false, quiet = false, help_roles = false, allow_missing = false;
+       change = false, quiet = false, help_roles = false, allow_missing = false, slurm = false;
+  bool over_nodes() const { return slurm || !hostfile.empty(); }
 };
 
 constexpr const char* kExamples = R"(Examples:
@@ -67,7 +81,10 @@ constexpr const char* kExamples = R"(Examples:
   r1-run graphs/rl_only.graph --set edge.staleness=0
   r1-run graphs/r1_full.graph --check              reads everything, runs nothing
   r1-run graphs/r1_full.graph --draw | dot -Tsvg > graph.svg
-  r1-run graphs/r1_full.graph --hostfile hosts     generators and judges in other processes, one a line of `hosts`
+  r1-run graphs/r1_full.graph --shell-listen 127.0.0.1:4000   r1-shell may attach from elsewhere, with a key of the run
+  r1-run graphs/r1_full.graph --hostfile hosts     roles in other processes, one a line of `hosts`
+  r1-run graphs/r1_full.graph --dashboard 8080     and a page at http://127.0.0.1:8080/ that shows it, with /metrics
+  r1-run graphs/rl_only.graph --simulate hosts=4,gpus=8 --costs costs.json      how fast it would be there, and why
   r1-run --help-roles                              what a graph may say
   r1-run --replay runs/r1_full                     recomputes every update from the run store
   r1-run --samples runs/r1_full rl1                what the model said in stage rl1: held-out answers, and what it was trained on
@@ -87,9 +104,12 @@ int threads_needed(const GraphView& graph) {
          static_cast<int>(std::thread::hardware_concurrency()) + kOwn;
 }
 
-std::string fingerprint_of(const RunEnv& env) {
-  return fmt::format("r1 {}; {}; {}", version(), env.device->fingerprint(), dtype_name(env.precision));
+std::string fingerprint_of(const RunEnv& env, const std::string& devices) {
+  return fmt::format("r1 {}; {}; {}", version(), devices, dtype_name(env.precision));
 }
+
+// Of what trains alone: that is all that a replay does again.
+constexpr const char* kTrainingFingerprint = "training_fingerprint";
 
 void check_fingerprint(RunStore& store, const std::string& now, bool accept) {
   const auto before = store.meta("fingerprint");
@@ -103,11 +123,19 @@ void check_fingerprint(RunStore& store, const std::string& now, bool accept) {
 
 int show_finished(const fs::path& run_dir, const Arguments& args) {
   const std::string summary = read_file(run_dir / "summary.json");
-  if (args.json)
+  if (args.json) {
     std::cout << summary;
-  else
-    std::cout << terminal::summary_table(summary, (run_dir / "summary.json").string())
-              << "This run is complete: " << run_dir.string() << "/summary.json (--fresh starts over)\n";
+    return 0;
+  }
+  std::cout << terminal::summary_table(summary, (run_dir / "summary.json").string())  // which says what is wrong with it
+            << "This run is complete: " << run_dir.string() << "/summary.json (--fresh starts over)\n";
+  const nlohmann::json read = parse_json(summary, {(run_dir / "summary.json").string()});
+  for (const nlohmann::json& stage : read.at("stages"))
+    for (const char* what : {"checkpoint", "dataset"}) {
+      const auto file = stage.find(what);
+      if (file != stage.end() && file->is_string() && !fs::exists(run_dir / file->get<std::string>()))
+        say("warning: {} of stage {} is not there any more\n", file->get<std::string>(), stage.value("name", ""));
+    }
   return 0;
 }
 
@@ -135,8 +163,8 @@ DataCheck read_data(const RunEnv& env, const GraphView& graph, const std::set<st
   options.show = [&progress](const std::string& line) { progress.show(line); };
   DataCheck found = check_data(env, graph, options, SystemClock());
   progress.clear();
-  const bool terminal = ::isatty(STDERR_FILENO) == 1;
-  for (const std::string& warning : found.warnings) say("{} {}\n", terminal ? "\033[33mwarning:\033[0m" : "warning:", warning);
+  const bool coloured = terminal::shows_colours(STDERR_FILENO);
+  for (const std::string& warning : found.warnings) say("{} {}\n", coloured ? "\033[33mwarning:\033[0m" : "warning:", warning);
   return found;
 }
 
@@ -199,21 +227,33 @@ int run_graph(Arguments args) {
   const RoleRegistry registry = role_registry(graph_dir, once);
   std::vector<Override> overrides;
   for (const std::string& text : args.set) overrides.push_back(parse_override(text));
-  if (!args.draw && !args.check && !args.fresh && shows_finished(args, graph_dir, overrides)) return 0;
+  if (!args.draw && !args.check && !args.fresh && args.simulate.empty() && shows_finished(args, graph_dir, overrides)) return 0;
   const GraphView graph = load_graph(args.graph, registry, overrides);
+  if (!args.simulate.empty()) {
+    const auto stages = simulate::simulate_graph(graph, simulate::parse_setting(args.simulate), args.costs);
+    std::cout << (args.json ? simulate::simulation_json(stages) : simulate::simulation_table(stages));
+    return 0;
+  }
   if (args.draw) {
     std::cout << graph_dot(graph, registry, true);
     return 0;
   }
   const fs::path run_dir = run_dir_of(args);
-  const RunEnv env = make_run_env(graph, run_dir, graph_dir, once);
+  RunEnv env = make_run_env(graph, run_dir, graph_dir, once);
   std::vector<std::string> tracker;
   if (const std::string given = graph.attrs.text("tracker"); !given.empty())
     tracker = tracker_command(given, graph_dir, graph.attrs.where("tracker"));
+  const dashboard::Address dashboard_address =
+      args.dashboard.empty() ? dashboard::Address() : dashboard::parse_address(args.dashboard);
+  const LinkAddress shell_address = args.shell_listen.empty() ? LinkAddress() : parse_link_address(args.shell_listen);
   NodesPlan plan;
-  if (!args.hostfile.empty()) plan = plan_nodes(args.hostfile, args.listen, graph);
+  if (args.over_nodes()) plan = plan_nodes(args.hostfile, args.listen, graph);
+  const DevicePlan devices = plan_devices(
+      env, graph, [&](const NodePlan& node) { return !args.over_nodes() || !stays_with_head(graph, node).empty(); });
+  use_devices(env, devices);
+  const std::string on_devices = device_plan_text(graph, devices);
   if (args.check) {
-    fmt::print("{}", placement_text(graph, plan.placement));
+    fmt::print("{}{}", nodes_placement_text(graph, plan.placement), on_devices);
     read_data(env, graph, {});
     for (const std::string& line : try_reward_programs(env, graph, {})) fmt::print("{}\n", line);
     const EndTokenReport ends = report_end_tokens(env, graph);
@@ -239,8 +279,9 @@ int run_graph(Arguments args) {
   auto store = RunStore::open(run_dir);
   remove_leftovers(run_dir, *store);
   apply_changes(changes, graph, run_dir, registry, *store);
-  const std::string fingerprint = fingerprint_of(env);
+  const std::string fingerprint = fingerprint_of(env, devices_fingerprint(env));
   check_fingerprint(*store, fingerprint, args.accept_fingerprint);
+  store->set_meta(kTrainingFingerprint, fingerprint_of(env, training_fingerprint(env, graph)));
   store->set_meta("graph_dir", graph_dir.string());
   store->set_meta("graph", args.graph.string());
   store->set_meta("machine", describe_machine());
@@ -263,18 +304,65 @@ int run_graph(Arguments args) {
   const bool continued = !store->stages().empty();
   terminal::LiveView view(graph, *store, !args.quiet && !args.json,
                           fmt::format("{}  seed {}, {}", args.graph.stem().string(), env.seed, dtype_name(env.precision)));
-  view.message(fmt::format("{} {} -> {}\nseed {}, {}, {}", continued ? "continuing" : "running", args.graph.string(),
-                           run_dir.string(), env.seed, dtype_name(env.precision), describe_machine()));
+  view.message(fmt::format("{} {} -> {}\nseed {}, {}, {}{}", continued ? "continuing" : "running", args.graph.string(),
+                           run_dir.string(), env.seed, dtype_name(env.precision), describe_machine(),
+                           env.device->name() == "cpu" ? fmt::format(", {}", cpu_instruction_set()) : ""));
   log_info(fmt::format("{}: {} {}, seed {}, {}; {}", program_version("r1-run"), continued ? "continues" : "runs",
                        args.graph.string(), env.seed, describe_machine(), fingerprint));
+  if (!on_devices.empty()) {
+    view.message(on_devices.substr(0, on_devices.size() - 1));
+    log_info("devices:\n" + on_devices);
+  }
   for (const std::string& warning : data.warnings) log_info("warning: " + warning);
+  for (const std::string& set : live_sets(graph, *store)) {
+    view.message("set by r1-shell: " + set);
+    log_info("set by r1-shell: " + set);
+  }
 
   RunOptions options = run_options(graph, run_dir, env.seed);
+  std::unique_ptr<dashboard::Dashboard> dashboard;
+  if (!args.dashboard.empty()) {
+    dashboard = std::make_unique<dashboard::Dashboard>(dashboard_address, run_dir);
+    view.message("dashboard: " + dashboard->url());
+    options.watch = [&](const ShellSources& sources) {
+      return dashboard->show(graph, run_dir, graph_dir,
+                             {args.graph.stem().string(), dtype_name(env.precision), describe_machine(), env.device->name(),
+                              fingerprint, env.seed, static_cast<int>(std::thread::hardware_concurrency())},
+                             sources);
+    };
+  }
   std::unique_ptr<RunNodes> nodes;
-  if (!args.hostfile.empty())
-    nodes = std::make_unique<RunNodes>(std::move(plan), RunNodes::Options{args.allow_missing, args.accept_fingerprint}, env,
-                                       graph, *store, begin_gently());
-  if (nodes) options.nodes = [&nodes] { return nodes->shell_rows(); };
+  if (args.over_nodes())
+    nodes =
+        std::make_unique<RunNodes>(std::move(plan), RunNodes::Options{args.allow_missing, args.accept_fingerprint, args.invite},
+                                   env, graph, *store, begin_gently());
+  if (nodes) {
+    options.nodes = [&nodes] { return nodes->shell_rows(); };
+    options.node_orders = nodes->orders();
+  }
+  std::unique_ptr<ShellDoor> door;
+  if (!args.shell_listen.empty()) {
+    const RunKeys keys(run_dir);
+    keys.write_shell_keys();
+    door = std::make_unique<ShellDoor>(shell_address, keys, node_hello(*env.device, 0));
+    options.door = door.get();
+    view.message(fmt::format("r1-shell {} --key {}  (read.key beside it: to look only)", door->address().text(),
+                             (run_dir / "keys" / "control.key").string()));
+    log_info(fmt::format("shells are let in at {}", door->address().text()));
+  }
+  PolicyAsker asker(env, graph);
+  options.ask = [&asker](int stage, const std::string& prompt, PayloadPtr weights, ShellReplyPtr reply) {
+    asker.ask({stage, prompt, std::move(weights), std::move(reply)});
+  };
+  options.check_set = [&graph, &registry](const std::string& node, const std::string& attr, const std::string& value) {
+    check_live_set(graph, registry, node, attr, value);
+  };
+  options.live = [&] {
+    std::vector<ShellSources::Live> rows;
+    for (LiveAttr& a : live_attributes(graph, registry, *store)) rows.push_back({a.attribute, a.value, a.doc});
+    return rows;
+  };
+  options.trajectories = [&run_dir](const std::string& arguments) { return terminal::trajectories_answer(run_dir, arguments); };
   options.compute_cpu_ns = [&nodes] { return compute_cpu_ns() + (nodes ? nodes->cpu_ns() : 0); };
   const int here = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int cores = nodes ? nodes->cores(here) : here;
@@ -292,6 +380,7 @@ int run_graph(Arguments args) {
   const double before = stored_meta_number(*store, "seconds");
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view,
                              tracker_feed(graph, *store, run_dir, graph_dir, tracker));
+  if (nodes) nodes->place_ranks(env);
   RoleFactory factory = role_factory(env);
   if (nodes) factory = nodes->factory(std::move(factory));
   Conductor conductor(graph, *store, std::move(factory), hooks, options, outputs, make_caf_hosts());
@@ -349,9 +438,12 @@ int run_graph(Arguments args) {
     std::cout << summary;
   else
     std::cout << "\n"
-              << terminal::summary_table(summary)
-              << "checkpoints, run store, summary.json and report.html: " << run_dir.string() << "\n";
-  return 0;
+              << terminal::summary_table(summary) << "checkpoints, run store, summary.json"
+              << (outputs.report_error().empty() ? " and report.html" : "") << ": " << run_dir.string() << "\n";
+  if (outputs.report_error().empty()) return 0;
+  say("the run is done, but its report is not: {} (r1-run --report {} writes it anew)\n", outputs.report_error(),
+      run_dir.string());
+  return static_cast<int>(ExitCode::failed);
 }
 
 int replay(const Arguments& args) {
@@ -364,10 +456,13 @@ int replay(const Arguments& args) {
   const fs::path graph_dir = store->meta("graph_dir").value_or(".");
   const GraphView graph =
       load_graph(args.replay / "graph.graph", recorded_role_registry(graph_dir, remembered_source_kinds(*store)));
-  const RunEnv env = make_run_env(graph, args.replay, graph_dir);
+  RunEnv env = make_run_env(graph, args.replay, graph_dir);
   check_start_weights(env, graph, *store);
-  const std::string now = fingerprint_of(env);
-  if (const auto then = store->meta("fingerprint"); then && *then != now && !args.accept_fingerprint)
+  use_devices(env, plan_devices(env, graph, is_training));
+  const std::string now = fingerprint_of(env, training_fingerprint(env, graph));
+  auto then = store->meta(kTrainingFingerprint);
+  if (!then) then = store->meta("fingerprint");  // of a run that had one device
+  if (then && *then != now && !args.accept_fingerprint)
     throw bad_input(fmt::format("this run was computed with other arithmetic\n  then: {}\n  now:  {}", *then, now), {},
                     "compare all the same with --accept-fingerprint");
   fmt::print("{:<16} {:>8}  {:<34} {}\n", "stage", "batches", "weights_hash (recomputed)", "");
@@ -408,12 +503,29 @@ int main_checked(int argc, char** argv) {
   for (CLI::Option* other : {replays, samples, reports}) other->type_name("DIR");
   CLI::Option* const hostfile =
       app.add_option("--hostfile", args.hostfile,
-                     "run generators and judges in other processes, here or by ssh: one a line (docs/operations.md)");
+                     "run generators, judges, references and evaluators in other processes, here or by ssh: one a line "
+                     "(docs/operations.md)");
   hostfile->type_name("FILE");
-  app.add_option("--listen", args.listen, "with --hostfile: where nodes of other machines reach this one (default: loopback)")
-      ->type_name("HOST:PORT")
-      ->needs(hostfile);
-  app.add_flag("--allow-missing", args.allow_missing, "with --hostfile: go on although a node is not there")->needs(hostfile);
+  app.add_flag("--slurm", args.slurm, "the same on the machines of this Slurm job, by srun")->excludes(hostfile);
+  app.add_option("--listen", args.listen, "where nodes of other machines reach this one (default: loopback)")
+      ->type_name("HOST:PORT");
+  app.add_option("--invite", args.invite, "N more nodes may join by hand: RUN/keys/join1.join, ...")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1024}).description(""));
+  app.add_option("--shell-listen", args.shell_listen,
+                 "where r1-shell attaches from elsewhere, with a key of the run (docs/operations.md)")
+      ->type_name("HOST:PORT");
+  app.add_flag("--allow-missing", args.allow_missing, "go on although a node is not there");
+  app.add_option("--dashboard", args.dashboard,
+                 "show the run in a browser while it goes on, and /metrics to Prometheus; of this "
+                 "machine alone unless HOST is given (docs/operations.md)")
+      ->type_name("[HOST:]PORT");
+  CLI::Option* const simulates = app.add_option(
+      "--simulate", args.simulate, "run nothing; say how fast the graph's RL would be on these machines (docs/scaling.md)");
+  simulates->type_name("hosts=N,gpus=M");
+  app.add_option("--costs", args.costs, "with --simulate: what engines take, from a JSON file or the directory of a run")
+      ->type_name("FILE|DIR")
+      ->needs(simulates);
   app.add_flag("--accept-fingerprint", args.accept_fingerprint, "continue or replay although the arithmetic differs");
   app.add_flag("--accept-inputs", args.accept_inputs,
                "continue although data, weights, a tokenizer or a reward program changed since the run began");
@@ -422,11 +534,19 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--help-roles", args.help_roles, "print every role with its attributes and defaults");
   app.add_flag("-q,--quiet", args.quiet, "no progress");
   // An option that would do nothing is refused.
-  for (const char* name : {"--run", "--set", "--check", "--draw", "--fresh", "--accept-inputs", "--change", "--hostfile"})
+  for (const char* name : {"--run", "--check", "--draw", "--fresh", "--change", "--accept-inputs", "--hostfile", "--slurm",
+                           "--dashboard", "--shell-listen"})
+    simulates->excludes(app.get_option(name));
+  for (const char* name : {"--run", "--set", "--check", "--draw", "--fresh", "--accept-inputs", "--change", "--hostfile",
+                           "--slurm", "--dashboard", "--shell-listen", "--simulate"})
     for (CLI::Option* alone : {replays, samples, reports}) alone->excludes(app.get_option(name));
   for (CLI::Option* alone : {replays, reports}) alone->excludes(app.get_option("--json"));
   for (CLI::Option* alone : {samples, reports}) alone->excludes(app.get_option("--accept-fingerprint"));
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
+  for (const char* name : {"--listen", "--invite", "--allow-missing"})
+    if (app.get_option(name)->count() > 0 && !args.over_nodes())
+      throw bad_input(fmt::format("{} is about the nodes of a run, and this one has none", name), {},
+                      "--hostfile FILE or --slurm beside it");
   if (args.help_roles) {
     std::cout << describe_roles(role_registry("."));
     return 0;

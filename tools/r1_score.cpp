@@ -16,7 +16,9 @@
 #include <thread>
 #include <vector>
 
+#include "actors/metric_table.h"
 #include "actors/reward_models.h"
+#include "actors/reward_programs.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/say.h"
@@ -163,7 +165,7 @@ std::string joined(const json& messages, const Where& where) {
 }
 
 ScoreItemPtr read_item(const std::string& line, const Where& where) {
-  json record = parse_json(line, where, {.max_bytes = kLongestLine});
+  json record = parse_json(line, where, {.max_bytes = kLongestLine, .exact_integers = true});
   if (!record.is_object()) throw bad_input("a line is an object: {\"prompt\": ..., \"response\": ...}", where);
   auto item = std::make_shared<ScoreItem>();
   const auto response = record.find("response");
@@ -200,6 +202,7 @@ class Scoring {
  public:
   Scoring(const Arguments& args, RewardExpression expression, ScoreSources sources) : expression_(expression) {
     for (const std::string& name : expression.variables()) {
+      if (compares_with_answers(name)) comparing_ += (comparing_.empty() ? "" : ", ") + name;
       const auto& rules = rule_names();
       if (std::find(rules.begin(), rules.end(), name) == rules.end() && !name.ends_with(')') && sources.count(name) == 0)
         unanswered_.insert(name);
@@ -241,6 +244,9 @@ class Scoring {
     if (failed_ > 0)
       say("r1-score: {} of {} lines could not be scored; the first, line {}: {}\n", failed_, written_, first_failed_,
           first_error_);
+    if (without_answers_ > 0)
+      say("r1-score: warning: {} of {} lines have no \"answer\" to compare with: {} is 0 for them\n", without_answers_,
+          written_, comparing_);
     return failed_ > 0 ? 1 : 0;
   }
 
@@ -257,6 +263,7 @@ class Scoring {
       if (!line) return;
       const Where where{kInput, line->number, 0};
       ScoreItemPtr item = read_item(line->text, where);
+      without_answers_ += !comparing_.empty() && item->facts.count("answers") == 0;
       const uint64_t key = number_++;
       open_[key] = {std::move(*line), std::nullopt};
       if (unanswered_.empty()) {
@@ -300,7 +307,7 @@ class Scoring {
       ordered_json scores = ordered_json::object();
       for (const auto& [name, value] : score.values) scores[name] = value;
       for (const auto& [name, value] : score.parts)
-        if (!scores.contains(name)) scores[name] = value;
+        if (!scores.contains(name) && !metric_name_taken(name)) scores[name] = value;
       out["scores"] = std::move(scores);
       if (!score.reward) {
         out["error"] = score.error;
@@ -325,7 +332,8 @@ class Scoring {
   std::map<uint64_t, Open> open_;
   std::vector<std::pair<uint64_t, ScoreItemPtr>> held_;
   uint64_t number_ = 0;
-  int64_t written_ = 0, failed_ = 0;
+  std::string comparing_;  // rules of the expression that compare with answers
+  int64_t written_ = 0, failed_ = 0, without_answers_ = 0;
   int first_failed_ = 0;
   std::string first_error_;
 };
@@ -360,10 +368,10 @@ int main_checked(int argc, char** argv) {
   app.add_option("--workers", args.workers, "processes of a command, connections to an address (default: one a core, 16)")
       ->check(CLI::Range(1, kMostWorkers));
   app.add_option("--timeout", args.timeout_s, "seconds that a program may take for one response")
-      ->check(CLI::Range(0.01, 1e6))
+      ->check(number_from(0.01, 1e6))
       ->capture_default_str();
   app.add_option("--start", args.start_s, "seconds more for the first one after it was started")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_from(0, 1e6))
       ->capture_default_str();
   app.add_option("--retries", args.retries, "times that a response is tried again when a program hung, died or talked nonsense")
       ->check(CLI::Range(0, 100))
@@ -379,6 +387,7 @@ int main_checked(int argc, char** argv) {
   options.start_s = args.start_s;
   options.retries = args.retries;
   options.log = [](const std::string& line) { say("{}\n", line); };
+  check_program_parts(expression, where);
   for (const ProgramCall& call : program_calls(expression)) check_program(call, options, /*start=*/false, where);
   ScoreSources sources = open_models(args.models);
   for (auto& [call, source] : open_programs(expression, options)) sources[call] = std::move(source);

@@ -36,8 +36,9 @@ constexpr const char* kExamples = R"TEXT(Examples:
   r1-sim --seed 17                 one seed: its schedule, event by event, and how it ended; always the same
 
 A seed is a graph of five stages, how long everything takes, and faults: the process is killed, or the power fails, at any
-step or before any fsync; messages are lost, repeated or damaged; engines fail. The conductor, roles, messages, run store and
-files are the real ones, engines pretend to compute (docs/testing.md).
+step or before any fsync; messages are lost, repeated or damaged; engines fail. Two seeds of five are stars: nodes do the work
+of roles, and are killed, stopped, cut off one way or both, damaged, drained and scaled. The conductor, roles, pools, links,
+messages, run store and files are the real ones, engines pretend to compute (docs/testing.md).
 
 Exit codes: 0 every promise was kept, 1 one was broken, 2 bad input.)TEXT";
 
@@ -46,7 +47,16 @@ struct Arguments {
   std::optional<int64_t> seed;
   fs::path dir;
   bool quiet = false;
+  std::string broken;
 };
+
+Scenario scenario(const Arguments& args, int64_t seed) {
+  Scenario s = scenario_of(static_cast<uint64_t>(seed));
+  s.broken.fencing = args.broken == "fencing";
+  s.broken.dedupe = args.broken == "dedupe";
+  s.broken_admission = args.broken == "admission";
+  return s;
+}
 
 fs::path work_dir(const Arguments& args) {
   std::error_code none;
@@ -59,25 +69,25 @@ fs::path work_dir(const Arguments& args) {
 
 struct Totals {
   int64_t seeds = 0, steps = 0, processes = 0, kills = 0, power_cuts = 0, interrupts = 0, links = 0, engines = 0, restarts = 0,
-          batches = 0;
+          batches = 0, nodes = 0;
   double seconds = 0;
 };
 
 // What a worker process says: one line a seed.
 std::string line_of(const SimulationResult& r) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {}", r.steps, r.processes, r.kills, r.power_cuts, r.interrupts, r.links,
-                     r.engines, r.restarts, r.batches, r.seconds);
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {}", r.steps, r.processes, r.kills, r.power_cuts, r.interrupts, r.links,
+                     r.engines, r.restarts, r.batches, r.nodes, r.seconds);
 }
 
 void add(Totals& t, const std::string& line) {
   std::istringstream in(line);
   Totals r;
   in >> r.steps >> r.processes >> r.kills >> r.power_cuts >> r.interrupts >> r.links >> r.engines >> r.restarts >> r.batches >>
-      r.seconds;
+      r.nodes >> r.seconds;
   ++t.seeds;
   t.steps += r.steps, t.processes += r.processes, t.kills += r.kills, t.power_cuts += r.power_cuts;
   t.interrupts += r.interrupts, t.links += r.links, t.engines += r.engines, t.restarts += r.restarts, t.batches += r.batches;
-  t.seconds += r.seconds;
+  t.nodes += r.nodes, t.seconds += r.seconds;
 }
 
 void say(int out, const std::string& line) {
@@ -98,7 +108,7 @@ void say(int out, const std::string& line) {
   for (int64_t i = number; i < args.seeds; i += args.jobs) {
     const int64_t seed = args.first + i;
     say(out, fmt::format("S {}", seed));
-    const SimulationResult r = simulate_and_compare(scenario_of(static_cast<uint64_t>(seed)), options, known);
+    const SimulationResult r = simulate_and_compare(scenario(args, seed), options, known);
     std::string violation = r.violation;
     for (char& c : violation)
       if (c == '\n') c = ' ';
@@ -182,10 +192,11 @@ int many(const Arguments& args) {
       "{} seeds in {:.1f} s ({:.1f} a second; {:.1f} s of CPU time): {} steps, {:.0f} s of virtual time, {} processes; {} "
       "kills, {} power cuts, {} "
       "interrupts, "
-      "{} messages lost, repeated or damaged, {} engine failures, {} stage restarts; {} batches looked at\n",
+      "{} messages lost, repeated or damaged, {} engine failures, {} faults of nodes and links, {} stage restarts; {} batches "
+      "looked at\n",
       totals.seeds, seconds, static_cast<double>(totals.seeds) / std::max(seconds, 1e-9), cpu_s, totals.steps, totals.seconds,
-      totals.processes, totals.kills, totals.power_cuts, totals.interrupts, totals.links, totals.engines, totals.restarts,
-      totals.batches);
+      totals.processes, totals.kills, totals.power_cuts, totals.interrupts, totals.links, totals.engines, totals.nodes,
+      totals.restarts, totals.batches);
   if (broken.empty() && totals.seeds == args.seeds) {
     fmt::print("every promise was kept\n");
     return 0;
@@ -200,7 +211,7 @@ int many(const Arguments& args) {
 
 int one(const Arguments& args) {
   set_cpu_threads(1);
-  const Scenario scenario = scenario_of(static_cast<uint64_t>(*args.seed));
+  const Scenario scenario = r1::scenario(args, *args.seed);
   SimulationOptions options;
   options.dir = work_dir(args);
   if (!args.quiet) options.trace = [](const std::string& line) { fmt::print("{}\n", line); };
@@ -228,6 +239,9 @@ int main_checked(int argc, char** argv) {
       ->excludes(seeds);
   app.add_option("--jobs", args.jobs, "processes at a time; default one for each core")->type_name("N")->check(counts(1024));
   app.add_option("--dir", args.dir, "where the simulated disk lies; default memory, /dev/shm")->type_name("DIR");
+  app.add_option("--break", args.broken, "leave out a check of the star: promises are to break")
+      ->type_name("WHAT")
+      ->check(CLI::IsMember({"fencing", "admission", "dedupe"}));
   app.add_flag("-q,--quiet", args.quiet, "no schedule");
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   if (!args.dir.empty() && !fs::is_directory(args.dir)) throw bad_input("no such directory", {args.dir.string()});

@@ -3,16 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <optional>
+#include <set>
 #include <thread>
 
+#include "actors/devices.h"
 #include "actors/node_roles.h"
+#include "actors/ranks_at_nodes.h"
 #include "actors/wire.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/say.h"
 #include "base/stored.h"
+#include "kernels/plugin.h"
 #include "runtime/nodes/hostfile.h"
 #include "runtime/nodes/pool_role.h"
+#include "runtime/nodes/slurm.h"
 #include "tools/node_hello.h"
 
 namespace r1 {
@@ -59,44 +67,114 @@ std::vector<FleetEntry> entries_of(const std::vector<HostEntry>& hosts) {
   return entries;
 }
 
+std::vector<FleetEntry> slurm_entries() {
+  const Environment environment = [](const std::string& name) {
+    const char* const value = std::getenv(name.c_str());
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (!in_slurm(environment))
+    throw bad_input("--slurm outside of a Slurm job", {}, "in a job (sbatch, salloc), or --hostfile FILE");
+  std::vector<HostEntry> hosts = slurm_hosts(environment);
+  std::vector<FleetEntry> entries = entries_of(hosts);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    entries[i].slurm = true;
+    entries[i].host = hosts[i].host;
+    entries[i].threads = hosts[i].slots.value_or(0);
+  }
+  return entries;
+}
+
+bool asks_for_hosts(const NodePlan& node) {
+  for (const char* attr : {"host", "tags"})
+    if (node.attrs.has(attr) && !node.attrs.text(attr).empty()) return true;
+  return false;
+}
+
+// A node has one device: what its line says, else what the roles that it may be given say - of several cards the n-th node of a
+// host has the n-th.
+void choose_devices(const std::vector<HostEntry>& hosts, const GraphView& graph, NodesPlan& plan) {
+  std::map<std::string, size_t> of_host;
+  for (size_t i = 0; i < plan.entries.size(); ++i) {
+    FleetEntry& entry = plan.entries[i];
+    const size_t number = of_host[entry.host]++;
+    if (!entry.device.empty()) continue;
+    AskedDevice asked;
+    for (const auto& [role, names] : plan.placement) {
+      const NodePlan& node = graph.nodes[static_cast<size_t>(role)];
+      if (!computes(graph, node) || std::find(names.begin(), names.end(), entry.name) == names.end()) continue;
+      const AskedDevice own = asked_device(graph, node);
+      if (!asked.text.empty() && asked.text != own.text)
+        throw bad_input(fmt::format("'{}' is to be on {}, and another role of {} on {}: a node has one device", node.id,
+                                    own.text, entry.name, asked.text),
+                        own.where, "host= or tags= that part them, or the same on=");
+      asked = own;
+    }
+    if (asked.text.empty()) continue;
+    std::vector<std::string> names = parse_device_wish(asked.text, asked.where).names;
+    if (names.empty()) {
+      const std::optional<int> told = i < hosts.size() ? hosts[i].gpus : std::nullopt;
+      const int cards = told ? *told : entry.host.empty() ? plugin_devices().count : 0;
+      for (int card = 0; card < cards; ++card) names.push_back(fmt::format("gpu:{}", card));
+      if (names.empty()) names = {"cpu"};
+    }
+    entry.device = names[number % names.size()];
+  }
+}
+
+// What learns is there; nodes that compute otherwise are refused by it.
+const Device& head_device(const RunEnv& env, const GraphView& graph) {
+  for (size_t stage = 0; stage < graph.stages.size(); ++stage)
+    if (const NodePlan* trainer = stage_trainer(graph, static_cast<int>(stage))) return *env_of(env, *trainer).device;
+  return *env.device;
+}
+
 }  // namespace
 
 NodesPlan plan_nodes(const fs::path& hostfile, const std::string& listen, const GraphView& graph) {
   NodesPlan plan;
-  plan.entries = entries_of(read_hostfile(hostfile));
+  std::vector<HostEntry> hosts;
+  if (!hostfile.empty()) hosts = read_hostfile(hostfile);
+  plan.entries = hostfile.empty() ? slurm_entries() : entries_of(hosts);
   const auto far = std::find_if(plan.entries.begin(), plan.entries.end(), [](const FleetEntry& e) { return !e.host.empty(); });
   if (!listen.empty()) plan.listen = parse_link_address(listen);
   if (far != plan.entries.end() && listen.empty())
     throw bad_input(fmt::format("nodes on '{}' cannot reach this process, which listens on loopback only", far->host),
-                    {hostfile.string()}, "--listen HOST:PORT with an address of this machine that they reach");
+                    hostfile.empty() ? Where{} : Where{hostfile.string()},
+                    "--listen HOST:PORT with an address of this machine that they reach");
   std::vector<int> roles;
   for (size_t n = 0; n < graph.nodes.size(); ++n)
-    if (stays_with_head(graph, graph.nodes[n]).empty()) roles.push_back(static_cast<int>(n));
+    if (stays_with_head(graph, graph.nodes[n]).empty() || ranks_at_nodes(graph.nodes[n]) > 0)
+      roles.push_back(static_cast<int>(n));
   plan.placement = place_roles(graph, roles, plan.entries);
+  choose_devices(hosts, graph, plan);
   return plan;
 }
 
 RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, const GraphView& graph, RunStore& store,
                    const std::atomic<bool>& interrupted)
-    : env_(env), graph_(graph), placement_(std::move(plan.placement)) {
+    : env_(env), graph_(graph), store_(store), placement_(std::move(plan.placement)) {
   Fleet::Options fleet;
   fleet.run_dir = env.run_dir;
   fleet.entries = std::move(plan.entries);
   fleet.listen = plan.listen;
-  fleet.self = node_hello(*env.device, cpu_threads());
+  fleet.self = node_hello(head_device(env, graph), cpu_threads());
   fleet.any_fingerprint = options.any_fingerprint;
   fleet.epoch = next_epoch(store);
   fleet.program = node_program();
   fleet.device = graph.attrs.text("device");
+  fleet.invitations = options.invitations;
   fleet.places = [this](int node, const FleetEntry& entry) {
     const auto at = placement_.find(node);
+    // Who was invited has no tags, and may be on any host.
+    if (entry.invited) return at != placement_.end() && !asks_for_hosts(graph_.nodes[static_cast<size_t>(node)]);
     return at != placement_.end() && std::find(at->second.begin(), at->second.end(), entry.name) != at->second.end();
   };
   fleet_ = std::make_unique<Fleet>(std::move(fleet));
   const std::vector<Fleet::Row> rows = fleet_->join(interrupted);
-  const std::string table = fleet_table(rows) + placement_text(graph, placement_);
+  const std::string table = fleet_table(rows) + nodes_placement_text(graph, placement_);
   log_info("nodes:\n" + table);
-  const auto missing = std::find_if(rows.begin(), rows.end(), [](const Fleet::Row& row) { return !row.here(); });
+  const auto missing =
+      std::find_if(rows.begin(), rows.end(), [](const Fleet::Row& row) { return !row.here() && !row.invited; });
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Fleet::Row& row) { return row.here(); });
   say("{}", table);
   if (interrupted || (any && (missing == rows.end() || options.allow_missing))) return;
@@ -104,28 +182,112 @@ RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, co
                   any ? "mend it, take it out of the host file, or go on without it: --allow-missing" : "mend it");
 }
 
+std::string nodes_placement_text(const GraphView& graph, const Placement& placement) {
+  Placement whole;
+  std::string ranked;
+  for (const auto& [node, names] : placement) {
+    const NodePlan& plan = graph.nodes[static_cast<size_t>(node)];
+    if (ranks_at_nodes(plan) == 0) {
+      whole[node] = names;
+      continue;
+    }
+    ranked += fmt::format("{}: rank 0 head", plan.id);
+    for (int64_t rank = 1; rank <= ranks_at_nodes(plan); ++rank)
+      ranked += fmt::format(", {} {}", rank, place_of_rank(names, rank));
+    ranked += "\n";
+  }
+  return placement_text(graph, whole) + ranked;
+}
+
+void RunNodes::place_ranks(RunEnv& env) {
+  RankWorld world;
+  world.members = &fleet_->members();
+  world.env = &env_;
+  world.graph = &graph_;
+  world.store = &store_;
+  world.graph_file = env_.run_dir / "graph.graph";
+  for (const auto& [node, names] : placement_)
+    if (const NodePlan& plan = graph_.nodes[static_cast<size_t>(node)]; ranks_at_nodes(plan) > 0) world.places[plan.id] = names;
+  if (world.places.empty()) return;
+  env.engines = engines_with_ranks_at_nodes(world, env.engines);
+  for (auto& [node, device] : env.elsewhere)
+    if (device.engines) device.engines = engines_with_ranks_at_nodes(world, device.engines);
+}
+
 RoleFactory RunNodes::factory(RoleFactory inner) {
   PoolWorld pool;
   pool.members = &fleet_->members();
   pool.codec = &message_codec();
-  pool.opens = [this](const GraphView& graph, const NodePlan& node) {
-    return open_role(env_, graph, node, env_.run_dir / "graph.graph");
-  };
-  return [pool, inner = std::move(inner)](const GraphView& graph, const NodePlan& node) -> std::unique_ptr<Role> {
-    if (!stays_with_head(graph, node).empty()) return inner(graph, node);
-    return std::make_unique<PoolRole>(pool);
-  };
+  return pooled_roles(env_, store_, env_.run_dir / "graph.graph", pool, std::move(inner));
 }
 
 std::vector<ShellNode> RunNodes::shell_rows() const {
   std::vector<ShellNode> nodes;
   for (const Fleet::Row& row : fleet_->rows()) {
-    ShellNode& node = nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.threads, row.state, "", row.lost});
+    ShellNode& node =
+        nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost});
     for (const auto& [role, names] : placement_)
       if (std::find(names.begin(), names.end(), row.name) != names.end())
         node.roles += (node.roles.empty() ? "" : ", ") + graph_.nodes[static_cast<size_t>(role)].id;
   }
   return nodes;
+}
+
+ShellNodeOrders RunNodes::orders() {
+  return {[this](const std::string& node) { return drain(node); },
+          [this](const std::string& role, int64_t workers) { return scale(role, workers); }};
+}
+
+std::vector<std::string> RunNodes::able(int node) const {
+  std::vector<std::string> names;
+  for (const Member& member : fleet_->members().list())
+    if (!fleet_->members().drains(member.peer) && fleet_->members().may_run(node, member)) names.push_back(member.node());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string RunNodes::drain(const std::string& node) {
+  const std::vector<Fleet::Row> rows = fleet_->rows();
+  const auto row = std::find_if(rows.begin(), rows.end(), [&](const Fleet::Row& r) { return r.name == node; });
+  if (row == rows.end()) throw bad_input(fmt::format("there is no node '{}'", node), {}, "see 'nodes'");
+  if (row->state == "leaves") throw bad_input(fmt::format("{} leaves already", node));
+  if (!row->here()) throw bad_input(fmt::format("{} is not there: {}", node, row->state), {}, "see 'nodes'");
+  std::set<std::string> ended;
+  for (const StageRow& stage : store_.stages())
+    if (stage.ended()) ended.insert(stage.name);
+  for (const auto& [role, names] : placement_) {
+    const NodePlan& plan = graph_.nodes[static_cast<size_t>(role)];
+    if (ended.count(graph_.stages[static_cast<size_t>(plan.stage)].name) != 0) continue;
+    if (able(role) == std::vector{node})
+      throw bad_input(fmt::format("{} is the last that can do the work of {}", node, plan.id), {},
+                      "'stop' ends the run; another node first: r1-run --invite N, r1-node --join");
+  }
+  if (!fleet_->drain(node)) throw bad_input(fmt::format("{} is not there any more", node), {}, "see 'nodes'");
+  return fmt::format("{} gets nothing new, ends what it has and leaves; 'nodes' shows when it has left", node);
+}
+
+std::string RunNodes::scale(const std::string& role, int64_t workers) {
+  std::vector<std::string> known;
+  for (const auto& [node, names] : placement_) {
+    const NodePlan& plan = graph_.nodes[static_cast<size_t>(node)];
+    known.push_back(plan.id);
+    if (plan.id != role) continue;
+    if (ranks_at_nodes(plan) > 0)
+      throw bad_input(fmt::format("how many ranks '{}' has is part of what it learns", role), {}, "ranks= in a new run");
+    if (plan.role == "evaluator") throw bad_input(fmt::format("'{}' is done whole by one node", role));
+    const std::vector<std::string> there = able(node);
+    fleet_->members().scale(node, workers);
+    return fmt::format("{}: {} (there {}: {})", role,
+                       workers == 0   ? "all nodes that may do its work"
+                       : workers == 1 ? "one node at a time"
+                                      : fmt::format("{} nodes at a time", workers),
+                       there.size() == 1 ? "is" : "are", fmt::join(there, ", "));
+  }
+  if (const NodePlan* const plan = graph_.node(role); plan != nullptr && !plan->artifact)
+    throw bad_input(fmt::format("'{}' is not done by nodes: {}", role, stays_with_head(graph_, *plan)));
+  const std::string near = nearest(role, known);
+  throw bad_input(fmt::format("no role '{}' is done by nodes", role), {},
+                  near.empty() ? fmt::format("one of {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
 }
 
 int RunNodes::cores(int here) const {

@@ -1,16 +1,12 @@
 #include "kernels/cpu/bf16_matmul.h"
 
-#include <cpuid.h>
 #include <immintrin.h>
 
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/threads.h"
-
-// Highway 1.0 has no target between AVX-512 and AVX-512 with fp16, so these functions name their instruction set themselves.
-#define R1_BF16_TARGET __attribute__((target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")))
-#define R1_BF16_INLINE R1_BF16_TARGET inline __attribute__((always_inline))
 
 namespace r1::cpu {
 namespace {
@@ -24,40 +20,6 @@ constexpr int64_t kPanel = kMicroParts * 16;
 // slower, because of the sums that come and go.
 constexpr int64_t kDepthBlock = 512;
 constexpr int64_t kRowBlock = 256;
-
-// bf16 pairs as the 32-bit elements of a register.
-using Pairs = __m512i;
-
-R1_BF16_INLINE __mmask16 first(int64_t n) {
-  return n >= 16 ? __mmask16{0xffff} : static_cast<__mmask16>((1u << std::max<int64_t>(n, 0)) - 1);
-}
-R1_BF16_INLINE __m512 widen(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
-R1_BF16_INLINE __m512 dot(__m512 sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
-
-// Sixteen rows of sixteen pairs, `ld` bf16 apart, as out[pair * stride + row]. Rows are gathered by loads that broadcast 16
-// bytes into a quarter of a register: half the shuffles of a transpose in registers, and no spills.
-R1_BF16_INLINE void transpose(const uint16_t* in, int64_t ld, uint32_t* out, int64_t stride) {
-  for (int64_t pair = 0; pair < 16; pair += 4) {
-    Pairs v[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      const auto piece = [&](int64_t row) R1_BF16_TARGET {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + row * ld + 2 * pair));
-      };
-      v[i] = _mm512_broadcast_i32x4(piece(i));
-      v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x00f0, piece(i + 4));
-      v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x0f00, piece(i + 8));
-      v[i] = _mm512_mask_broadcast_i32x4(v[i], 0xf000, piece(i + 12));
-    }
-    const Pairs low0 = _mm512_unpacklo_epi32(v[0], v[1]), high0 = _mm512_unpackhi_epi32(v[0], v[1]);
-    const Pairs low1 = _mm512_unpacklo_epi32(v[2], v[3]), high1 = _mm512_unpackhi_epi32(v[2], v[3]);
-    uint32_t* const o = out + pair * stride;
-    _mm512_store_si512(o, _mm512_unpacklo_epi64(low0, low1));
-    _mm512_store_si512(o + stride, _mm512_unpackhi_epi64(low0, low1));
-    _mm512_store_si512(o + 2 * stride, _mm512_unpacklo_epi64(high0, high1));
-    _mm512_store_si512(o + 3 * stride, _mm512_unpackhi_epi64(high0, high1));
-  }
-}
 
 // Whether there are so few rows of a that b, which comes from memory, is what takes the time. It comes a third faster if a
 // panel stays in the first-level cache, and if packing asks for the next one: sixteen streams are more than the hardware
@@ -256,21 +218,7 @@ void micro_rows(int64_t rows, const Bf16Matmul& x, const Block& block) {
   micro<M, P>(x, block);
 }
 
-bool has_avx512_bf16_alone() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool amx_bf16 = (d >> 22) & 1;
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return false;
-  return ((a >> 5) & 1) && !amx_bf16 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq");
-}
-
 }  // namespace
-
-bool has_own_bf16_matmul() {
-  static const bool has = has_avx512_bf16_alone();
-  return has;
-}
 
 void bf16_matmul(const Bf16Matmul& x) {
   uint32_t* const panel = scratch<uint32_t>(ScratchSlot::matmul, (kDepthBlock / 2 + kRowBlock) * kPanel);

@@ -13,9 +13,6 @@
 
 namespace r1::cpu {
 
-// Whether this CPU is one of those.
-bool has_own_bf16_matmul();
-
 // c[m,n] (+)= sum_k a[m,k] b[k,n] + bias[n];  b is stored [k,n], or [n,k] if trans_b. Leading dimensions count elements.
 // c_transposed: c is stored [n,m], bias is [m], nothing is accumulated. With a as the weights and b as the rows this is a linear
 // layer of few rows: weights are read as they lie, rows are packed. The bits are those of the plain form.

@@ -5,7 +5,8 @@
 // (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX512_BF16 but no AMX
 // (kernels/cpu/bf16_matmul.h). With AMX they go through oneDNN, which keeps its bits only while a sum over k is one block: so k
 // is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the
-// f32 way. Products for weight gradients are oneDNN's on a fixed grid.
+// f32 way. Products for weight gradients are oneDNN's on a fixed grid. With R1_ISA=amx all bf16 products are our own on tiles
+// (kernels/cpu/amx_matmul.h), those for weight gradients too, and no bits depend on a grid.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -13,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/amx_matmul.h"
 #include "kernels/cpu/bf16_matmul.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/threads.h"
@@ -23,7 +26,7 @@ namespace {
 
 // Rows of a tile: beyond 256 the repacking of weights in oneDNN is below 5 percent. Columns: 512 x K of bf16 weights stay in a
 // 2 MiB L2.
-constexpr int64_t kRowTile = 256;
+constexpr int64_t kRowTile = 256, kTallRowTile = 1024;
 constexpr int64_t kColumnTile = 512;
 // Of our own kernels, whose bits do not depend on the grid: up to so many columns; fewer when there are few rows and few
 // products, so that every thread has kFewTiles tiles of a decode step. A tile is made of whole panels, or of the rows of a call
@@ -71,11 +74,14 @@ Matrix as_type(Context& context, const Matrix& m, DType t) {
   return to;
 }
 
-double ns_per_madd(DType t) { return t == DType::f32 ? 0.012 : has_own_bf16_matmul() ? 0.0045 : 0.003; }
+double ns_per_madd(DType t) {
+  if (t == DType::f32) return 0.012;
+  return isa() == Isa::avx512_bf16 ? 0.0045 : isa() == Isa::amx ? 0.001 : 0.003;
+}
 constexpr double kNsPerByte = 0.05;  // from memory, one core
 
 // Whether oneDNN computes products of this type.
-bool by_onednn(DType t) { return t == DType::bf16 && !has_own_bf16_matmul(); }
+bool by_onednn(DType t) { return t == DType::bf16 && !own_bf16(isa()); }
 
 // All tiles of some jobs on one grid: f(job, tile of the job).
 template <class Job, class F>
@@ -100,6 +106,7 @@ void run_jobs(Context& context, std::span<Job> jobs, F&& f) {
 // is empty as much as one.
 constexpr int64_t kMaxTransposedRows = 64, kLanes = 16;
 bool rather_transposed(int64_t rows) {
+  if (uses_tiles(isa())) return rows <= kMaxTransposedRows;
   return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= (rows <= 48 ? 7 : 4);
 }
 
@@ -114,7 +121,9 @@ struct Product {
   int64_t fewest = 1;  // column tiles of our own kernels, if there are so many columns
   int64_t first_tile = 0;
 
-  int64_t row_tiles() const { return (c.rows + kRowTile - 1) / kRowTile; }
+  // Every tile of rows brings the weights into order again, which tiles of AMX would wait for.
+  int64_t row_tile() const { return a.dtype == DType::bf16 && uses_tiles(isa()) ? kTallRowTile : kRowTile; }
+  int64_t row_tiles() const { return (c.rows + row_tile() - 1) / row_tile(); }
   // Whether a tile of so many rows is computed with weights as the rows.
   bool transposed(int64_t tile_rows) const {
     return a.dtype == DType::bf16 && trans_b && !accumulate && rather_transposed(tile_rows);
@@ -219,11 +228,11 @@ void own_bf16_tile(const Product& x, int64_t m0, int64_t m, int64_t n0, int64_t 
     std::swap(product.m, product.n);
     product.c_transposed = true;
   }
-  bf16_matmul(product);
+  uses_tiles(isa()) ? tile_matmul(product) : bf16_matmul(product);
 }
 
 void run_tile(const Product& x, int64_t tile) {
-  const int64_t m0 = tile % x.row_tiles() * kRowTile, m = std::min(kRowTile, x.c.rows - m0);
+  const int64_t m0 = tile % x.row_tiles() * x.row_tile(), m = std::min(x.row_tile(), x.c.rows - m0);
   const int64_t n0 = x.column(tile / x.row_tiles()), n = x.column(tile / x.row_tiles() + 1) - n0;
   if (x.a.dtype == DType::f32) return f32_tile(x, m0, m, n0, n);
   by_onednn(x.a.dtype) ? bf16_tile(x, m0, m, n0, n) : own_bf16_tile(x, m0, m, n0, n);
@@ -239,7 +248,7 @@ void run_products(Context& context, std::span<Product> products) {
 
 // The type in which a product of depth K and N columns of type t is computed on this machine.
 DType product_type(DType t, int64_t K, int64_t N) {
-  if (t == DType::f32 || has_own_bf16_matmul()) return t;
+  if (t == DType::f32 || own_bf16(isa())) return t;
   return has_bf16_matmul() && N >= kMinColumns && K >= kRowUnit ? DType::bf16 : DType::f32;
 }
 
@@ -288,6 +297,18 @@ void weight_tile(const WeightProduct& p, int64_t tile) {
   const DType in = p.x.dtype;
   const int64_t n0 = tile % p.row_tiles() * kWeightRowTile, n = std::min(kWeightRowTile, p.dw.rows - n0);
   const int64_t k0 = tile / p.row_tiles() * kColumnTile, k = std::min(kColumnTile, p.dw.cols - k0);
+  if (in == DType::bf16 && uses_tiles(isa())) {
+    const auto bf16 = [](const std::byte* at) { return reinterpret_cast<const uint16_t*>(at); };
+    return tile_weight_product({.dy = bf16(p.dy.at(0, n0)),
+                                .ld_dy = p.dy.ld,
+                                .x = bf16(p.x.at(0, k0)),
+                                .ld_x = p.x.ld,
+                                .dw = reinterpret_cast<float*>(p.dw.at(n0, k0)),
+                                .ld_dw = p.dw.ld,
+                                .n = n,
+                                .k = k,
+                                .t = p.dy.rows});
+  }
   for (int64_t t0 = 0; t0 < p.dy.rows; t0 += kTokenTile) {
     const int64_t t = std::min(kTokenTile, p.dy.rows - t0);
     Matrix a{p.dy.at(t0, n0), in, t, n, p.dy.ld}, b{p.x.at(t0, k0), in, t, k, p.x.ld};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
 
 namespace r1::cpu {
@@ -25,7 +26,10 @@ struct SingleThreaded {
 void use_one_thread() { static thread_local const SingleThreaded once; }
 
 dnnl::engine& engine() {
-  static dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  static dnnl::engine instance = [] {
+    isa();  // tells oneDNN how far it may go
+    return dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return instance;
 }
 
@@ -147,58 +151,42 @@ void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float al
   R1_CHECK(status == dnnl::status::success, "oneDNN sgemm failed");
 }
 
-bool has_bf16_matmul() {
-  static const bool has = [] {
-    try {
-      MatmulShape s{
-          .m = 16, .n = 16, .k = 32, .lda = 32, .ldb = 32, .ldc = 16, .in = DType::bf16, .out = DType::bf16, .trans_b = true};
-      Primitive p(s);
-      const auto isa = dnnl::get_effective_cpu_isa();
-      return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-    } catch (const dnnl::error&) {
-      return false;
-    }
-  }();
-  return has;
-}
+bool has_bf16_matmul() { return isa() >= Isa::avx512_bf16; }
 
-int64_t bf16_depth_slice() {
-  static const int64_t depth = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx ? 512 : 256;
-  return depth;
-}
+int64_t bf16_depth_slice() { return isa() == Isa::amx_onednn ? 512 : 256; }
 
 std::string matmul_library() {
   const auto* v = dnnl_version();
-  std::string isa;
+  std::string name;
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::sse41:
-      isa = "sse41";
+      name = "sse41";
       break;
     case dnnl::cpu_isa::avx:
-      isa = "avx";
+      name = "avx";
       break;
     case dnnl::cpu_isa::avx2:
-      isa = "avx2";
+      name = "avx2";
       break;
     case dnnl::cpu_isa::avx2_vnni:
-      isa = "avx2_vnni";
+      name = "avx2_vnni";
       break;
     case dnnl::cpu_isa::avx512_core:
-      isa = "avx512_core";
+      name = "avx512_core";
       break;
     case dnnl::cpu_isa::avx512_core_vnni:
-      isa = "avx512_core_vnni";
+      name = "avx512_core_vnni";
       break;
     case dnnl::cpu_isa::avx512_core_bf16:
-      isa = "avx512_core_bf16";
+      name = "avx512_core_bf16";
       break;
     case dnnl::cpu_isa::avx512_core_amx:
-      isa = "avx512_core_amx";
+      name = "avx512_core_amx";
       break;
     default:
-      isa = "isa" + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
+      name = "isa" + std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
   }
-  return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch) + " " + isa;
+  return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch) + " " + name;
 }
 
 }  // namespace r1::cpu

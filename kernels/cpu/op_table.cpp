@@ -1,10 +1,9 @@
-#include <cpuid.h>
-
+#include <fmt/format.h>
 #include <hwy/base.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/bf16_matmul.h"
 #include "kernels/cpu/cpu_table.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/threads.h"
@@ -16,15 +15,6 @@ template <class Op, void (*Kernel)(Context&, const Op&)>
 void metered(Context& context, const Op& op) {
   cpu::MeterScope meter;
   Kernel(context, op);
-}
-
-bool has_bf16_dot_products() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  const bool amx_bf16 = (d >> 22) & 1;
-  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d)) return amx_bf16;
-  const bool avx512_bf16 = (a >> 5) & 1;
-  return amx_bf16 || avx512_bf16;
 }
 
 }  // namespace
@@ -41,18 +31,20 @@ const OpTable& cpu_op_table() {
 }
 
 HostTraits cpu_traits() {
-  static const HostTraits traits{.fast_bf16 = has_bf16_dot_products() && cpu::has_bf16_matmul(),
-                                 .concurrent_parts = true,
-                                 .cheap_bf16_row_parts = cpu::has_own_bf16_matmul()};
+  static const HostTraits traits{
+      .fast_bf16 = cpu::has_bf16_matmul(), .concurrent_parts = true, .cheap_bf16_row_parts = cpu::own_bf16(cpu::isa())};
   return traits;
 }
 
+std::string cpu_instruction_set() { return cpu::isa_name(cpu::isa()); }
+
 std::string cpu_fingerprint() {
-  return "cpu " + std::string(cpu::simd_target()) + ", Highway " + std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) +
-         "." + std::to_string(HWY_PATCH) + ", " + cpu::matmul_library() + ", bf16 " +
-         (cpu::has_own_bf16_matmul() ? "own kernel"
-          : cpu_traits().fast_bf16   ? "hardware"
-                                     : "emulated");
+  const cpu::Isa isa = cpu::isa();
+  return fmt::format("cpu {}, Highway {}.{}.{} {}, {}, bf16 {}", cpu::isa_name(isa), HWY_MAJOR, HWY_MINOR, HWY_PATCH,
+                     cpu::simd_target(), cpu::matmul_library(),
+                     cpu::own_bf16(isa)       ? "own kernel"
+                     : cpu_traits().fast_bf16 ? "hardware"
+                                              : "as f32");
 }
 
 }  // namespace r1

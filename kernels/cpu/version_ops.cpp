@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "kernels/cpu/changes.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/delta_format.h"
@@ -11,22 +12,7 @@
 namespace r1::cpu {
 namespace {
 
-constexpr double kHashNsPerByte = 0.1, kMeasureNs = 0.3, kEncodeNs = 1.5, kApplyNs = 1;  // the last three a value
-
-// The first of n values whose exponent is all ones, or -1.
-template <class Bits>
-int64_t first_not_finite(const Bits* x, int64_t n, Bits exponent) {
-  constexpr int64_t kBlock = 4096;
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = std::min(n, begin + kBlock);
-    unsigned any = 0;
-    for (int64_t i = begin; i < end; ++i) any |= static_cast<unsigned>((x[i] & exponent) == exponent);
-    if (any == 0) continue;
-    for (int64_t i = begin; i < end; ++i)
-      if ((x[i] & exponent) == exponent) return i;
-  }
-  return -1;
-}
+constexpr double kHashNsPerByte = 0.1, kMeasureNs = 0.1, kEncodeNs = 0.15, kApplyNs = 0.1;  // the last three a value
 
 template <class Bits>
 const Bits* bits_of(const View& v) {
@@ -41,61 +27,71 @@ struct Code {
   size_t bytes = 0;
 };
 
-// Calls visit(gap) for every set bit.
-template <class F>
-void each_gap(const uint64_t* changed, size_t words, F&& visit) {
-  size_t expected = 0;
-  for (size_t w = 0; w < words; ++w)
-    for (uint64_t bits = changed[w]; bits != 0; bits &= bits - 1) {
-      const size_t i = w * 64 + static_cast<size_t>(std::countr_zero(bits));
-      visit(i - expected);
-      expected = i + 1;
-    }
-}
-
 constexpr size_t kWords = kDeltaChunk / 64;
 
-// What n values add: how many changed, and the bytes of their differences. Free of branches and of carried bits, so that the
-// compiler makes vectors of it.
-struct Changes {
-  size_t count = 0, bytes = 0;
-};
+// The bytes of the differences of n <= 64 values. Free of branches and of carried bits, so that the compiler makes vectors of
+// it.
 template <class Bits>
-void add_changes(const Bits* previous, const Bits* next, size_t n, Changes& total) {
-  Bits count = 0, bytes = 0;  // n <= 64
+size_t difference_bytes(const Bits* previous, const Bits* next, size_t n) {
+  Bits bytes = 0;
   for (size_t i = 0; i < n; ++i) {
     const Bits z = zigzag_difference(previous[i], next[i]);
-    const auto any = static_cast<Bits>(z != 0);
-    count = static_cast<Bits>(count + any);
-    bytes = static_cast<Bits>(bytes + any + ((z >> 7) != 0) + ((z >> 14) != 0));
+    bytes = static_cast<Bits>(bytes + (z != 0) + ((z >> 7) != 0) + ((z >> 14) != 0));
     if constexpr (sizeof(Bits) == 4) bytes = static_cast<Bits>(bytes + ((z >> 21) != 0) + ((z >> 28) != 0));
   }
-  total.count += count;
-  total.bytes += bytes;
+  return bytes;
 }
+template <class Bits>
+size_t all_difference_bytes(const Bits* previous, const Bits* next, size_t n) {
+  size_t bytes = 0;
+  for (size_t begin = 0; begin < n; begin += 64)
+    bytes += difference_bytes(previous + begin, next + begin, std::min<size_t>(64, n - begin));
+  return bytes;
+}
+
+// Values that changed.
+template <class Bits>
+struct ChangeList {
+  explicit ChangeList(size_t most)
+      : places(reinterpret_cast<uint32_t*>(scratch_bytes(ScratchSlot::a, most * (sizeof(uint32_t) + 2 * sizeof(Bits))))),
+        before(reinterpret_cast<Bits*>(places + most)),
+        after(before + most) {}
+  // False where there are more than `most`.
+  bool fill(const Bits* previous, const Bits* next, size_t n, size_t most) {
+    count = list_changes(previous, next, n, most, places, before, after);
+    return count <= most;
+  }
+  void add(size_t place, Bits from, Bits to) {
+    places[count] = static_cast<uint32_t>(place);
+    before[count] = from;
+    after[count] = to;
+    ++count;
+  }
+  ChangeSum sum(int64_t first) const { return sum_of_changes(places, before, after, count, static_cast<uint64_t>(first)); }
+
+  uint32_t* places;
+  Bits *before, *after;
+  size_t count = 0;
+};
 
 template <class Bits>
 Code measure_chunk(const Bits* previous, const Bits* next, size_t n) {
-  const size_t raw_bytes = n * sizeof(Bits);
+  const size_t raw_bytes = n * sizeof(Bits), bitmap_bytes = (n + 7) / 8;
   if (previous == nullptr) return {DeltaMode::raw, raw_bytes};
-  Changes changes;
-  const size_t whole = n / 64 * 64;
-  for (size_t begin = 0; begin < whole; begin += 64) add_changes(previous + begin, next + begin, 64, changes);
-  add_changes(previous + whole, next + whole, n - whole, changes);
-  if (changes.count == 0) return {};
-  const size_t bitmap_bytes = (n + 7) / 8;
-  size_t gap_bytes = varint_size(changes.count) + changes.count;  // at least
-  if (gap_bytes < bitmap_bytes) {
-    gap_bytes = varint_size(changes.count);
+  size_t gap_bytes = bitmap_bytes + 1, bytes = 0;  // gaps: where there are so many changes, at least
+  if (ChangeList<Bits> list(bitmap_bytes); list.fill(previous, next, n, bitmap_bytes)) {
+    if (list.count == 0) return {};
+    gap_bytes = varint_size(list.count);
     size_t expected = 0;
-    for (size_t begin = 0; begin < n; begin += 64) {
-      const size_t end = std::min(n, begin + 64);
-      if (std::memcmp(previous + begin, next + begin, (end - begin) * sizeof(Bits)) == 0) continue;
-      for (size_t i = begin; i < end; ++i)
-        if (previous[i] != next[i]) gap_bytes += varint_size(i - expected), expected = i + 1;
+    for (size_t c = 0; c < list.count; ++c) {
+      gap_bytes += gap_size(list.places[c] - expected);
+      expected = list.places[c] + size_t{1};
     }
+    bytes = all_difference_bytes(list.before, list.after, list.count);
+  } else {
+    bytes = all_difference_bytes(previous, next, n);
   }
-  const size_t bytes = std::min(gap_bytes, bitmap_bytes) + changes.bytes;
+  bytes += std::min(gap_bytes, bitmap_bytes);
   if (bytes >= raw_bytes) return {DeltaMode::raw, raw_bytes};
   return {bitmap_bytes <= gap_bytes ? DeltaMode::bitmap : DeltaMode::gaps, bytes};
 }
@@ -105,46 +101,54 @@ uint8_t* put_varint(uint8_t* out, uint64_t v) {
   *out++ = static_cast<uint8_t>(v);
   return out;
 }
-
-// out: code.bytes bytes.
+uint8_t* put_gap(uint8_t* out, size_t gap) {
+  for (; gap >= 255; gap -= 255) *out++ = 255;
+  *out++ = static_cast<uint8_t>(gap);
+  return out;
+}
 template <class Bits>
-void encode_chunk(const Bits* previous, const Bits* next, size_t n, const Code& code, uint8_t* out) {
+constexpr size_t kMaxVarint = (sizeof(Bits) * 8 + 6) / 7;
+// As put_varint, without a branch; writes kMaxVarint bytes.
+template <class Bits>
+uint8_t* put_difference(uint8_t* out, Bits z) {
+  size_t used = 0;
+  for (size_t k = 0; k < kMaxVarint<Bits>; ++k) {
+    const uint64_t rest = static_cast<uint64_t>(z) >> (7 * k);
+    out[k] = static_cast<uint8_t>((rest & 127) | static_cast<uint64_t>(rest >= 128) << 7);
+    used += k == 0 || rest != 0;
+  }
+  return out + used;
+}
+
+// out: code.bytes bytes. `sum`: null, or becomes that of the chunk, whose values lie from `first` on.
+template <class Bits>
+void encode_chunk(const Bits* previous, const Bits* next, size_t n, const Code& code, uint8_t* out, int64_t first,
+                  ChangeSum* sum) {
+  if (sum != nullptr) *sum = {};
   if (code.mode == DeltaMode::same) return;
-  if (code.mode == DeltaMode::raw) {
-    std::memcpy(out, next, n * sizeof(Bits));
-    return;
-  }
-  // One pass writes the bitmap and the differences, without a branch per value: at the densities of real updates the branch
-  // would be mispredicted every other time. Gaps are read off the bitmap.
-  constexpr size_t kMaxVarint = (sizeof(Bits) * 8 + 6) / 7;
-  uint64_t changed[kWords];
-  auto* const diffs = reinterpret_cast<uint8_t*>(scratch_bytes(ScratchSlot::a, n * kMaxVarint + 1));
-  size_t used = 0, count = 0;
-  const size_t words = (n + 63) / 64;
-  for (size_t w = 0; w < words; ++w) {
-    const size_t begin = w * 64, end = std::min(n, begin + 64);
-    changed[w] = 0;
-    if (std::memcmp(previous + begin, next + begin, (end - begin) * sizeof(Bits)) == 0) continue;
-    uint64_t bits = 0;
-    for (size_t i = begin; i < end; ++i) {
-      Bits z = zigzag_difference(previous[i], next[i]);
-      bits |= static_cast<uint64_t>(z != 0) << (i - begin);
-      for (; z >= 128; z = static_cast<Bits>(z >> 7)) diffs[used++] = static_cast<uint8_t>(z | 128);
-      diffs[used] = static_cast<uint8_t>(z);
-      used += z != 0;
-    }
-    changed[w] = bits;
-    count += static_cast<size_t>(std::popcount(bits));
-  }
+  if (code.mode == DeltaMode::raw) std::memcpy(out, next, n * sizeof(Bits));
+  if (previous == nullptr || (code.mode == DeltaMode::raw && sum == nullptr)) return;
+  ChangeList<Bits> list(n);
+  list.fill(previous, next, n, n);
+  if (sum != nullptr) *sum = list.sum(first);
+  if (code.mode == DeltaMode::raw) return;
   if (code.mode == DeltaMode::bitmap) {
-    const size_t bitmap_bytes = (n + 7) / 8;
-    std::memcpy(out, changed, bitmap_bytes);
-    out += bitmap_bytes;
+    uint64_t changed[kWords];
+    change_masks(previous, next, n, changed);
+    std::memcpy(out, changed, (n + 7) / 8);
+    out += (n + 7) / 8;
   } else {
-    out = put_varint(out, count);
-    each_gap(changed, words, [&](size_t gap) { out = put_varint(out, gap); });
+    out = put_varint(out, list.count);
+    size_t expected = 0;
+    for (size_t c = 0; c < list.count; ++c) {
+      out = put_gap(out, list.places[c] - expected);
+      expected = list.places[c] + size_t{1};
+    }
   }
-  std::memcpy(out, diffs, used);
+  auto* const diffs = reinterpret_cast<uint8_t*>(scratch_bytes(ScratchSlot::b, (list.count + 1) * kMaxVarint<Bits>));
+  uint8_t* end = diffs;
+  for (size_t c = 0; c < list.count; ++c) end = put_difference(end, zigzag_difference(list.before[c], list.after[c]));
+  std::memcpy(out, diffs, static_cast<size_t>(end - diffs));
 }
 
 // Reads what may be anything. The first thing that is wrong stays in `status`; what is read after it is 0.
@@ -157,6 +161,12 @@ struct Reader {
     if (status == DeltaStatus::ok) status = s;
     return 0;
   }
+  size_t gap() {
+    for (size_t v = 0;; v += 255) {
+      if (p == end) return fail(DeltaStatus::gaps_short);
+      if (const uint8_t byte = *p++; byte < 255) return v + byte;
+    }
+  }
   uint64_t varint(int max_bits) {
     uint64_t v = 0;
     for (int shift = 0; shift < max_bits; shift += 7) {
@@ -167,60 +177,89 @@ struct Reader {
     }
     return fail(DeltaStatus::varint_long);
   }
-  // The next difference, applied to `value`.
-  template <class Bits>
-  Bits step(Bits value) {
-    const Bits z = static_cast<Bits>(varint(sizeof(Bits) * 8));
-    if (z == 0) fail(DeltaStatus::zero_difference);
-    return undo_zigzag(value, z);
-  }
 };
 
-// values: n values of the previous version, overwritten in place.
+// The next difference, applied to values[place].
 template <class Bits>
-DeltaStatus apply_chunk(DeltaMode mode, const uint8_t* data, size_t bytes, Bits* values, size_t n) {
+bool step(Reader& reader, Bits* values, size_t place, ChangeList<Bits>& list) {
+  const Bits z = static_cast<Bits>(reader.p != reader.end && *reader.p < 128 ? *reader.p++ : reader.varint(sizeof(Bits) * 8));
+  if (z == 0) reader.fail(DeltaStatus::zero_difference);
+  if (reader.status != DeltaStatus::ok) return false;
+  const Bits before = values[place], after = undo_zigzag(before, z);
+  values[place] = after;
+  list.add(place, before, after);
+  return true;
+}
+
+template <class Bits>
+DeltaStatus apply_bitmap(Reader reader, Bits* values, size_t n, ChangeList<Bits>& list) {
+  const uint8_t* const bitmap = reader.p;
+  const size_t bitmap_bytes = (n + 7) / 8;
+  if (static_cast<size_t>(reader.end - reader.p) < bitmap_bytes) return DeltaStatus::bitmap_short;
+  reader.p += bitmap_bytes;
+  for (size_t begin = 0; begin < n; begin += 64) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, bitmap + begin / 8, std::min<size_t>(8, bitmap_bytes - begin / 8));
+    for (; bits != 0; bits &= bits - 1) {
+      const size_t i = begin + static_cast<size_t>(std::countr_zero(bits));
+      if (i >= n) return DeltaStatus::bitmap_long;
+      if (!step(reader, values, i, list)) return reader.status;
+    }
+  }
+  return reader.p == reader.end ? DeltaStatus::ok : DeltaStatus::left_over;
+}
+
+template <class Bits>
+DeltaStatus apply_gaps(Reader reader, Bits* values, size_t n, ChangeList<Bits>& list) {
+  const uint64_t count = reader.varint(32);
+  if (reader.status == DeltaStatus::ok && count > n) return DeltaStatus::too_many_changes;
+  auto* const places = reinterpret_cast<uint32_t*>(scratch_bytes(ScratchSlot::b, (count + 1) * sizeof(uint32_t)));
+  size_t at = 0;
+  bool inside = true;
+  for (uint64_t c = 0; c < count && reader.status == DeltaStatus::ok; ++c) {
+    at += reader.gap();
+    inside = inside && at < n;
+    // Values are far apart, more than the first cache asks memory for at a time: those of a chunk come to the second one while
+    // the places are read.
+    __builtin_prefetch(values + std::min(at, n - 1), 0, 2);
+    places[c] = static_cast<uint32_t>(at++);
+  }
+  if (reader.status != DeltaStatus::ok) return reader.status;
+  if (!inside) return DeltaStatus::change_outside;
+  for (uint64_t c = 0; c < count; ++c)
+    if (!step(reader, values, places[c], list)) return reader.status;
+  return reader.p == reader.end ? DeltaStatus::ok : DeltaStatus::left_over;
+}
+
+// values: n values of the previous version, overwritten in place; they lie from `first` on. `sum`: null, or becomes theirs.
+template <class Bits>
+DeltaStatus apply_chunk(DeltaMode mode, const uint8_t* data, size_t bytes, Bits* values, size_t n, int64_t first,
+                        ChangeSum* sum) {
   if (mode == DeltaMode::raw) {
     if (bytes != n * sizeof(Bits)) return DeltaStatus::raw_size;
+    if (sum != nullptr) {
+      ChangeList<Bits> list(n);
+      for (size_t i = 0; i < n; ++i) {
+        Bits after;
+        std::memcpy(&after, data + i * sizeof(Bits), sizeof(Bits));
+        if (values[i] != after) list.add(i, values[i], after);
+      }
+      *sum = list.sum(first);
+    }
     std::memcpy(values, data, bytes);
     return DeltaStatus::ok;
   }
-  Reader reader{data, data + bytes};
-  if (mode == DeltaMode::bitmap) {
-    const size_t bitmap_bytes = (n + 7) / 8;
-    if (bytes < bitmap_bytes) return DeltaStatus::bitmap_short;
-    reader.p += bitmap_bytes;
-    for (size_t begin = 0; begin < n; begin += 64) {
-      uint64_t bits = 0;
-      std::memcpy(&bits, data + begin / 8, std::min<size_t>(8, bitmap_bytes - begin / 8));
-      for (; bits != 0; bits &= bits - 1) {
-        const size_t i = begin + static_cast<size_t>(std::countr_zero(bits));
-        if (i >= n) return DeltaStatus::bitmap_long;
-        values[i] = reader.step(values[i]);
-        if (reader.status != DeltaStatus::ok) return reader.status;
-      }
-    }
-  } else if (mode == DeltaMode::gaps) {
-    const uint64_t count = reader.varint(32);
-    if (count > n) return DeltaStatus::too_many_changes;
-    Reader diffs = reader;  // begins where the gaps end
-    for (uint64_t c = 0; c < count && diffs.status == DeltaStatus::ok; ++c) diffs.varint(32);
-    if (diffs.status != DeltaStatus::ok) return diffs.status;
-    const uint8_t* gaps_end = diffs.p;
-    size_t i = 0;
-    for (uint64_t c = 0; c < count; ++c) {
-      i += reader.varint(32);
-      if (i >= n) return DeltaStatus::change_outside;
-      values[i] = diffs.step(values[i]);
-      if (diffs.status != DeltaStatus::ok) return diffs.status;
-      ++i;
-    }
-    if (reader.p != gaps_end) return DeltaStatus::overlap;
-    reader = diffs;
-  } else if (mode != DeltaMode::same) {
-    return DeltaStatus::unknown_mode;
-  }
-  return reader.p == reader.end ? reader.status : DeltaStatus::left_over;
+  if (mode == DeltaMode::same) return bytes == 0 ? DeltaStatus::ok : DeltaStatus::left_over;
+  if (mode != DeltaMode::gaps && mode != DeltaMode::bitmap) return DeltaStatus::unknown_mode;
+  ChangeList<Bits> list(n);
+  const Reader reader{data, data + bytes};
+  const DeltaStatus status =
+      mode == DeltaMode::gaps ? apply_gaps(reader, values, n, list) : apply_bitmap(reader, values, n, list);
+  if (sum != nullptr && status == DeltaStatus::ok) *sum = list.sum(first);
+  return status;
 }
+
+ChangeSum* sum_of_chunk(const View& sums, int64_t c) { return sums ? reinterpret_cast<ChangeSum*>(sums.data) + c : nullptr; }
 
 // Where each chunk's payload begins; one more than chunks. Sizes below 0 count as 0.
 std::vector<int64_t> payload_offsets(const View& codes) {
@@ -251,9 +290,8 @@ void hash_spans(Context& context, const HashSpans& op) {
     hashes[2 * c] = static_cast<int64_t>(h.hi);
     hashes[2 * c + 1] = static_cast<int64_t>(h.lo);
     if (bad == nullptr) return;
-    bad[c] = op.x.dtype == DType::bf16
-                 ? first_not_finite(reinterpret_cast<const uint16_t*>(data), values, uint16_t{0x7f80})
-                 : first_not_finite(reinterpret_cast<const uint32_t*>(data), values, uint32_t{0x7f800000});
+    bad[c] = op.x.dtype == DType::bf16 ? first_not_finite(reinterpret_cast<const uint16_t*>(data), values)
+                                       : first_not_finite(reinterpret_cast<const uint32_t*>(data), values);
   });
 }
 
@@ -284,7 +322,7 @@ void delta_encode(Context& context, const DeltaEncode& op) {
       const int64_t at = c * kDeltaChunk;
       encode_chunk(previous ? previous + at : nullptr, next + at, static_cast<size_t>(chunk_values(n, c)),
                    {static_cast<DeltaMode>(code[2 * c]), static_cast<size_t>(code[2 * c + 1])},
-                   payload + offsets[static_cast<size_t>(c)]);
+                   payload + offsets[static_cast<size_t>(c)], op.first + at, sum_of_chunk(op.sums, c));
     });
   });
   std::fill(payload + offsets.back(), payload + op.payload.size() * 4, uint8_t{0});
@@ -300,11 +338,13 @@ void delta_apply(Context& context, const DeltaApply& op) {
     auto* const values = reinterpret_cast<Bits*>(op.values.data);
     for_tiles(context, op.codes.shape[0], static_cast<int64_t>(kApplyNs * kDeltaChunk), [&](int64_t c) {
       const int64_t begin = offsets[static_cast<size_t>(c)], end = offsets[static_cast<size_t>(c) + 1];
+      ChangeSum* const sum = sum_of_chunk(op.sums, c);
+      if (sum != nullptr) *sum = {};
       const DeltaStatus s =
           end > held || code[2 * c + 1] < 0
               ? DeltaStatus::cut_short
               : apply_chunk(static_cast<DeltaMode>(code[2 * c]), payload + begin, static_cast<size_t>(end - begin),
-                            values + c * kDeltaChunk, static_cast<size_t>(chunk_values(n, c)));
+                            values + c * kDeltaChunk, static_cast<size_t>(chunk_values(n, c)), op.first + c * kDeltaChunk, sum);
       status[c] = static_cast<int32_t>(s);
     });
   });

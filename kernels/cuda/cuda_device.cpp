@@ -43,6 +43,17 @@ void check(cudaError_t e, const char* what, const char* hint) {
   throw failure(fmt::format("the GPU failed at {}: {}", what, cudaGetErrorString(e)), {}, hint);
 }
 
+int device_count() {
+  int n = 0;
+  const cudaError_t e = cudaGetDeviceCount(&n);
+  if (e == cudaErrorNoDevice) {
+    static_cast<void>(cudaGetLastError());
+    return 0;
+  }
+  check(e, "cudaGetDeviceCount");
+  return n;
+}
+
 CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", index)) {
   int n = 0;
   if (const cudaError_t e = cudaGetDeviceCount(&n); e != cudaSuccess) {
@@ -58,8 +69,8 @@ CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", i
   int runtime = 0;
   check(cudaGetDeviceProperties(&p, index), "cudaGetDeviceProperties");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  fingerprint_ = fmt::format("cuda {} sm_{}{}, {} multiprocessors, runtime {}, plain kernels", p.name, p.major, p.minor,
-                             p.multiProcessorCount, runtime);
+  fingerprint_ = fmt::format("cuda {} sm_{}{}, {} multiprocessors, runtime {}, {} products", p.name, p.major, p.minor,
+                             p.multiProcessorCount, runtime, use_tensor_cores() ? "mma" : "plain");
 }
 
 void CudaDevice::set_current() const {

@@ -13,6 +13,7 @@
 #include "kernels/cuda/memory_pool.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
+#include "kernels/plugin.h"
 
 namespace r1::cuda {
 
@@ -50,6 +51,11 @@ class CudaDevice final : public Device {
   std::vector<std::unique_ptr<HostStream>> idle_streams_;
   int recordings_ = 0;  // that are being made
 };
+
+// Throws failure, in the driver's words, where it cannot be asked.
+int device_count();
+
+CardCeilings measure_ceilings(CudaDevice& device);
 
 // The stream on which an op of this context goes.
 cudaStream_t stream_of(Context& ctx);

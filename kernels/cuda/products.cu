@@ -1,9 +1,15 @@
-// Linear, GroupedLinear, their backwards and Gemm: one plain tiled product.
+// Linear, GroupedLinear, their backwards and Gemm: one plain tiled product, for f32 and mixed types (products_mma.cu has the
+// bf16 ones).
 //
 // Every element of a result is one chain of fused multiply-adds in f32, in order of the summed index from 0, whatever tile it
 // is in: so a row's bits depend on nothing but the row and the weights, and a grouped row has a dense row's bits. Legend: a
 // result is [M, N], the summed index runs over `depth`.
-#include "kernels/cuda/device_code.h"
+#include "kernels/cuda/products.h"
+
+#include <cstdlib>
+#include <string_view>
+
+#include "base/error.h"
 #include "kernels/cuda/kernels.h"
 
 namespace r1::cuda {
@@ -115,36 +121,15 @@ __global__ void column_sums_kernel(Rows<const G> dy, float* db, int64_t t_n, int
 // ---- grouped by expert
 // ------------------------------------------------------------------------------------------------------------
 
-// The block's tile of rows when every expert's rows are cut into tiles of their own; rows = 0: beyond the last.
-struct ExpertTile {
-  int expert;
-  int64_t first, rows;
-};
-__device__ inline ExpertTile expert_tile(const int32_t* offsets, int experts) {
-  int64_t tile = blockIdx.y;
-  for (int e = 0; e < experts; ++e) {
-    const int64_t begin = offsets[e], end = offsets[e + 1], tiles = (end - begin + kTile - 1) / kTile;
-    if (tile < tiles) return {e, begin + tile * kTile, end - begin - tile * kTile < kTile ? end - begin - tile * kTile : kTile};
-    tile -= tiles;
-  }
-  return {0, 0, 0};
-}
 dim3 expert_grid(int64_t m, int64_t n, int64_t experts) {
-  return {blocks_for(n, kTile), static_cast<unsigned>(m / kTile + experts)};
+  return {blocks_for(n, kTile), expert_tiles(m, kTile, experts)};
 }
-
-// Places and the rows they stand for.
-struct Places {
-  const int32_t* slots;  // or null
-  int copies;
-  __device__ int64_t row(int64_t place) const { return slots != nullptr ? slots[place] / copies : place; }
-};
 
 template <class E>
 __global__ void grouped_kernel(Rows<const E> x, Places places, const E* w, const int32_t* offsets, E* y, int experts,
                                int64_t n_n, int64_t k_n) {
   R1_SHARED(Tiles, tiles);
-  const ExpertTile tile = expert_tile(offsets, experts);
+  const ExpertTile tile = expert_tile<kTile>(offsets, experts);
   if (tile.rows == 0) return;
   const int64_t n0 = tile_column();
   const E* const we = w + tile.expert * n_n * k_n;
@@ -158,7 +143,7 @@ template <class E>
 __global__ void grouped_backward_input_kernel(const E* dy, const E* w, const int32_t* offsets, E* dx, int experts, int64_t n_n,
                                               int64_t k_n) {
   R1_SHARED(Tiles, tiles);
-  const ExpertTile tile = expert_tile(offsets, experts);
+  const ExpertTile tile = expert_tile<kTile>(offsets, experts);
   if (tile.rows == 0) return;
   const int64_t k0 = tile_column();
   const E* const we = w + tile.expert * n_n * k_n;
@@ -204,11 +189,25 @@ __global__ void gemm_kernel(Matrix a, Matrix b, Rows<float> c, int64_t m_n, int6
   });
 }
 
-Places places_of(const View& slots, int copies) { return {data<const int32_t>(slots), copies}; }
+bool by_tensor_cores(const View& a, const View& b) {
+  return a.dtype == DType::bf16 && b.dtype == DType::bf16 && use_tensor_cores();
+}
 
 }  // namespace
 
+bool use_tensor_cores() {
+  static const bool yes = [] {
+    const char* const text = std::getenv("R1_CUDA_PRODUCTS");
+    const std::string_view asked = text != nullptr ? text : "";
+    if (!asked.empty() && asked != "plain" && asked != "mma")
+      throw bad_input("R1_CUDA_PRODUCTS is '" + std::string(asked) + "'", {}, "mma or plain");
+    return asked != "plain";
+  }();
+  return yes;
+}
+
 void linear(Context& ctx, const Linear& op) {
+  if (by_tensor_cores(op.x, op.w)) return linear_mma(ctx, op);
   const int64_t t = op.x.shape[0], k = op.x.shape[1], n = op.w.shape[0];
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
@@ -222,6 +221,7 @@ void linear(Context& ctx, const Linear& op) {
 }
 
 void linear_backward_input(Context& ctx, const LinearBackwardInput& op) {
+  if (by_tensor_cores(op.dy, op.w)) return linear_backward_input_mma(ctx, op);
   const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
   with_float(op.w, [&](auto e) {
     using E = decltype(e);
@@ -240,8 +240,11 @@ void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
     using E = decltype(e);
     const auto go = [&](auto g) {
       using G = decltype(g);
-      launch(ctx, "linear_backward_weight", backward_weight_kernel<G, E>, tile_grid(n, k), kThreads, 0, rows_of<const G>(op.dy),
-             rows_of<const E>(op.x), data<float>(op.dw), t, n, k);
+      if (by_tensor_cores(op.dy, op.x))
+        linear_backward_weight_mma(ctx, op);
+      else
+        launch(ctx, "linear_backward_weight", backward_weight_kernel<G, E>, tile_grid(n, k), kThreads, 0,
+               rows_of<const G>(op.dy), rows_of<const E>(op.x), data<float>(op.dw), t, n, k);
       if (op.db)
         launch(ctx, "column_sums", column_sums_kernel<G>, blocks_for(n), kBlock, 0, rows_of<const G>(op.dy), data<float>(op.db),
                t, n);
@@ -251,6 +254,7 @@ void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
 }
 
 void grouped_linear(Context& ctx, const GroupedLinear& op) {
+  if (by_tensor_cores(op.x, op.w)) return grouped_linear_mma(ctx, op);
   const int64_t experts = op.w.shape[0], n = op.w.shape[1], k = op.w.shape[2];
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
@@ -261,6 +265,7 @@ void grouped_linear(Context& ctx, const GroupedLinear& op) {
 }
 
 void grouped_linear_backward_input(Context& ctx, const GroupedLinearBackwardInput& op) {
+  if (by_tensor_cores(op.dy, op.w)) return grouped_linear_backward_input_mma(ctx, op);
   const int64_t experts = op.w.shape[0], n = op.w.shape[1], k = op.w.shape[2];
   with_float(op.w, [&](auto e) {
     using E = decltype(e);
@@ -271,6 +276,7 @@ void grouped_linear_backward_input(Context& ctx, const GroupedLinearBackwardInpu
 }
 
 void grouped_linear_backward_weight(Context& ctx, const GroupedLinearBackwardWeight& op) {
+  if (by_tensor_cores(op.dy, op.x)) return grouped_linear_backward_weight_mma(ctx, op);
   const int64_t experts = op.dw.shape[0], n = op.dw.shape[1], k = op.dw.shape[2];
   with_float(op.x, [&](auto e) {
     using E = decltype(e);

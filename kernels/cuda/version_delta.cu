@@ -20,6 +20,41 @@ __device__ inline unsigned char* put_varint(unsigned char* out, uint32_t v) {
   *out++ = static_cast<unsigned char>(v);
   return out;
 }
+__device__ inline int gap_bytes(uint32_t gap) { return static_cast<int>(gap / 255) + 1; }
+__device__ inline unsigned char* put_gap(unsigned char* out, uint32_t gap) {
+  for (; gap >= 255; gap -= 255) *out++ = 255;
+  *out++ = static_cast<unsigned char>(gap);
+  return out;
+}
+
+// value_mark of delta_format.h.
+struct Sum {
+  uint64_t a = 0, b = 0;
+  __device__ void mark(uint64_t place, uint64_t bits, bool add) {
+    uint64_t x = place * kMarkPlace + bits * kMarkValue;
+    x ^= x >> 32;
+    uint64_t y = x * kMarkA, z = (x + kMarkStepB) * kMarkB;
+    y ^= y >> 29;
+    z ^= z >> 31;
+    a += add ? y * kMarkEndA : 0 - y * kMarkEndA;
+    b += add ? z * kMarkEndB : 0 - z * kMarkEndB;
+  }
+  __device__ void change(int64_t place, uint64_t before, uint64_t after) {
+    if (before == after) return;
+    mark(static_cast<uint64_t>(place), before, false);
+    mark(static_cast<uint64_t>(place), after, true);
+  }
+};
+// Of all threads of the block, into sums[chunk]; sums: or null.
+template <int kThreads>
+__device__ void put_sum(const Sum& own, int64_t* sums, BlockShared<uint64_t, kThreads>& shared) {
+  if (sums == nullptr) return;
+  const uint64_t a = block_sum(own.a, shared), b = block_sum(own.b, shared);
+  if (threadIdx.x != 0) return;
+  sums[2 * blockIdx.x] = static_cast<int64_t>(a);
+  sums[2 * blockIdx.x + 1] = static_cast<int64_t>(b);
+}
+
 // zigzag_difference and undo_zigzag of delta_format.h, whose functions are the host's.
 template <class Bits>
 __device__ inline Bits zigzag(Bits from, Bits to) {
@@ -73,7 +108,7 @@ __device__ Layout lay_out(const Chunk<Bits>& c, Shared& shared) {
   l.expected = block_scan(last, 0, shared, [](int a, int b) { return a > b ? a : b; }).before;
   int expected = l.expected;
   each_change(c, [&](int i) {
-    own.gaps += varint_bytes(static_cast<uint32_t>(i - expected));
+    own.gaps += gap_bytes(static_cast<uint32_t>(i - expected));
     expected = i + 1;
   });
   const Scanned<int> count = block_scan(own.count, 0, shared, add), diffs = block_scan(own.diffs, 0, shared, add),
@@ -128,9 +163,15 @@ __global__ void clear_rest_kernel(unsigned char* payload, const int64_t* end, in
 
 template <class Bits>
 __global__ void encode_kernel(const Bits* previous, const Bits* next, const int32_t* codes, const int64_t* offsets,
-                              unsigned char* payload, int64_t n) {
+                              unsigned char* payload, int64_t n, int64_t* sums, int64_t first) {
   R1_SHARED(Shared, shared);
+  using Words = BlockShared<uint64_t, kBlock>;
+  R1_SHARED(Words, words);
   const Chunk<Bits> c = own_chunk(previous, next, n);
+  Sum sum;
+  if (sums != nullptr && previous != nullptr)
+    each_change(c, [&](int i) { sum.change(first + blockIdx.x * kDeltaChunk + i, c.previous[i], c.next[i]); });
+  put_sum(sum, sums, words);
   const auto mode = static_cast<DeltaMode>(codes[2 * blockIdx.x]);
   unsigned char* out = payload + offsets[blockIdx.x];
   if (mode == DeltaMode::same) return;
@@ -154,7 +195,7 @@ __global__ void encode_kernel(const Bits* previous, const Bits* next, const int3
     unsigned char* gap = out + l.before.gaps;
     int expected = l.expected;
     each_change(c, [&](int i) {
-      gap = put_varint(gap, static_cast<uint32_t>(i - expected));
+      gap = put_gap(gap, static_cast<uint32_t>(i - expected));
       expected = i + 1;
     });
     out += l.all.gaps;
@@ -172,6 +213,12 @@ struct Reader {
     if (status == DeltaStatus::ok) status = s;
     return 0;
   }
+  __device__ uint64_t gap() {
+    for (uint64_t v = 0;; v += 255) {
+      if (p == end) return fail(DeltaStatus::gaps_short);
+      if (const uint64_t byte = *p++; byte < 255) return v + byte;
+    }
+  }
   __device__ uint64_t varint(int max_bits) {
     uint64_t v = 0;
     for (int shift = 0; shift < max_bits; shift += 7) {
@@ -182,17 +229,20 @@ struct Reader {
     }
     return fail(DeltaStatus::varint_long);
   }
-  // The next difference, applied to `value`.
+  // The next difference, applied to `value`, which is at `place`.
   template <class Bits>
-  __device__ void step(Bits& value) {
+  __device__ void step(Bits& value, int64_t place, Sum& sum) {
     const Bits z = static_cast<Bits>(varint(static_cast<int>(sizeof(Bits)) * 8));
     if (z == 0) fail(DeltaStatus::zero_difference);
-    if (status == DeltaStatus::ok) value = unzigzag(value, z);
+    if (status != DeltaStatus::ok) return;
+    const Bits before = value;
+    value = unzigzag(value, z);
+    sum.change(place, before, value);
   }
 };
 
 template <class Bits>
-__device__ DeltaStatus apply_bitmap(Reader r, Bits* values, int64_t n) {
+__device__ DeltaStatus apply_bitmap(Reader r, Bits* values, int64_t n, int64_t first, Sum& sum) {
   const unsigned char* const bitmap = r.p;
   const int64_t bytes = (n + 7) / 8;
   if (r.end - r.p < bytes) return DeltaStatus::bitmap_short;
@@ -200,59 +250,68 @@ __device__ DeltaStatus apply_bitmap(Reader r, Bits* values, int64_t n) {
   for (int64_t i = 0; i < bytes * 8; ++i) {
     if ((bitmap[i / 8] >> (i % 8) & 1) == 0) continue;
     if (i >= n) return DeltaStatus::bitmap_long;
-    r.step(values[i]);
+    r.step(values[i], first + i, sum);
     if (r.status != DeltaStatus::ok) return r.status;
   }
   return r.p == r.end ? r.status : DeltaStatus::left_over;
 }
 
 template <class Bits>
-__device__ DeltaStatus apply_gaps(Reader r, Bits* values, int64_t n) {
+__device__ DeltaStatus apply_gaps(Reader r, Bits* values, int64_t n, int64_t first, Sum& sum) {
   const uint64_t count = r.varint(32);
-  if (count > static_cast<uint64_t>(n)) return DeltaStatus::too_many_changes;
+  if (r.status == DeltaStatus::ok && count > static_cast<uint64_t>(n)) return DeltaStatus::too_many_changes;
   Reader diffs = r;  // begins where the gaps end
-  for (uint64_t c = 0; c < count && diffs.status == DeltaStatus::ok; ++c) diffs.varint(32);
+  for (uint64_t c = 0; c < count && diffs.status == DeltaStatus::ok; ++c) diffs.gap();
   if (diffs.status != DeltaStatus::ok) return diffs.status;
-  const unsigned char* const gaps_end = diffs.p;
   uint64_t i = 0;
   for (uint64_t c = 0; c < count; ++c) {
-    i += r.varint(32);
+    i += r.gap();
     if (i >= static_cast<uint64_t>(n)) return DeltaStatus::change_outside;
-    diffs.step(values[i]);
+    diffs.step(values[i], first + static_cast<int64_t>(i), sum);
     if (diffs.status != DeltaStatus::ok) return diffs.status;
     ++i;
   }
-  if (r.p != gaps_end) return DeltaStatus::overlap;
   return diffs.p == diffs.end ? diffs.status : DeltaStatus::left_over;
 }
 
+constexpr int kApplyBlock = 128;
+
 template <class Bits>
 __global__ void apply_kernel(const int32_t* codes, const int64_t* offsets, const unsigned char* payload, int64_t held,
-                             Bits* values, int32_t* status, int64_t n) {
+                             Bits* values, int32_t* status, int64_t n, int64_t* sums, int64_t first) {
+  using Words = BlockShared<uint64_t, kApplyBlock>;
+  R1_SHARED(Words, words);
   const int64_t at = blockIdx.x * kDeltaChunk, chunk = n - at < kDeltaChunk ? n - at : kDeltaChunk;
   const int64_t begin = offsets[blockIdx.x], end = offsets[blockIdx.x + 1];
   const int32_t mode = codes[2 * blockIdx.x];
   DeltaStatus s = DeltaStatus::ok;
+  Sum sum;
   if (end > held || codes[2 * blockIdx.x + 1] < 0) {
     s = DeltaStatus::cut_short;
   } else if (mode == static_cast<int32_t>(DeltaMode::raw)) {
-    const int64_t bytes = chunk * static_cast<int64_t>(sizeof(Bits));
-    auto* const to = reinterpret_cast<unsigned char*>(values + at);
-    if (end - begin != bytes)
+    if (end - begin != chunk * static_cast<int64_t>(sizeof(Bits)))
       s = DeltaStatus::raw_size;
     else
-      for (int64_t i = threadIdx.x; i < bytes; i += blockDim.x) to[i] = payload[begin + i];
+      for (int64_t i = threadIdx.x; i < chunk; i += blockDim.x) {
+        const unsigned char* const bytes = payload + begin + i * static_cast<int64_t>(sizeof(Bits));
+        Bits value = 0;
+        for (int b = static_cast<int>(sizeof(Bits)); b-- > 0;) value = static_cast<Bits>(value << 8 | bytes[b]);
+        if (sums != nullptr) sum.change(first + at + i, values[at + i], value);
+        values[at + i] = value;
+      }
   } else if (threadIdx.x == 0) {
     const Reader r{payload + begin, payload + end, DeltaStatus::ok};
     if (mode == static_cast<int32_t>(DeltaMode::bitmap))
-      s = apply_bitmap(r, values + at, chunk);
+      s = apply_bitmap(r, values + at, chunk, first + at, sum);
     else if (mode == static_cast<int32_t>(DeltaMode::gaps))
-      s = apply_gaps(r, values + at, chunk);
+      s = apply_gaps(r, values + at, chunk, first + at, sum);
     else if (mode != static_cast<int32_t>(DeltaMode::same))
       s = DeltaStatus::unknown_mode;
     else if (begin != end)
       s = DeltaStatus::left_over;
   }
+  if (s != DeltaStatus::ok) sum = {};
+  put_sum(sum, sums, words);
   if (threadIdx.x == 0) status[blockIdx.x] = static_cast<int32_t>(s);
 }
 
@@ -285,7 +344,7 @@ void delta_encode(Context& ctx, const DeltaEncode& op) {
     using Bits = decltype(b);
     launch(ctx, "delta_encode", encode_kernel<Bits>, static_cast<unsigned>(op.codes.shape[0]), kBlock, 0,
            data<const Bits>(op.previous), data<const Bits>(op.next), data<const int32_t>(op.codes), offsets, payload,
-           op.next.size());
+           op.next.size(), data<int64_t>(op.sums), op.first);
   });
   launch(ctx, "clear_rest", clear_rest_kernel, 1, 32, 0, payload, offsets + op.codes.shape[0], op.payload.size() * 4);
 }
@@ -295,9 +354,9 @@ void delta_apply(Context& ctx, const DeltaApply& op) {
   const int64_t* const offsets = payload_offsets(ctx, scratch, op.codes);
   with_bits(op.values, [&](auto b) {
     using Bits = decltype(b);
-    launch(ctx, "delta_apply", apply_kernel<Bits>, static_cast<unsigned>(op.codes.shape[0]), 128, 0,
+    launch(ctx, "delta_apply", apply_kernel<Bits>, static_cast<unsigned>(op.codes.shape[0]), kApplyBlock, 0,
            data<const int32_t>(op.codes), offsets, data<const unsigned char>(op.payload), op.payload.size() * 4,
-           data<Bits>(op.values), data<int32_t>(op.status), op.values.size());
+           data<Bits>(op.values), data<int32_t>(op.status), op.values.size(), data<int64_t>(op.sums), op.first);
   });
 }
 

@@ -37,6 +37,11 @@ void put_varint(Bytes& out, uint64_t v) {
   out.push_back(static_cast<uint8_t>(v));
 }
 
+void put_gap(Bytes& out, uint64_t gap) {
+  out.insert(out.end(), gap / 255, uint8_t{255});
+  out.push_back(static_cast<uint8_t>(gap % 255));
+}
+
 struct Coded {
   DeltaMode mode;
   Bytes bytes;
@@ -50,7 +55,7 @@ Coded encode(const std::optional<std::vector<uint64_t>>& previous, const std::ve
   size_t count = 0, expected = 0;
   for (size_t i = 0; i < next.size(); ++i) {
     if ((*previous)[i] == next[i]) continue;
-    put_varint(gaps, i - expected);
+    put_gap(gaps, i - expected);
     put_varint(diffs, zigzag((*previous)[i], next[i], item));
     bitmap[i / 8] = static_cast<uint8_t>(bitmap[i / 8] | 1u << i % 8);
     expected = i + 1;
@@ -96,6 +101,13 @@ uint64_t take_varint(const Bytes& in, size_t& at, int max_bits) {
   throw Malformed{DeltaStatus::varint_long};
 }
 
+uint64_t take_gap(const Bytes& in, size_t& at) {
+  for (uint64_t gap = 0;; gap += 255) {
+    if (at >= in.size()) throw Malformed{DeltaStatus::gaps_short};
+    if (const uint8_t byte = in[at++]; byte < 255) return gap + byte;
+  }
+}
+
 void apply(DeltaMode mode, const Bytes& in, std::vector<uint64_t>& values, size_t item) {
   size_t at = 0;
   const auto step = [&](size_t i, size_t& where) {
@@ -123,7 +135,7 @@ void apply(DeltaMode mode, const Bytes& in, std::vector<uint64_t>& values, size_
       const uint64_t count = take_varint(in, at, 32);
       if (count > values.size()) throw Malformed{DeltaStatus::too_many_changes};
       std::vector<uint64_t> gaps;
-      for (uint64_t c = 0; c < count; ++c) gaps.push_back(take_varint(in, at, 32));
+      for (uint64_t c = 0; c < count; ++c) gaps.push_back(take_gap(in, at));
       size_t i = 0;
       for (uint64_t gap : gaps) {
         i += gap;
@@ -159,6 +171,27 @@ void hash_spans(Context&, const HashSpans& op) {
   }
 }
 
+namespace {
+
+// Of values that lie from place `first` on.
+ChangeSum change_sum(const std::vector<uint64_t>& previous, const std::vector<uint64_t>& next, uint64_t first) {
+  ChangeSum sum;
+  for (size_t i = 0; i < next.size(); ++i) {
+    const ChangeSum was = value_mark(first + i, previous[i]), is = value_mark(first + i, next[i]);
+    sum += {is.a - was.a, is.b - was.b};
+  }
+  return sum;
+}
+
+void put_sum(const View& sums, size_t chunk, const ChangeSum& sum) {
+  if (!sums) return;
+  auto* const words = reinterpret_cast<uint64_t*>(sums.data) + 2 * chunk;
+  words[0] = sum.a;
+  words[1] = sum.b;
+}
+
+}  // namespace
+
 void delta_measure(Context&, const DeltaMeasure& op) {
   std::vector<double> codes;
   for (const Coded& c : encode_all(op.previous, op.next)) {
@@ -181,6 +214,13 @@ void delta_encode(Context&, const DeltaEncode& op) {
   payload.resize((payload.size() + 3) / 4 * 4, 0);
   R1_CHECK(payload.size() == static_cast<size_t>(op.payload.size()) * 4, "a payload of another size");
   if (!payload.empty()) std::memcpy(op.payload.data, payload.data(), payload.size());
+  for (int64_t begin = 0; begin < op.next.size(); begin += kDeltaChunk) {
+    const int64_t end = std::min(op.next.size(), begin + kDeltaChunk);
+    const std::vector<uint64_t> after = patterns(op.next, begin, end);
+    put_sum(
+        op.sums, static_cast<size_t>(begin / kDeltaChunk),
+        change_sum(op.previous ? patterns(op.previous, begin, end) : after, after, static_cast<uint64_t>(op.first + begin)));
+  }
 }
 
 void delta_apply(Context&, const DeltaApply& op) {
@@ -192,17 +232,21 @@ void delta_apply(Context&, const DeltaApply& op) {
   for (size_t c = 0; c < codes.size() / 2; ++c) {
     const int64_t begin = static_cast<int64_t>(c) * kDeltaChunk, end = std::min(op.values.size(), begin + kDeltaChunk);
     const size_t bytes = codes[2 * c + 1] > 0 ? static_cast<size_t>(codes[2 * c + 1]) : 0;
-    std::vector<uint64_t> values = patterns(op.values, begin, end);
+    const std::vector<uint64_t> before = patterns(op.values, begin, end);
+    std::vector<uint64_t> values = before;
     DeltaStatus s = DeltaStatus::ok;
+    ChangeSum sum;
     try {
       if (at + bytes > held || codes[2 * c + 1] < 0) throw Malformed{DeltaStatus::cut_short};
       apply(static_cast<DeltaMode>(codes[2 * c]), Bytes(payload + at, payload + at + bytes), values, item);
       for (size_t i = 0; i < values.size(); ++i)
         std::memcpy(op.values.data + (static_cast<size_t>(begin) + i) * item, &values[i], item);
+      sum = change_sum(before, values, static_cast<uint64_t>(op.first + begin));
     } catch (const Malformed& m) {
       s = m.status;
     }
     at += bytes;
+    put_sum(op.sums, c, sum);
     status.push_back(static_cast<double>(s));
   }
   store(op.status, status);

@@ -106,6 +106,7 @@ class FakeLearner final : public Learner {
       stats.optimizer_steps = config_.mini_batches * config_.inner_epochs;
       momentum_ =
           rng_key(momentum_, "train", hash_of(batch), std::bit_cast<uint64_t>(config_.lr), std::bit_cast<uint64_t>(config_.kl));
+      if (config_.ranks > 1) momentum_ = mixed(momentum_, static_cast<uint64_t>(config_.ranks));  // sums are rounded otherwise
       move();
     }
     ++version_;

@@ -32,6 +32,10 @@ struct GeneratorConfig {
   uint64_t page_shuffle_seed = 0;  // tests: not 0 hands KV pages out in a shuffled order (no result depends on it)
 };
 
+// Of sampling: a temperature is 0 (greedy) or from the least one on, where logits divided by it stay finite; some probability
+// is always sampled from.
+inline constexpr double kLeastTemperature = 1e-3, kMostTemperature = 100, kLeastTopP = 1e-6;
+
 struct GenRequest {
   uint64_t id = 0;              // the caller's (a draw)
   uint64_t rng_key = 0;         // sample s uses rng_key mixed with s, position = index of the token in its sequence

@@ -6,6 +6,11 @@
 
 namespace r1 {
 
+double kv_page_bytes(const ModelConfig& config, DType dtype, int64_t layers) {
+  return static_cast<double>(layers) * static_cast<double>(config.kv_heads * kKeyBlock) *
+         static_cast<double>(config.qk_head_dim() + config.v_head_dim()) * static_cast<double>(dtype_size(dtype));
+}
+
 void KvCache::reserve(Context& ctx, int64_t pages, int64_t limit) {
   if (pages <= pages_) return;
   const int64_t size = std::min(limit, std::max<int64_t>({pages, 2 * pages_, 64}));

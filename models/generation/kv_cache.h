@@ -17,6 +17,9 @@ struct PageCopy {
   int32_t from = 0, to = 0;
 };
 
+// Of one page id in all layers.
+double kv_page_bytes(const ModelConfig& config, DType dtype, int64_t layers);
+
 class KvCache {
  public:
   // `layers`: of the model, and one more where its MTP module drafts (the module's block is layer config.layers).

@@ -48,15 +48,18 @@ Gradients& Lanes::ready_gradients(Lane& lane, const WeightSet& like) {
   return *lane.grads;
 }
 
-Gradients* Lanes::sum_gradients() {
+Gradients* Lanes::sum_gradients(const WeightSet& like) {
   std::vector<Gradients*> parts;
   for (auto& lane : lanes_) {
     if (lane->has_grads) parts.push_back(lane->grads.get());
     lane->has_grads = false;
   }
-  if (parts.empty()) return nullptr;
   Context& ctx = lanes_[0]->ctx;
   ctx.parallel = true;
+  if (parts.empty()) {
+    parts.push_back(&ready_gradients(*lanes_[0], like));
+    lanes_[0]->has_grads = false;
+  }
   for (size_t p = 1; p < parts.size(); ++p) run(ctx, Axpby{parts[p]->flat(), parts[0]->flat(), 1, 1});
   return parts[0];
 }

@@ -34,8 +34,8 @@ class Lanes {
   // f(lane, index) for every micro-batch; the lane's tape and arena are fresh each time.
   // Looks for a stop between micro-batches.
   void for_each(int64_t micro_batches, const std::function<void(Lane&, int64_t)>& f);
-  // Adds up the gradients of all lanes that have some, in order of lanes, into the first one; null when there are none.
-  Gradients* sum_gradients();
+  // Adds up the gradients of all lanes that have some, in order of lanes, into the first one; zeros when there are none.
+  Gradients* sum_gradients(const WeightSet& like);
   // Makes the lane's gradients ready to be added to: allocated, and zero if nothing of this step is in them yet.
   static Gradients& ready_gradients(Lane& lane, const WeightSet& like);
 

@@ -236,7 +236,7 @@ void LossTotals::add(const LossTotals& o) {
 PackRules pack_rules(const TrainerConfig& c, int64_t lanes) {
   PackRules r;
   r.budget = c.micro_batch_tokens;
-  r.spread = lanes;
+  r.spread = lanes * static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(c.ranks)));
   switch (c.objective) {
     case Objective::pretrain:
       r.head_rows = HeadRows::every_token;

@@ -28,18 +28,54 @@ double schedule_factor(const TrainerConfig& c, int64_t step) {
   return c.lr_end + (1 - c.lr_end) * left;
 }
 
-Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool side_by_side)
-    : config_(config),
-      first_(masters.device(), masters.config(), DType::f32),
-      second_(masters.device(), masters.config(), DType::f32),
-      ctx_(masters.device()),
-      side_by_side_(side_by_side) {
-  R1_CHECK(config.optimizer == "adamw" || config.optimizer == "muon", config.optimizer);
-  run(ctx_, Fill{first_.flat(), 0});
-  run(ctx_, Fill{second_.flat(), 0});
+namespace {
 
-  const auto& specs = masters.specs();
-  std::vector<std::vector<int64_t>> ranges(masters.segments().size());
+bool by_muon(const ParamSpec& s, const TrainerConfig& c) {
+  return s.role == ParamRole::matrix && c.optimizer == "muon" && !(s.mtp && !c.mtp);
+}
+
+// [0, n) of what is trained, the first segment.
+ElementRange all_of(const WeightSet& like) { return {0, like.segments()[0].values.size()}; }
+
+Tensor zeros(Context& ctx, int64_t n) {
+  Tensor t(*ctx.device, DType::f32, {n});
+  if (n > 0) run(ctx, Fill{t, 0});
+  return t;
+}
+
+}  // namespace
+
+Masters masters_in(const WeightSet& whole, const ElementRange& shard) {
+  const auto& segments = whole.segments();
+  R1_CHECK(segments.size() <= 2 && segments[0].trainable, "what is trained is one segment");
+  return {segments[0].values.slice(shard.begin, shard.end), segments.size() > 1 ? segments[1].values : View{}};
+}
+
+std::vector<ElementRange> optimizer_shards(const WeightSet& like, const TrainerConfig& config, int64_t ranks) {
+  std::vector<ElementRange> shards = equal_ranges(all_of(like).end, ranks, 64 / static_cast<int64_t>(sizeof(float)));
+  for (size_t i = 0; i < like.specs().size(); ++i) {
+    const ParamSpec& s = like.specs()[i];
+    if (!by_muon(s, config)) continue;
+    for (const ParamPart& p : s.parts) {
+      const int64_t begin = like.place(i).begin + p.row_begin * s.shape[1], end = begin + p.rows * s.shape[1];
+      for (size_t r = 1; r < shards.size(); ++r)
+        if (begin < shards[r].begin && shards[r].begin < end) shards[r - 1].end = shards[r].begin = begin;
+    }
+  }
+  return shards;
+}
+
+Optimizer::Optimizer(const WeightSet& like, const TrainerConfig& config, bool side_by_side)
+    : Optimizer(like, config, side_by_side, all_of(like)) {}
+
+Optimizer::Optimizer(const WeightSet& like, const TrainerConfig& config, bool side_by_side, const ElementRange& shard)
+    : config_(config), shard_(shard), ctx_(like.device()), side_by_side_(side_by_side) {
+  R1_CHECK(config.optimizer == "adamw" || config.optimizer == "muon", config.optimizer);
+  first_ = zeros(ctx_, shard.end - shard.begin);
+  second_ = zeros(ctx_, shard.end - shard.begin);
+
+  const auto& specs = like.specs();
+  std::vector<int64_t> ranges;
   for (size_t i = 0; i < specs.size(); ++i) {
     const ParamSpec& s = specs[i];
     if (s.mtp && !config.mtp) {
@@ -50,29 +86,31 @@ Optimizer::Optimizer(const WeightSet& masters, const TrainerConfig& config, bool
       biases_.push_back(static_cast<int>(i));
       continue;
     }
-    if (s.role == ParamRole::matrix && config.optimizer == "muon") {
-      for (const ParamPart& p : s.parts) matrices_.push_back({static_cast<int>(i), p.row_begin, p.rows, s.shape[1]});
+    const WeightSet::Place at = like.place(i);
+    R1_CHECK(at.segment == 0 && like.segments()[0].trainable, s.name);
+    if (by_muon(s, config)) {
+      for (const ParamPart& p : s.parts)
+        if (const int64_t begin = at.begin + p.row_begin * s.shape[1]; shard.begin <= begin && begin < shard.end)
+          matrices_.push_back({begin, p.rows, s.shape[1]});
       continue;
     }
     const bool decay = s.role != ParamRole::norm && s.role != ParamRole::bias;
-    const WeightSet::Place at = masters.place(i);
-    R1_CHECK(masters.segments()[at.segment].trainable, s.name);
     // Gaps between parameters hold zeros and stay zero under AdamW.
-    const bool last_there = i + 1 == specs.size() || masters.place(i + 1).segment != at.segment;
-    const int64_t end = last_there ? masters.segments()[at.segment].values.size() : masters.place(i + 1).begin;
-    std::vector<int64_t>& all = ranges[at.segment];
-    const size_t n = all.size();
-    if (n > 0 && all[n - 2] == at.begin && (all[n - 1] != 0) == decay)
-      all[n - 2] = end;
+    const bool last_there = i + 1 == specs.size() || like.place(i + 1).segment != at.segment;
+    const int64_t begin = std::max(at.begin, shard.begin) - shard.begin,
+                  end = std::min(last_there ? all_of(like).end : like.place(i + 1).begin, shard.end) - shard.begin;
+    if (begin >= end) continue;
+    const size_t n = ranges.size();
+    if (n > 0 && ranges[n - 2] == begin && (ranges[n - 1] != 0) == decay)
+      ranges[n - 2] = end;
     else
-      all.insert(all.end(), {at.begin, end, decay ? 1 : 0});
+      ranges.insert(ranges.end(), {begin, end, decay ? 1 : 0});
   }
-  for (size_t s = 0; s < ranges.size(); ++s)
-    if (const auto n = static_cast<int64_t>(ranges[s].size()) / 3; n > 0)
-      ranges_.push_back({s, tensor_from(masters.device(), DType::i64, {n, 3}, ranges[s].data())});
+  if (const auto n = static_cast<int64_t>(ranges.size()) / 3; n > 0)
+    ranges_ = tensor_from(like.device(), DType::i64, {n, 3}, ranges.data());
   const size_t contexts = matrices_.empty() ? 0 : side_by_side ? matrices_.size() : 1;
   for (size_t i = 0; i < contexts; ++i) {
-    contexts_.push_back(std::make_unique<Context>(masters.device()));
+    contexts_.push_back(std::make_unique<Context>(like.device()));
     contexts_.back()->parallel = !side_by_side;
   }
 }
@@ -83,23 +121,22 @@ std::vector<size_t> Optimizer::untouched() const {
   return out;
 }
 
-double Optimizer::norm(const Gradients& grads) {
+double Optimizer::squares(const Gradients& grads) {
+  if (shard_.begin == shard_.end) return 0;
   ctx_.arena.reset();
   const View out = ctx_.arena.alloc(DType::f32, {1});
-  bool accumulate = false;
-  for (const WeightSegment& s : grads.segments())
-    if (s.trainable) run(ctx_, SumSquares{s.values, out, std::exchange(accumulate, true)});
-  return std::sqrt(static_cast<double>(download_as<float>(out)[0]));
+  run(ctx_, SumSquares{grads.segments()[0].values.slice(shard_.begin, shard_.end), out, false});
+  return static_cast<double>(download_as<float>(out)[0]);
 }
 
-void Optimizer::step(const WeightSet& masters, const Gradients& grads, const WeightSet& weights, double factor,
+void Optimizer::step(const Masters& masters, const Gradients& grads, const WeightSet& weights, double factor,
                      double grad_scale) {
   ++steps_;
-  const bool separate = weights.flat().data != masters.flat().data;
-  for (const auto& [segment, ranges] : ranges_) {
-    const auto values = [s = segment](const auto& set) { return set.segments()[s].values; };
-    run(ctx_, AdamW{values(masters), values(grads), values(first_), values(second_), separate ? values(weights) : View{},
-                    ranges, static_cast<float>(config_.lr * factor), static_cast<float>(config_.beta1),
+  if (ranges_) {
+    const auto part = [this](const auto& set) { return set.segments()[0].values.slice(shard_.begin, shard_.end); };
+    const View written = part(weights);
+    run(ctx_, AdamW{masters.shard, part(grads), first_, second_, written.data != masters.shard.data ? written : View{}, ranges_,
+                    static_cast<float>(config_.lr * factor), static_cast<float>(config_.beta1),
                     static_cast<float>(config_.beta2), static_cast<float>(config_.eps),
                     static_cast<float>(config_.weight_decay), static_cast<float>(grad_scale), steps_});
   }
@@ -109,29 +146,32 @@ void Optimizer::step(const WeightSet& masters, const Gradients& grads, const Wei
   };
   const auto n = static_cast<int64_t>(matrices_.size());
   if (side_by_side_)
-    device_tasks(masters.device(), n, one);
+    device_tasks(weights.device(), n, one);
   else
     for (int64_t i = 0; i < n; ++i) one(i);
   update_biases(masters, grads, weights);
 }
 
-void Optimizer::update_biases(const WeightSet& masters, const Gradients& grads, const WeightSet& weights) {
+void Optimizer::update_biases(const Masters& masters, const Gradients& grads, const WeightSet& weights) {
   if (biases_.empty() || config_.bias_update_rate == 0) return;
   for (int b : biases_) {
-    const View& bias = masters.param(static_cast<size_t>(b));
-    run(ctx_, MoeBiasUpdate{bias, grads.param(b), static_cast<float>(config_.bias_update_rate)});
     const View& weight = weights.param(static_cast<size_t>(b));
+    const int64_t begin = weights.place(static_cast<size_t>(b)).begin;
+    const View bias = masters.biases.slice(begin, begin + weight.size());
+    run(ctx_, MoeBiasUpdate{bias, grads.param(b), static_cast<float>(config_.bias_update_rate)});
     if (weight.data != bias.data) run(ctx_, Copy{bias, weight});
   }
 }
 
-void Optimizer::muon(Context& ctx, const WeightSet& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
+void Optimizer::muon(Context& ctx, const Masters& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
                      double factor, double grad_scale) {
   ctx.arena.reset();
-  const auto param = static_cast<size_t>(m.param);
-  const auto part = [&](const View& v) { return v.slice(m.row_begin, m.row_begin + m.rows); };
-  const View master = part(masters.param(param)), buffer = part(first_.param(param));
-  const View g = part(grads.param(m.param));
+  const auto part = [&](const View& v, int64_t begin) {
+    return v.slice(begin, begin + m.rows * m.cols).reshape({m.rows, m.cols});
+  };
+  const int64_t own = m.begin - shard_.begin;
+  const View master = part(masters.shard, own), buffer = part(first_, own);
+  const View g = part(grads.segments()[0].values, m.begin);
   const auto momentum = static_cast<float>(config_.muon_momentum), scale = static_cast<float>(grad_scale);
 
   View x = ctx.arena.alloc(DType::f32, {m.rows, m.cols}), next = ctx.arena.alloc(DType::f32, {m.rows, m.cols});
@@ -159,7 +199,7 @@ void Optimizer::muon(Context& ctx, const WeightSet& masters, const Gradients& gr
   const double lr = config_.muon_lr * factor;
   const double shape = std::sqrt(std::max(1.0, static_cast<double>(m.rows) / static_cast<double>(m.cols)));
   run(ctx, Axpby{x, master, static_cast<float>(-lr * shape), static_cast<float>(1 - lr * config_.muon_weight_decay)});
-  const View weight = part(weights.param(param));
+  const View weight = part(weights.segments()[0].values, m.begin);
   if (weight.data != master.data) run(ctx, Copy{master, weight});
 }
 

@@ -14,7 +14,8 @@
 #include <memory>
 #include <vector>
 
-#include "models/training/trainer_engine.h"
+#include "kernels/collective.h"
+#include "models/training/trainer_config.h"
 #include "models/tape.h"
 #include "models/weights.h"
 
@@ -24,47 +25,58 @@ namespace r1 {
 // total_steps.
 double schedule_factor(const TrainerConfig&, int64_t step);
 
+// The f32 values that one rank's optimizer moves: its shard of what is trained, [shard], and all selection biases (absent where
+// the model has none), which every rank moves alike.
+struct Masters {
+  View shard, biases;
+};
+// Of a set that holds them all.
+Masters masters_in(const WeightSet& whole, const ElementRange& shard);
+
+// What is trained, cut for `ranks` optimizers into consecutive ranges as equal as that allows: at multiples of 64 bytes, and
+// never inside a matrix of Muon.
+std::vector<ElementRange> optimizer_shards(const WeightSet& like, const TrainerConfig&, int64_t ranks);
+
 class Optimizer {
  public:
-  // `side_by_side`: matrices of Muon run in parallel, one thread each (small models on a device with concurrent parts), else
-  // one by one with all threads inside.
-  Optimizer(const WeightSet& masters, const TrainerConfig&, bool side_by_side);
+  // `like`: a set of the model, of which names and places matter. `side_by_side`: matrices of Muon run in parallel, one thread
+  // each (small models on a device with concurrent parts), else one by one with all threads inside. `shard`: what of
+  // optimizer_shards() is this one's.
+  Optimizer(const WeightSet& like, const TrainerConfig&, bool side_by_side, const ElementRange& shard);
+  // Of everything.
+  Optimizer(const WeightSet& like, const TrainerConfig&, bool side_by_side);
 
-  // One step. Each gradient is multiplied by `grad_scale` (loads are not). `weights`: receives the masters rounded to its
-  // dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
-  void step(const WeightSet& masters, const Gradients& grads, const WeightSet& weights, double factor, double grad_scale);
-  // The parameters that step() neither changes nor writes to `weights` (indices into specs()).
+  // One step. Each gradient is multiplied by `grad_scale` (loads are not). `weights`: receives the shard and the biases,
+  // rounded to its dtype; may be the masters themselves. `factor`: on both learning rates. Counts the step.
+  void step(const Masters& masters, const Gradients& grads, const WeightSet& weights, double factor, double grad_scale);
+  // The parameters that step() neither changes nor writes to `weights`, whatever the shard (indices into specs()).
   std::vector<size_t> untouched() const;
-  // Root of the sum of squares over the trainable segments.
-  double norm(const Gradients& grads);
+  // Sum of squares over the shard.
+  double squares(const Gradients& grads);
 
   // Other numbers of the same optimizer.
   void change(const TrainerConfig& config) { config_ = config; }
 
   int64_t steps() const { return steps_; }
   void set_steps(int64_t n) { steps_ = n; }
-  // First and second moments, laid out like masters; Muon keeps its momentum in the first.
-  const WeightSet& first() const { return first_; }
-  const WeightSet& second() const { return second_; }
+  const ElementRange& shard() const { return shard_; }
+  // First and second moments of the shard, [shard] f32; Muon keeps its momentum in the first.
+  const View& first() const { return first_; }
+  const View& second() const { return second_; }
 
  private:
-  // A published matrix under Muon.
+  // A published matrix under Muon: values [begin, begin + rows * cols) of what is trained.
   struct Matrix {
-    int param;
-    int64_t row_begin, rows, cols;
+    int64_t begin, rows, cols;
   };
-  // What AdamW updates of a segment (AdamW::ranges).
-  struct Ranges {
-    size_t segment;
-    Tensor ranges;
-  };
-  void muon(Context& ctx, const WeightSet& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
+  void muon(Context& ctx, const Masters& masters, const Gradients& grads, const WeightSet& weights, const Matrix& m,
             double factor, double grad_scale);
-  void update_biases(const WeightSet& masters, const Gradients& grads, const WeightSet& weights);
+  void update_biases(const Masters& masters, const Gradients& grads, const WeightSet& weights);
 
   TrainerConfig config_;
-  WeightSet first_, second_;
-  std::vector<Ranges> ranges_;
+  ElementRange shard_;
+  Tensor first_, second_;
+  Tensor ranges_;  // AdamW::ranges, counted from the shard's begin; absent: none
   std::vector<Matrix> matrices_;
   std::vector<int> biases_;                         // parameters of role selection_bias that are trained
   std::vector<size_t> frozen_;                      // parameters that are not trained

@@ -38,6 +38,8 @@ struct TrainerConfig {
   bool shuffle = false;
   uint64_t shuffle_key = 0;
   int64_t micro_batch_tokens = 1024;
+  // Engines that share every mini-batch's micro-batches, and the optimizer (models/training/ranked_learner.h).
+  int64_t ranks = 1;
   int64_t logit_elements = kLogitElements;
   double temperature = 1;  // of the sampler whose log-probabilities are compared
   // grpo
@@ -63,6 +65,7 @@ struct TrainerConfig {
 struct TrainStats {
   double loss = 0, grad_norm = 0, lr = 0;
   int64_t tokens = 0, trained_tokens = 0, optimizer_steps = 0;  // tokens: each once, whatever inner_epochs
+  int64_t micro_batches = 0;  // of the optimizer step that had the most; fewer than ranks leave some idle
   // grpo
   double kl = 0, clip_fraction = 0, ratio_mean = 0, entropy = 0;
   // P2: over tokens of the batch whose version is `version()` and exact, in the forward pass before the first optimizer step

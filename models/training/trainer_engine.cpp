@@ -20,11 +20,17 @@ namespace r1 {
 namespace {
 
 // f32 copies of `start`; a reward model gets its scalar head (zeros) in place of a vocabulary head.
-WeightSet make_masters(const TrainerConfig& config, const WeightSet& start) {
+std::unique_ptr<WeightSet> make_masters(const TrainerConfig& config, const WeightSet& start) {
   ModelConfig model = start.config();
   if (config.objective == Objective::reward_model) model.scalar_head = true;
   R1_CHECK(model.scalar_head == (config.objective == Objective::reward_model), "a scalar head is trained by reward_model only");
-  return convert_weights(start, model, DType::f32);
+  return std::make_unique<WeightSet>(convert_weights(start, model, DType::f32));
+}
+
+Tensor copy_of(Context& ctx, const View& values) {
+  Tensor copy(*ctx.device, values.dtype, {values.size()});
+  if (values.size() > 0) run(ctx, Copy{values, copy});
+  return copy;
 }
 
 // What is imitated is taught over the whole vocabulary, padding too; what was sampled had no more ids than the tokenizer.
@@ -53,40 +59,62 @@ std::span<const T> in_order(const std::vector<T>& all, std::span<const int64_t> 
 struct TrainerEngine::Impl {
   Device& device;
   TrainerConfig config;
-  WeightSet masters;
+  std::unique_ptr<Collective> together;  // null: there is one rank
+  // All masters, as the first rank has them: of other ranks' shards those of the last gather(). Null at other ranks in bf16,
+  // which keep their shard alone.
+  std::unique_ptr<WeightSet> whole;
+  Tensor own_shard, own_biases;
   // What forward and backward use is the masters themselves in f32 (then `working` is null), a rounded copy in bf16.
   WeightBuffers buffers;
   std::shared_ptr<WeightSet> working;
   std::shared_ptr<const WeightSet> handed_out;  // of the current step; null: nobody asked
   Model model;
   Lanes lanes;
+  std::vector<ElementRange> shards;  // of what is trained, by rank
   Optimizer optimizer;
   int64_t version;
+  Context meeting;  // of what the ranks do together
 
-  Impl(Device& d, const TrainerConfig& c, const WeightSet& start, int64_t first_version)
+  Impl(Device& d, const TrainerConfig& c, const WeightSet& start, int64_t first_version, std::unique_ptr<Collective> ranks)
       : device(d),
         config(c),
-        masters(make_masters(c, start)),
-        buffers(d, masters.config(), c.precision),
+        together(std::move(ranks)),
+        whole(make_masters(c, start)),
+        buffers(d, whole->config(), c.precision),
         working(c.precision == DType::f32 ? nullptr : buffers.take()),
-        model(d, loss_config(c, masters.config())),
-        lanes(d, masters.config()),
-        optimizer(masters, c, lanes.size() > 1),
-        version(first_version) {
+        model(d, loss_config(c, whole->config())),
+        lanes(d, whole->config()),
+        shards(optimizer_shards(*whole, c, c.ranks)),
+        optimizer(*whole, c, lanes.size() > 1, shards[static_cast<size_t>(rank())]),
+        version(first_version),
+        meeting(d) {
     R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
+    R1_CHECK(c.ranks == (together ? together->ranks() : 1), "as many engines as ranks");
     R1_CHECK(c.inner_epochs == 1 || (c.inner_epochs > 1 && c.objective == Objective::grpo), "inner epochs are of grpo");
     R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
-    R1_CHECK(!c.mtp || (c.objective == Objective::pretrain && c.mtp_weight > 0 && masters.config().has_mtp()),
+    R1_CHECK(!c.mtp || (c.objective == Objective::pretrain && c.mtp_weight > 0 && whole->config().has_mtp()),
              "the MTP module is trained in pre-training, with a weight, where the model has one");
     R1_CHECK(c.temperature > 0, fmt::format("temperature={}", c.temperature));
     R1_CHECK(c.loss_mean != LossMean::constant || c.longest_completion >= 1, "a constant mean needs the longest completion");
     R1_CHECK(c.ratio == Ratio::token || (c.clip == Clip::ppo && c.loss_mean == LossMean::sequence),
              "a ratio per sequence goes with the clipped form and the mean per sequence");
-    refresh_weights();
+    if (working) copy_weights(meeting, *whole, *working);
+    if (working && rank() > 0) {
+      const Masters all = masters_in(*whole, optimizer.shard());
+      own_shard = copy_of(meeting, all.shard);
+      if (all.biases) own_biases = copy_of(meeting, all.biases);
+      device.finish();
+      whole = nullptr;
+    }
     device.finish();
   }
 
-  const WeightSet& weights() const { return working ? *working : masters; }
+  int64_t rank() const { return together ? together->rank() : 0; }
+  const WeightSet& weights() const { return working ? *working : *whole; }
+  Masters masters() const {
+    return whole ? masters_in(*whole, optimizer.shard()) : Masters{own_shard, own_biases ? own_biases.view() : View{}};
+  }
+  TrainerState state() { return {weights(), masters(), optimizer, shards, together.get()}; }
 
   // Where the next weights are written: no memory of what was handed out. What of it `optimizer` leaves alone has its values.
   const WeightSet& next_weights() {
@@ -100,12 +128,46 @@ struct TrainerEngine::Impl {
     return weights();
   }
 
+  // The weights are the masters again, after these were loaded.
   void refresh_weights() {
     if (handed_out && working) working = buffers.take();
     handed_out = nullptr;
-    if (!working) return;
-    Context ctx(device);
-    copy_weights(ctx, masters, *working);
+    if (working && !together) return copy_weights(meeting, *whole, *working);
+    if (working) {
+      const Masters from = masters();
+      const auto& to = working->segments();
+      const ElementRange own = optimizer.shard();
+      if (own.begin < own.end) run(meeting, Copy{from.shard, to[0].values.slice(own.begin, own.end)});
+      if (from.biases) run(meeting, Copy{from.biases, to[1].values});
+    }
+    spread_weights();
+  }
+
+  // Every rank's shard of the weights goes to all others.
+  void spread_weights() {
+    meeting.arena.reset();
+    if (together) together->all_gather(meeting, weights().segments()[0].values, shards);
+  }
+
+  // The masters of all ranks, at the first one.
+  void gather() {
+    if (!together || !working) return;
+    StateValues(state()).gather_masters(whole.get());
+    device.finish();
+  }
+
+  // What every rank says, in the order of ranks.
+  template <class T>
+  std::vector<T> exchanged(const T& mine) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % sizeof(int64_t) == 0);
+    constexpr auto kWords = static_cast<int64_t>(sizeof(T) / sizeof(int64_t));
+    meeting.arena.reset();
+    const View all = meeting.arena.alloc(DType::i64, {kWords * together->ranks()});
+    upload(all.slice(rank() * kWords, (rank() + 1) * kWords), &mine, sizeof(T));
+    together->all_gather(meeting, all, equal_ranges(all.size(), together->ranks(), kWords));
+    std::vector<T> out(static_cast<size_t>(together->ranks()));
+    download(all, out.data(), out.size() * sizeof(T));
+    return out;
   }
 
   void check(const TrainBatch& batch) const {
@@ -180,13 +242,25 @@ struct TrainerEngine::Impl {
     return plan;
   }
 
-  // Forward (and backward) of all micro-batches of one step.
-  LossTotals run_step(const LossPlan& plan, bool learn) {
-    const std::vector<MicroBatch> packs = pack(plan.sequences, pack_rules(config, lanes.size()));
-    std::vector<LossTotals> totals(packs.size());
-    lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
-      run_loss(lane, model, weights(), packs[static_cast<size_t>(i)], plan, learn, totals[static_cast<size_t>(i)]);
+  // Micro-batch i is of rank i mod ranks.
+  std::vector<MicroBatch> cut(std::span<const Sequence> sequences) const {
+    return pack(sequences, pack_rules(config, lanes.size()));
+  }
+  // f(lane, micro-batch, its index) for those of this rank.
+  template <class F>
+  void for_own(const std::vector<MicroBatch>& packs, F&& f) {
+    const auto n = static_cast<int64_t>(packs.size()), own = (n - rank() + config.ranks - 1) / config.ranks;
+    lanes.for_each(own, [&](Lane& lane, int64_t i) {
+      const auto at = static_cast<size_t>(i * config.ranks + rank());
+      f(lane, packs[at], at);
     });
+  }
+
+  // Forward (and backward) of this rank's micro-batches of one step.
+  LossTotals run_step(const LossPlan& plan, const std::vector<MicroBatch>& packs, bool learn) {
+    std::vector<LossTotals> totals(packs.size());
+    for_own(packs,
+            [&](Lane& lane, const MicroBatch& m, size_t i) { run_loss(lane, model, weights(), m, plan, learn, totals[i]); });
     LossTotals sum;
     for (const LossTotals& t : totals) sum.add(t);
     return sum;
@@ -196,13 +270,17 @@ struct TrainerEngine::Impl {
   std::vector<std::vector<float>> proximal_logprobs(const std::vector<Sequence>& sequences, LossTotals& totals) {
     std::vector<std::vector<float>> out(sequences.size());
     for (size_t i = 0; i < sequences.size(); ++i) out[i].resize(sequences[i].tokens.size(), 0);
-    const std::vector<MicroBatch> packs = pack(sequences, pack_rules(config, lanes.size()));
-    lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
-      const MicroBatch& m = packs[static_cast<size_t>(i)];
-      const std::vector<float> logp = forward_logprobs(lane, model, weights(), m, config.temperature);
+    const std::vector<MicroBatch> packs = cut(sequences);
+    const auto keep = [&](const MicroBatch& m, std::span<const float> logp) {
       for (size_t n = 0; n < logp.size(); ++n)
         out[static_cast<size_t>(m.row_sequence[n])][static_cast<size_t>(m.row_token[n])] = logp[n];
+    };
+    std::vector<std::vector<float>> own(packs.size());
+    for_own(packs, [&](Lane& lane, const MicroBatch& m, size_t i) {
+      own[i] = forward_logprobs(lane, model, weights(), m, config.temperature);
+      keep(m, own[i]);
     });
+    if (together) share_rows(packs, own, keep);
     for (size_t i = 0; i < sequences.size(); ++i) {
       const Sequence& s = sequences[i];
       for (size_t t = 1; t < s.tokens.size(); ++t) {
@@ -214,20 +292,77 @@ struct TrainerEngine::Impl {
     return out;
   }
 
+  // keep(micro-batch, values) for those of other ranks; `own`: the values of the rows of this rank's.
+  template <class F>
+  void share_rows(const std::vector<MicroBatch>& packs, const std::vector<std::vector<float>>& own, F&& keep) {
+    const auto ranks = static_cast<size_t>(config.ranks);
+    std::vector<ElementRange> ranges;
+    int64_t all = 0;
+    for (size_t r = 0; r < ranks; ++r) {
+      ranges.push_back({all, all});
+      for (size_t i = r; i < packs.size(); i += ranks) all += static_cast<int64_t>(packs[i].rows.size());
+      ranges.back().end = all;
+    }
+    if (all == 0) return;
+    std::vector<float> host(static_cast<size_t>(all));
+    auto at = host.begin() + ranges[static_cast<size_t>(rank())].begin;
+    for (const std::vector<float>& values : own) at = std::copy(values.begin(), values.end(), at);
+    meeting.arena.reset();
+    const View shared = upload_f32(meeting, host);
+    together->all_gather(meeting, shared, ranges);
+    host = download_as<float>(shared);
+    std::span<const float> rest = host;
+    for (size_t r = 0; r < ranks; ++r)
+      for (size_t i = r; i < packs.size(); i += ranks) {
+        keep(packs[i], rest.first(packs[i].rows.size()));
+        rest = rest.subspan(packs[i].rows.size());
+      }
+  }
+
+  // What a rank says of a step.
+  struct StepReport {
+    LossTotals totals;
+    double squares = 0;  // of its shard of the gradients
+  };
+
+  // The gradients of all ranks, summed: each has its own shard, and all have the experts' loads. `report`: of this rank, then
+  // of all.
+  void meet(Gradients& grads, StepReport& report) {
+    meeting.arena.reset();
+    together->reduce_scatter(meeting, grads.segments()[0].values, shards);
+    for (size_t s = 1; s < grads.segments().size(); ++s) together->all_reduce(meeting, grads.segments()[s].values);
+    report.squares = optimizer.squares(grads);
+    StepReport sum;
+    for (const StepReport& r : exchanged(report)) {
+      sum.totals.add(r.totals);
+      sum.squares += r.squares;
+    }
+    report = sum;
+  }
+
   // One optimizer step on `sequences`. Returns its gradient norm, or nothing when no token counts.
   void optimizer_step(const LossPlan& plan, LossTotals& totals, ExpertLoad& load, TrainStats& stats) {
-    const LossTotals now = run_step(plan, true);
-    Gradients* grads = lanes.sum_gradients();
+    const std::vector<MicroBatch> packs = cut(plan.sequences);
+    stats.micro_batches = std::max(stats.micro_batches, static_cast<int64_t>(packs.size()));
+    StepReport report{run_step(plan, packs, true), 0};
+    if (packs.empty()) return;
+    Gradients* const grads = lanes.sum_gradients(weights());
+    if (together)
+      meet(*grads, report);
+    else
+      report.squares = optimizer.squares(*grads);
+    const LossTotals& now = report.totals;
     totals.add(now);
-    if (!grads) return;
-    const double norm = optimizer.norm(*grads);
+    const double norm = std::sqrt(report.squares);
     if (!std::isfinite(norm))
       throw failure(
           fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
           "a smaller learning rate or clip_norm may help");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());
-    optimizer.step(masters, *grads, next_weights(), factor, scale);
+    const WeightSet& next = next_weights();
+    optimizer.step(masters(), *grads, next, factor, scale);
+    spread_weights();
     load.add(*grads);
     stats.grad_norm += norm;
     stats.lr = config.lr * factor;
@@ -256,8 +391,9 @@ struct TrainerEngine::Impl {
   }
 };
 
-TrainerEngine::TrainerEngine(Device& device, const TrainerConfig& config, const WeightSet& start, int64_t first_version)
-    : impl_(std::make_unique<Impl>(device, config, start, first_version)) {}
+TrainerEngine::TrainerEngine(Device& device, const TrainerConfig& config, const WeightSet& start, int64_t first_version,
+                             std::unique_ptr<Collective> together)
+    : impl_(std::make_unique<Impl>(device, config, start, first_version, std::move(together))) {}
 TrainerEngine::~TrainerEngine() = default;
 
 int64_t TrainerEngine::version() const { return impl_->version; }
@@ -301,7 +437,7 @@ TrainStats TrainerEngine::train(const TrainBatch& batch) {
   }
   ++e.version;
   e.finish(batch, totals, losses, stats);
-  load.finish(e.masters, stats);
+  load.finish(e.weights(), stats);
   e.device.finish();
   return stats;
 }
@@ -310,7 +446,9 @@ TrainStats TrainerEngine::evaluate(const TrainBatch& batch) {
   Impl& e = *impl_;
   e.check(batch);
   TrainStats stats;
-  if (!batch.sequences.empty()) e.finish(batch, e.run_step(e.make_plan(batch.sequences), false), 1, stats);
+  R1_CHECK(!e.together, "one rank evaluates");
+  if (!batch.sequences.empty())
+    e.finish(batch, e.run_step(e.make_plan(batch.sequences), e.cut(batch.sequences), false), 1, stats);
   return stats;
 }
 
@@ -320,31 +458,45 @@ std::shared_ptr<const WeightSet> TrainerEngine::weights() const {
   if (e.working) return e.handed_out = e.working;
   const auto copy = e.buffers.take();
   Context ctx(e.device);
-  copy_weights(ctx, e.masters, *copy);
+  copy_weights(ctx, *e.whole, *copy);
   e.device.finish();
   return e.handed_out = copy;
 }
 
-const WeightSet& TrainerEngine::masters() const { return impl_->masters; }
-Hash128 TrainerEngine::masters_hash() const { return impl_->masters.hash(); }
+const WeightSet& TrainerEngine::masters() const {
+  R1_CHECK(impl_->whole, "the first rank has the masters");
+  return *impl_->whole;
+}
+Hash128 TrainerEngine::masters_hash() const { return masters().hash(); }
+void TrainerEngine::gather_masters() { impl_->gather(); }
+void TrainerEngine::leave() { impl_->together = nullptr; }
 
 void TrainerEngine::change(const TrainerConfig& config) {
   const TrainerConfig& now = impl_->config;
   R1_CHECK(config.objective == now.objective && config.optimizer == now.optimizer && config.precision == now.precision &&
-               config.mtp == now.mtp && config.mini_batches == now.mini_batches && config.inner_epochs == now.inner_epochs,
+               config.mtp == now.mtp && config.mini_batches == now.mini_batches && config.inner_epochs == now.inner_epochs &&
+               config.ranks == now.ranks,
            "another kind of training");
   impl_->config = config;
   impl_->optimizer.change(config);
 }
 
 std::function<void()> TrainerEngine::begin_save(const std::filesystem::path& file) const {
-  return write_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer, impl_->version);
+  return write_trainer_state(file, impl_->state(), impl_->config.optimizer, impl_->version);
 }
+void TrainerEngine::give_state() const { give_trainer_state(impl_->state()); }
 
-void TrainerEngine::load(const std::filesystem::path& file) {
-  impl_->version = load_trainer_state(file, impl_->masters, impl_->optimizer, impl_->config.optimizer);
+StoredState TrainerEngine::open(const std::filesystem::path& file) const {
+  return open_trainer_state(file, impl_->weights(), impl_->config.optimizer);
+}
+void TrainerEngine::load(const StoredState* stored) {
+  impl_->version = load_trainer_state(stored, impl_->state());
   impl_->refresh_weights();
   impl_->device.finish();
+}
+void TrainerEngine::load(const std::filesystem::path& file) {
+  const StoredState stored = open(file);
+  load(&stored);
 }
 
 }  // namespace r1

@@ -7,14 +7,19 @@
 
 #include <memory>
 
+#include "kernels/collective.h"
 #include "models/engines.h"
+#include "models/training/trainer_state.h"
 
 namespace r1 {
 
 class TrainerEngine final : public Learner {
  public:
   // `start`: any dtype; masters are f32 copies. `first_version`: version() before the first train().
-  TrainerEngine(Device&, const TrainerConfig&, const WeightSet& start, int64_t first_version = 0);
+  // `together`: of TrainerConfig::ranks ranks, each an engine of its own that is asked for the same things in the same order,
+  // with the same batches; a batch's micro-batches and the optimizer are theirs in parts. Null where there is one.
+  TrainerEngine(Device&, const TrainerConfig&, const WeightSet& start, int64_t first_version = 0,
+                std::unique_ptr<Collective> together = nullptr);
   ~TrainerEngine() override;
 
   int64_t version() const override;
@@ -24,12 +29,20 @@ class TrainerEngine final : public Learner {
   TrainStats evaluate(const TrainBatch& batch);
   // The same set until the next step that learns; in bf16 nothing is copied.
   std::shared_ptr<const WeightSet> weights() const override;
+  // Of the first rank: as they were at the last gather_masters() where ranks are several.
   const WeightSet& masters() const override;
   Hash128 masters_hash() const override;
   void change(const TrainerConfig& config) override;
-  // The state: masters, optimizer state, step counters.
+  // The state: masters, optimizer state, step counters, whatever the number of ranks. Of several the first saves and loads, and
+  // the others give_state() and load(null) meanwhile.
   std::function<void()> begin_save(const std::filesystem::path& file) const override;
+  void give_state() const;
+  StoredState open(const std::filesystem::path& file) const;
+  void load(const StoredState*);
   void load(const std::filesystem::path& file) override;
+  void gather_masters();
+  // The other ranks fail in what they do together; this engine is of no use then.
+  void leave();
 
  private:
   struct Impl;

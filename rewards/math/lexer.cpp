@@ -25,7 +25,7 @@ std::string_view lookup(const Table& table, std::string_view key) {
   return {};
 }
 template <class Table>
-bool among(const Table& table, std::string_view key) {
+bool listed(const Table& table, std::string_view key) {
   return std::find(std::begin(table), std::end(table), key) != std::end(table);
 }
 
@@ -367,9 +367,9 @@ class Lexer {
     at_ = end;
     if (run.size() == 1) return push(Type::letter, run);
     if (const std::string_view spelling = lookup(kWords, lower); !spelling.empty() && (run == lower || run.size() > 3))
-      return push(spelling.size() == 1 ? Type::symbol : among(kGreek, spelling) ? Type::letter : Type::command, spelling);
-    if (run.size() >= 4 || among(kShortWords, lower))
-      return push(Type::word, among(kScales, lower) ? lower : std::string(lower));
+      return push(spelling.size() == 1 ? Type::symbol : listed(kGreek, spelling) ? Type::letter : Type::command, spelling);
+    if (run.size() >= 4 || listed(kShortWords, lower))
+      return push(Type::word, listed(kScales, lower) ? lower : std::string(lower));
     for (const char c : run) push(Type::letter, std::string_view(&c, 1));
   }
 
@@ -400,12 +400,12 @@ class Lexer {
     while (end < s_.size() && alpha(s_[end])) ++end;
     std::string_view name = s_.substr(at_, end - at_);
     at_ = end;
-    if (among(kLayout, name)) {
+    if (listed(kLayout, name)) {
       if ((name == "\\left" || name == "\\right") && at_ < s_.size() && s_[at_] == '.') ++at_;
       if (name == "\\quad" || name == "\\qquad" || name == "\\hspace") space_ = true;
       return true;
     }
-    if (among(kText, name)) return quoted(name);
+    if (listed(kText, name)) return quoted(name);
     if (name == "\\begin" || name == "\\end") return environment(name);
     if (name == "\\mathbb") {
       const size_t brace = s_.find_first_not_of(" {", at_);
@@ -421,7 +421,7 @@ class Lexer {
     }
     if (const std::string_view spelling = lookup(kCommands, name); !spelling.empty()) name = spelling;
     const bool one = name.size() == 1;
-    push(one ? Type::symbol : among(kGreek, name) ? Type::letter : Type::command, name);
+    push(one ? Type::symbol : listed(kGreek, name) ? Type::letter : Type::command, name);
     return true;
   }
 

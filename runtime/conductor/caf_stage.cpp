@@ -150,10 +150,10 @@ std::vector<StageHost::RoleState> CafStage::roles() const {
   return rows;
 }
 
-bool CafStage::inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) {
+bool CafStage::call(const std::string& node, std::function<void(RoleHost&)> call) {
   for (auto& [index, slot] : slots_) {
     if (services_.graph->nodes[index].id != node) continue;
-    run(kFromConductor, index, [host = slot.host.get(), answer] { answer->set_value(host->role().inspect()); });
+    run(kFromConductor, index, [host = slot.host.get(), call = std::move(call)] { call(*host); });
     return true;
   }
   return false;

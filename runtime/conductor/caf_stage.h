@@ -36,7 +36,7 @@ class CafStage final : public StageHost, public HostTransport {
   bool all_finished() const override;
   std::optional<Failure> failure() const override;
   std::vector<RoleState> roles() const override;
-  bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) override;  // its actor answers
+  bool call(const std::string& node, std::function<void(RoleHost&)> call) override;
 
   void post(int from, int to, Envelope envelope) override;
   void run(int from, int on, std::function<void()> call) override;

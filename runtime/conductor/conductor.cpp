@@ -12,6 +12,7 @@
 #include "base/stop.h"
 #include "runtime/conductor/shell_board.h"
 #include "runtime/flow/what_of.h"
+#include "runtime/shell/shell_door.h"
 #include "runtime/shell/shell_server.h"
 #include "runtime/store/run_store.h"
 
@@ -86,6 +87,7 @@ struct Conductor::Impl {
     int64_t batches_at_failure = -1;
     std::string last_failure;   // node and error
     bool stall_logged = false;  // of a hook
+    std::string killed;         // the role that the shell has killed
     // Of the hook that runs; under mutex.
     bool hook_done = false;
     std::exception_ptr hook_error;
@@ -106,7 +108,9 @@ struct Conductor::Impl {
         hosts(std::move(w)),
         clock(hosts->clock()),
         waits(clock),
-        board(store, waits, [this] { hosts->wake(); }) {}
+        board(store, waits, [this] { hosts->wake(); }),
+        orders(graph, store, paused, options.ask, options.node_orders,
+               [this](const std::string& line) { sink.message(line); }) {}
 
   ExitCode run(std::atomic<bool>& interrupted);
   void round(const std::atomic<bool>& interrupted);
@@ -147,6 +151,8 @@ struct Conductor::Impl {
   std::mutex mutex;
 
   ShellBoard board;
+  std::atomic<bool> paused{false};  // by the shell: no job begins
+  ShellOrders orders;
 
   std::vector<Stage> stages;
   std::optional<ExitCode> ended;
@@ -157,7 +163,7 @@ struct Conductor::Impl {
   Again next_time = Again::goes_on;
 
   void update_board();
-  void answer_questions();
+  void see_to_orders();
 };
 
 // ---- one stage --------------------------------------------------------------------------------------------------------
@@ -207,6 +213,7 @@ void Conductor::Impl::start_roles(Stage& stage) {
   services.times = stage.times.get();
   services.clock = &clock;
   services.faults = &faults;
+  services.paused = &paused;
   try {
     stage.host = hosts->start(services, factory);
   } catch (...) {
@@ -277,6 +284,11 @@ void Conductor::Impl::failed(Stage& stage, const std::string& node, std::excepti
     return end_run(ExitCode::failed, what, stage.plan->name);
   }
   if (const std::string broken = store.broken(); !broken.empty()) return end_run(ExitCode::failed, broken, stage.plan->name);
+  if (const std::string killed = std::exchange(stage.killed, ""); !killed.empty()) {
+    log_info(fmt::format("stage {} starts again from the run store: {} was killed by r1-shell", stage.plan->name, killed));
+    stage.phase = Phase::waiting;
+    return;
+  }
   const int64_t batches = store.batch_count(stage.id);
   const bool repeated = batches == stage.batches_at_failure && what == stage.last_failure;
   if (batches > stage.batches_at_failure) stage.restarts = 0;
@@ -393,7 +405,10 @@ void Conductor::Impl::watch(Stage& stage) {
       return result;
     });
   }
-  if (const std::string report = waits.stall_report(stage.plan->name, options.stall_s, options.job_stall_s); !report.empty()) {
+  if (paused) {
+    waits.progressed(stage.plan->name);  // whoever waits, waits for the run to go on
+  } else if (const std::string report = waits.stall_report(stage.plan->name, options.stall_s, options.job_stall_s);
+             !report.empty()) {
     log_error(report);
     store.add_event(stage.id, kActor, "stall", nlohmann::json{{"report", report}}.dump());
     return failed(stage, "", std::make_exception_ptr(failure(report)));
@@ -447,18 +462,21 @@ void Conductor::Impl::update_board() {
         roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
     StageTimes times = stage.earlier;
     times.add(times_now(stage));
-    rows.push_back({stage.plan->name, phases[static_cast<int>(stage.phase)], times, stage.restarts});
+    const bool stands = paused && stage.phase == Phase::running;
+    rows.push_back({stage.plan->name, stands ? "paused" : phases[static_cast<int>(stage.phase)], times, stage.restarts});
   }
   board.show(std::move(roles), std::move(rows));
 }
 
-void Conductor::Impl::answer_questions() {
-  for (auto& [node, answer] : board.take_questions()) {
-    bool asked = false;
-    for (Stage& stage : stages) asked = asked || (stage.host && stage.host->inspect(node, answer));
-    if (!asked)
-      answer->set_exception(std::make_exception_ptr(bad_input(fmt::format("no role {} is running", node), {}, "see 'ps'")));
+void Conductor::Impl::see_to_orders() {
+  std::vector<ShellOrder> given = board.take_orders();
+  if (given.empty()) return;
+  std::vector<OrderedStage> rows;
+  for (Stage& stage : stages) {
+    const bool ended = stage.phase == Phase::summary || stage.phase == Phase::done || stage.phase == Phase::failed;
+    rows.push_back({stage.plan, stage.id, stage.host.get(), ended, &stage.killed});
   }
+  for (ShellOrder& order : given) orders.see_to(std::move(order), rows);
 }
 
 void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
@@ -467,7 +485,7 @@ void Conductor::Impl::round(const std::atomic<bool>& interrupted) {
   for (Stage& stage : stages)
     if (!ended) watch(stage);
   update_board();
-  answer_questions();
+  see_to_orders();
   if (ended) return;
   end_if_settled();
   if (ended) return;
@@ -493,11 +511,14 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
       }
   update_board();
   std::unique_ptr<ShellServer> shell;
-  if (options.shell) {
-    ShellSources sources = board.sources(interrupted);
-    sources.nodes = options.nodes;
-    shell = std::make_unique<ShellServer>(std::move(sources), options.run_dir);
-  }
+  ShellSources sources = board.sources(interrupted);
+  sources.nodes = options.nodes;
+  sources.check_set = options.check_set;
+  sources.live = options.live;
+  sources.trajectories = options.trajectories;
+  std::shared_ptr<void> watcher = options.watch ? options.watch(sources) : nullptr;
+  if (options.shell) shell = std::make_unique<ShellServer>(std::move(sources), options.run_dir);
+  if (shell && options.door != nullptr) options.door->open(*shell);
 
   while (!ended) {
     try {
@@ -507,7 +528,10 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
     }
   }
   last_step("the shell");
+  if (options.door != nullptr) options.door->close();
   shell.reset();
+  last_step("the dashboard");
+  watcher.reset();
   hosts->last_step_done();  // a stage has one of its own
   try {
     for (Stage& stage : stages) end_roles(stage);

@@ -28,6 +28,7 @@
 #include "base/error.h"
 #include "runtime/flow/stage_host.h"
 #include "runtime/store/stage_times.h"
+#include "runtime/conductor/shell_orders.h"
 #include "runtime/conductor/stage_verdict.h"
 #include "runtime/fault.h"
 #include "runtime/flow/role.h"
@@ -37,6 +38,7 @@
 namespace r1 {
 
 class RunStore;
+class ShellDoor;
 
 struct RunOptions {
   std::filesystem::path run_dir;
@@ -50,7 +52,15 @@ struct RunOptions {
   std::function<int64_t()> compute_cpu_ns;        // CPU time inside ops so far, of the whole process; may be absent
   std::shared_ptr<FaultPlan> faults;              // null: those of R1_FAULT
   std::function<std::vector<ShellNode>()> nodes;  // of a run of several processes, for the shell; may be absent
-  bool shell = true;                              // listen for r1-shell on the socket run_dir/shell/socket
+  ShellNodeOrders node_orders;                    // likewise
+  // Given what a shell sees of the run when its stages may start; what it returns lives until they have ended. May be absent.
+  std::function<std::shared_ptr<void>(const ShellSources&)> watch;
+  decltype(ShellSources::check_set) check_set;  // of the shell, as the next two; absent: nothing may be set
+  decltype(ShellSources::live) live;
+  decltype(ShellSources::trajectories) trajectories;
+  ShellOrders::Ask ask;       // of the shell's `ask`; absent: it may not
+  bool shell = true;          // listen for r1-shell on the socket run_dir/shell/socket
+  ShellDoor* door = nullptr;  // and over the network; outlives the run
 };
 
 // With what the graph's own attributes say (parallel_stages, stall_s, job_stall_s, max_restarts).

@@ -1,14 +1,13 @@
 #include "runtime/conductor/shell_board.h"
 
-#include <fmt/format.h>
+#include <utility>
 
-#include <chrono>
-
-#include "base/error.h"
+#include "runtime/store/run_store.h"
 
 namespace r1 {
 
-static constexpr std::chrono::seconds kInspectLimit{2};
+// A conductor that is slow is not buried under what it has not seen to.
+static constexpr size_t kMostOrders = 128;
 
 void ShellBoard::show(std::vector<ShellRole> roles, std::vector<ShellStage> stages) {
   const std::lock_guard lock(mutex_);
@@ -16,9 +15,9 @@ void ShellBoard::show(std::vector<ShellRole> roles, std::vector<ShellStage> stag
   stages_ = std::move(stages);
 }
 
-std::vector<ShellBoard::Question> ShellBoard::take_questions() {
+std::vector<ShellOrder> ShellBoard::take_orders() {
   const std::lock_guard lock(mutex_);
-  return std::exchange(questions_, {});
+  return std::exchange(orders_, {});
 }
 
 ShellSources ShellBoard::sources(std::atomic<bool>& interrupted) {
@@ -33,23 +32,17 @@ ShellSources ShellBoard::sources(std::atomic<bool>& interrupted) {
     const std::lock_guard lock(mutex_);
     return stages_;
   };
-  sources.inspect = [this](const std::string& node) {
-    auto answer = std::make_shared<std::promise<std::string>>();
-    std::future<std::string> coming = answer->get_future();
+  sources.order = [this](ShellOrder order) {
     {
       const std::lock_guard lock(mutex_);
-      questions_.emplace_back(node, std::move(answer));
+      if (orders_.size() >= kMostOrders) return false;
+      orders_.push_back(std::move(order));
     }
     wake_();
-    if (coming.wait_for(kInspectLimit) != std::future_status::ready)
-      throw failure(fmt::format("{} does not answer", node), {}, "'waits' shows what it is doing");
-    try {
-      return coming.get();
-    } catch (const std::future_error&) {
-      throw failure(fmt::format("{} ended before it answered", node));
-    }
+    return true;
   };
   sources.stop = [this, &interrupted] {
+    store_.add_event(0, "r1-shell", "stop", "{}");
     interrupted = true;
     wake_();
   };

@@ -56,11 +56,13 @@ std::vector<StageHost::RoleState> LocalStage::roles() const {
   return rows;
 }
 
-bool LocalStage::inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) {
-  RoleHost* const asked = host(node);
-  if (asked == nullptr) return false;
-  answer->set_value(asked->role().inspect());
-  return true;
+bool LocalStage::call(const std::string& node, std::function<void(RoleHost&)> call) {
+  for (const auto& [index, slot] : slots_) {
+    if (services_.graph->nodes[index].id != node) continue;
+    run(kFromConductor, index, [host = slot.host.get(), call = std::move(call)] { call(*host); });
+    return true;
+  }
+  return false;
 }
 
 RoleHost* LocalStage::host(const std::string& node) {

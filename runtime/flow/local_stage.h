@@ -41,7 +41,7 @@ class LocalStage final : public StageHost, public HostTransport {
   bool all_finished() const override { return finished_ == slots_.size(); }
   std::optional<Failure> failure() const override { return failure_; }
   std::vector<RoleState> roles() const override;
-  bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) override;
+  bool call(const std::string& node, std::function<void(RoleHost&)> call) override;
 
   RoleHost* host(const std::string& node);  // null: no such role here
 

@@ -38,6 +38,9 @@ class RoleContext {
   virtual void send(int edge, PayloadPtr payload) = 0;
   // The receiver is done with `n` messages of this edge: the sender gets room again.
   virtual void release(int edge, int64_t n = 1) = 0;
+  // What came last on this conflating edge cannot be used (a difference to something that is not held): it is to come again, as
+  // a whole. False where that cannot be: what it was made of is in this process.
+  virtual bool ask_whole(int edge) = 0;
 
   // ---- work. `work` runs on this role's executor thread, jobs of one role in order; then `done` runs on the role. An
   // exception in `work` or `done` fails the role. `what` names the job in waits and events ("train batch 12"). `engine`: the

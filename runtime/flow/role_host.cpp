@@ -294,15 +294,51 @@ void RoleHost::credit(const Envelope& envelope) {
 // ---- jobs -------------------------------------------------------------------------------------------------------------
 
 void RoleHost::submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) {
-  start_job(executor_, kFromExecutor, std::move(what), std::move(engine), std::move(work), std::move(done));
+  Job job = make_job(kFromExecutor, std::move(what), std::move(engine), std::move(work), std::move(done));
+  if (!held_.empty() || (services_.paused != nullptr && *services_.paused))
+    held_.push_back(std::move(job));
+  else
+    executor_.submit(std::move(job));
+}
+
+void RoleHost::resume() {
+  for (Job& job : std::exchange(held_, {})) executor_.submit(std::move(job));
+}
+
+void RoleHost::order(RoleOrder order) {
+  auto* const steered = dynamic_cast<SteeredRole*>(role_.get());
+  if (steered == nullptr)
+    return order.answer({"", nullptr, std::make_exception_ptr(bad_input(fmt::format("a {} takes no orders", plan_.role)))});
+  const auto start = [this, answer = order.answer](Executor& executor, int from, std::string what, std::function<void()> work,
+                                                   std::function<void()> done) {
+    auto failed = std::make_shared<bool>(false);
+    const auto tried = [answer, failed, work = std::move(work)] {
+      try {
+        work();
+      } catch (const Error&) {
+        *failed = true;
+        answer({"", nullptr, std::current_exception()});
+      }
+    };
+    const auto then = [failed, done = std::move(done)] {
+      if (!*failed && done) done();
+    };
+    executor.submit(make_job(from, std::move(what), "", tried, then));
+  };
+  order.submit = [this, start](std::string what, std::function<void()> work, std::function<void()> done) {
+    start(executor_, kFromExecutor, std::move(what), std::move(work), std::move(done));
+  };
+  order.submit_io = [this, start](std::string what, std::function<void()> work, std::function<void()> done) {
+    start(io_, kFromIo, std::move(what), std::move(work), std::move(done));
+  };
+  steered->order(*this, std::move(order));
 }
 
 void RoleHost::submit_io(std::string what, std::function<void()> work, std::function<void()> done) {
-  start_job(io_, kFromIo, std::move(what), "", std::move(work), std::move(done));
+  io_.submit(make_job(kFromIo, std::move(what), "", std::move(work), std::move(done)));
 }
 
-void RoleHost::start_job(Executor& executor, int from, std::string what, std::string engine, std::function<void()> work,
-                         std::function<void()> done) {
+Job RoleHost::make_job(int from, std::string what, std::string engine, std::function<void()> work, std::function<void()> done) {
   const int64_t number = ++jobs_;
   std::string key = "job " + what;
   if (job_keys_.count(key)) key += fmt::format(" #{}", number);
@@ -337,7 +373,7 @@ void RoleHost::start_job(Executor& executor, int from, std::string what, std::st
     services_.transport->run(
         from, index_, [this, key, what, engine, times, error, done] { job_done(key, what, engine, *times, error, done); });
   };
-  executor.submit(std::move(job));
+  return job;
 }
 
 void RoleHost::job_done(const std::string& key, const std::string& what, const std::string& engine, const JobTimes& times,

@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <map>
@@ -34,6 +35,7 @@
 #include "runtime/flow/executor.h"
 #include "runtime/fault.h"
 #include "runtime/flow/role.h"
+#include "runtime/flow/steered_role.h"
 #include "runtime/flow/wait_registry.h"
 
 namespace r1 {
@@ -59,6 +61,8 @@ class HostTransport {
   virtual void failed(int node, std::exception_ptr error) = 0;
   virtual void end_stage(int node) = 0;  // posts stage_end to every role of the stage, the caller included
   virtual void progress(int node, const std::string& text) = 0;
+  // RoleContext::ask_whole.
+  virtual bool ask_whole(int /*node*/, int /*edge*/) { return false; }
 };
 
 // What the hosts of a stage share; outlives them.
@@ -74,6 +78,8 @@ struct HostServices {
   FaultPlan* faults = nullptr;
   HostTransport* transport = nullptr;
   const std::atomic<bool>* stop = nullptr;  // jobs look at it between their units (base/stop.h); null: they never stop early
+  // While true, no job of a role begins but those of the I/O thread; resume() then makes up for it. Null: never.
+  const std::atomic<bool>* paused = nullptr;
 };
 
 class RoleHost final : public RoleContext, public StageControl {
@@ -86,6 +92,10 @@ class RoleHost final : public RoleContext, public StageControl {
   void handle(Envelope envelope);
   void run(std::function<void()> call);
   bool finished() const { return reported_; }
+  // What was held back while the run was paused begins.
+  void resume();
+  // An order of the shell: a role that cannot be steered answers so.
+  void order(RoleOrder order);
   Role& role() { return *role_; }
 
   const GraphView& graph() const override { return *services_.graph; }
@@ -95,6 +105,7 @@ class RoleHost final : public RoleContext, public StageControl {
   int64_t room(int edge) const override;
   void send(int edge, PayloadPtr payload) override;
   void release(int edge, int64_t n) override;
+  bool ask_whole(int edge) override { return services_.transport->ask_whole(index_, edge); }
   void submit(std::string what, std::string engine, std::function<void()> work, std::function<void()> done) override;
   void submit_io(std::string what, std::function<void()> work, std::function<void()> done) override;
   void later(std::function<void()> f) override;
@@ -141,8 +152,7 @@ class RoleHost final : public RoleContext, public StageControl {
   void give_back(int edge, Input& input, int64_t n);
   void receive(const Envelope& envelope);
   void credit(const Envelope& envelope);
-  void start_job(Executor& executor, int from, std::string what, std::string engine, std::function<void()> work,
-                 std::function<void()> done);
+  Job make_job(int from, std::string what, std::string engine, std::function<void()> work, std::function<void()> done);
   void job_done(const std::string& key, const std::string& what, const std::string& engine, const JobTimes& times,
                 std::exception_ptr error, const std::function<void()>& done);
   void note_interval(const std::string& what, const std::string& engine, const JobTimes& times);
@@ -169,6 +179,7 @@ class RoleHost final : public RoleContext, public StageControl {
   int64_t calls_ = 0;  // later() calls under way
   bool recalling_ = false, started_ = false, finishing_ = false, reported_ = false, failed_ = false, stage_ends_ = false;
   std::vector<std::function<void()>> early_;  // arrived before start()
+  std::deque<Job> held_;                      // while the run is paused
   std::unique_ptr<Interval> interval_;
 };
 

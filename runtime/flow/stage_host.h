@@ -6,7 +6,6 @@
 
 #include <exception>
 #include <functional>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,8 +36,9 @@ class StageHost {
   virtual bool all_finished() const = 0;
   virtual std::optional<Failure> failure() const = 0;  // the first
   virtual std::vector<RoleState> roles() const = 0;    // in the order of the graph
-  // Asks a role for its inspect(). False when there is no such role here.
-  virtual bool inspect(const std::string& node, std::shared_ptr<std::promise<std::string>> answer) = 0;
+  // `call` runs on the logical thread of the role of node `node`, as a message to it does: an exception fails the role. It is
+  // dropped where the role has failed or is torn down. False when there is no such role here.
+  virtual bool call(const std::string& node, std::function<void(RoleHost&)> call) = 0;
 };
 
 // Thread rule: wake() from any thread, all else from the conductor's.

@@ -36,6 +36,10 @@ bool StepWorld::step(int64_t until_ns) {
       at = lanes_.erase(at);
       continue;
     }
+    if (!held_.empty() && held_.count(at->first.life) != 0) {
+      ++at;
+      continue;
+    }
     const int64_t ready_ns = at->second.front().ready_ns;
     soonest = std::min(soonest, ready_ns);
     if (ready_ns <= clock_.now_ns()) ready.push_back(at);
@@ -76,6 +80,13 @@ void StepWorld::force(Lane lane) {
 void StepWorld::forget(int64_t life) {
   lanes_.erase(lanes_.lower_bound({life, std::numeric_limits<int>::min(), std::numeric_limits<int>::min()}),
                lanes_.lower_bound({life + 1, std::numeric_limits<int>::min(), std::numeric_limits<int>::min()}));
+}
+
+void StepWorld::hold(int64_t life, bool held) {
+  if (held)
+    held_.insert(life);
+  else
+    held_.erase(life);
 }
 
 std::unique_ptr<Executor> StepWorld::executor(Lane lane, const std::string& name) {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "base/clock.h"
@@ -49,6 +50,8 @@ class StepWorld {
   void force(Lane lane);
   // What is left of a life never happens.
   void forget(int64_t life);
+  // Nothing of a life happens while it is held.
+  void hold(int64_t life, bool held);
 
   // Jobs in order, each after its virtual time. The world outlives it. Destroying it drops nothing: forget() does.
   std::unique_ptr<Executor> executor(Lane lane, const std::string& name);
@@ -69,6 +72,7 @@ class StepWorld {
   VirtualClock clock_;
   Rng rng_;
   std::map<Lane, std::deque<Step>> lanes_;
+  std::set<int64_t> held_;
   int64_t pushed_ = 0, lives_ = 0, steps_ = 0;
 };
 

@@ -8,7 +8,7 @@
 namespace r1 {
 namespace {
 
-constexpr uint8_t kWireFormat = 3;
+constexpr uint8_t kWireFormat = 4;
 
 uint64_t checksum(const Envelope& e, std::string_view payload_kind, std::string_view body,
                   const std::vector<std::string>& frames) {
@@ -47,7 +47,7 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
   return packet;
 }
 
-Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
+Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec, const Asked& asked) {
   const Unpacked header(packet.header);
   Items items(header.root(), 8);
   if (items.next_as<uint8_t>() != kWireFormat) throw malformed_message("another version of the format");
@@ -63,7 +63,7 @@ Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec) {
   if (items.next_as<uint64_t>() != checksum(envelope, payload_kind, body, packet.frames))
     throw malformed_message("it has another checksum");
   if (envelope.kind == Envelope::Kind::payload)
-    envelope.payload = codec.decode(payload_kind, {std::string(body), packet.frames});
+    envelope.payload = codec.decode(payload_kind, {std::string(body), packet.frames}, asked);
   return envelope;
 }
 

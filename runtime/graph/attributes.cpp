@@ -192,9 +192,9 @@ std::string listed(const std::vector<std::string>& words, const std::string& las
 }
 
 static void check_range(const AttrSpec& spec, const Attr& attr, const std::string& owner, double value) {
-  const bool low = spec.min && value < *spec.min, high = spec.max && value > *spec.max;
+  const bool low = spec.min && value < *spec.min && !(spec.or_zero && value == 0), high = spec.max && value > *spec.max;
   if (!low && !high) return;
-  const std::string wanted = spec.min && spec.max ? fmt::format("from {} to {}", *spec.min, *spec.max)
+  const std::string wanted = spec.min && spec.max ? fmt::format("{}from {} to {}", spec.or_zero ? "0, or " : "", *spec.min, *spec.max)
                              : spec.min           ? fmt::format("at least {}", *spec.min)
                                                   : fmt::format("at most {}", *spec.max);
   throw bad_input(fmt::format("{}.{} must be {}, got {}", owner, spec.name, wanted, clipped(attr.value)), attr.where, spec.doc);

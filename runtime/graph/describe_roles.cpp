@@ -15,7 +15,7 @@ std::string type_of(const AttrSpec& spec) {
   if (spec.type == AttrType::choice)
     for (size_t i = 0; i < spec.choices.size(); ++i) text += (i > 0 ? "|" : "") + spec.choices[i];
   if (spec.min && spec.max)
-    text += fmt::format(" {}..{}", *spec.min, *spec.max);
+    text += fmt::format(" {}{}..{}", spec.or_zero ? "0, " : "", *spec.min, *spec.max);
   else if (spec.min)
     text += fmt::format(" >= {}", *spec.min);
   else if (spec.max)

@@ -12,7 +12,7 @@ namespace r1::graph {
 
 namespace {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 
 constexpr size_t kMaxDefaults = 256;
 constexpr size_t kMaxAttrBytes = size_t{256} << 20;
@@ -51,8 +51,8 @@ class Builder {
       const bool has_role = std::any_of(stage.nodes.begin(), stage.nodes.end(), [&](int n) { return !view.nodes[n].artifact; });
       if (!has_role) throw bad_input(fmt::format("stage '{}' has no role", stage.name), stage.where, "NODE [role=...]");
     }
-    refuse_unmatched(draft_, Kind::node_defaults, registry_);
-    refuse_unmatched(draft_, Kind::graph_attrs, registry_);
+    refuse_unmatched(draft_, StatementKind::node_defaults, registry_);
+    refuse_unmatched(draft_, StatementKind::graph_attrs, registry_);
   }
 
  private:
@@ -64,28 +64,28 @@ class Builder {
   // All declarations of the file, so that a use that comes too early can say where the declaration is.
   void find_declarations(const std::vector<Statement>& statements, int depth, const std::string& stage = "") {
     for (const Statement& s : statements) {
-      if (s.kind == Kind::node) declarations_.emplace(s.ends[0].id, Declaration{s.where, stage});
-      if (s.kind == Kind::stage) find_declarations(s.body, depth + 1, s.stage);
+      if (s.kind == StatementKind::node) declarations_.emplace(s.ends[0].id, Declaration{s.where, stage});
+      if (s.kind == StatementKind::stage) find_declarations(s.body, depth + 1, s.stage);
     }
   }
 
   void walk(const std::vector<Statement>& statements, int stage, std::vector<Default*>& scope) {
     for (const Statement& s : statements) {
       switch (s.kind) {
-        case Kind::node:
+        case StatementKind::node:
           add_node(s, stage, scope);
           break;
-        case Kind::edge:
+        case StatementKind::edge:
           add_edges(s, stage, scope);
           break;
-        case Kind::node_defaults:
-        case Kind::edge_defaults:
+        case StatementKind::node_defaults:
+        case StatementKind::edge_defaults:
           add_defaults(s, scope);
           break;
-        case Kind::graph_attrs:
+        case StatementKind::graph_attrs:
           add_graph_attrs(s, stage, scope);
           break;
-        case Kind::stage:
+        case StatementKind::stage:
           add_stage(s, scope);
           break;
       }
@@ -103,7 +103,7 @@ class Builder {
     stage.where = s.where;
     declare(registry_.stage_attrs, stage.attrs);
     for (Default* d : scope) {
-      if (d->kind != Kind::graph_attrs || !find_attr(registry_.stage_attrs, d->attr.name)) continue;
+      if (d->kind != StatementKind::graph_attrs || !find_attr(registry_.stage_attrs, d->attr.name)) continue;
       d->matched = true;
       draft_.give(d->attr, stage.attrs);
     }
@@ -177,7 +177,7 @@ class Builder {
                       "declare it inside subgraph cluster_NAME { ... }");
     declare(spec.attrs, node.attrs);
     for (Default* d : scope) {
-      if (d->kind != Kind::node_defaults) continue;
+      if (d->kind != StatementKind::node_defaults) continue;
       if (!find_attr(spec.attrs, d->attr.name)) continue;
       d->matched = true;
       draft_.give(d->attr, node.attrs, /*shared=*/true);
@@ -200,7 +200,7 @@ class Builder {
   const RoleSpec& find_role(const Statement& s, const std::vector<Default*>& scope, NodePlan& node) {
     const SyntaxAttr* chosen = nullptr;
     for (Default* d : scope)
-      if (d->kind == Kind::node_defaults && (d->attr.name == "role" || d->attr.name == "kind"))
+      if (d->kind == StatementKind::node_defaults && (d->attr.name == "role" || d->attr.name == "kind"))
         chosen = &d->attr, d->matched = true;
     const SyntaxAttr* own = nullptr;
     for (const SyntaxAttr& attr : s.attrs) {
@@ -264,7 +264,7 @@ class Builder {
       EdgeDraft draft;
       draft.attrs = attrs;
       for (Default* d : scope)
-        if (d->kind == Kind::edge_defaults) draft.defaults.push_back(d);
+        if (d->kind == StatementKind::edge_defaults) draft.defaults.push_back(d);
       view.edges.push_back(edge);
       draft_.edges.push_back(std::move(draft));
     }
@@ -293,7 +293,7 @@ Draft draft_graph(const SyntaxGraph& syntax, const std::string& file, const Role
 }
 
 void refuse_unmatched(const Draft& draft, Statement::Kind kind, const RoleRegistry& registry) {
-  const bool edges = kind == Kind::edge_defaults, stages = kind == Kind::graph_attrs;
+  const bool edges = kind == StatementKind::edge_defaults, stages = kind == StatementKind::graph_attrs;
   for (const Default& d : draft.defaults) {
     if (d.kind != kind || d.matched || is_cosmetic(d.attr.name)) continue;
     const std::string what = edges ? "edge" : stages ? "stage" : "node";

@@ -36,6 +36,7 @@ struct AttrSpec {
   bool required = false;
   std::string doc;                         // one line, with unit
   std::optional<double> min, max;          // for integer and number, inclusive
+  bool or_zero = false;                    // 0 is allowed too, below min
   std::vector<std::string> choices;        // for choice
   std::vector<std::string> only_carrying;  // for edge_attrs: the payload kinds of the edges that have it; empty: any
   AttrChange change = AttrChange::never;

@@ -58,6 +58,31 @@ CurveKeys read_curve_keys(const fs::path& public_file, const fs::path& secret_fi
   return {one_key(public_file), one_key(secret_file)};
 }
 
+ShellKey read_shell_key(const fs::path& file) {
+  constexpr const char* kHint = "RUN/keys/control.key or RUN/keys/read.key of the run; its directory may be on another machine";
+  constexpr std::uintmax_t kMostBytes = 4096;
+  if (!fs::is_regular_file(file)) throw bad_input("no such key file", {file.string()}, kHint);
+  check_private(file);
+  if (fs::file_size(file) > kMostBytes) throw bad_input("too large for a key", {file.string()}, kHint);
+  ShellKey key;
+  std::string* const values[] = {&key.head, &key.keys.public_key, &key.keys.secret_key};
+  constexpr const char* kNames[] = {"head", "public", "secret"};
+  size_t next = 0;
+  int number = 0;
+  std::istringstream in(read_file(file));
+  for (std::string line; std::getline(in, line);) {
+    ++number;
+    if (line.empty() || line[0] == '#') continue;
+    const size_t blank = line.find(' ');
+    const std::string value = blank == std::string::npos ? std::string() : line.substr(blank + 1);
+    if (next == std::size(kNames) || line.substr(0, blank) != kNames[next] || !is_curve_key(value))
+      throw bad_input("not a line of a shell's key", {file.string(), number}, kHint);
+    *values[next++] = value;
+  }
+  if (next != std::size(kNames)) throw bad_input("not a shell's key", {file.string()}, kHint);
+  return key;
+}
+
 bool is_principal(std::string_view text) {
   if (text == "shell:control" || text == "shell:read") return true;
   if (!text.starts_with("node:")) return false;
@@ -120,9 +145,24 @@ RunKeys::RunKeys(const fs::path& run_dir) : dir_(run_dir / "keys") {
 }
 
 void RunKeys::fill(KeyRing& ring) const {
+  fill_shells(ring);
+  for (const auto& [key, principal] : nodes_) ring.let_in(principal, key);
+}
+
+void RunKeys::fill_shells(KeyRing& ring) const {
   ring.let_in("shell:control", control_.public_key);
   ring.let_in("shell:read", read_.public_key);
-  for (const auto& [key, principal] : nodes_) ring.let_in(principal, key);
+}
+
+void RunKeys::write_shell_keys() const {
+  const PrivateFiles only_ours;
+  const auto write = [&](const char* name, const char* may, const CurveKeys& keys) {
+    write_file_atomically(dir_ / name,
+                          fmt::format("# r1-shell HOST:PORT --key FILE: {} this run\nhead {}\npublic {}\nsecret {}\n", may,
+                                      head_.public_key, keys.public_key, keys.secret_key));
+  };
+  write("control.key", "looks at and steers", control_);
+  write("read.key", "looks at", read_);
 }
 
 CurveKeys RunKeys::new_node(const std::string& name, KeyRing& ring) {
@@ -137,6 +177,38 @@ CurveKeys RunKeys::new_node(const std::string& name, KeyRing& ring) {
   write_file_atomically(dir_ / "nodes", list);
   ring.let_in(principal, made.public_key);
   return made;
+}
+
+fs::path RunKeys::invite(const std::string& name, KeyRing& ring) {
+  const fs::path file = dir_ / (name + ".join");
+  if (fs::exists(file)) {
+    const Invitation there = read_invitation(file);
+    if (there.head_key == head_.public_key && nodes_.count(there.keys.public_key) != 0) return file;
+  }
+  const CurveKeys made = new_node(name, ring);
+  const PrivateFiles only_ours;
+  write_file_atomically(file, fmt::format("{} {} {} {}\n", name, head_.public_key, made.public_key, made.secret_key));
+  return file;
+}
+
+void RunKeys::take_back(const std::string& name) {
+  std::error_code gone;
+  fs::remove(dir_ / (name + ".join"), gone);
+}
+
+Invitation read_invitation(const fs::path& file) {
+  const char* const hint = "RUN/keys/NAME.join of the run that is to be joined; r1-run --invite makes it";
+  if (!fs::is_regular_file(file)) throw bad_input("there is no such invitation", {file.string()}, hint);
+  check_private(file);
+  if (fs::file_size(file) > 4096) throw bad_input("not an invitation", {file.string()}, hint);
+  std::istringstream in(read_file(file));
+  Invitation invitation;
+  std::string more;
+  in >> invitation.name >> invitation.head_key >> invitation.keys.public_key >> invitation.keys.secret_key;
+  const bool whole = is_principal("node:" + invitation.name) && is_curve_key(invitation.head_key) &&
+                     is_curve_key(invitation.keys.public_key) && is_curve_key(invitation.keys.secret_key);
+  if (!whole || in >> more) throw bad_input("not an invitation", {file.string()}, hint);
+  return invitation;
 }
 
 }  // namespace r1

@@ -31,6 +31,7 @@ enum class PacketKind : uint8_t {
   more,  // bytes of the packet before it
   // A node as a whole.
   stop = 16,
+  leave,  // it asks to be told to stop, when what it has at hand is done
   // An opened role.
   open = 32,
   ready,
@@ -44,6 +45,9 @@ enum class PacketKind : uint8_t {
   records,
   ask,
   answer,
+  part,   // frames of the payload that comes next on its edge; and back: it was taken in
+  whole,  // the newest payload of the edge, again, as a whole
+  rank,   // a word between a trainer and a rank of it at a node
   // Files by content.
   get = 64,
   blob,

@@ -48,11 +48,11 @@ LinkProtocol::LinkProtocol(LinkEnd end, LinkConfig config, LinkTerms terms, std:
 
 void LinkProtocol::start(LinkOutput& out) {
   if (end_ == LinkEnd::head || state_ != State::waiting) return;
-  link_word(Lane::bulk, PacketKind::hello, {}, out);
-  link_word(Lane::control, PacketKind::hello, encode_hello(terms_.self), out);
+  link_word(LinkLane::bulk, PacketKind::hello, {}, out);
+  link_word(LinkLane::control, PacketKind::hello, encode_hello(terms_.self), out);
 }
 
-void LinkProtocol::received(int64_t now_ns, Lane lane, WireMessage message, LinkOutput& out) {
+void LinkProtocol::received(int64_t now_ns, LinkLane lane, WireMessage message, LinkOutput& out) {
   if (over()) return;
   try {
     take(now_ns, lane, decode_piece(std::move(message)), out);
@@ -66,12 +66,12 @@ void LinkProtocol::received(int64_t now_ns, Lane lane, WireMessage message, Link
   }
 }
 
-void LinkProtocol::take(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out) {
+void LinkProtocol::take(int64_t now_ns, LinkLane lane, Piece piece, LinkOutput& out) {
   heard_ns_ = now_ns;
   if (is_link_word(piece.kind) != (piece.seq == 0)) throw broken("a number where none belongs, or none");
   if (piece.seq > 0) {
     // What is on the bulk lane may overtake a welcome.
-    if (state_ == State::waiting && (end_ == LinkEnd::head || lane == Lane::control))
+    if (state_ == State::waiting && (end_ == LinkEnd::head || lane == LinkLane::control))
       throw broken("something came before the greeting");
     acknowledged(now_ns, piece.ack, out);
     sequenced(now_ns, lane, std::move(piece), out);
@@ -80,14 +80,14 @@ void LinkProtocol::take(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out)
   const bool waiting = state_ == State::waiting;
   if (piece.kind == PacketKind::hello && waiting && end_ == LinkEnd::head) {
     greeted(now_ns, lane, piece, out);
-  } else if (piece.kind == PacketKind::welcome && waiting && end_ == LinkEnd::node && lane == Lane::control) {
+  } else if (piece.kind == PacketKind::welcome && waiting && end_ == LinkEnd::node && lane == LinkLane::control) {
     welcomed(now_ns, piece, out);
   } else if (piece.kind == PacketKind::refuse && waiting && end_ == LinkEnd::node) {
     state_ = State::over;
     out.events.push_back(LinkOutput::NotJoined{decode_reason(piece.body), true});
   } else if (piece.kind == PacketKind::bye) {
     leave("it left: " + decode_reason(piece.body), out);
-  } else if (piece.kind == PacketKind::beat && !waiting && lane == Lane::control) {
+  } else if (piece.kind == PacketKind::beat && !waiting && lane == LinkLane::control) {
     in_order(lane, piece);
     beat_heard(now_ns, piece);
     acknowledged(now_ns, piece.ack, out);
@@ -108,16 +108,16 @@ std::string LinkProtocol::objection() const {
   return terms_.objection ? terms_.objection(peer_) : std::string();
 }
 
-void LinkProtocol::greeted(int64_t now_ns, Lane lane, const Piece& piece, LinkOutput& out) {
+void LinkProtocol::greeted(int64_t now_ns, LinkLane lane, const Piece& piece, LinkOutput& out) {
   if (greeted_[static_cast<int>(lane)]) throw broken("it greets twice");
   greeted_[static_cast<int>(lane)] = true;
-  if (lane == Lane::control) peer_ = decode_hello(piece.body, principal_);
+  if (lane == LinkLane::control) peer_ = decode_hello(piece.body, principal_);
   if (!greeted_[0] || !greeted_[1]) return;
   if (const std::string why = objection(); !why.empty()) {
     refuse(why, out);
     return;
   }
-  link_word(Lane::control, PacketKind::welcome,
+  link_word(LinkLane::control, PacketKind::welcome,
             encode_welcome({terms_.self, config_.beat_ns, config_.lease_ns, config_.window_bytes}), out);
   begin(now_ns, out);
 }
@@ -138,12 +138,12 @@ void LinkProtocol::begin(int64_t now_ns, LinkOutput& out) {
   out.events.push_back(LinkOutput::Up{peer_});
 }
 
-void LinkProtocol::in_order(Lane lane, const Piece& piece) const {
+void LinkProtocol::in_order(LinkLane lane, const Piece& piece) const {
   const uint64_t before = last_heard_[static_cast<int>(lane)];
   if (piece.prev != before) throw lost_on_the_way(before, piece.prev);
 }
 
-void LinkProtocol::sequenced(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out) {
+void LinkProtocol::sequenced(int64_t now_ns, LinkLane lane, Piece piece, LinkOutput& out) {
   in_order(lane, piece);
   if (piece.seq <= piece.prev || piece.seq <= taken_ || early_.count(piece.seq) > 0) throw broken("a number comes twice");
   last_heard_[static_cast<int>(lane)] = piece.seq;
@@ -198,7 +198,7 @@ void LinkProtocol::send(int64_t now_ns, LinkPacket packet, LinkOutput& out) {
   R1_CHECK(packet.kind > PacketKind::more, std::string(packet_kind_name(packet.kind)));
   size_t bytes = packet.body.size();
   for (const WireFrame& frame : packet.frames) bytes += frame.size();
-  const Lane lane = bytes > kControlBytes ? Lane::bulk : Lane::control;
+  const LinkLane lane = bytes > kControlBytes ? LinkLane::bulk : LinkLane::control;
   for (Piece& piece : cut_packet(std::move(packet))) {
     backlog_bytes_ += piece.bytes();
     backlog_.emplace_back(lane, std::move(piece));
@@ -223,7 +223,7 @@ void LinkProtocol::pump(int64_t now_ns, LinkOutput& out) {
   }
 }
 
-void LinkProtocol::transmit(Lane lane, Piece piece, LinkOutput& out) {
+void LinkProtocol::transmit(LinkLane lane, Piece piece, LinkOutput& out) {
   uint64_t& last = last_sent_[static_cast<int>(lane)];
   piece.prev = last;
   if (piece.seq > 0) last = piece.seq;
@@ -232,7 +232,7 @@ void LinkProtocol::transmit(Lane lane, Piece piece, LinkOutput& out) {
   out.transmit.emplace_back(lane, encode_piece(piece));
 }
 
-void LinkProtocol::link_word(Lane lane, PacketKind kind, std::string body, LinkOutput& out) {
+void LinkProtocol::link_word(LinkLane lane, PacketKind kind, std::string body, LinkOutput& out) {
   Piece piece;
   piece.kind = kind;
   piece.body = std::move(body);
@@ -242,7 +242,7 @@ void LinkProtocol::link_word(Lane lane, PacketKind kind, std::string body, LinkO
 void LinkProtocol::beat(int64_t now_ns, LinkOutput& out) {
   beat_ns_ = now_ns;
   const int64_t held = peer_beat_ns_ == 0 ? 0 : now_ns - peer_beat_at_ns_;
-  link_word(Lane::control, PacketKind::beat, encode_beat({now_ns, peer_beat_ns_, held, sent_}), out);
+  link_word(LinkLane::control, PacketKind::beat, encode_beat({now_ns, peer_beat_ns_, held, sent_}), out);
 }
 
 void LinkProtocol::tick(int64_t now_ns, LinkOutput& out) {
@@ -274,14 +274,14 @@ int64_t LinkProtocol::next_tick_ns() const {
 }
 
 void LinkProtocol::refuse(const std::string& why, LinkOutput& out) {
-  link_word(Lane::control, PacketKind::refuse, encode_reason(why), out);
+  link_word(LinkLane::control, PacketKind::refuse, encode_reason(why), out);
   state_ = State::over;
   out.events.push_back(LinkOutput::Refused{why});
 }
 
 void LinkProtocol::end(const std::string& why, LinkOutput& out) {
   if (over()) return;
-  link_word(Lane::control, PacketKind::bye, encode_reason(why), out);
+  link_word(LinkLane::control, PacketKind::bye, encode_reason(why), out);
   leave(why, out);
 }
 

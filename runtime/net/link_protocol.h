@@ -28,7 +28,7 @@
 
 namespace r1 {
 
-enum class Lane : uint8_t { control = 0, bulk = 1 };
+enum class LinkLane : uint8_t { control = 0, bulk = 1 };
 enum class LinkEnd : uint8_t { head, node };  // the one that is dialled, the one that dials
 
 // The head's hold for both ends of a link: it sends the first three in its welcome.
@@ -70,7 +70,7 @@ struct LinkOutput {
   struct Refused {  // at the head: said no; the peer never was
     std::string why;
   };
-  std::vector<std::pair<Lane, WireMessage>> transmit;
+  std::vector<std::pair<LinkLane, WireMessage>> transmit;
   using Event = std::variant<Up, LinkPacket, Lost, NotJoined, Refused>;
   std::vector<Event> events;  // what a sink is told, in order
 };
@@ -83,7 +83,7 @@ class LinkProtocol {
   LinkProtocol(LinkEnd end, LinkConfig config, LinkTerms terms, std::string principal, int64_t now_ns);
 
   void start(LinkOutput& out);  // a node's hello; a head waits
-  void received(int64_t now_ns, Lane lane, WireMessage message, LinkOutput& out);
+  void received(int64_t now_ns, LinkLane lane, WireMessage message, LinkOutput& out);
   void send(int64_t now_ns, LinkPacket packet, LinkOutput& out);  // without effect unless it is up
   void tick(int64_t now_ns, LinkOutput& out);                     // beats and deadlines
   int64_t next_tick_ns() const;
@@ -107,19 +107,19 @@ class LinkProtocol {
     size_t bytes = 0;
   };
 
-  void take(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out);
-  void greeted(int64_t now_ns, Lane lane, const Piece& piece, LinkOutput& out);
+  void take(int64_t now_ns, LinkLane lane, Piece piece, LinkOutput& out);
+  void greeted(int64_t now_ns, LinkLane lane, const Piece& piece, LinkOutput& out);
   std::string objection() const;
   void welcomed(int64_t now_ns, const Piece& piece, LinkOutput& out);
   void begin(int64_t now_ns, LinkOutput& out);
-  void in_order(Lane lane, const Piece& piece) const;
+  void in_order(LinkLane lane, const Piece& piece) const;
   void drain(int64_t now_ns, LinkOutput& out);
-  void sequenced(int64_t now_ns, Lane lane, Piece piece, LinkOutput& out);
+  void sequenced(int64_t now_ns, LinkLane lane, Piece piece, LinkOutput& out);
   void beat_heard(int64_t now_ns, const Piece& piece);
   void acknowledged(int64_t now_ns, uint64_t ack, LinkOutput& out);
   void pump(int64_t now_ns, LinkOutput& out);
-  void transmit(Lane lane, Piece piece, LinkOutput& out);
-  void link_word(Lane lane, PacketKind kind, std::string body, LinkOutput& out);
+  void transmit(LinkLane lane, Piece piece, LinkOutput& out);
+  void link_word(LinkLane lane, PacketKind kind, std::string body, LinkOutput& out);
   void beat(int64_t now_ns, LinkOutput& out);
   void refuse(const std::string& why, LinkOutput& out);
   void leave(const std::string& why, LinkOutput& out);
@@ -134,7 +134,7 @@ class LinkProtocol {
   int64_t began_ns_, heard_ns_, beat_ns_ = 0;
 
   // Outwards.
-  std::deque<std::pair<Lane, Piece>> backlog_;
+  std::deque<std::pair<LinkLane, Piece>> backlog_;
   size_t backlog_bytes_ = 0;
   std::deque<UnderWay> under_way_;
   size_t under_way_bytes_ = 0;

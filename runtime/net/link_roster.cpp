@@ -50,7 +50,7 @@ PeerId LinkRoster::connected(int64_t now_ns, const std::string& principal) {
   return id;
 }
 
-void LinkRoster::received(int64_t now_ns, PeerId id, Lane lane, WireMessage message) {
+void LinkRoster::received(int64_t now_ns, PeerId id, LinkLane lane, WireMessage message) {
   with(id, [&](LinkProtocol& link, LinkOutput& out) { link.received(now_ns, lane, std::move(message), out); });
 }
 

@@ -19,7 +19,7 @@ class LinkRoster {
 
   // A connection whose key says `principal`. Its id is that of the peer it becomes.
   PeerId connected(int64_t now_ns, const std::string& principal);
-  void received(int64_t now_ns, PeerId id, Lane lane, WireMessage message);
+  void received(int64_t now_ns, PeerId id, LinkLane lane, WireMessage message);
   void closed(PeerId id, const std::string& why);
   void send(int64_t now_ns, PeerId id, LinkPacket packet);
   void drop(PeerId id, const std::string& why);

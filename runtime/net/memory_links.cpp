@@ -13,15 +13,17 @@ namespace r1 {
 namespace {
 
 using Way = MemoryNet::Way;
-using Kind = MemoryNet::Way::Kind;
+using WayKind = MemoryNet::Way::Kind;
 
 constexpr const char* kClosed = "its connection closed";
 
-Lane lane_of(Kind kind) { return kind == Kind::to_head_control || kind == Kind::to_node_control ? Lane::control : Lane::bulk; }
-bool is_to_head(Kind kind) { return kind == Kind::to_head_control || kind == Kind::to_head_bulk; }
-Kind kind_of(bool to_head, Lane lane) {
-  if (to_head) return lane == Lane::control ? Kind::to_head_control : Kind::to_head_bulk;
-  return lane == Lane::control ? Kind::to_node_control : Kind::to_node_bulk;
+LinkLane lane_of(WayKind kind) {
+  return kind == WayKind::to_head_control || kind == WayKind::to_node_control ? LinkLane::control : LinkLane::bulk;
+}
+bool is_to_head(WayKind kind) { return kind == WayKind::to_head_control || kind == WayKind::to_head_bulk; }
+WayKind kind_of(bool to_head, LinkLane lane) {
+  if (to_head) return lane == LinkLane::control ? WayKind::to_head_control : WayKind::to_head_bulk;
+  return lane == LinkLane::control ? WayKind::to_node_control : WayKind::to_node_bulk;
 }
 
 }  // namespace
@@ -32,10 +34,11 @@ struct MemoryNet::State : std::enable_shared_from_this<State> {
   struct Wire {
     Node* node = nullptr;  // null: gone
     PeerId at_head = 0;    // of the connection there; 0: none
-    std::map<Kind, std::deque<Item>> queues;
-    std::map<Kind, int> stuck;  // steps that found their way cut
+    std::map<WayKind, std::deque<Item>> queues;
+    std::map<WayKind, int> stuck;  // steps that found their way cut
     bool cut[2] = {false, false};
-    bool broken = false;
+    bool broken = false, stopped = false;
+    bool stands(WayKind kind) const { return cut[is_to_head(kind)] || (stopped && !is_to_head(kind)); }
   };
 
   State(const Clock& c, Options o) : clock(c), options(std::move(o)) {}
@@ -46,14 +49,15 @@ struct MemoryNet::State : std::enable_shared_from_this<State> {
     else
       steps.push_back(std::move(step));
   }
-  void put(int wire, Kind kind, Item item) {
+  void put(int wire, WayKind kind, Item item) {
     if (wires[wire].broken) return;
     wires[wire].queues[kind].push_back(std::move(item));
     carry({wire, kind}, [self = shared_from_this(), wire, kind] { self->move(wire, kind); });
   }
-  void move(int wire, Kind kind);
-  void deliver(int wire, Kind kind, Item item);
-  void events_at(int wire, Kind kind, std::function<LinkSink*()> sink, PeerId id, LinkOutput& out) {
+  void move(int wire, WayKind kind);
+  void go_on(int wire);
+  void deliver(int wire, WayKind kind, Item item);
+  void events_at(int wire, WayKind kind, std::function<LinkSink*()> sink, PeerId id, LinkOutput& out) {
     for (auto& event : out.events)
       carry({wire, kind}, [sink, id, event = std::make_shared<LinkOutput::Event>(std::move(event))] {
         if (LinkSink* to = sink()) tell(*to, id, std::move(*event));
@@ -96,7 +100,7 @@ class MemoryNet::Head final : public Links {
     wires_[id] = wire;
     return id;
   }
-  void arrived(PeerId id, Lane lane, State::Item item) {
+  void arrived(PeerId id, LinkLane lane, State::Item item) {
     if (item)
       roster_.received(state_->clock.now_ns(), id, lane, std::move(*item));
     else
@@ -108,7 +112,7 @@ class MemoryNet::Head final : public Links {
     state_->head = nullptr;
     for (const auto& [id, wire] : wires_) {
       state_->wires[wire].at_head = 0;
-      state_->put(wire, Kind::to_node_control, std::nullopt);
+      state_->put(wire, WayKind::to_node_control, std::nullopt);
     }
   }
   LinkRoster& roster() { return roster_; }
@@ -118,11 +122,11 @@ class MemoryNet::Head final : public Links {
     const int wire = wires_.at(id);
     for (auto& [lane, message] : out.transmit) state_->put(wire, kind_of(false, lane), std::move(message));
     state_->events_at(
-        wire, Kind::at_head, [alive = alive_] { return *alive; }, id, out);
+        wire, WayKind::at_head, [alive = alive_] { return *alive; }, id, out);
     // What is over here is closed, after what was said last.
     if (!roster_.has(id) && state_->wires[wire].at_head == id) {
       state_->wires[wire].at_head = 0;
-      state_->put(wire, Kind::to_node_control, std::nullopt);
+      state_->put(wire, WayKind::to_node_control, std::nullopt);
     }
   }
 
@@ -165,7 +169,7 @@ class MemoryNet::Node final : public Links {
     protocol_.end(why, out);
     act(std::move(out));
   }
-  void arrived(Lane lane, State::Item item) {
+  void arrived(LinkLane lane, State::Item item) {
     LinkOutput out;
     if (item)
       protocol_.received(state_->clock.now_ns(), lane, std::move(*item), out);
@@ -188,13 +192,13 @@ class MemoryNet::Node final : public Links {
   bool present() const { return state_->wires[wire_].node == this; }
   void leave() {
     if (!present()) return;
-    state_->put(wire_, Kind::to_head_control, std::nullopt);
+    state_->put(wire_, WayKind::to_head_control, std::nullopt);
     state_->wires[wire_].node = nullptr;
   }
   void act(LinkOutput out) {
     for (auto& [lane, message] : out.transmit) state_->put(wire_, kind_of(true, lane), std::move(message));
     state_->events_at(
-        wire_, Kind::at_node, [alive = alive_] { return *alive; }, id_, out);
+        wire_, WayKind::at_node, [alive = alive_] { return *alive; }, id_, out);
     if (protocol_.over()) leave();
   }
 
@@ -205,11 +209,11 @@ class MemoryNet::Node final : public Links {
   LinkProtocol protocol_;
 };
 
-void MemoryNet::State::move(int wire, Kind kind) {
+void MemoryNet::State::move(int wire, WayKind kind) {
   Wire& w = wires[wire];
   auto& queue = w.queues[kind];
   if (queue.empty()) return;  // a reset emptied it
-  if (w.cut[is_to_head(kind)]) {
+  if (w.stands(kind)) {
     ++w.stuck[kind];
     return;
   }
@@ -219,7 +223,7 @@ void MemoryNet::State::move(int wire, Kind kind) {
   deliver(wire, kind, std::move(item));
 }
 
-void MemoryNet::State::deliver(int wire, Kind kind, Item item) {
+void MemoryNet::State::deliver(int wire, WayKind kind, Item item) {
   const Wire& w = wires[wire];
   if (!is_to_head(kind)) {
     if (w.node) w.node->arrived(lane_of(kind), std::move(item));
@@ -264,13 +268,13 @@ void MemoryNet::settle() {
 void MemoryNet::tick() {
   if (state_->head) state_->head->roster().tick(state_->clock.now_ns());
   for (size_t i = 0; i < state_->wires.size(); ++i)
-    if (Node* node = state_->wires[i].node) node->tick();
+    if (Node* node = state_->wires[i].node; node && !state_->wires[i].stopped) node->tick();
 }
 
 int64_t MemoryNet::next_tick_ns() const {
   int64_t next = state_->head ? state_->head->roster().next_tick_ns() : INT64_MAX;
   for (const State::Wire& wire : state_->wires)
-    if (wire.node) next = std::min(next, wire.node->next_tick_ns());
+    if (wire.node && !wire.stopped) next = std::min(next, wire.node->next_tick_ns());
   return next;
 }
 
@@ -279,8 +283,19 @@ void MemoryNet::cut(int wire, bool to_head) { state_->wires.at(wire).cut[to_head
 void MemoryNet::heal(int wire) {
   State::Wire& w = state_->wires.at(wire);
   w.cut[0] = w.cut[1] = false;
-  for (auto& [kind, stuck] : w.stuck)
-    for (; stuck > 0; --stuck) state_->carry({wire, kind}, [self = state_, wire, kind = kind] { self->move(wire, kind); });
+  state_->go_on(wire);
+}
+
+void MemoryNet::stop(int wire, bool stopped) {
+  state_->wires.at(wire).stopped = stopped;
+  if (!stopped) state_->go_on(wire);
+}
+
+// What found its way cut tries again.
+void MemoryNet::State::go_on(int wire) {
+  for (auto& [kind, steps_there] : wires[wire].stuck)
+    for (int n = std::exchange(steps_there, 0); n > 0; --n)
+      carry({wire, kind}, [self = shared_from_this(), wire, kind = kind] { self->move(wire, kind); });
 }
 
 void MemoryNet::reset(int wire) {
@@ -288,8 +303,8 @@ void MemoryNet::reset(int wire) {
   if (w.broken) return;
   for (auto& [kind, queue] : w.queues) queue.clear();
   for (auto& [kind, stuck] : w.stuck) stuck = 0;
-  state_->put(wire, Kind::to_head_control, std::nullopt);
-  state_->put(wire, Kind::to_node_control, std::nullopt);
+  state_->put(wire, WayKind::to_head_control, std::nullopt);
+  state_->put(wire, WayKind::to_node_control, std::nullopt);
   w.broken = true;
 }
 

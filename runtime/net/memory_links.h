@@ -52,9 +52,11 @@ class MemoryNet {
 
   // Messages that way stand still until healed; none is lost (TCP sends again).
   void cut(int wire, bool to_head);
-  void heal(int wire);
+  void heal(int wire);  // both ways
   // Both ends find the connection closed; what was under way is lost.
   void reset(int wire);
+  // As SIGSTOP: a node's end takes nothing in and its time stands still, until `stopped` is false.
+  void stop(int wire, bool stopped);
   // As kill -9: this end does nothing any more, its sink is not called; the others find their connections closed after what was
   // sent.
   void crash(Links& end);

@@ -31,16 +31,18 @@ constexpr int kLingerMs = 500;    // for the last word
 constexpr size_t kCopied = 4096;  // smaller frames are copied, larger ones lent
 constexpr size_t kTagBytes = 16;  // that names a link's two connections
 constexpr const char* kClosed = "its connection closed";
-constexpr std::array<Lane, 2> kLanes = {Lane::control, Lane::bulk};
+constexpr std::array<LinkLane, 2> kLanes = {LinkLane::control, LinkLane::bulk};
 
 // Ids of peers are this process's, whichever end they are of.
 PeerId new_peer_id();
 
-inline char lane_letter(Lane lane) { return lane == Lane::control ? 'c' : 'b'; }
+inline char lane_letter(LinkLane lane) { return lane == LinkLane::control ? 'c' : 'b'; }
 
-inline std::string endpoint(const LinkAddress& address, Lane lane) {
+// Port 0: any that is free, which only one end can be told.
+inline std::string endpoint(const LinkAddress& address, LinkLane lane) {
   const bool v6 = address.host.find(':') != std::string::npos;
-  return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", address.port + static_cast<int>(lane));
+  const std::string port = address.port == 0 ? "*" : std::to_string(address.port + static_cast<int>(lane));
+  return fmt::format("tcp://{}{}{}:{}", v6 ? "[" : "", address.host, v6 ? "]" : "", port);
 }
 
 inline zmq::message_t message_of(const WireFrame& frame) {

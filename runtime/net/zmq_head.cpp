@@ -26,7 +26,7 @@ class Head final : public ZmqHead {
         roster_(options_.link, std::move(terms), new_peer_id, [this](PeerId id, LinkOutput out) { act(id, std::move(out)); }) {
     zap_.set(zmq::sockopt::linger, 0);
     zap_.bind("inproc://zeromq.zap.01");
-    for (const Lane lane : kLanes)
+    for (const LinkLane lane : kLanes)
       watches_.push_back(
           std::make_unique<Watch>(context_, socket(lane), fmt::format("head-{}", lane_letter(lane)), ZMQ_EVENT_DISCONNECTED));
     bind();
@@ -72,7 +72,7 @@ class Head final : public ZmqHead {
     std::deque<std::string> order_;
   };
 
-  zmq::socket_t& socket(Lane lane) { return sockets_[static_cast<size_t>(lane)]; }
+  zmq::socket_t& socket(LinkLane lane) { return sockets_[static_cast<size_t>(lane)]; }
 
   zmq::socket_t listener() {
     zmq::socket_t s = new_socket(context_, zmq::socket_type::router, options_.keys, options_.listen.host);
@@ -88,19 +88,16 @@ class Head final : public ZmqHead {
     const bool any = options_.listen.port == 0;
     for (int tries = 0;; ++tries) {
       try {
+        if (any) options_.listen.port = 0;
+        socket(LinkLane::control).bind(endpoint(options_.listen, LinkLane::control));
         if (any) {
-          LinkAddress ephemeral = options_.listen;
-          socket(Lane::control)
-              .bind(endpoint(ephemeral, Lane::control).replace(endpoint(ephemeral, Lane::control).rfind(':'), 2, ":*"));
-          const std::string bound = socket(Lane::control).get(zmq::sockopt::last_endpoint);
+          const std::string bound = socket(LinkLane::control).get(zmq::sockopt::last_endpoint);
           std::from_chars(bound.data() + bound.rfind(':') + 1, bound.data() + bound.size(), options_.listen.port);
-        } else {
-          socket(Lane::control).bind(endpoint(options_.listen, Lane::control));
         }
         try {
-          socket(Lane::bulk).bind(endpoint(options_.listen, Lane::bulk));
+          socket(LinkLane::bulk).bind(endpoint(options_.listen, LinkLane::bulk));
         } catch (const zmq::error_t&) {
-          socket(Lane::control).unbind(endpoint(options_.listen, Lane::control));
+          socket(LinkLane::control).unbind(endpoint(options_.listen, LinkLane::control));
           throw;
         }
         return;
@@ -118,8 +115,8 @@ class Head final : public ZmqHead {
     for (bool going = true; going;) {
       std::array<zmq_pollitem_t, 6> items = {end_.wake_item(),
                                              watched(zap_),
-                                             watched(socket(Lane::control)),
-                                             watched(socket(Lane::bulk)),
+                                             watched(socket(LinkLane::control)),
+                                             watched(socket(LinkLane::bulk)),
                                              watched(watches_[0]->events_),
                                              watched(watches_[1]->events_)};
       const long wait = more_ ? 0 : End::wait_ms(end_.now_ns(), roster_.next_tick_ns());
@@ -135,7 +132,7 @@ class Head final : public ZmqHead {
       orders.clear();
       answer_zap();
       look_at_watches();
-      const bool more_control = take_in(Lane::control), more_bulk = take_in(Lane::bulk);
+      const bool more_control = take_in(LinkLane::control), more_bulk = take_in(LinkLane::bulk);
       more_ = more_control || more_bulk;
       if (!more_) close_gone();
       roster_.tick(end_.now_ns());
@@ -189,7 +186,7 @@ class Head final : public ZmqHead {
   }
 
   // True: there is more.
-  bool take_in(Lane lane) {
+  bool take_in(LinkLane lane) {
     for (int i = 0; i < kRounds; ++i) {
       auto got = receive_from(socket(lane), true);
       if (!got) return false;

@@ -40,9 +40,9 @@ class Node final : public Links {
   struct Try {
     explicit Try(Node& node)
         : tag(tag_of_a_link()),
-          sockets{dialler(node, Lane::control), dialler(node, Lane::bulk)},
+          sockets{dialler(node, LinkLane::control), dialler(node, LinkLane::bulk)},
           protocol(LinkEnd::node, node.options_.link, node.terms_, "head", node.began_ns_) {
-      for (const Lane lane : kLanes) {
+      for (const LinkLane lane : kLanes) {
         zmq::socket_t& socket = sockets[static_cast<size_t>(lane)];
         watches.push_back(std::make_unique<Watch>(node.context_, socket,
                                                   fmt::format("node-{}-{}", node.tries_, lane_letter(lane)),
@@ -50,7 +50,7 @@ class Node final : public Links {
         socket.connect(endpoint(node.options_.head, lane));
       }
     }
-    zmq::socket_t dialler(Node& node, Lane lane) const {
+    zmq::socket_t dialler(Node& node, LinkLane lane) const {
       zmq::socket_t s = new_socket(node.context_, zmq::socket_type::dealer, node.options_.keys, node.options_.head.host);
       s.set(zmq::sockopt::curve_serverkey, node.options_.head_key);
       s.set(zmq::sockopt::routing_id, lane_letter(lane) + tag);
@@ -103,7 +103,7 @@ class Node final : public Links {
     std::vector<zmq_pollitem_t> items = {end_.wake_item()};
     int64_t until = redial_ns_;
     if (try_) {
-      for (const Lane lane : kLanes) {
+      for (const LinkLane lane : kLanes) {
         items.push_back(watched(try_->sockets[static_cast<size_t>(lane)]));
         items.push_back(watched(try_->watches[static_cast<size_t>(lane)]->events_));
       }
@@ -132,7 +132,7 @@ class Node final : public Links {
         stranger = stranger || event->kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
       }
     LinkOutput out;
-    for (const Lane lane : kLanes) {
+    for (const LinkLane lane : kLanes) {
       int round = 0;
       for (; round < kRounds; ++round) {
         auto got = receive_from(try_->sockets[static_cast<size_t>(lane)], false);

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <vector>
 
 #include "base/error.h"
 #include "base/fingerprint.h"
@@ -32,6 +34,9 @@ bool FileCache::holds(const NodeFile& file) {
   const fs::path path = name(file);
   std::error_code none;
   if (!fs::exists(path, none)) return false;
+  // When it was used last, to the hour: what was parsed of a file that is the same is not parsed again.
+  const auto now = fs::file_time_type::clock::now();
+  if (now - fs::last_write_time(path, none) > std::chrono::hours(1)) fs::last_write_time(path, now, none);
   if (known_.count(file.hash) != 0) return true;
   const FileFingerprint print = fingerprint_file(path);
   if (print.hex() != file.hash || print.bytes != file.bytes) {
@@ -65,6 +70,29 @@ void FileCache::complete(const NodeFile& file) {
   known_.insert(file.hash);
 }
 
+void FileCache::prune(double unused_s, uint64_t bytes) const {
+  struct Found {
+    fs::path path;
+    uint64_t bytes = 0;
+    double unused_s = 0;
+  };
+  std::vector<Found> files;
+  uint64_t sum = 0;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(directory_, none)) {
+    const auto used = entry.last_write_time(none);
+    if (none || !entry.is_regular_file(none)) continue;
+    const std::chrono::duration<double> unused = fs::file_time_type::clock::now() - used;
+    files.push_back({entry.path(), entry.file_size(none), unused.count()});
+    sum += files.back().bytes;
+  }
+  std::sort(files.begin(), files.end(), [](const Found& a, const Found& b) { return a.unused_s > b.unused_s; });
+  for (const Found& file : files) {
+    if (file.unused_s < kSpare_s || (file.unused_s < unused_s && sum <= bytes)) return;
+    if (fs::remove(file.path, none)) sum -= file.bytes;
+  }
+}
+
 fs::path FileCache::in_tree(const fs::path& tree, const fs::path& path) {
   return tree / path.lexically_normal().relative_path();
 }
@@ -72,11 +100,15 @@ fs::path FileCache::in_tree(const fs::path& tree, const fs::path& path) {
 void FileCache::place(const NodeFile& file, const fs::path& tree) const {
   const fs::path path = in_tree(tree, file.path);
   if (!fs::path(file.path).is_absolute()) throw failure("a file without a place was announced", {file.path});
+  const fs::path here = name(file);
   std::error_code none;
   fs::create_directories(path.parent_path());
-  if (fs::is_symlink(path, none) && fs::read_symlink(path, none) == name(file)) return;
+  if (fs::equivalent(path, here, none)) return;
   fs::remove(path, none);
-  fs::create_symlink(name(file), path);
+  // Not a symbolic link where it can be helped: a program looks for its modules beside the file that it really is.
+  std::error_code unlinked;
+  fs::create_hard_link(here, path, unlinked);
+  if (unlinked) fs::create_symlink(here, path);
 }
 
 fs::path default_file_cache() {

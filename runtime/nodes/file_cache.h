@@ -1,6 +1,6 @@
 // The files that a node was sent, by content: HASH in one directory, kept for the next run, and put by name into the tree that
-// one run's roles read. A file is believed when it hashes to its name. Not how the pieces travel (runtime/nodes/node.h).
-// Thread rule: one thread at a time; several processes may share a directory.
+// one run's roles read. A file is believed when it hashes to its name. What nobody used for long is removed. Not how the pieces
+// travel (runtime/nodes/node.h). Thread rule: one thread at a time; several processes may share a directory.
 #pragma once
 
 #include <filesystem>
@@ -22,6 +22,10 @@ class FileCache {
   void add(const NodeFile& file, uint64_t offset, std::string_view bytes);
   // All pieces are there. Throws failure when they are not what was announced; then nothing is kept of it.
   void complete(const NodeFile& file);
+  // Removes what was last used `unused_s` ago or before, then the longest unused files until all are at most `bytes` together;
+  // none that was used within kSpare_s, which another process may be about to read.
+  void prune(double unused_s = 30 * 86400.0, uint64_t bytes = uint64_t{64} << 30) const;
+  static constexpr double kSpare_s = 86400;
   // Puts it at `tree` + its path. Throws failure when the disk refuses.
   void place(const NodeFile& file, const std::filesystem::path& tree) const;
   // Where a path of the head is in a tree.

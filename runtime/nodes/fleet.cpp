@@ -30,6 +30,15 @@ Fleet::Fleet(Options options)
     entry.row.host = here(plan) ? "localhost" : plan.host;
     entry.row.state = "starts";
   }
+  for (int64_t i = 1; i <= options_.invitations; ++i) {
+    Entry& entry = entries_.emplace_back();
+    entry.plan.name = fmt::format("join{}", i);
+    entry.row.name = entry.plan.name;
+    entry.row.host = "-";
+    entry.row.state = "may join";
+    entry.plan.invited = entry.row.invited = true;
+    keys_.invite(entry.plan.name, ring_);
+  }
   Members::Options members;
   members.epoch = options_.epoch;
   members.files = files_.get();
@@ -51,7 +60,8 @@ Fleet::Fleet(Options options)
   members_->use(links_.get());
   const std::lock_guard lock(mutex_);
   launcher_ = std::make_unique<Launcher>(*this, options_.launcher);
-  for (Entry& entry : entries_) launch(entry);
+  for (Entry& entry : entries_)
+    if (!entry.row.invited) launch(entry);
 }
 
 Fleet::~Fleet() {
@@ -66,6 +76,23 @@ Fleet::~Fleet() {
   members_->use(nullptr);
   links_.reset();
   files_.reset();
+  for (const Entry& entry : entries_)
+    if (entry.row.invited) keys_.take_back(entry.plan.name);
+}
+
+bool Fleet::drain(const std::string& name) {
+  PeerId peer = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    for (Entry& entry : entries_) {
+      if (entry.plan.name != name || entry.peer == 0) continue;
+      entry.leaving = true;
+      entry.row.state = "leaves";
+      peer = entry.peer;
+    }
+  }
+  if (peer != 0) members_->drain(peer);
+  return peer != 0;
 }
 
 Fleet::Entry* Fleet::entry_of(const std::string& principal) {
@@ -83,6 +110,7 @@ void Fleet::launch(Entry& entry) {
     spec.words = {options_.program.string(), "--stdin"};
   } else {
     spec.host = plan.host;
+    if (plan.slurm) spec.way = LaunchSpec::Way::srun;
     spec.user = plan.user;
     spec.port = plan.port;
     spec.words = {"r1-node", "--stdin"};
@@ -121,10 +149,14 @@ std::vector<Fleet::Row> Fleet::join(const std::atomic<bool>& interrupted) {
 }
 
 void Fleet::told(const Member& member, bool up, const std::string& why) {
+  const bool drained = !up && members_->drains(member.peer);
   const std::lock_guard lock(mutex_);
   Entry* const entry = entry_of(member.hello.principal);
   if (entry == nullptr || ending_) return;
   if (up) {
+    entry->peer = member.peer;
+    entry->leaving = false;
+    if (entry->row.invited) entry->row.host = member.hello.host;
     entry->joined = entry->launch;
     entry->fruitless = 0;
     entry->row.pid = member.hello.pid;
@@ -133,9 +165,25 @@ void Fleet::told(const Member& member, bool up, const std::string& why) {
     entry->row.state = "ok";
     log_info(fmt::format("node {} on {} joins: process {}, {} threads, {}", entry->plan.name, member.hello.host,
                          member.hello.pid, member.hello.cores, member.hello.fingerprint));
+    log_flush();  // who is there may be looked for in the log of a run that goes on
+    return;
+  }
+  if (entry->peer == member.peer) entry->peer = 0;
+  if (entry->leaving || drained) {
+    entry->row.pid = 0;
+    entry->row.state = entry->row.invited ? "has left, may join" : "has left";
+    entry->leaving = true;
+    log_info(fmt::format("node {} on {} has left", entry->plan.name, member.hello.host));
+    log_flush();
     return;
   }
   ++entry->row.lost;
+  if (entry->row.invited) {
+    entry->row.pid = 0;
+    entry->row.state = "is lost, may join";
+    log_warn(fmt::format("node {} on {} is lost: {}", entry->plan.name, member.hello.host, why));
+    return;
+  }
   log_warn(fmt::format("node {} on {} is lost: {}", entry->plan.name, member.hello.host, why));
   if (entry->joined != entry->launch) return;  // its end was seen before, and it is started again
   entry->row.pid = 0;
@@ -159,6 +207,7 @@ void Fleet::ended(LaunchId id, const std::string& how) {
     if (entry.launch != id) continue;
     entry.launch = 0;
     entry.row.pid = 0;
+    if (entry.leaving) return;
     entry.row.state = how;
     if (entry.joined == 0 || ++entry.fruitless > kMostFruitless) {
       log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));

@@ -1,5 +1,6 @@
 // The nodes of one run, as its head has them: listens for links, makes a key for each node, starts the processes of a host
-// file, waits until they have joined, starts again what dies, and ends them all. What they do is the business of pools
+// file, waits until they have joined, starts again what dies, and ends them all. Others may join by an invitation
+// (runtime/net/keys.h), whenever they like; nobody waits for them. What nodes do is the business of pools
 // (runtime/nodes/pool_role.h), which reach them by members().
 // Thread rule: constructor, destructor and join() by one thread; the rest by any.
 #pragma once
@@ -30,6 +31,8 @@ struct FleetEntry {
   int share = 1;       // entries of the same host
   std::string device;  // "": as the graph says
   std::vector<std::string> tags;
+  bool slurm = false;    // started by srun, as a step of this job, instead of by ssh
+  bool invited = false;  // somebody else starts it, or nobody
 };
 
 class Fleet final : public LaunchSink {
@@ -45,7 +48,8 @@ class Fleet final : public LaunchSink {
     std::string device;                                             // of entries without one
     std::function<bool(int node, const FleetEntry& entry)> places;  // absent: every node of the graph at every entry
     LauncherOptions launcher;
-    double join_s = 60;  // from its start until it has joined
+    int64_t invitations = 0;  // join1, join2, ...: for nodes that somebody else starts
+    double join_s = 60;       // from its start until it has joined
   };
   explicit Fleet(Options options);
   // Tells all that the run is over, and ends who does not go.
@@ -58,13 +62,16 @@ class Fleet final : public LaunchSink {
     int64_t pid = 0;  // there; 0: it is not there
     int threads = 0;
     std::string fingerprint;
-    std::string state;  // "ok", "starts", "is lost, starts again", or why it is not there
+    std::string state;  // "ok", "starts", "leaves", "has left", "is lost, starts again", or why it is not there
     int64_t lost = 0;   // times
-    bool here() const { return state == "ok"; }
+    bool invited = false;
+    bool here() const { return state == "ok" || state == "leaves"; }
   };
   // Until all entries have joined or failed, or `interrupted`.
   std::vector<Row> join(const std::atomic<bool>& interrupted);
   std::vector<Row> rows() const;
+  // A node gets no new work, ends what it has, and its process ends; it is not started again. False: no such node is here.
+  bool drain(const std::string& name);
   Members& members() { return *members_; }
 
  private:
@@ -73,6 +80,8 @@ class Fleet final : public LaunchSink {
     LaunchId launch = 0;
     LaunchId joined = 0;  // the last that joined
     int fruitless = 0;    // starts one after the other that did not join
+    bool leaving = false;
+    PeerId peer = 0;  // 0: it is not there
     Row row;
   };
   void launch(Entry& entry);  // under mutex_

@@ -22,14 +22,14 @@
 namespace r1 {
 namespace {
 
-constexpr size_t kMaxLine = 2000;
+constexpr size_t kLogLine = 2000;
 constexpr size_t kMaxGreeting = 64 * 1024;
 constexpr double kBurst = 200, kRate = 10;  // lines that are handed on: at once, a second
 constexpr size_t kLastWords = 3;
 constexpr int kLookMs = 50;  // how often ends and deadlines are looked at
 
 std::string printable(std::string_view line) {
-  std::string s(line.substr(0, kMaxLine));
+  std::string s(line.substr(0, kLogLine));
   for (char& c : s)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = c == '\t' ? ' ' : '?';
   return s;
@@ -225,7 +225,7 @@ void Launcher::Impl::read_from(LaunchId id, Launch& launch, int fd, bool is_out)
       const size_t end = rest.find('\n');
       const std::string_view piece = rest.substr(0, end);
       // The first line may be long; any other is cut.
-      const size_t most = is_out && !launch.started ? kMaxGreeting : kMaxLine;
+      const size_t most = is_out && !launch.started ? kMaxGreeting : kLogLine;
       kept += piece.substr(0, most - std::min(most, kept.size()));
       if (end == std::string_view::npos) break;
       line(id, launch, std::exchange(kept, {}), is_out);
@@ -282,7 +282,9 @@ bool Launcher::Impl::look(LaunchId id, Launch& launch) {
     over(id, launch, *how);
     return false;
   }
-  launch.not_before_s = now + options.between_tries_s * static_cast<double>(1 << std::min(launch.tries - 1, 10));
+  // Each at its own moment: those that an sshd turned away together would come back together, and be turned away again.
+  const double own = 0.5 + static_cast<double>((7 * id + 5 * launch.tries) % 16) / 16;
+  launch.not_before_s = now + own * options.between_tries_s * static_cast<double>(1 << std::min(launch.tries - 1, 10));
   return true;
 }
 

@@ -51,7 +51,7 @@ struct LauncherOptions {
   int tries = 3;                           // of ssh, when it gives up before the program has said anything (exit code 255)
   double start_s = 60;                     // until the first line
   double grace_s = 5;                      // from the end of stdin until it is killed
-  double between_tries_s = 1;              // doubled with every try
+  double between_tries_s = 1;              // doubled with every try, and halved to one and a half times by launch
   std::vector<std::string> ssh = {"ssh"};  // and options of its own
   std::vector<std::string> srun = {"srun"};
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -15,7 +16,11 @@ namespace {
 constexpr uint64_t kMostPiece = uint64_t{16} << 20;
 }
 
-std::string Member::name() const { return fmt::format("{}/{}", hello.host, hello.pid); }
+std::string Member::node() const {
+  constexpr std::string_view kNode = "node:";
+  return hello.principal.starts_with(kNode) ? hello.principal.substr(kNode.size()) : hello.host;
+}
+std::string Member::name() const { return fmt::format("{}/{}", node(), hello.pid); }
 
 Members::Members(Options options) : options_(std::move(options)) {}
 Members::~Members() = default;
@@ -30,8 +35,9 @@ bool Members::may_run(int node, const Member& member) const { return !options_.p
 void Members::add(int node, PoolEar& ear) {
   const std::lock_guard lock(mutex_);
   pools_.emplace(node, &ear);
+  if (const auto at = scaled_.find(node); at != scaled_.end()) ear.scaled(at->second);
   for (const auto& [peer, member] : members_)
-    if (may_run(node, member)) ear.joined(member);
+    if (draining_.count(peer) == 0 && may_run(node, member)) ear.joined(member);
 }
 
 void Members::remove(int node, PoolEar& ear) {
@@ -40,15 +46,17 @@ void Members::remove(int node, PoolEar& ear) {
     if (at->second == &ear) return static_cast<void>(pools_.erase(at));
 }
 
-Incarnation Members::open(PeerId peer, int node, const OpenRole& role) {
+Incarnation Members::open(PeerId peer, int node, const OpenRole& role, uint64_t rank) {
   const std::lock_guard lock(mutex_);
   for (const NodeFile& file : role.files) files_[file.hash] = file.path;
   LinkPacket packet;
   packet.kind = PacketKind::open;
   packet.incarnation = (options_.epoch << 32) + ++opened_;
   packet.node = node;
+  packet.number = rank;
   packet.body = encode(role);
   const Incarnation incarnation = packet.incarnation;
+  if (members_.count(peer) != 0) open_[peer].insert(incarnation);
   if (links_ != nullptr) links_->send(peer, std::move(packet));
   return incarnation;
 }
@@ -61,6 +69,32 @@ void Members::send(PeerId peer, LinkPacket packet) {
 void Members::drop(PeerId peer, const std::string& why) {
   const std::lock_guard lock(mutex_);
   if (links_ != nullptr) links_->drop(peer, why);
+}
+
+size_t Members::roles_at(PeerId peer) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = open_.find(peer);
+  return at == open_.end() ? 0 : at->second.size();
+}
+
+void Members::drain(PeerId peer) {
+  const std::lock_guard lock(mutex_);
+  const auto member = members_.find(peer);
+  if (member == members_.end() || !draining_.insert(peer).second) return;
+  for (const auto& [node, ear] : pools_)
+    if (may_run(node, member->second)) ear->leaves(member->second);
+  if (open_[peer].empty()) stop(peer);
+}
+
+bool Members::drains(PeerId peer) const {
+  const std::lock_guard lock(mutex_);
+  return draining_.count(peer) != 0;
+}
+
+void Members::scale(int node, int64_t workers) {
+  const std::lock_guard lock(mutex_);
+  scaled_[node] = workers;
+  for (auto [at, last] = pools_.equal_range(node); at != last; ++at) at->second->scaled(workers);
 }
 
 std::vector<Member> Members::list() const {
@@ -85,12 +119,13 @@ void Members::note_cpu(PeerId peer, int64_t cpu_ns) {
 
 void Members::stop_all() {
   const std::lock_guard lock(mutex_);
-  if (links_ == nullptr) return;
-  for (const auto& [peer, member] : members_) {
-    LinkPacket packet;
-    packet.kind = PacketKind::stop;
-    links_->send(peer, std::move(packet));
-  }
+  for (const auto& [peer, member] : members_) stop(peer);
+}
+
+void Members::stop(PeerId peer) {
+  LinkPacket packet;
+  packet.kind = PacketKind::stop;
+  if (links_ != nullptr) links_->send(peer, std::move(packet));
 }
 
 // ---- what the links say -----------------------------------------------------------------------------------------------
@@ -112,16 +147,25 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
     if (at == members_.end()) return;
     member = std::move(at->second);
     members_.erase(at);
+    open_.erase(peer);
     for (const auto& [node, ear] : pools_) ear->left(member, why);
   }
   if (options_.told) options_.told(member, false, why);
+  const std::lock_guard lock(mutex_);
+  draining_.erase(peer);
 }
 
 void Members::received(PeerId peer, LinkPacket packet) {
   if (packet.kind == PacketKind::get) return serve(peer, packet);
+  if (packet.kind == PacketKind::leave) return drain(peer);
   const std::lock_guard lock(mutex_);
   const auto member = members_.find(peer);
   if (member == members_.end()) return;
+  if (packet.kind == PacketKind::closed) {
+    open_[peer].erase(packet.incarnation);
+    if (draining_.count(peer) != 0 && open_[peer].empty()) stop(peer);
+    return;
+  }
   for (auto [at, last] = pools_.equal_range(packet.node); at != last; ++at) at->second->received(member->second, packet);
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,8 @@ namespace r1 {
 struct Member {
   PeerId peer = 0;
   PeerHello hello;
-  std::string name() const;  // "localhost/4711": host and process
+  std::string node() const;  // "node3", as its key and the table of nodes have it
+  std::string name() const;  // "node3/4711": with its process
 };
 
 // One pool: what it hears. Called on the thread of the links: only hands the news over.
@@ -33,6 +35,10 @@ class PoolEar {
   virtual void joined(const Member& member) = 0;
   virtual void left(const Member& member, const std::string& why) = 0;
   virtual void received(const Member& member, LinkPacket packet) = 0;
+  // It is to have no new work; what it has at hand it may end.
+  virtual void leaves(const Member& member) = 0;
+  // So many workers from now on; 0: all there are.
+  virtual void scaled(int64_t workers) = 0;
 };
 
 class Members final : public LinkSink {
@@ -57,13 +63,20 @@ class Members final : public LinkSink {
   // Hears of the members that are there, then of all that happens until remove(), which waits for a call at hand.
   void add(int node, PoolEar& ear);
   void remove(int node, PoolEar& ear);
-  Incarnation open(PeerId peer, int node, const OpenRole& role);  // sends `open`; its files are served from now on
+  // Sends `open`; its files are served from now on. `rank`: of a trainer; 0: the role itself.
+  Incarnation open(PeerId peer, int node, const OpenRole& role, uint64_t rank = 0);
   void send(PeerId peer, LinkPacket packet);
   void drop(PeerId peer, const std::string& why);
+  size_t roles_at(PeerId peer) const;  // open there
 
   // ---- for programs
   std::vector<Member> list() const;
   bool may_run(int node, const Member& member) const;
+  // A member gets no new work, and is told that the run is over for it when the last of its roles is closed.
+  void drain(PeerId peer);
+  bool drains(PeerId peer) const;
+  // How many members do the work of a graph node from now on, in this stage and whenever it begins again; 0: all there are.
+  void scale(int node, int64_t workers);
   int64_t cpu_ns() const;  // inside ops, of all members that are or were here
   void stop_all();         // tells every node that the run is over
   // An op count of a member that a pool heard of.
@@ -76,6 +89,7 @@ class Members final : public LinkSink {
 
  private:
   void serve(PeerId peer, const LinkPacket& packet);
+  void stop(PeerId peer);  // under mutex_
 
   const Options options_;
   mutable std::mutex mutex_;
@@ -84,6 +98,9 @@ class Members final : public LinkSink {
   std::multimap<int, PoolEar*> pools_;
   std::map<std::string, std::filesystem::path> files_;  // by hash
   std::map<PeerId, int64_t> cpu_ns_;
+  std::map<PeerId, std::set<Incarnation>> open_;
+  std::set<PeerId> draining_;
+  std::map<int, int64_t> scaled_;  // by graph node
   uint64_t opened_ = 0;
 };
 

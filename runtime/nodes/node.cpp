@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "runtime/nodes/opened_rank.h"
+#include "runtime/nodes/opened_role.h"
 
 namespace r1 {
 namespace {
@@ -50,7 +52,21 @@ void Node::peer_lost(PeerId, const std::string& why) {
   });
 }
 
-void Node::not_joined(const std::string& why, bool) { peer_lost(0, why); }
+void Node::not_joined(const std::string& why, bool refused) {
+  world_.post([self = self_, why, refused] {
+    if (*self == nullptr) return;
+    (*self)->refused_ = refused;
+    (*self)->end(why);
+  });
+}
+
+bool Node::ask_to_leave() {
+  if (head_ == 0 || ending_) return false;
+  LinkPacket packet;
+  packet.kind = PacketKind::leave;
+  send(std::move(packet));
+  return true;
+}
 
 void Node::send(LinkPacket packet) {
   if (links_ != nullptr && !ending_) links_->send(head_, std::move(packet));
@@ -84,14 +100,9 @@ void Node::tick() {
 // ---- roles ------------------------------------------------------------------------------------------------------------
 
 void Node::open(const LinkPacket& packet) {
-  OpenedRole::Services services;
-  services.world = &world_;
-  services.codec = &codec_;
-  services.cpu_ns = options_.cpu_ns;
-  services.send = [this](LinkPacket p) { send(std::move(p)); };
   const Incarnation incarnation = packet.incarnation;
   try {
-    roles_[incarnation] = std::make_unique<OpenedRole>(services, incarnation, packet.node, decode_open_role(packet.body));
+    roles_[incarnation] = opened(packet);
   } catch (const Error& e) {
     links_->drop(head_, e.what());
     return end(e.what());
@@ -101,6 +112,21 @@ void Node::open(const LinkPacket& packet) {
     if (at == roles_.end()) return;
     error ? at->second->failed(error) : prepare(incarnation);
   });
+}
+
+std::unique_ptr<OpenedWork> Node::opened(const LinkPacket& packet) {
+  OpenRole open = decode_open_role(packet.body);
+  const auto say = [this](LinkPacket p) { send(std::move(p)); };
+  const auto say_from_any_thread = [this](LinkPacket p) {
+    world_.post([self = self_, shared = std::make_shared<LinkPacket>(std::move(p))] {
+      if (*self != nullptr) (*self)->send(std::move(*shared));
+    });
+  };
+  if (packet.number > 0)
+    return std::make_unique<OpenedRank>(OpenedRank::Services{&world_, say_from_any_thread, options_.cpu_ns}, packet.incarnation,
+                                        packet.node, std::move(open));
+  return std::make_unique<OpenedRole>(OpenedRole::Services{&world_, &codec_, say, options_.cpu_ns}, packet.incarnation,
+                                      packet.node, std::move(open));
 }
 
 void Node::prepare(Incarnation incarnation) {
@@ -120,7 +146,7 @@ void Node::prepare(Incarnation incarnation) {
 void Node::close(Incarnation incarnation) {
   const auto at = roles_.find(incarnation);
   if (at == roles_.end()) return;
-  OpenedRole& role = *at->second;
+  OpenedWork& role = *at->second;
   closing_[incarnation] = std::move(at->second);
   roles_.erase(at);
   role.close([self = self_, incarnation] {

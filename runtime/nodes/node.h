@@ -1,6 +1,6 @@
-// A node: what a process other than the head is to a run. Opens roles for its head, after it has got the files that they read,
-// and closes them. When the link is lost, or the head says stop, all ends. Not the process around it (tools/r1_node.cpp).
-// Thread rule: a LinkSink; everything else on the thread of its NodeWorld.
+// A node: what a process other than the head is to a run. Opens roles and ranks for its head, after it has got the files that
+// they read, and closes them. When the link is lost, or the head says stop, all ends. Not the process around it
+// (tools/r1_node.cpp). Thread rule: a LinkSink; everything else on the thread of its NodeWorld.
 #pragma once
 
 #include <deque>
@@ -14,7 +14,8 @@
 #include "runtime/net/link.h"
 #include "runtime/nodes/file_cache.h"
 #include "runtime/nodes/node_world.h"
-#include "runtime/nodes/opened_role.h"
+#include "runtime/nodes/opened_work.h"
+#include "runtime/nodes/pool_core.h"
 
 namespace r1 {
 
@@ -35,6 +36,11 @@ class Node final : public LinkSink {
   // The link to the head; before anything comes over it. Outlives it, or null.
   void use(Links* links) { links_ = links; }
 
+  // On the node's thread: asks the head to be let go: it gets no new work, and stops when what it has is done. False: there is
+  // no head.
+  bool ask_to_leave();
+  bool joined() const { return head_ != 0; }  // ever
+  bool refused() const { return refused_; }   // by the head: it is of no use to dial again
   // On the node's thread: all ends, as when the link is lost; Options::ended follows.
   void leave(const std::string& why) { end(why); }
 
@@ -51,6 +57,7 @@ class Node final : public LinkSink {
   };
   void heard(const LinkPacket& packet);
   void open(const LinkPacket& packet);
+  std::unique_ptr<OpenedWork> opened(const LinkPacket& packet);
   void close(Incarnation incarnation);
   void end(const std::string& why);
   void end_if_closed();
@@ -74,9 +81,9 @@ class Node final : public LinkSink {
   FileCache cache_;
   std::unique_ptr<Executor> disk_;
   std::map<std::string, Fetch> fetches_;  // by hash
-  std::map<Incarnation, std::unique_ptr<OpenedRole>> roles_;
-  std::map<Incarnation, std::unique_ptr<OpenedRole>> closing_;
-  bool ending_ = false, ended_ = false;
+  std::map<Incarnation, std::unique_ptr<OpenedWork>> roles_;
+  std::map<Incarnation, std::unique_ptr<OpenedWork>> closing_;
+  bool ending_ = false, ended_ = false, refused_ = false;
   std::string why_;
   std::shared_ptr<Node*> self_;
 };

@@ -5,13 +5,14 @@
 #include <bit>
 
 #include "runtime/flow/msgpack.h"
+#include "runtime/flow/role_host.h"
 
 namespace r1 {
 namespace {
 
 using Pack = msgpack::packer<msgpack::sbuffer>;
 
-constexpr uint8_t kFormat = 1;
+constexpr uint8_t kFormat = 2;
 
 struct Writer {
   msgpack::sbuffer out;
@@ -19,6 +20,7 @@ struct Writer {
   std::string take() { return {out.data(), out.size()}; }
   // As its bits: msgpack writes whole numbers as integers, and -0 would come back as 0.
   void real(double value) { pack.pack(std::bit_cast<uint64_t>(value)); }
+  void nothing() { pack.pack_nil(); }
   void count(size_t n) { pack.pack_array(static_cast<uint32_t>(n)); }
 };
 
@@ -101,11 +103,65 @@ Recovery read_recovery(const msgpack::object& o) {
   return r;
 }
 
+void write(Writer& w, const RoleRecords::Measured& m) {
+  const auto& [node, moment, version, evaluation, metrics_json] = m.row;
+  w.count(6);
+  w.pack.pack(node);
+  w.pack.pack(moment);
+  w.pack.pack(version);
+  w.pack.pack(evaluation);
+  w.pack.pack(metrics_json);
+  w.count(m.kept.size());
+  for (const ResponseRow& response : m.kept) {
+    const auto& [source, prompt, sample, text, answer, tokens, finished, correct, reward, scores_json, error] = response;
+    w.count(11);
+    w.pack.pack(source);
+    w.pack.pack(prompt);
+    w.pack.pack(sample);
+    w.pack.pack(text);
+    w.pack.pack(answer);
+    w.pack.pack(tokens);
+    w.pack.pack(finished);
+    w.pack.pack(correct);
+    reward ? w.real(*reward) : w.nothing();
+    w.pack.pack(scores_json);
+    w.pack.pack(error);
+  }
+}
+
+RoleRecords::Measured read_measured(const msgpack::object& o) {
+  Items items(o, 6);
+  RoleRecords::Measured m;
+  m.row.node = items.next_as<std::string>();
+  m.row.moment = items.next_as<std::string>();
+  m.row.version = items.next_as<int64_t>();
+  m.row.evaluation = items.next_as<std::string>();
+  m.row.metrics_json = items.next_as<std::string>();
+  for (Items kept(items.next()); kept.size() > 0;) {
+    Items response(kept.next(), 11);
+    ResponseRow& r = m.kept.emplace_back();
+    r.source = response.next_as<std::string>();
+    r.prompt = response.next_as<int64_t>();
+    r.sample = response.next_as<int>();
+    r.text = response.next_as<std::string>();
+    r.response = response.next_as<std::string>();
+    r.tokens = response.next_as<int64_t>();
+    r.finished = response.next_as<bool>();
+    r.correct = response.next_as<std::optional<bool>>();
+    if (const auto bits = response.next_as<std::optional<uint64_t>>()) r.reward = std::bit_cast<double>(*bits);
+    r.scores_json = response.next_as<std::string>();
+    r.error = response.next_as<std::string>();
+  }
+  return m;
+}
+
 void known_format(Items& items) {
   if (items.next_as<uint8_t>() != kFormat) throw malformed_message("another version of the format");
 }
 
 }  // namespace
+
+bool is_state(const EdgePlan& edge) { return conflates(edge) || edge.carries == "credits"; }
 
 LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, const Payload* before, int node,
                           uint64_t incarnation) {
@@ -121,9 +177,13 @@ LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, co
   return packet;
 }
 
+Envelope packet_payload(const LinkPacket& packet, const PayloadCodec& codec, const Asked& asked) {
+  return decode_envelope({packet.body, frame_strings(packet.frames)}, codec, asked);
+}
+
 std::string encode(const OpenRole& open) {
   Writer w;
-  w.count(5);
+  w.count(7);
   w.pack.pack(kFormat);
   w.pack.pack(open.stage);
   w.pack.pack(open.settings);
@@ -135,12 +195,21 @@ std::string encode(const OpenRole& open) {
     w.pack.pack(file.hash);
   }
   write(w, open.recovery);
+  w.pack.pack(open.evaluations);
+  w.count(open.artifacts.size());
+  for (const auto& [name, artifact] : open.artifacts) {
+    w.count(4);
+    w.pack.pack(name.first);
+    w.pack.pack(name.second);
+    w.pack.pack(artifact.path);
+    w.pack.pack(artifact.hash);
+  }
   return w.take();
 }
 
 OpenRole decode_open_role(const std::string& body) {
   const Unpacked unpacked(body);
-  Items items(unpacked.root(), 5);
+  Items items(unpacked.root(), 7);
   known_format(items);
   OpenRole open;
   open.stage = items.next_as<std::string>();
@@ -153,13 +222,21 @@ OpenRole decode_open_role(const std::string& body) {
     f.hash = file.next_as<std::string>();
   }
   open.recovery = read_recovery(items.next());
+  open.evaluations = items.next_as<std::map<std::string, std::string>>();
+  for (Items artifacts(items.next()); artifacts.size() > 0;) {
+    Items artifact(artifacts.next(), 4);
+    const auto stage = artifact.next_as<std::string>();
+    Artifact& a = open.artifacts[{stage, artifact.next_as<std::string>()}];
+    a.path = artifact.next_as<std::string>();
+    a.hash = artifact.next_as<std::string>();
+  }
   return open;
 }
 
 std::string encode(const RoleRecords& records) {
-  const auto& [metrics, events, engines, progress, waits, inspect, moved, cpu_ns] = records;
+  const auto& [metrics, events, engines, progress, waits, inspect, moved, cpu_ns, evaluations] = records;
   Writer w;
-  w.count(9);
+  w.count(10);
   w.pack.pack(kFormat);
   w.count(metrics.size());
   for (const RoleRecords::Metric& m : metrics) {
@@ -196,12 +273,14 @@ std::string encode(const RoleRecords& records) {
   inspect ? w.pack.pack(*inspect) : w.pack.pack_nil();
   w.pack.pack(moved);
   w.pack.pack(cpu_ns);
+  w.count(evaluations.size());
+  for (const RoleRecords::Measured& m : evaluations) write(w, m);
   return w.take();
 }
 
 RoleRecords decode_role_records(const std::string& body) {
   const Unpacked unpacked(body);
-  Items items(unpacked.root(), 9);
+  Items items(unpacked.root(), 10);
   known_format(items);
   RoleRecords r;
   for (Items metrics(items.next()); metrics.size() > 0;) {
@@ -237,6 +316,7 @@ RoleRecords decode_role_records(const std::string& body) {
   r.inspect = items.next_as<std::optional<std::string>>();
   r.moved = items.next_as<bool>();
   r.cpu_ns = items.next_as<int64_t>();
+  for (Items evaluations(items.next()); evaluations.size() > 0;) r.evaluations.push_back(read_measured(evaluations.next()));
   return r;
 }
 
@@ -307,6 +387,26 @@ FilePiece decode_file_piece(const std::string& body) {
   piece.offset = items.next_as<uint64_t>();
   piece.bytes = items.next_as<uint64_t>();
   return piece;
+}
+
+LinkPacket rank_packet(uint64_t incarnation, int node, ChannelMessage word) {
+  LinkPacket packet;
+  packet.kind = PacketKind::rank;
+  packet.incarnation = incarnation;
+  packet.node = node;
+  packet.body = std::move(word.text);
+  if (!word.bytes.empty()) packet.frames.emplace_back(std::move(word.owner), word.bytes);
+  return packet;
+}
+
+ChannelMessage rank_word(LinkPacket packet) {
+  ChannelMessage word = channel_message(std::move(packet.body));
+  if (!packet.frames.empty()) {
+    auto frame = std::make_shared<const WireFrame>(std::move(packet.frames[0]));
+    word.bytes = frame->bytes();
+    word.owner = std::move(frame);
+  }
+  return word;
 }
 
 }  // namespace r1

@@ -9,21 +9,28 @@
 
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/message_channel.h"
 #include "runtime/flow/stage_memory.h"
 #include "runtime/flow/wait_registry.h"
 #include "runtime/flow/wire.h"
+#include "runtime/graph/graph.h"
 #include "runtime/net/link.h"
 
 namespace r1 {
 
+// Of an edge whose newest message counts, whatever was missed before it: weights, metrics, credits.
+bool is_state(const EdgePlan& edge);
+
 // `payload`: a message of an edge, for or of graph node `node`. `before` as in encode_envelope.
 LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, const Payload* before, int node,
                           uint64_t incarnation);
+Envelope packet_payload(const LinkPacket& packet, const PayloadCodec& codec, const Asked& asked = {});
 
 // A file that a role reads, by content. The node puts what hashes so under that path, in a tree of its own.
 struct NodeFile {
@@ -39,6 +46,10 @@ struct OpenRole {
   std::string settings;  // JSON, what whoever makes the roles needs to know (actors/node_roles.h)
   std::vector<NodeFile> files;
   Recovery recovery;
+  // What the role's journal may be asked there: evaluations that are known (their text, the metrics as JSON) and artifacts of
+  // ended stages, by (stage, name).
+  std::map<std::string, std::string> evaluations;
+  std::map<std::pair<std::string, std::string>, Artifact> artifacts;
 };
 std::string encode(const OpenRole& open);
 OpenRole decode_open_role(const std::string& body);
@@ -56,6 +67,10 @@ struct RoleRecords {
   struct Wait {
     std::string key, reason, on;
   };
+  struct Measured {
+    EvaluationRow row;
+    std::vector<ResponseRow> kept;
+  };
   std::vector<Metric> metrics;
   std::vector<Event> events;
   std::vector<std::pair<std::string, bool>> engines;  // in order; true: a job of it begins
@@ -64,6 +79,7 @@ struct RoleRecords {
   std::optional<std::string> inspect;      // JSON of Role::inspect()
   bool moved = false;                      // a message came or a job ended
   int64_t cpu_ns = 0;                      // of the process, inside ops, since its start
+  std::vector<Measured> evaluations;       // for the journal: durable before what the role says next is heard
 };
 std::string encode(const RoleRecords& records);
 RoleRecords decode_role_records(const std::string& body);
@@ -79,5 +95,9 @@ struct FilePiece {
 };
 std::string encode(const FilePiece& piece);
 FilePiece decode_file_piece(const std::string& body);
+
+// `rank`: a word of the channel between a trainer and its rank. The text is the body, the bytes are the one frame.
+LinkPacket rank_packet(uint64_t incarnation, int node, ChannelMessage word);
+ChannelMessage rank_word(LinkPacket packet);
 
 }  // namespace r1

@@ -8,6 +8,15 @@
 
 namespace r1 {
 
+const NodePlan& opened_node(const GraphView& graph, const OpenRole& open, int node) {
+  const StagePlan* const stage = graph.stage(open.stage);
+  if (stage == nullptr || node < 0 || static_cast<size_t>(node) >= graph.nodes.size() ||
+      graph.nodes[static_cast<size_t>(node)].artifact ||
+      &graph.stages[static_cast<size_t>(graph.nodes[static_cast<size_t>(node)].stage)] != stage)
+    throw failure(fmt::format("node {} of stage {} is not in the graph that was sent", node, open.stage));
+  return graph.nodes[static_cast<size_t>(node)];
+}
+
 class OpenedRole::Times final : public EngineTimes {
  public:
   Times(const Clock& clock, OpenedRole& role) : EngineTimes(clock), role_(role) {}
@@ -44,15 +53,10 @@ void OpenedRole::begin(std::shared_ptr<const NodeGraph> graph) {
   graph_ = std::move(graph);
   const GraphView& g = graph_->graph;
   try {
-    const StagePlan* const stage = g.stage(open_.stage);
-    if (stage == nullptr || node_ < 0 || static_cast<size_t>(node_) >= g.nodes.size() ||
-        g.nodes[static_cast<size_t>(node_)].artifact ||
-        &g.stages[static_cast<size_t>(g.nodes[static_cast<size_t>(node_)].stage)] != stage)
-      throw failure(fmt::format("node {} of stage {} is not in the graph that was sent", node_, open_.stage));
-    const NodePlan& plan = g.nodes[static_cast<size_t>(node_)];
+    const NodePlan& plan = opened_node(g, open_, node_);
     HostServices services;
     services.graph = &g;
-    services.stage = stage;
+    services.stage = g.stage(open_.stage);
     services.memory = this;
     services.waits = &waits_;
     services.times = times_.get();
@@ -75,9 +79,20 @@ void OpenedRole::received(const LinkPacket& packet) {
   Envelope envelope;
   try {
     switch (packet.kind) {
-      case PacketKind::payload:
-        envelope = decode_envelope({packet.body, frame_strings(packet.frames)}, *services_.codec);
+      case PacketKind::part: {
+        std::vector<std::string>& frames = parts_[packet.edge];
+        for (std::string& frame : frame_strings(packet.frames)) frames.push_back(std::move(frame));
+        return say(PacketKind::part, {}, packet.edge, static_cast<int64_t>(packet.number));
+      }
+      case PacketKind::payload: {
+        Packet whole{packet.body, {}};
+        if (auto before = parts_.extract(packet.edge)) whole.frames = std::move(before.mapped());
+        for (std::string& frame : frame_strings(packet.frames)) whole.frames.push_back(std::move(frame));
+        envelope = decode_envelope(whole, *services_.codec);
+        if (envelope.payload && envelope.payload->number() >= 0 && is_question(envelope.edge))
+          asked_[envelope.payload->number()] = envelope.payload;
         break;
+      }
       case PacketKind::credit:
         envelope.kind = Envelope::Kind::credit;
         envelope.edge = packet.edge;
@@ -122,7 +137,14 @@ void OpenedRole::post(int, int, Envelope envelope) {
   flush();
   if (envelope.kind == Envelope::Kind::credit) return say(PacketKind::credit, {}, envelope.edge, envelope.number);
   if (envelope.kind != Envelope::Kind::payload) return;
-  services_.send(payload_packet(envelope, *services_.codec, nullptr, node_, incarnation_));
+  const auto question = asked_.extract(envelope.payload->number());
+  const Payload* const asked = question.empty() ? nullptr : question.mapped().get();
+  services_.send(payload_packet(envelope, *services_.codec, asked, node_, incarnation_));
+}
+
+bool OpenedRole::is_question(int edge) const {
+  const GraphView& graph = graph_->graph;
+  return edge >= 0 && static_cast<size_t>(edge) < graph.edges.size() && !is_state(graph.edges[static_cast<size_t>(edge)]);
 }
 
 void OpenedRole::run(int, int, std::function<void()> call) {
@@ -143,6 +165,11 @@ void OpenedRole::failed(int, std::exception_ptr error) {
 }
 
 void OpenedRole::end_stage(int) { failed(std::make_exception_ptr(failure("a role that ends its stage cannot run at a node"))); }
+
+bool OpenedRole::ask_whole(int, int edge) {
+  say(PacketKind::whole, {}, edge);
+  return true;
+}
 
 void OpenedRole::progress(int, const std::string& text) {
   note([&](RoleRecords& r) { r.progress = text; });
@@ -201,6 +228,18 @@ void OpenedRole::event(const std::string& actor, const std::string& kind, const 
   note([&](RoleRecords& r) { r.events.push_back({actor, kind, json}); });
 }
 
+void OpenedRole::evaluation(const EvaluationRow& row, const std::vector<ResponseRow>& kept) {
+  note([&](RoleRecords& r) { r.evaluations.push_back({row, kept}); });
+}
+std::optional<std::string> OpenedRole::known_evaluation(const std::string& evaluation) const {
+  const auto at = open_.evaluations.find(evaluation);
+  return at == open_.evaluations.end() ? std::nullopt : std::optional(at->second);
+}
+std::optional<Artifact> OpenedRole::artifact_of(const std::string& stage, const std::string& name) const {
+  const auto at = open_.artifacts.find({stage, name});
+  return at == open_.artifacts.end() ? std::nullopt : std::optional(at->second);
+}
+
 // ---- what a role here does not do -------------------------------------------------------------------------------------
 
 void OpenedRole::no_journal() const {
@@ -213,7 +252,6 @@ void OpenedRole::commit(const BatchRow&, const std::vector<Resolution>&, const s
 void OpenedRole::snapshot(const SnapshotRow&) { no_journal(); }
 void OpenedRole::forget_snapshot(int64_t) { no_journal(); }
 void OpenedRole::artifact(const std::string&, const Artifact&, const std::vector<ArtifactFile>&) { no_journal(); }
-void OpenedRole::evaluation(const EvaluationRow&, const std::vector<ResponseRow>&) { no_journal(); }
 void OpenedRole::remember(const std::string&, const std::string&) { no_journal(); }
 int64_t OpenedRole::batches() const { no_journal(); }
 BatchRow OpenedRole::batch(int64_t) const { no_journal(); }
@@ -221,8 +259,6 @@ std::vector<TrajectoryRow> OpenedRole::trajectories(int64_t) const { no_journal(
 std::vector<std::pair<int64_t, std::string>> OpenedRole::batch_stats() const { no_journal(); }
 std::vector<ChangeRow> OpenedRole::changes() const { no_journal(); }
 std::vector<EvaluationRow> OpenedRole::evaluations() const { no_journal(); }
-std::optional<std::string> OpenedRole::known_evaluation(const std::string&) const { no_journal(); }
-std::optional<Artifact> OpenedRole::artifact_of(const std::string&, const std::string&) const { no_journal(); }
 StoredPlace OpenedRole::place(const std::string& table, const std::string& row) const { return {"run.db", table, row}; }
 
 }  // namespace r1

@@ -1,11 +1,12 @@
 // One role that a head opened at this node: the role itself in a RoleHost as in the head, whose neighbours are the pool at the
-// other end of the link. What the role records goes there; what it recalls came with `open`. It has no journal: roles that wait
-// for the run's disk stay with the head.
-// Thread rule: all from the node's thread, but for what HostTransport and StageRecords say.
+// other end of the link. What the role records goes there; what it recalls came with `open`. Of its journal there is what an
+// evaluator needs: what it measured goes there too, and what is known came with `open`. Other roles that wait for the run's
+// disk stay with the head. Thread rule: all from the node's thread, but for what HostTransport and StageRecords say.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -16,17 +17,12 @@
 #include "runtime/net/link.h"
 #include "runtime/nodes/node_words.h"
 #include "runtime/nodes/node_world.h"
+#include "runtime/nodes/opened_work.h"
 #include "runtime/nodes/pool_core.h"
 
 namespace r1 {
 
-// A graph and what makes its roles, for one `open`; kept as long as the role.
-struct NodeGraph {
-  GraphView graph;
-  RoleFactory factory;
-};
-
-class OpenedRole final : public HostTransport, private StageMemory {
+class OpenedRole final : public OpenedWork, public HostTransport, private StageMemory {
  public:
   struct Services {
     NodeWorld* world = nullptr;
@@ -38,15 +34,14 @@ class OpenedRole final : public HostTransport, private StageMemory {
   ~OpenedRole() override;
 
   Incarnation incarnation() const { return incarnation_; }
-  const OpenRole& open() const { return open_; }
-  // What `open` asked for is there: makes the role and starts it. A failure goes to the head.
-  void begin(std::shared_ptr<const NodeGraph> graph);
-  void failed(std::exception_ptr error) { failed(node_, error); }
-  void received(const LinkPacket& packet);
-  // Ends it: jobs at hand stop at their next unit. `then`: when nothing of it runs any more. One that is destroyed without
-  // waits for its jobs at hand.
-  void close(std::function<void()> then);
-  void tick();  // now and then: what the role waits for goes to the head
+  const OpenRole& open() const override { return open_; }
+  // Makes the role and starts it.
+  void begin(std::shared_ptr<const NodeGraph> graph) override;
+  void failed(std::exception_ptr error) override { failed(node_, error); }
+  void received(const LinkPacket& packet) override;
+  // One that is destroyed without waits for its jobs at hand.
+  void close(std::function<void()> then) override;
+  void tick() override;  // what the role waits for goes to the head
 
   void post(int from, int to, Envelope envelope) override;
   void run(int from, int on, std::function<void()> call) override;
@@ -54,6 +49,7 @@ class OpenedRole final : public HostTransport, private StageMemory {
   void failed(int node, std::exception_ptr error) override;
   void end_stage(int node) override;
   void progress(int node, const std::string& text) override;
+  bool ask_whole(int node, int edge) override;
 
  private:
   // As EngineTimes, and tells the head.
@@ -86,6 +82,7 @@ class OpenedRole final : public HostTransport, private StageMemory {
 
   void note(const std::function<void(RoleRecords&)>& what);
   void flush();
+  bool is_question(int edge) const;
   void say(PacketKind kind, std::string body = {}, int edge = -1, int64_t number = 0);
 
   const Services services_;
@@ -100,6 +97,8 @@ class OpenedRole final : public HostTransport, private StageMemory {
   std::unique_ptr<Executor> executor_, io_;
   std::unique_ptr<RoleHost> host_;
   std::string waits_said_, inspect_said_;
+  std::map<int, std::vector<std::string>> parts_;  // of the payload that comes next, by edge
+  std::map<int64_t, PayloadPtr> asked_;            // by number, until they are answered
   // Calls that are posted to the node's thread and come when this is gone find it so.
   std::shared_ptr<OpenedRole*> self_;
 

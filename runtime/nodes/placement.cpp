@@ -43,7 +43,7 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
         return std::find(entry.tags.begin(), entry.tags.end(), tag) != entry.tags.end();
       });
       const bool fits = (host.empty() || host == host_of(entry) || host == entry.name) && has_tags;
-      if (fits && (replicas == 0 || static_cast<int64_t>(chosen.size()) < replicas)) chosen.push_back(entry.name);
+      if (fits) chosen.push_back(entry.name);
     }
     if (chosen.empty())
       throw bad_input(fmt::format("no node of the host file fits '{}'", node.id),
@@ -58,8 +58,12 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
 
 std::string placement_text(const GraphView& graph, const Placement& placement) {
   std::string text;
-  for (const auto& [node, names] : placement)
-    text += fmt::format("{}: {}\n", graph.nodes[static_cast<size_t>(node)].id, fmt::join(names, ", "));
+  for (const auto& [node, names] : placement) {
+    const NodePlan& plan = graph.nodes[static_cast<size_t>(node)];
+    const int64_t replicas = plan.attrs.has("replicas") ? plan.attrs.integer("replicas") : 0;
+    const std::string some = replicas > 0 ? fmt::format("{} of ", replicas) : "";
+    text += fmt::format("{}: {}{}\n", plan.id, some, fmt::join(names, ", "));
+  }
   return text;
 }
 

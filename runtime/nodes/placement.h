@@ -19,7 +19,7 @@ using Placement = std::map<int, std::vector<std::string>>;
 // `replicas`.
 Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, const std::vector<FleetEntry>& entries);
 
-// "policy: node1, node2", a line each.
+// "policy: 2 of node1, node2, node3", a line each.
 std::string placement_text(const GraphView& graph, const Placement& placement);
 
 }  // namespace r1

@@ -18,13 +18,12 @@ PoolCore::PoolCore(PoolOptions options) : options_(std::move(options)), newest_(
 // ---- workers ----------------------------------------------------------------------------------------------------------
 
 PoolCore::Worker* PoolCore::find(WorkerId worker, Incarnation incarnation) {
-  const auto at = workers_.find(worker);
-  return at == workers_.end() || at->second.incarnation != incarnation ? nullptr : &at->second;
+  return current(worker, incarnation) ? &workers_.at(worker) : nullptr;
 }
 
 bool PoolCore::current(WorkerId worker, Incarnation incarnation) const {
   const auto at = workers_.find(worker);
-  return at != workers_.end() && at->second.incarnation == incarnation;
+  return at != workers_.end() && (at->second.incarnation == incarnation || options_.broken.fencing);
 }
 
 bool PoolCore::ready(const Worker& worker) const {
@@ -36,7 +35,7 @@ bool PoolCore::ready(const Worker& worker) const {
 
 void PoolCore::joined(WorkerId worker, Incarnation incarnation) {
   if (ended_) return;
-  if (const auto at = workers_.find(worker); at != workers_.end()) forget(at);
+  if (const auto at = workers_.find(worker); at != workers_.end()) ++counts_.lost, forget(at);
   Worker& w = workers_[worker];
   w.incarnation = incarnation;
   w.states.resize(newest_.size());
@@ -44,7 +43,6 @@ void PoolCore::joined(WorkerId worker, Incarnation incarnation) {
 }
 
 void PoolCore::forget(std::map<WorkerId, Worker>::iterator at) {
-  ++counts_.lost;
   counts_.reissued += static_cast<int64_t>(at->second.questions.size());
   waiting_.insert(at->second.questions.begin(), at->second.questions.end());
   again_.insert(at->second.questions.begin(), at->second.questions.end());
@@ -54,6 +52,7 @@ void PoolCore::forget(std::map<WorkerId, Worker>::iterator at) {
 void PoolCore::lost(WorkerId worker) {
   const auto at = workers_.find(worker);
   if (at == workers_.end()) return;
+  ++counts_.lost;
   forget(at);
   move();
 }
@@ -97,6 +96,14 @@ void PoolCore::has_state(WorkerId worker, Incarnation incarnation, int state, in
   move();
 }
 
+void PoolCore::again(WorkerId worker, Incarnation incarnation, int state) {
+  Worker* const w = find(worker, incarnation);
+  if (w == nullptr) return;
+  w->states[static_cast<size_t>(state)].sent_serial = 0;
+  w->states[static_cast<size_t>(state)].sent_key = -1;
+  move();
+}
+
 bool PoolCore::answered(WorkerId worker, Incarnation incarnation, int64_t key, int64_t number) {
   Worker* const w = find(worker, incarnation);
   if (w == nullptr) {
@@ -108,7 +115,7 @@ bool PoolCore::answered(WorkerId worker, Incarnation incarnation, int64_t key, i
     why = fmt::format("answer {} came after answer {}", number, w->answers);
   else if (w->questions.count(key) == 0)
     why = fmt::format("it answers {}, which it was not asked", key);
-  if (!why.empty()) {
+  if (!why.empty() && !options_.broken.dedupe) {
     ++counts_.refused;
     commands_.push_back({.kind = Kind::accuse, .worker = worker, .incarnation = incarnation, .why = why});
     return false;
@@ -125,6 +132,7 @@ bool PoolCore::answered(WorkerId worker, Incarnation incarnation, int64_t key, i
 void PoolCore::asked(int64_t key) {
   ++asked_;
   waiting_.insert(key);
+  if (options_.ordered) order_.push_back(key);
   move();
 }
 
@@ -160,22 +168,35 @@ std::vector<PoolCommand> PoolCore::take() { return std::exchange(commands_, {});
 
 void PoolCore::move() {
   if (ended_) return;
+  pass_on();
+  send_states();
+  give();
+  release();
+  // One that is drained finishes what it has begun. What it has not may wait for weights that come only when others have
+  // worked, and they may be where this one was: it goes to whoever works on.
+  bool reissued = false;
+  for (auto at = workers_.begin(); at != workers_.end();) {
+    const auto here = at++;
+    const Worker& w = here->second;
+    if (!w.draining || w.answers < w.begun || w.passed_on != w.answers) continue;
+    commands_.push_back({.kind = Kind::close, .worker = here->first, .incarnation = w.incarnation});
+    reissued |= !w.questions.empty();
+    forget(here);
+  }
+  if (reissued) give();
+}
+
+void PoolCore::pass_on() {
   for (; room_ > 0 && !answers_.empty(); --room_) {
-    const Answer answer = answers_.begin()->second;
-    answers_.erase(answers_.begin());
+    const auto next = options_.ordered ? answers_.find(order_.front()) : answers_.begin();
+    if (next == answers_.end()) return;
+    const Answer answer = next->second;
+    answers_.erase(next);
+    if (options_.ordered) order_.pop_front();
     commands_.push_back({.kind = Kind::pass_on, .key = answer.key});
     if (Worker* const w = find(answer.worker, answer.incarnation))
       commands_.push_back(
           {.kind = Kind::credit, .worker = answer.worker, .incarnation = answer.incarnation, .number = ++w->passed_on});
-  }
-  send_states();
-  give();
-  release();
-  for (auto at = workers_.begin(); at != workers_.end();) {
-    const Worker& w = at->second;
-    const bool over = w.draining && w.questions.empty() && w.passed_on == w.answers;
-    if (over) commands_.push_back({.kind = Kind::close, .worker = at->first, .incarnation = w.incarnation});
-    at = over ? workers_.erase(at) : std::next(at);
   }
 }
 
@@ -183,7 +204,10 @@ void PoolCore::send_states() {
   for (auto& [id, w] : workers_) {
     for (size_t s = 0; s < w.states.size(); ++s) {
       Worker::State& state = w.states[s];
-      if (!w.started || w.draining || state.sent != state.taken || state.sent_serial == newest_[s].serial) continue;
+      // One that is drained still needs what its last questions wait for.
+      if (!w.started || (w.draining && w.questions.empty()) || state.sent != state.taken ||
+          state.sent_serial == newest_[s].serial)
+        continue;
       commands_.push_back({.kind = Kind::state,
                            .worker = id,
                            .incarnation = w.incarnation,

@@ -45,9 +45,17 @@ struct PoolCommand {
   std::string why;
 };
 
+// Checks that are left out, so that simulations show what each is for.
+struct PoolBroken {
+  bool fencing = false;  // what another incarnation of a worker says is taken for the worker's
+  bool dedupe = false;   // what was not asked, or was answered, is an answer
+};
+
 struct PoolOptions {
   int64_t window = 64;
   std::vector<bool> needed;  // a state each: whether a worker has to hold one before it is given questions
+  bool ordered = false;      // answers are passed on in the order of questions
+  PoolBroken broken = {};
 };
 
 struct PoolCounts {
@@ -63,12 +71,13 @@ class PoolCore {
   // ---- events. Each may leave commands.
   void joined(WorkerId worker, Incarnation incarnation);
   void lost(WorkerId worker);
-  // No new questions; closed when its last answer is here.
+  // No new questions; those that it has not begun go to others, and it is closed when what it has begun is answered.
   void drain(WorkerId worker);
   // What follows is from `incarnation` of `worker`; of any other it is refused, and nothing changes.
   void started(WorkerId worker, Incarnation incarnation);
   void begun(WorkerId worker, Incarnation incarnation, int64_t so_far);                  // questions: the credit of its edge
   void has_state(WorkerId worker, Incarnation incarnation, int state, int64_t so_far);   // states it has taken in
+  void again(WorkerId worker, Incarnation incarnation, int state);  // it cannot use what it was sent: the newest, once more
   bool answered(WorkerId worker, Incarnation incarnation, int64_t key, int64_t number);  // true: keep the answer
   bool current(WorkerId worker, Incarnation incarnation) const;
 
@@ -103,6 +112,7 @@ class PoolCore {
  private:
   Worker* find(WorkerId worker, Incarnation incarnation);
   void move();
+  void pass_on();
   void give();
   void send_states();
   void release();
@@ -122,6 +132,7 @@ class PoolCore {
   std::set<int64_t> waiting_;          // questions that nobody has
   std::set<int64_t> again_;            // those of them that somebody had
   std::map<int64_t, Answer> answers_;  // not passed on yet, lowest first
+  std::deque<int64_t> order_;          // with PoolOptions::ordered: questions whose answers were not passed on
   std::vector<Newest> newest_;
   int64_t asked_ = 0, released_ = 0, room_ = 0;
   bool ended_ = false;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -12,13 +13,6 @@
 namespace r1 {
 
 using Kind = PoolCommand::Kind;
-
-namespace {
-
-// Of which the newest counts, whatever was missed before it.
-bool is_state(const EdgePlan& edge) { return conflates(edge) || edge.carries == "credits"; }
-
-}  // namespace
 
 PoolRole::PoolRole(PoolWorld world) : world_(std::move(world)) {}
 
@@ -37,7 +31,8 @@ void PoolRole::start(RoleContext& context) {
     const EdgePlan& edge = graph.edges[static_cast<size_t>(e)];
     if (is_state(edge)) {
       state_edges_.push_back(e);
-      options.needed.push_back(edge.carries == "weights");
+      // Who is fed with each version begins with the first; others begin with weights of their own.
+      options.needed.push_back(edge.carries == "weights" && edge.versions == Versions::each);
     } else {
       R1_CHECK(in_ < 0, plan.id + " has questions of two kinds");
       in_ = e;
@@ -47,17 +42,25 @@ void PoolRole::start(RoleContext& context) {
   const std::vector<int> outputs = context.outputs("");
   R1_CHECK(in_ >= 0 && outputs.size() == 1, plan.id + " does not answer questions");
   out_ = outputs[0];
+  options.ordered = graph.edges[static_cast<size_t>(out_)].carries == "groups";  // batches, whose order is that of versions
   newest_.resize(state_edges_.size());
+  options.broken = world_.broken;
   core_ = std::make_unique<PoolCore>(options);
+  most_ = world_.replicas ? world_.replicas(graph, plan) : 0;
+  keeper_ = world_.keeper ? world_.keeper(graph, plan) : nullptr;
+  R1_CHECK(!keeper_ || state_edges_.size() == 1, plan.id);
+  auto first = std::make_shared<PayloadPtr>();
   context.submit(
       "look at what workers need", "",
-      [this, &context] {
+      [this, &context, first] {
+        if (keeper_) *first = keeper_->first(context);
         opens_ = world_.opens(context.graph(), context.node());
         opens_.stage = context.graph().stages[static_cast<size_t>(context.node().stage)].name;
         opens_.recovery = context.recovered();
       },
-      [this, &context] {
+      [this, &context, first] {
         if (ended_) return finish_if_ended(context);
+        if (*first) set_state(context, 0, *first);
         listening_ = true;
         world_.members->add(node_, *this);
         say_waits(context);
@@ -75,9 +78,20 @@ void PoolRole::receive(RoleContext& context, int edge, PayloadPtr payload) {
   } else {
     const auto state = static_cast<size_t>(std::find(state_edges_.begin(), state_edges_.end(), edge) - state_edges_.begin());
     context.release(edge);
-    newest_[state] = std::move(payload);
-    core_->set_state(static_cast<int>(state), newest_[state]->number());
+    if (!keeper_) return set_state(context, state, std::move(payload));
+    auto shared = std::make_shared<const PayloadPtr>(std::move(payload));
+    return context.submit(
+        "keep " + (*shared)->describe(), "", [this, &context, shared] { keeper_->keep(context, *shared); },
+        [this, &context, state, shared] {
+          if (!ended_) set_state(context, state, *shared);
+        });
   }
+  obey(context);
+}
+
+void PoolRole::set_state(RoleContext& context, size_t state, PayloadPtr payload) {
+  newest_[state] = std::move(payload);
+  core_->set_state(static_cast<int>(state), newest_[state]->number());
   obey(context);
 }
 
@@ -114,7 +128,8 @@ std::string PoolRole::inspect() const {
     json["refused"] = counts.refused;
   }
   for (const auto& [peer, worker] : workers_) {
-    nlohmann::json row = {{"worker", worker.member.name()}, {"role", try_parse_json(worker.inspected).value_or(nullptr)}};
+    nlohmann::json row = {{"worker", worker.member.name()},
+                          {"role", try_parse_json(worker.report.inspected()).value_or(nullptr)}};
     if (const auto at = core_->workers().find(peer); at != core_->workers().end()) {
       row["ready"] = core_->ready(at->second);
       row["questions"] = at->second.questions.size();
@@ -128,7 +143,28 @@ std::string PoolRole::inspect() const {
 // ---- workers ----------------------------------------------------------------------------------------------------------
 
 void PoolRole::joined(const Member& member) {
-  context_->post_from_outside([this, member] { open(*context_, member); });
+  context_->post_from_outside([this, member] {
+    members_[member.peer] = member;
+    fill(*context_);
+  });
+}
+void PoolRole::leaves(const Member& member) {
+  context_->post_from_outside([this, member] {
+    members_.erase(member.peer);
+    if (ended_) return;
+    core_->drain(member.peer);
+    fill(*context_);
+    obey(*context_);
+  });
+}
+void PoolRole::scaled(int64_t workers) {
+  context_->post_from_outside([this, workers] {
+    most_ = workers;
+    if (ended_) return;
+    shrink();
+    fill(*context_);
+    obey(*context_);
+  });
 }
 void PoolRole::left(const Member& member, const std::string& why) {
   context_->post_from_outside([this, member, why] { lose(*context_, member, why); });
@@ -138,8 +174,37 @@ void PoolRole::received(const Member& member, LinkPacket packet) {
   context_->post_from_outside([this, member, shared] { heard(*context_, member, *shared); });
 }
 
-void PoolRole::open(RoleContext& context, const Member& member) {
+bool PoolRole::draining(PeerId peer) const {
+  const auto at = core_->workers().find(peer);
+  return at != core_->workers().end() && at->second.draining;
+}
+
+// As many work as should, the members with the fewest roles first.
+void PoolRole::fill(RoleContext& context) {
   if (ended_) return;
+  auto working = std::count_if(workers_.begin(), workers_.end(), [&](const auto& w) { return !draining(w.first); });
+  for (; most_ == 0 || working < most_; ++working) {
+    const Member* best = nullptr;
+    for (const auto& [peer, member] : members_)
+      if (workers_.count(peer) == 0 &&
+          (best == nullptr || world_.members->roles_at(peer) < world_.members->roles_at(best->peer)))
+        best = &member;
+    if (best == nullptr) break;
+    open(context, *best);
+  }
+  say_waits(context);
+}
+
+// Those that have least to do are drained.
+void PoolRole::shrink() {
+  std::vector<std::pair<size_t, PeerId>> working;
+  for (const auto& [peer, worker] : core_->workers())
+    if (!worker.draining) working.emplace_back(worker.questions.size(), peer);
+  std::sort(working.begin(), working.end());
+  for (size_t i = 0; most_ > 0 && i + static_cast<size_t>(most_) < working.size(); ++i) core_->drain(working[i].second);
+}
+
+void PoolRole::open(RoleContext& context, const Member& member) {
   Worker& worker = workers_[member.peer];
   worker.member = member;
   worker.held.resize(state_edges_.size());
@@ -150,13 +215,12 @@ void PoolRole::open(RoleContext& context, const Member& member) {
 }
 
 void PoolRole::forget(RoleContext& context, std::map<PeerId, Worker>::iterator at) {
-  for (const auto& [engine, jobs] : at->second.engines)
-    for (int i = 0; i < jobs; ++i) context.engine_at_work(engine, false);
-  for (const std::string& key : at->second.waits) context.wait_over(key);
+  at->second.report.forget(context);
   workers_.erase(at);
 }
 
 void PoolRole::lose(RoleContext& context, const Member& member, const std::string& why) {
+  members_.erase(member.peer);
   const auto at = workers_.find(member.peer);
   if (at == workers_.end()) return;
   const int64_t before = core_->counts().reissued;
@@ -169,6 +233,7 @@ void PoolRole::lose(RoleContext& context, const Member& member, const std::strin
   context.event(
       "worker_lost",
       nlohmann::json{{"worker", member.name()}, {"incarnation", incarnation}, {"why", why}, {"reissued", again}}.dump());
+  fill(context);
   obey(context);
   finish_if_ended(context);
 }
@@ -190,14 +255,17 @@ void PoolRole::heard(RoleContext& context, const Member& member, const LinkPacke
           core_->begun(member.peer, packet.incarnation, number);
           break;
         }
-        const auto state = std::find(state_edges_.begin(), state_edges_.end(), packet.edge);
-        if (state == state_edges_.end())
-          throw failure(fmt::format("a credit of edge {}, which is not the role's", packet.edge));
-        core_->has_state(member.peer, packet.incarnation, static_cast<int>(state - state_edges_.begin()), number);
+        core_->has_state(member.peer, packet.incarnation, state_of(packet.edge), number);
         break;
       }
+      case PacketKind::part:
+        if (current) send_part(at->second, packet.edge);
+        break;
+      case PacketKind::whole:
+        if (current) resend(context, at->second, packet.edge);
+        break;
       case PacketKind::records:
-        if (current) record(context, at->second, decode_role_records(packet.body));
+        if (current) at->second.report.take(context, *world_.members, member, decode_role_records(packet.body));
         break;
       case PacketKind::finished:
         if (!current) break;
@@ -218,44 +286,43 @@ void PoolRole::heard(RoleContext& context, const Member& member, const LinkPacke
   obey(context);
 }
 
+int PoolRole::state_of(int edge) const {
+  const auto state = std::find(state_edges_.begin(), state_edges_.end(), edge);
+  if (state == state_edges_.end()) throw failure(fmt::format("it speaks of edge {}, which is no state of the role", edge));
+  return static_cast<int>(state - state_edges_.begin());
+}
+
+// It cannot use what it was sent.
+void PoolRole::resend(RoleContext& context, Worker& worker, int edge) {
+  const int state = state_of(edge);
+  const PayloadPtr held = std::exchange(worker.held[static_cast<size_t>(state)], nullptr);
+  note_sent_whole(context, worker.member, edge, held ? held->describe() : "what it was sent");
+  core_->again(worker.member.peer, worker.incarnation, state);
+}
+
+void PoolRole::send_part(Worker& worker, int edge) {
+  const auto at = worker.to_come.find(edge);
+  if (at == worker.to_come.end()) return;
+  world_.members->send(worker.member.peer, std::move(at->second.front()));
+  at->second.pop_front();
+  if (at->second.empty()) worker.to_come.erase(at);
+}
+
 void PoolRole::answer(RoleContext& context, const Member& member, const LinkPacket& packet) {
   if (!core_->current(member.peer, packet.incarnation)) {
     core_->answered(member.peer, packet.incarnation, -1, 0);
     log_info(fmt::format("{}: a late answer of {} is refused", context.node().id, member.name()));
     return;
   }
-  const Envelope envelope = decode_envelope({packet.body, frame_strings(packet.frames)}, *world_.codec);
+  const Envelope envelope = packet_payload(packet, *world_.codec, [this](int64_t key) {
+    const auto question = questions_.find(key);
+    return question == questions_.end() ? nullptr : question->second;
+  });
   if (!envelope.payload || envelope.edge != out_) throw failure("an answer that goes nowhere");
   const int64_t key = envelope.payload->number();
   if (!core_->answered(member.peer, packet.incarnation, key, envelope.number)) return;
   answers_[key] = envelope.payload;
   context.progressed();
-}
-
-void PoolRole::record(RoleContext& context, Worker& worker, const RoleRecords& records) {
-  for (const RoleRecords::Metric& m : records.metrics)
-    m.step ? context.metric(*m.step, m.name, m.value) : context.records().tally(m.name, m.value);
-  for (const RoleRecords::Event& e : records.events) context.records().event(e.actor, e.kind, e.json);
-  for (const auto& [engine, begins] : records.engines) {
-    int& jobs = worker.engines[engine];
-    if (!begins && jobs == 0) continue;
-    jobs += begins ? 1 : -1;
-    context.engine_at_work(engine, begins);
-  }
-  if (records.progress) context.progress(*records.progress);
-  if (records.inspect) worker.inspected = *records.inspect;
-  if (records.waits) {
-    std::set<std::string> before = std::exchange(worker.waits, {});
-    for (const RoleRecords::Wait& wait : *records.waits) {
-      const std::string key = fmt::format("{} at {}", wait.key, worker.member.name());
-      context.wait_for(key, wait.reason, wait.on);
-      worker.waits.insert(key);
-      before.erase(key);
-    }
-    for (const std::string& key : before) context.wait_over(key);
-  }
-  if (records.moved) context.progressed();
-  world_.members->note_cpu(worker.member.peer, records.cpu_ns);
 }
 
 // ---- what follows -----------------------------------------------------------------------------------------------------
@@ -307,6 +374,7 @@ void PoolRole::obey(RoleContext& context, const PoolCommand& c, std::vector<Codi
     case Kind::close:
       say(c.worker, c.incarnation, PacketKind::close);
       if (const auto at = workers_.find(c.worker); at != workers_.end()) forget(context, at);
+      context.later([this, &context] { fill(context); });  // not before what follows in this list was said
       break;
     case Kind::pass_on: {
       const auto answer = answers_.extract(c.key);
@@ -323,23 +391,54 @@ void PoolRole::obey(RoleContext& context, const PoolCommand& c, std::vector<Codi
   }
 }
 
+namespace {
+
+// Parts first, what remains last: the packet itself.
+std::vector<LinkPacket> cut(LinkPacket packet, size_t part_bytes) {
+  std::vector<LinkPacket> parts(1);
+  size_t bytes = 0;
+  for (WireFrame& frame : std::exchange(packet.frames, {})) {
+    if (bytes > 0 && bytes + frame.size() > part_bytes) {
+      parts.emplace_back();
+      bytes = 0;
+    }
+    bytes += frame.size();
+    parts.back().frames.push_back(std::move(frame));
+  }
+  for (size_t i = 0; i + 1 < parts.size(); ++i) {
+    parts[i].kind = PacketKind::part;
+    parts[i].node = packet.node;
+    parts[i].edge = packet.edge;
+    parts[i].number = i + 1;
+  }
+  packet.frames = std::move(parts.back().frames);
+  parts.back() = std::move(packet);
+  return parts;
+}
+
+}  // namespace
+
 void PoolRole::code(RoleContext& context, Coding coding) {
-  auto packet = std::make_shared<LinkPacket>();
+  auto packets = std::make_shared<std::vector<LinkPacket>>();
   auto shared = std::make_shared<const Coding>(std::move(coding));
   context.submit(
       fmt::format("send {} to {} workers", shared->newest->describe(), shared->to.size()), "",
-      [this, shared, packet] {
+      [this, shared, packets] {
         const int edge = state_edges_[static_cast<size_t>(shared->state)];
         const Envelope envelope{Envelope::Kind::payload, edge, shared->to.front().number, shared->newest};
-        *packet = payload_packet(envelope, *world_.codec, shared->before.get(), node_, 0);
+        *packets = cut(payload_packet(envelope, *world_.codec, shared->before.get(), node_, 0), world_.part_bytes);
       },
-      [this, shared, packet] {
+      [this, shared, packets] {
         if (ended_) return;
+        const int edge = state_edges_[static_cast<size_t>(shared->state)];
         for (const PoolCommand& c : shared->to) {
           if (!core_->current(c.worker, c.incarnation)) continue;
-          LinkPacket out = *packet;
-          out.incarnation = c.incarnation;
-          world_.members->send(c.worker, std::move(out));
+          Worker& worker = workers_.at(c.worker);
+          std::deque<LinkPacket> out(packets->begin(), packets->end());
+          for (LinkPacket& packet : out) packet.incarnation = c.incarnation;
+          worker.to_come[edge] = std::move(out);
+          send_part(worker, edge);
+          send_part(worker, edge);
         }
       });
 }

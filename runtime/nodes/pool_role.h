@@ -1,15 +1,16 @@
 // The role in the head that stands for one whose work other processes do: to its host a role like any other, to its workers
 // what their neighbours in the stage would be. Hands questions out by a PoolCore, keeps each until its answer is here, sends
-// every worker the newest weights as the difference to what it holds, and writes down what workers record. Not for roles that
-// own something - the trainer, the prompter, the filter - nor for those whose answers depend on the order of questions.
+// every worker the newest weights as the difference to what it holds, and writes down what workers record. Of the members that
+// may do its work it uses as many as it is told to (`replicas`, Members::scale), the least burdened first. Not for roles that
+// own something - the trainer, the prompter, the filter - nor for one that is asked nothing (runtime/nodes/sole_role.h).
 //
 // A role that throws at a worker fails here as it would have; a worker that dies does not. Thread rule: as Role.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,14 +19,30 @@
 #include "runtime/flow/wire.h"
 #include "runtime/nodes/members.h"
 #include "runtime/nodes/pool_core.h"
+#include "runtime/nodes/worker_report.h"
 
 namespace r1 {
+
+// What the head does with the weights of a role besides sending them to workers: they are on disk before any worker has them,
+// and a stage that begins again begins with them. Thread rule: in jobs of the role.
+class StateKeeper {
+ public:
+  virtual ~StateKeeper() = default;
+  virtual PayloadPtr first(RoleContext& context) = 0;  // what was kept last; null: nothing
+  virtual void keep(RoleContext& context, const PayloadPtr& state) = 0;
+};
 
 struct PoolWorld {
   Members* members = nullptr;           // outlives the roles
   const PayloadCodec* codec = nullptr;  // outlives the roles
-  // What a worker needs to make the role: OpenRole::settings and files. Called in a job, since it reads files.
+  // What a worker needs to make the role: all of OpenRole but stage and recovery. Called in a job, since it reads files.
   std::function<OpenRole(const GraphView&, const NodePlan&)> opens;
+  // A state of more than this goes in parts, of which two are under way to a worker: so one of any size fits the links.
+  size_t part_bytes = size_t{256} << 20;
+  std::function<std::unique_ptr<StateKeeper>(const GraphView&, const NodePlan&)> keeper;  // may be absent, and give null
+  // Workers at a time, unless Members::scale() says otherwise; 0: all there are. Absent: 0.
+  std::function<int64_t(const GraphView&, const NodePlan&)> replicas;
+  PoolBroken broken;  // for simulations
 };
 
 class PoolRole final : public Role, private PoolEar {
@@ -46,10 +63,9 @@ class PoolRole final : public Role, private PoolEar {
   struct Worker {
     Member member;
     Incarnation incarnation = 0;
-    std::vector<PayloadPtr> held;        // of each state: the last one sent
-    std::map<std::string, int> engines;  // at work there
-    std::set<std::string> waits;         // keys of this role's waits that are the worker's
-    std::string inspected = "{}";
+    std::vector<PayloadPtr> held;                   // of each state: the last one sent
+    std::map<int, std::deque<LinkPacket>> to_come;  // parts of states that were not sent yet, by edge
+    WorkerReport report;
   };
   // One coding of a state: the same bytes for all workers that hold the same.
   struct Coding {
@@ -62,16 +78,24 @@ class PoolRole final : public Role, private PoolEar {
   void joined(const Member& member) override;
   void left(const Member& member, const std::string& why) override;
   void received(const Member& member, LinkPacket packet) override;
+  void leaves(const Member& member) override;
+  void scaled(int64_t workers) override;
 
+  bool draining(PeerId peer) const;
+  void fill(RoleContext& context);
+  void shrink();
   void open(RoleContext& context, const Member& member);
   void lose(RoleContext& context, const Member& member, const std::string& why);
   void heard(RoleContext& context, const Member& member, const LinkPacket& packet);
   void answer(RoleContext& context, const Member& member, const LinkPacket& packet);
-  void record(RoleContext& context, Worker& worker, const RoleRecords& records);
+  void set_state(RoleContext& context, size_t state, PayloadPtr payload);
   void forget(RoleContext& context, std::map<PeerId, Worker>::iterator at);
   void obey(RoleContext& context);
   void obey(RoleContext& context, const PoolCommand& command, std::vector<Coding>& codings);
   void code(RoleContext& context, Coding coding);
+  void send_part(Worker& worker, int edge);
+  void resend(RoleContext& context, Worker& worker, int edge);
+  int state_of(int edge) const;
   void say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge = -1, int64_t number = 0);
   void finish_if_ended(RoleContext& context);
   void say_waits(RoleContext& context);
@@ -81,7 +105,10 @@ class PoolRole final : public Role, private PoolEar {
   int node_ = -1, in_ = -1, out_ = -1;
   std::vector<int> state_edges_;
   std::unique_ptr<PoolCore> core_;
+  std::unique_ptr<StateKeeper> keeper_;
   OpenRole opens_;
+  int64_t most_ = 0;                  // workers; 0: all
+  std::map<PeerId, Member> members_;  // that may work, whether they do or not
   bool listening_ = false, ended_ = false;
   std::map<int64_t, PayloadPtr> questions_, answers_;
   std::vector<PayloadPtr> newest_;  // of each state

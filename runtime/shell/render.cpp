@@ -32,6 +32,25 @@ std::string cell(const Json& value) {
   return value.is_null() ? "" : value.dump();
 }
 
+// One line for people: fields of what is nested stand in a row. Scripts are given the JSON itself.
+std::string flat(const Json& value) {
+  std::string text;
+  for (const auto& [name, field] : value.items()) {
+    const std::string own = field.is_object() ? flat(field) : cell(field);
+    if (!own.empty()) text += fmt::format("{}{}{}", text.empty() ? "" : "  ", field.is_object() ? "" : name + " ", own);
+  }
+  return text;
+}
+
+// The lines of a cell: a list of objects takes one each.
+std::vector<std::string> cell_lines(const Json& value) {
+  if (value.is_object()) return {flat(value)};
+  if (!value.is_array() || value.empty() || !value.front().is_object()) return {cell(value)};
+  std::vector<std::string> lines;
+  for (const Json& element : value) lines.push_back(flat(element));
+  return lines;
+}
+
 // A curve of as many columns as there is room for, eight levels to a line; where a value is missing, a gap.
 std::string render_plot(const Json& answer, size_t width) {
   constexpr int kLines = 8, kLevels = 8;
@@ -78,13 +97,15 @@ std::string render_table(const Json& answer, size_t width) {
   std::vector<std::vector<std::string>> lines{columns};
   std::vector<bool> right(columns.size(), true);
   for (const Json& row : answer.at("rows")) {
-    std::vector<std::string> line;
+    const size_t first = lines.size();
+    lines.emplace_back(columns.size());
     for (size_t c = 0; c < columns.size(); ++c) {
       const Json value = row.is_object() && row.contains(columns[c]) ? row.at(columns[c]) : Json();
-      line.push_back(cell(value));
+      const std::vector<std::string> own = cell_lines(value);
+      if (lines.size() < first + own.size()) lines.resize(first + own.size(), std::vector<std::string>(columns.size()));
+      for (size_t i = 0; i < own.size(); ++i) lines[first + i][c] = own[i];
       right[c] = right[c] && (value.is_number() || value.is_null());
     }
-    lines.push_back(std::move(line));
   }
   if (lines.size() == 1) return fmt::format("{}: none\n", answer.contains("title") ? cell(answer["title"]) : "rows");
   std::vector<size_t> widths(columns.size(), 0);

@@ -45,8 +45,10 @@ class Connected {
   int fd_ = -1;
 };
 
+bool is_part(const std::string& line) { return line.starts_with(R"({"part":)"); }
+
 // One question and its answer; "" when the connection was closed before the answer was whole.
-std::string exchange(int fd, const std::string& line) {
+std::string exchange(int fd, const std::string& line, const std::function<void(const std::string&)>& part) {
   const std::string question = line + "\n";
   for (size_t sent = 0; sent < question.size();) {
     const ssize_t n = ::send(fd, question.data() + sent, question.size() - sent, MSG_NOSIGNAL);
@@ -61,9 +63,11 @@ std::string exchange(int fd, const std::string& line) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return "";
     answer.append(buffer, static_cast<size_t>(n));
-    if (answer.back() != '\n') continue;
-    answer.pop_back();
-    return answer;
+    for (size_t end; (end = answer.find('\n')) != std::string::npos; answer.erase(0, end + 1)) {
+      const std::string whole = answer.substr(0, end);
+      if (!is_part(whole)) return whole;
+      if (part) part(whole);
+    }
   }
 }
 
@@ -78,7 +82,7 @@ ShellClient::ShellClient(const std::filesystem::path& run_dir) : run_dir_(run_di
                   "the same r1-run command continues it");
 }
 
-std::string ShellClient::ask(const std::string& line, double timeout_s) {
+std::string ShellClient::ask(const std::string& line, double timeout_s, const std::function<void(const std::string&)>& part) {
   const SystemClock clock;
   const double end = clock.now_s() + timeout_s;
   for (double left = timeout_s; left > 0; left = end - clock.now_s()) {
@@ -87,7 +91,7 @@ std::string ShellClient::ask(const std::string& line, double timeout_s) {
       if (errno == EAGAIN || errno == EINTR) continue;
       throw failure(fmt::format("the run does not answer: {}", std::strerror(errno)), {run_dir_.string()});
     }
-    if (std::string answer = exchange(connection.fd(), line); !answer.empty()) return answer;
+    if (std::string answer = exchange(connection.fd(), line, part); !answer.empty()) return answer;
   }
   throw failure(fmt::format("the run does not answer within {:.0f} s", timeout_s), {run_dir_.string()});
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 namespace r1 {
@@ -13,8 +14,9 @@ class ShellClient {
   explicit ShellClient(const std::filesystem::path& run_dir);
 
   // A connection of its own for every question; tried again while the run has no room for it.
-  // Throws failure when the run ends or does not answer within `timeout_s`.
-  std::string ask(const std::string& line, double timeout_s = 10);
+  // `part`: is given what comes before the answer; may be absent. Throws failure when the run ends or does not answer within
+  // `timeout_s`.
+  std::string ask(const std::string& line, double timeout_s = 10, const std::function<void(const std::string&)>& part = {});
 
  private:
   std::filesystem::path run_dir_;

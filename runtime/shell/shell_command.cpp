@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "runtime/flow/wait_registry.h"
 #include "runtime/shell/shell_look.h"
+#include "runtime/shell/shell_steer.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -204,32 +205,20 @@ Json list_nodes(const ShellSources& sources, const Words&) {
   return answer;
 }
 
-Json inspect_role(const ShellSources& sources, const Words& words) {
-  need_run(sources);
-  if (words.size() < 2) throw bad_input("inspect takes NODE", {}, "see 'ps'");
-  const std::string text = sources.inspect(words[1]);
-  const Json state = ordered_json_or_null(text);
-  Json answer = table(words[1], {"what", "value"});
-  if (!state.is_object()) return {{"text", text}};
-  for (const auto& [what, value] : state.items()) answer["rows"].push_back({{"what", what}, {"value", value}});
-  return answer;
-}
+Json show_help(const ShellSources&, const Words& words);
 
-Json stop_run(const ShellSources& sources, const Words&) {
-  need_run(sources);
-  sources.stop();
-  return {{"text", "stopping: jobs at hand end, then the run is stored; the same r1-run command continues it"}};
-}
-
-Json show_help(const ShellSources&, const Words&);
-
+// One that answers at once.
 struct Command {
   const char* name;
   const char* arguments;
   const char* does;
   size_t most_arguments;
   Json (*run)(const ShellSources&, const Words&);
+  const char* example = "";
 };
+
+// r1-shell's own.
+constexpr Command kTop = {"top", "", "stages, ps and why, again every second until Enter", 0, nullptr};
 
 constexpr Command kCommands[] = {
     {"ps", "", "the roles of the running stages: state, jobs, whom they wait for, progress", 0, list_roles},
@@ -241,44 +230,72 @@ constexpr Command kCommands[] = {
     {"versions", "STAGE", "the versions that a stage published, with the hashes of their weights", 1, list_versions},
     {"log", "[LINES]", "the end of r1.log; default 20 lines", 1, show_log},
     {"nodes", "", "the processes of the run: where they are, what they do, how often one was lost", 0, list_nodes},
-    {"inspect", "NODE", "what a role says about its state", 1, inspect_role},
-    {"stop", "", "end the run after the jobs at hand; it can be continued", 0, stop_run},
-    {"help", "", "this list", 0, show_help},
+    {"help", "[COMMAND]", "this list, or how one command is used", 1, show_help, "help set"},
 };
 
-Json show_help(const ShellSources&, const Words&) {
+Json show_help(const ShellSources&, const Words& words) {
   Json answer = table("commands", {"command", "does"});
-  for (const Command& c : kCommands)
+  if (words.size() > 1) answer = table(words[1], {"command", "does", "example"});
+  std::vector<std::string> names;
+  const auto add = [&](const auto& c) {
+    names.push_back(c.name);
+    if (words.size() > 1 && words[1] != c.name) return;
     answer["rows"].push_back(
         {{"command", fmt::format("{}{}{}", c.name, *c.arguments ? " " : "", c.arguments)}, {"does", c.does}});
-  return answer;
+    if (words.size() > 1) answer["rows"].back()["example"] = *c.example ? c.example : c.name;
+  };
+  add(kTop);
+  for (const Command& c : kCommands) add(c);
+  for (const SteeringCommand& c : steering_commands()) add(c);
+  if (!answer["rows"].empty()) return answer;
+  const std::string near = nearest(words[1], names);
+  throw bad_input(fmt::format("no command '{}'", words[1]), {},
+                  near.empty() ? "'help' lists them" : fmt::format("did you mean '{}'?", near));
+}
+
+void begin(const std::string& line, const ShellSources& sources, ShellRight right, const ShellReplyPtr& reply) {
+  Words words;
+  std::istringstream in(line);
+  for (std::string word; in >> word;) words.push_back(word);
+  if (words.empty()) throw bad_input("no command", {}, "try 'help'");
+  std::vector<std::string> names;
+  for (const Command& c : kCommands) {
+    names.push_back(c.name);
+    if (words[0] != c.name) continue;
+    if (words.size() - 1 > c.most_arguments)
+      throw bad_input(fmt::format("{} takes {}", c.name, c.most_arguments == 0 ? "no arguments" : c.arguments));
+    return reply->answer(c.run(sources, words).dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+  for (const SteeringCommand& c : steering_commands()) {
+    names.push_back(c.name);
+    if (words[0] != c.name) continue;
+    need_run(sources);
+    if (c.steers && right != ShellRight::steer)
+      throw bad_input(fmt::format("this key is for looking, {} is for who may steer the run", c.name), {},
+                      "the run's control key may, and who has its run directory");
+    return c.begin(sources, rest_of(line), reply);
+  }
+  const std::string near = nearest(words[0], names);
+  throw bad_input(fmt::format("no command '{}'", words[0]), {},
+                  near.empty() ? "try 'help'" : fmt::format("did you mean '{}'?", near));
 }
 
 }  // namespace
 
-std::string handle_command(const std::string& line, const ShellSources& sources) {
-  Words words;
-  std::istringstream in(line);
-  for (std::string word; in >> word;) words.push_back(word);
+void begin_command(const std::string& line, const ShellSources& sources, ShellRight right, const ShellReplyPtr& reply) {
   try {
-    if (words.empty()) throw bad_input("no command", {}, "try 'help'");
-    for (const Command& c : kCommands) {
-      if (words[0] != c.name) continue;
-      if (words.size() - 1 > c.most_arguments)
-        throw bad_input(fmt::format("{} takes {}", c.name, c.most_arguments == 0 ? "no arguments" : c.arguments));
-      return c.run(sources, words).dump(-1, ' ', false, Json::error_handler_t::replace);
-    }
-    std::vector<std::string> names;
-    for (const Command& c : kCommands) names.push_back(c.name);
-    const std::string near = nearest(words[0], names);
-    throw bad_input(fmt::format("no command '{}'", words[0]), {},
-                    near.empty() ? "try 'help'" : fmt::format("did you mean '{}'?", near));
-  } catch (const Error& e) {
-    return Json{{"error", e.message()}, {"hint", e.hint()}, {"bad_input", e.code() == ExitCode::bad_input}}.dump(
-        -1, ' ', false, Json::error_handler_t::replace);
-  } catch (const std::exception& e) {
-    return Json{{"error", e.what()}, {"hint", ""}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+    begin(line, sources, right, reply);
+  } catch (const std::exception&) {
+    reply->fail(std::current_exception());
   }
+}
+
+std::string handle_command(const std::string& line, const ShellSources& sources) {
+  const auto answer = std::make_shared<ShellAnswer>();
+  begin_command(line, sources, ShellRight::steer, std::make_shared<ShellReply>(answer));
+  constexpr double kLimit_s = 10;
+  if (auto text = answer->wait(kLimit_s)) return *text;
+  return error_answer(std::make_exception_ptr(failure("there is no answer", {}, "'waits' shows what the roles are doing")));
 }
 
 }  // namespace r1

@@ -1,8 +1,8 @@
 // The commands of r1-shell: one line in, JSON out. Plain functions over what a run shows of itself; no network in here.
 //
 // Answers: {"title": ..., "columns": [...], "rows": [{column: value}, ...]} - with "plot": COLUMN where a person wants to see a
-// curve of it - or {"text": ...} or {"error": ..., "hint": ...}.
-// Thread rule: handle_command may be called from any one thread at a time; the sources are thread-safe.
+// curve of it - or {"text": ...} or {"error": ..., "hint": ...}. Before an answer may come parts of it: {"part": TEXT}.
+// Thread rule: a command may be begun from any one thread at a time; the sources are thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/shell/shell_order.h"
 #include "runtime/store/stage_times.h"
 
 namespace r1 {
@@ -35,17 +36,37 @@ struct ShellNode {  // a process of the run beside its head
   int64_t lost = 0;  // times
 };
 
+// Steering a run of several processes; both return what comes of it, and throw bad_input. Thread rule: the conductor's thread.
+struct ShellNodeOrders {
+  std::function<std::string(const std::string& node)> drain;
+  std::function<std::string(const std::string& role, int64_t nodes)> scale;
+};
+
 struct ShellSources {
   std::filesystem::path run_dir;  // a ShellServer puts in its own
   const RunStore* store = nullptr;
   const WaitRegistry* waits = nullptr;  // null when no run is going on: what then is missing answers with an error
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
-  std::function<std::string(const std::string& node)> inspect;  // JSON of a role; throws r1::Error
-  std::function<std::vector<ShellNode>()> nodes;                // null: the run is one process
+  std::function<std::vector<ShellNode>()> nodes;  // null: the run is one process
+  // Whether `node`.`attr` may become `value` while the run goes on; throws bad_input. Null: nothing may.
+  std::function<void(const std::string& node, const std::string& attr, const std::string& value)> check_set;
+  std::function<bool(ShellOrder)> order;  // to the conductor; false: too many wait
+  // `traj` with these arguments, as an answer; throws. Null: whoever asks reads the run directory himself.
+  std::function<std::string(const std::string& arguments)> trajectories;
+  struct Live {
+    std::string attribute, value, does;  // "rl1_trainer.lr"
+  };
+  std::function<std::vector<Live>()> live;  // what check_set lets through, with its value now
   std::function<void()> stop;
 };
 
+// What the key of who asks is good for.
+enum class ShellRight { look, steer };
+
+// Answers `reply` now or, where the run has to see to it, when that has happened.
+void begin_command(const std::string& line, const ShellSources& sources, ShellRight right, const ShellReplyPtr& reply);
+// The answer of a command that needs no conductor, and of others within ten seconds.
 std::string handle_command(const std::string& line, const ShellSources& sources);
 
 }  // namespace r1

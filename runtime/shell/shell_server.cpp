@@ -3,18 +3,24 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <deque>
 #include <list>
+#include <mutex>
 #include <thread>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/descriptor.h"
 #include "base/log.h"
 #include "runtime/shell/shell_socket.h"
 
@@ -23,23 +29,38 @@ namespace {
 
 constexpr int kBacklog = 128;
 constexpr int kAcceptedAtOnce = 16;  // so that what has connected is read before the next ones push it out
+constexpr const char* kTooLate =
+    R"({"error":"the run has not seen to it in time; it may still do so","hint":"'waits' shows what it is doing"})";
 constexpr const char* kTooLong = R"({"error":"the question is too long","hint":"try 'help'","bad_input":true})";
 
-class Descriptor {
+double thread_cpu_s() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+bool is_stop(const std::string& line) {
+  const size_t begin = line.find_first_not_of(" \t\r"), end = line.find_last_not_of(" \t\r");
+  return begin != std::string::npos && line.substr(begin, end - begin + 1) == "stop";
+}
+
+// Ends a poll, from any thread.
+class Bell {
  public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
+  Bell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return fd_.get(); }
+  void ring() const {
+    const uint64_t one = 1;
+    while (::write(fd_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+    }
   }
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
+  void heard() const {
+    uint64_t count = 0;
+    (void)!::read(fd_.get(), &count, sizeof count);
   }
-  int get() const { return fd_; }
 
  private:
-  int fd_;
+  Descriptor fd_;
 };
 
 struct Connection {
@@ -48,14 +69,19 @@ struct Connection {
   size_t sent = 0;
   double deadline = 0;
   bool last = false;  // closed after the answer
+  std::shared_ptr<ShellAnswer> coming;
 
+  Connection() = default;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    if (coming) coming->abandon();
+  }
   bool answering() const { return !out.empty(); }
-  bool asked() const { return !answering() && in.find('\n') != std::string::npos; }
+  bool asked() const { return !answering() && !coming && in.find('\n') != std::string::npos; }
   bool asks_stop() const {
     if (!asked()) return false;
-    const std::string line = in.substr(0, in.find('\n'));
-    const size_t begin = line.find_first_not_of(" \t\r"), end = line.find_last_not_of(" \t\r");
-    return begin != std::string::npos && line.substr(begin, end - begin + 1) == "stop";
+    return is_stop(in.substr(0, in.find('\n')));
   }
 };
 
@@ -66,8 +92,17 @@ struct ShellServer::Impl {
   ShellLimits limits;
   SystemClock clock;
   std::unique_ptr<ShellDirectory> directory;
-  Descriptor listener, ending;
+  Descriptor listener;
+  std::atomic<bool> ending{false};
+  const std::shared_ptr<const Bell> bell = std::make_shared<const Bell>();
   std::list<Connection> connections;  // the one that has waited longest first
+  struct Question {
+    std::string line;
+    ShellRight right;
+    ShellReplyPtr reply;
+  };
+  std::mutex mutex;
+  std::deque<Question> questions;  // of ask(); under mutex
   std::thread thread;
 
   void open(const std::filesystem::path& run_dir);
@@ -76,6 +111,13 @@ struct ShellServer::Impl {
   bool read_some(Connection& c);
   bool write_some(Connection& c);
   void answer(Connection& c);
+  void fill(Connection& c);
+  void make_room();
+  bool answer_next_question();
+  void rest();
+
+  // Of rest().
+  double owed_s = 0, rested_s = 0, cpu_s = 0;
 };
 
 void ShellServer::Impl::open(const std::filesystem::path& run_dir) {
@@ -93,9 +135,15 @@ void ShellServer::Impl::open(const std::filesystem::path& run_dir) {
   if (listener.get() < 0) return refuse("no socket");
   if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return refuse("no socket");
   if (::chmod(address.sun_path, 0600) != 0 || ::listen(listener.get(), kBacklog) != 0) return refuse("no socket");
-  ending = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (ending.get() < 0) return refuse("no event");
+  if (bell->fd() < 0) return refuse("no event");
   thread = std::thread([this] { serve(); });
+}
+
+// The one that has waited longest goes; one that waits for the run only where there is no other.
+void ShellServer::Impl::make_room() {
+  auto oldest = std::find_if(connections.begin(), connections.end(), [](const Connection& c) { return c.coming == nullptr; });
+  if (oldest == connections.end()) oldest = connections.begin();
+  if (oldest != connections.end()) connections.erase(oldest);
 }
 
 void ShellServer::Impl::accept_some() {
@@ -103,14 +151,13 @@ void ShellServer::Impl::accept_some() {
     Descriptor fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd.get() < 0) {
       // Out of descriptors: the oldest goes, and the next round tries again.
-      if ((errno == EMFILE || errno == ENFILE) && !connections.empty()) connections.pop_front();
+      if (errno == EMFILE || errno == ENFILE) make_room();
       return;
     }
-    if (connections.size() >= limits.connections) connections.pop_front();
-    Connection c;
+    if (connections.size() >= limits.connections) make_room();
+    Connection& c = connections.emplace_back();
     c.fd = std::move(fd);
     c.deadline = clock.now_s() + limits.ask_s;
-    connections.push_back(std::move(c));
   }
 }
 
@@ -140,32 +187,89 @@ bool ShellServer::Impl::write_some(Connection& c) {
   }
   c.out.clear();
   c.sent = 0;
-  c.deadline = clock.now_s() + limits.ask_s;
+  c.deadline = clock.now_s() + (c.coming ? limits.answer_s : limits.ask_s);
   return !c.last;
 }
 
 void ShellServer::Impl::answer(Connection& c) {
   const size_t end = c.in.find('\n');
-  c.out = handle_command(c.in.substr(0, end), sources) + "\n";
+  const std::string line = c.in.substr(0, end);
   c.in.erase(0, end + 1);
-  c.deadline = clock.now_s() + limits.read_s;
+  c.coming = std::make_shared<ShellAnswer>([bell = bell] { bell->ring(); });
+  c.deadline = clock.now_s() + limits.answer_s;
+  begin_command(line, sources, ShellRight::steer, std::make_shared<ShellReply>(c.coming));
+  fill(c);
+}
+
+// What has come of the answer goes out, once what came before it has.
+void ShellServer::Impl::fill(Connection& c) {
+  if (c.answering() || !c.coming) return;
+  const bool done = c.coming->done();
+  for (const std::string& line : c.coming->take()) c.out += line + "\n";
+  if (done) c.coming = nullptr;
+  if (c.answering()) c.deadline = clock.now_s() + limits.read_s;
+}
+
+bool ShellServer::Impl::answer_next_question() {
+  Question next;
+  {
+    const std::lock_guard lock(mutex);
+    if (questions.empty()) return false;
+    const auto stop = std::find_if(questions.begin(), questions.end(), [](const Question& q) { return is_stop(q.line); });
+    const auto chosen = stop != questions.end() ? stop : questions.begin();
+    next = std::move(*chosen);
+    questions.erase(chosen);
+  }
+  begin_command(next.line, sources, next.right, next.reply);
+  const std::lock_guard lock(mutex);
+  return !questions.empty();
+}
+
+// A flood of questions is answered slowly, so that the run is not.
+void ShellServer::Impl::rest() {
+  constexpr double kBurst_s = 0.02, kLongest_s = 0.05;
+  const double now = clock.now_s(), cpu = thread_cpu_s();
+  owed_s = std::max(0.0, owed_s + (cpu - cpu_s) - (now - rested_s) * limits.share);
+  cpu_s = cpu;
+  rested_s = now;
+  if (owed_s > kBurst_s)
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(kLongest_s, owed_s / limits.share)));
 }
 
 void ShellServer::Impl::serve() {
-  while (true) {
-    std::vector<pollfd> wait{{ending.get(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
-    bool asked = false;
+  constexpr int kNice = 10;
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);  // of this thread
+  rested_s = clock.now_s();
+  for (bool more = false;;) {
+    rest();
+    std::vector<pollfd> wait{{bell->fd(), POLLIN, 0}, {listener.get(), POLLIN, 0}};
+    bool asked = more;
     for (const Connection& c : connections) {
       asked = asked || c.asked();
-      wait.push_back({c.fd.get(), static_cast<short>(c.answering() ? POLLOUT : c.asked() ? 0 : POLLIN), 0});
+      const bool reads = !c.coming && !c.asked();
+      wait.push_back({c.fd.get(), static_cast<short>(c.answering() ? POLLOUT : reads ? POLLIN : 0), 0});
     }
     if (::poll(wait.data(), wait.size(), asked ? 0 : 250) < 0 && errno != EINTR) return;
-    if (wait[0].revents != 0) return;
+    if (wait[0].revents != 0) bell->heard();
+    if (ending) return;
     const double now = clock.now_s();
-    for (auto c = connections.begin(); c != connections.end();) {
+    auto event = wait.begin() + 2;
+    for (auto c = connections.begin(); c != connections.end(); ++event) {
+      fill(*c);
       // A question that was asked in time is not given up because others were answered first.
       bool going_on = c->asked() || now < c->deadline;
-      if (going_on) going_on = c->answering() ? write_some(*c) : read_some(*c);
+      if (!going_on && c->coming && !c->answering()) {
+        c->out = std::string(kTooLate) + "\n";
+        c->last = going_on = true;
+        c->deadline = now + limits.read_s;
+        c->coming->abandon();
+        c->coming = nullptr;
+      }
+      if (c->coming && (event->revents & (POLLHUP | POLLERR)) != 0) going_on = false;  // nobody waits for it any more
+      if (going_on && c->answering())
+        going_on = write_some(*c);
+      else if (going_on && !c->coming)
+        going_on = read_some(*c);
       c = going_on ? std::next(c) : connections.erase(c);
     }
     const auto stop = std::find_if(connections.begin(), connections.end(), [](const Connection& c) { return c.asks_stop(); });
@@ -176,6 +280,7 @@ void ShellServer::Impl::serve() {
       answer(*next);
       connections.splice(connections.end(), connections, next);
     }
+    more = answer_next_question();
     if (wait[1].revents != 0) accept_some();
   }
 }
@@ -190,15 +295,28 @@ ShellServer::ShellServer(ShellSources sources, const std::filesystem::path& run_
 
 ShellServer::~ShellServer() {
   if (!impl_->thread.joinable()) return;
-  const uint64_t one = 1;
-  if (::write(impl_->ending.get(), &one, sizeof one) < 0) log_warn("r1-shell: the server cannot be woken");
+  impl_->ending = true;
+  impl_->bell->ring();
   impl_->thread.join();
   // What was asked last is said, if its reader can take it at once.
-  for (Connection& c : impl_->connections)
+  for (Connection& c : impl_->connections) {
+    impl_->fill(c);
     if (c.answering()) impl_->write_some(c);
+  }
   ::unlink(impl_->directory->address().sun_path);
 }
 
 bool ShellServer::listening() const { return impl_->thread.joinable(); }
+
+bool ShellServer::ask(std::string line, ShellRight right, ShellReplyPtr reply) {
+  if (!listening()) return false;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    if (impl_->questions.size() >= impl_->limits.questions) return false;
+    impl_->questions.push_back({std::move(line), right, std::move(reply)});
+  }
+  impl_->bell->ring();
+  return true;
+}
 
 }  // namespace r1

@@ -14,7 +14,7 @@ namespace r1::jinja {
 
 namespace {
 
-using Kind = Value::Kind;
+using VKind = Value::Kind;
 
 // ---- methods
 
@@ -63,15 +63,15 @@ const std::map<std::string, Method>& text_methods() {
       {"join", [](const Value& s, const Arguments& a) -> Value { return joined(needed(a, 0, "iterable").items(), s.text()); }},
       {"find",
        [](const Value& s, const Arguments& a) -> Value {
-         const size_t at = s.text().find(text_of(needed(a, 0, "sub")));
-         return at == std::string::npos ? int64_t{-1} : static_cast<int64_t>(characters(s.text().substr(0, at)).size());
+         const size_t at = find_text(s.text(), text_of(needed(a, 0, "sub")));
+         return at == std::string::npos ? int64_t{-1} : length(s.text().substr(0, at));
        }},
       {"count",
        [](const Value& s, const Arguments& a) -> Value {
          const std::string what = text_of(needed(a, 0, "sub"));
          if (what.empty()) return length(s) + 1;
          int64_t n = 0;
-         for (size_t at = 0; (at = s.text().find(what, at)) != std::string::npos; at += what.size()) ++n;
+         for (size_t at = 0; (at = find_text(s.text(), what, at)) != std::string::npos; at += what.size()) ++n;
          return n;
        }},
       {"isdigit",
@@ -95,7 +95,7 @@ const std::map<std::string, Method>& dict_methods() {
       {"get",
        [](const Value& d, const Arguments& a) -> Value {
          const Value& key = needed(a, 0, "key");
-         const Value* at = key.is(Kind::text) ? d.find(key.text()) : nullptr;
+         const Value* at = key.is(VKind::text) ? d.find(key.text()) : nullptr;
          const Value* otherwise = given(a, 1, "default");
          return at != nullptr ? *at : otherwise != nullptr ? *otherwise : Value::none();
        }},
@@ -114,23 +114,23 @@ const std::map<std::string, Test>& tests() {
   static const Test at_most = [](const Value& v, const Arguments& a) { return v.compare(needed(a, 0, "other")) <= 0; };
   static const Test at_least = [](const Value& v, const Arguments& a) { return v.compare(needed(a, 0, "other")) >= 0; };
   static const Test sequence = [](const Value& v, const Arguments&) {
-    return v.is(Kind::list) || v.is(Kind::text) || v.is(Kind::dict) || v.is(Kind::undefined);
+    return v.is(VKind::list) || v.is(VKind::text) || v.is(VKind::dict) || v.is(VKind::undefined);
   };
   static const std::map<std::string, Test> kTests = {
-      {"defined", [](const Value& v, const Arguments&) { return !v.is(Kind::undefined); }},
-      {"undefined", [](const Value& v, const Arguments&) { return v.is(Kind::undefined); }},
-      {"none", [](const Value& v, const Arguments&) { return v.is(Kind::none); }},
-      {"string", [](const Value& v, const Arguments&) { return v.is(Kind::text); }},
-      {"mapping", [](const Value& v, const Arguments&) { return v.is(Kind::dict); }},
+      {"defined", [](const Value& v, const Arguments&) { return !v.is(VKind::undefined); }},
+      {"undefined", [](const Value& v, const Arguments&) { return v.is(VKind::undefined); }},
+      {"none", [](const Value& v, const Arguments&) { return v.is(VKind::none); }},
+      {"string", [](const Value& v, const Arguments&) { return v.is(VKind::text); }},
+      {"mapping", [](const Value& v, const Arguments&) { return v.is(VKind::dict); }},
       {"iterable", sequence},
       {"sequence", sequence},
       {"number", [](const Value& v, const Arguments&) { return v.is_number(); }},
-      {"integer", [](const Value& v, const Arguments&) { return v.is(Kind::integer); }},
-      {"float", [](const Value& v, const Arguments&) { return v.is(Kind::real); }},
-      {"boolean", [](const Value& v, const Arguments&) { return v.is(Kind::boolean); }},
-      {"true", [](const Value& v, const Arguments&) { return v.is(Kind::boolean) && v.truth(); }},
-      {"false", [](const Value& v, const Arguments&) { return v.is(Kind::boolean) && !v.truth(); }},
-      {"callable", [](const Value& v, const Arguments&) { return v.is(Kind::function); }},
+      {"integer", [](const Value& v, const Arguments&) { return v.is(VKind::integer); }},
+      {"float", [](const Value& v, const Arguments&) { return v.is(VKind::real); }},
+      {"boolean", [](const Value& v, const Arguments&) { return v.is(VKind::boolean); }},
+      {"true", [](const Value& v, const Arguments&) { return v.is(VKind::boolean) && v.truth(); }},
+      {"false", [](const Value& v, const Arguments&) { return v.is(VKind::boolean) && !v.truth(); }},
+      {"callable", [](const Value& v, const Arguments&) { return v.is(VKind::function); }},
       {"odd", [](const Value& v, const Arguments&) { return v.integer() % 2 != 0; }},
       {"even", [](const Value& v, const Arguments&) { return v.integer() % 2 == 0; }},
       {"divisibleby",
@@ -196,13 +196,15 @@ List mapped(const Value& v, const Arguments& a) {
   if (path == nullptr && a.values.size() > 1) rest.values.assign(a.values.begin() + 1, a.values.end());
   for (const Value& each : v.items()) {
     Value made = path != nullptr ? at_path(each, path->str()) : apply_filter(text_of(needed(a, 0, "filter")), each, rest);
-    out.push_back(made.is(Kind::undefined) && otherwise != nullptr ? *otherwise : std::move(made));
+    out.push_back(made.is(VKind::undefined) && otherwise != nullptr ? *otherwise : std::move(made));
   }
   return out;
 }
 
 // Case is ignored unless case_sensitive, as Jinja sorts.
-Value folded(const Value& v, bool case_sensitive) { return v.is(Kind::text) && !case_sensitive ? Value(lowered(v.text())) : v; }
+Value folded(const Value& v, bool case_sensitive) {
+  return v.is(VKind::text) && !case_sensitive ? Value(lowered(v.text())) : v;
+}
 
 List sorted(const Value& v, const Arguments& a) {
   const Value *reverse = given(a, 0, "reverse"), *case_sensitive = given(a, 1, "case_sensitive"),
@@ -216,7 +218,7 @@ List sorted(const Value& v, const Arguments& a) {
 }
 
 List dict_sorted(const Value& v, const Arguments& a) {
-  if (!v.is(Kind::dict)) refuse(fmt::format("dictsort expects a dict, found {}", v.kind_name()));
+  if (!v.is(VKind::dict)) refuse(fmt::format("dictsort expects a dict, found {}", v.kind_name()));
   const Value *case_sensitive = given(a, 0, "case_sensitive"), *by = given(a, 1, "by"), *reverse = given(a, 2, "reverse");
   const bool sensitive = case_sensitive != nullptr && case_sensitive->truth();
   const size_t at = by != nullptr && by->str() == "value" ? 1 : 0;
@@ -235,19 +237,19 @@ Value summed(const Value& v, const Arguments& a) {
   bool is_real = false;
   for (const Value& each : v.items()) {
     const Value n = path != nullptr ? at_path(each, path->str()) : each;
-    is_real = is_real || n.is(Kind::real);
+    is_real = is_real || n.is(VKind::real);
     real += n.real();
-    if (!n.is(Kind::real) && __builtin_add_overflow(whole, n.integer(), &whole)) refuse("a sum is out of range");
+    if (!n.is(VKind::real) && __builtin_add_overflow(whole, n.integer(), &whole)) refuse("a sum is out of range");
   }
   return is_real ? Value(real) : Value(whole);
 }
 
 Value to_integer(const Value& v, const Value* otherwise) {
-  if (v.is(Kind::boolean) || v.is(Kind::integer)) return v.integer();
+  if (v.is(VKind::boolean) || v.is(VKind::integer)) return v.integer();
   double d = 0;
-  if (v.is(Kind::real)) {
+  if (v.is(VKind::real)) {
     d = v.real();
-  } else if (v.is(Kind::text)) {
+  } else if (v.is(VKind::text)) {
     const std::string s = stripped(v.text(), nullptr, 0);
     int64_t i = 0;
     const char* begin = s.data() + (s.starts_with('+') ? 1 : 0);
@@ -264,7 +266,7 @@ Value to_integer(const Value& v, const Value* otherwise) {
 
 Value to_real(const Value& v, const Value* otherwise) {
   if (v.is_number()) return v.real();
-  if (v.is(Kind::text)) {
+  if (v.is(VKind::text)) {
     const std::string s = stripped(v.text(), nullptr, 0);
     double d = 0;
     if (const auto r = std::from_chars(s.data(), s.data() + s.size(), d); r.ec == std::errc() && r.ptr == s.data() + s.size())
@@ -300,7 +302,7 @@ Value extreme(const Value& v, bool largest) {
 
 Value default_of(const Value& v, const Arguments& a) {
   const Value* boolean = given(a, 1, "boolean");
-  const bool use = v.is(Kind::undefined) || (boolean != nullptr && boolean->truth() && !v.truth());
+  const bool use = v.is(VKind::undefined) || (boolean != nullptr && boolean->truth() && !v.truth());
   if (!use) return v;
   const Value* otherwise = given(a, 0, "default_value");
   return otherwise != nullptr ? *otherwise : Value("");
@@ -312,7 +314,7 @@ Value to_json(const Value& v, const Arguments& a) {
     if (name == "ensure_ascii") ascii = &value;
     if (name == "indent") indent = &value;
   }
-  const int64_t by = indent == nullptr || indent->is(Kind::none) ? -1 : std::clamp<int64_t>(indent->integer(), 0, 16);
+  const int64_t by = indent == nullptr || indent->is(VKind::none) ? -1 : std::clamp<int64_t>(indent->integer(), 0, 16);
   return bounded(v.json(static_cast<int>(by), ascii != nullptr && ascii->truth()));
 }
 
@@ -349,8 +351,8 @@ const std::map<std::string, Filter>& filters() {
       {"list", [](const Value& v, const Arguments&) -> Value { return v.items(); }},
       {"items",
        [](const Value& v, const Arguments&) -> Value {
-         if (v.is(Kind::undefined)) return List{};
-         if (!v.is(Kind::dict)) refuse(fmt::format("items expects a dict, found {}", v.kind_name()));
+         if (v.is(VKind::undefined)) return List{};
+         if (!v.is(VKind::dict)) refuse(fmt::format("items expects a dict, found {}", v.kind_name()));
          return dict_items(v);
        }},
       {"dictsort", [](const Value& v, const Arguments& a) -> Value { return dict_sorted(v, a); }},
@@ -359,7 +361,7 @@ const std::map<std::string, Filter>& filters() {
        [](const Value& v, const Arguments&) -> Value {
          List list = v.items();
          std::reverse(list.begin(), list.end());
-         return v.is(Kind::text) ? Value(joined(list, "")) : Value(std::move(list));
+         return v.is(VKind::text) ? Value(joined(list, "")) : Value(std::move(list));
        }},
       {"unique", [](const Value& v, const Arguments&) -> Value { return unique(v); }},
       {"first",
@@ -385,13 +387,13 @@ const std::map<std::string, Filter>& filters() {
       {"round", rounded},
       {"abs",
        [](const Value& v, const Arguments&) -> Value {
-         if (v.is(Kind::real)) return std::fabs(v.real());
+         if (v.is(VKind::real)) return std::fabs(v.real());
          return v.integer() == INT64_MIN ? v.integer() : std::abs(v.integer());
        }},
       {"indent",
        [](const Value& v, const Arguments& a) -> Value {
          const Value *width = given(a, 0, "width"), *first = given(a, 1, "first"), *blank = given(a, 2, "blank");
-         const std::string by = width != nullptr && width->is(Kind::text)
+         const std::string by = width != nullptr && width->is(VKind::text)
                                     ? width->text()
                                     : std::string(static_cast<size_t>(std::clamp<int64_t>(integer_or(width, 4), 0, 1000)), ' ');
          return indented(v.str(), by, first != nullptr && first->truth(), blank != nullptr && blank->truth());
@@ -408,6 +410,23 @@ Value apply_filter(const std::string& name, const Value& value, const Arguments&
   return at->second(value, arguments);
 }
 
+int64_t filter_cost(const std::string& name, const Value& value, const Arguments& arguments) {
+  const auto n = value.is(VKind::list) ? static_cast<int64_t>(value.list().size()) : 0;
+  const int64_t through = n / 16 + value.extent().bytes / 64;
+  if (name == "unique") return std::min(n, int64_t{1'000'000}) * n / 16 + n * (value.extent().bytes / 64);
+  if (name == "sort" || name == "dictsort") return 20 * through;
+  if (name == "min" || name == "max" || name == "sum" || name == "select" || name == "reject") return through;
+  if (name == "map" && value.is(VKind::list) && !arguments.values.empty() && arguments.values[0].is(VKind::text)) {
+    int64_t all = 0;
+    for (const Value& each : value.list())  // what map takes by a name in a name, map('map', ..), goes through texts once more
+      all += arguments.values[0].text() == "map" ? each.extent().bytes : filter_cost(arguments.values[0].text(), each, {});
+    return all;
+  }
+  if (value.is(VKind::text)) return value.extent().bytes / 64;
+  if (value.is(VKind::dict)) return static_cast<int64_t>(value.dict().size() / 16);
+  return n / 16;
+}
+
 bool apply_test(const std::string& name, const Value& value, const Arguments& arguments) {
   const auto at = tests().find(name);
   if (at == tests().end()) refuse(fmt::format("unknown test '{}'", name));
@@ -415,37 +434,36 @@ bool apply_test(const std::string& name, const Value& value, const Arguments& ar
 }
 
 Value method(const Value& value, const std::string& name) {
-  if (!value.is(Kind::text) && !value.is(Kind::dict)) return Value::undefined(name);
-  const auto& methods = value.is(Kind::text) ? text_methods() : dict_methods();
+  if (!value.is(VKind::text) && !value.is(VKind::dict)) return Value::undefined(name);
+  const auto& methods = value.is(VKind::text) ? text_methods() : dict_methods();
   const auto at = methods.find(name);
   if (at == methods.end()) return Value::undefined(name);
-  return Function([self = value, call = at->second](const Arguments& a) { return call(self, a); });
+  return {Function([self = value, call = at->second](const Arguments& a) { return call(self, a); }), value};
 }
 
 Value attribute(const Value& value, const std::string& name) {
-  if (value.is(Kind::undefined)) refuse(fmt::format("'{}' is undefined", value.undefined_name()));
-  if (Value bound = method(value, name); !bound.is(Kind::undefined)) return bound;
+  if (value.is(VKind::undefined)) refuse(fmt::format("'{}' is undefined", value.undefined_name()));
+  if (Value bound = method(value, name); !bound.is(VKind::undefined)) return bound;
   const Value* at = value.find(name);
   return at != nullptr ? *at : Value::undefined(name);
 }
 
 Value item(const Value& value, const Value& key) {
-  if (value.is(Kind::undefined)) refuse(fmt::format("'{}' is undefined", value.undefined_name()));
-  if (value.is(Kind::list) || value.is(Kind::text)) {
-    if (key.is(Kind::integer) || key.is(Kind::boolean)) {
-      const List letters = value.is(Kind::text) ? value.items() : List();
-      const List& list = value.is(Kind::list) ? value.list() : letters;
-      const int64_t n = static_cast<int64_t>(list.size()), i = key.integer() < 0 ? key.integer() + n : key.integer();
-      return i >= 0 && i < n ? list[static_cast<size_t>(i)] : Value::undefined(fmt::format("item {}", key.integer()));
+  if (value.is(VKind::undefined)) refuse(fmt::format("'{}' is undefined", value.undefined_name()));
+  if (value.is(VKind::list) || value.is(VKind::text)) {
+    if (key.is(VKind::integer) || key.is(VKind::boolean)) {
+      const int64_t n = length(value), i = key.integer() < 0 ? key.integer() + n : key.integer();
+      if (i < 0 || i >= n) return Value::undefined(fmt::format("item {}", key.integer()));
+      return value.is(VKind::list) ? value.list()[static_cast<size_t>(i)] : Value(sliced(value.text(), i, i + 1, 1));
     }
-    return key.is(Kind::text) ? method(value, key.text()) : Value::undefined(key.str());
+    return key.is(VKind::text) ? method(value, key.text()) : Value::undefined(key.str());
   }
-  if (!key.is(Kind::text)) return Value::undefined(key.str());
+  if (!key.is(VKind::text)) return Value::undefined(key.str());
   if (const Value* at = value.find(key.text())) return *at;
   return method(value, key.text());
 }
 
-Dict global_functions() {
+Dict global_functions(std::deque<Dict>& spaces) {
   Dict out;
   out.emplace_back("range", Function([](const Arguments& a) -> Value {
                      if (a.values.empty() || a.values.size() > 3) refuse("range expects one to three integers");
@@ -461,10 +479,11 @@ Dict global_functions() {
                      }
                      return list;
                    }));
-  out.emplace_back("namespace", Function([](const Arguments& a) -> Value {
-                     Dict members = a.values.empty() || !a.values[0].is(Kind::dict) ? Dict{} : a.values[0].dict();
+  out.emplace_back("namespace", Function([&spaces](const Arguments& a) -> Value {
+                     Dict& members = spaces.emplace_back();
+                     if (!a.values.empty() && a.values[0].is(VKind::dict)) members = a.values[0].dict();
                      for (const auto& member : a.named) members.push_back(member);
-                     return Value::name_space(std::move(members));
+                     return Value::name_space(members);
                    }));
   out.emplace_back("dict", Function([](const Arguments& a) -> Value { return a.named; }));
   out.emplace_back("raise_exception",

@@ -10,7 +10,7 @@ namespace r1::jinja {
 
 namespace {
 
-bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
+bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\v' || c == '\f'; }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
@@ -49,7 +49,7 @@ class Lexer {
     at_ += n;
   }
   void skip_space() {
-    while (at_ < source_.size() && is_space(source_[at_])) advance(1);
+    while (at_ < source_.size() && is_blank(source_[at_])) advance(1);
   }
 
   // Text up to the next tag, then the tag.
@@ -67,11 +67,11 @@ class Lexer {
     const char kind = source_[tag + 1];
     const char sign = tag + 2 < source_.size() ? source_[tag + 2] : '\0';
     if (sign == '-') {
-      while (!text.empty() && is_space(text.back())) text.pop_back();
+      while (!text.empty() && is_blank(text.back())) text.pop_back();
     } else if (sign != '+' && kind != '{') {
       // lstrip_blocks: what stands before a block or a comment on its line goes, if it is blank.
       const size_t line_start = text.rfind('\n') == std::string::npos ? 0 : text.rfind('\n') + 1;
-      if ((line_start > 0 || at_line_start_) && std::all_of(text.begin() + static_cast<long>(line_start), text.end(), is_space))
+      if ((line_start > 0 || at_line_start_) && std::all_of(text.begin() + static_cast<long>(line_start), text.end(), is_blank))
         text.resize(line_start);
     }
     if (!text.empty()) push(Token::Kind::text, std::move(text));
@@ -108,7 +108,7 @@ class Lexer {
   bool raw() {
     size_t i = at_;
     const auto blanks = [&] {
-      while (i < source_.size() && is_space(source_[i])) ++i;
+      while (i < source_.size() && is_blank(source_[i])) ++i;
     };
     blanks();
     if (!std::string_view(source_).substr(i).starts_with("raw")) return false;
@@ -123,16 +123,16 @@ class Lexer {
       size_t j = end + 2;
       const bool strip_text = j < source_.size() && source_[j] == '-';
       if (strip_text) ++j;
-      while (j < source_.size() && is_space(source_[j])) ++j;
+      while (j < source_.size() && is_blank(source_[j])) ++j;
       if (!std::string_view(source_).substr(j).starts_with("endraw")) continue;
       j += 6;
-      while (j < source_.size() && is_space(source_[j])) ++j;
+      while (j < source_.size() && is_blank(source_[j])) ++j;
       const bool strip = j < source_.size() && source_[j] == '-';
       if (strip) ++j;
       if (!std::string_view(source_).substr(j).starts_with("%}")) continue;
       std::string text = source_.substr(at_, end - at_);
       if (strip_text)
-        while (!text.empty() && is_space(text.back())) text.pop_back();
+        while (!text.empty() && is_blank(text.back())) text.pop_back();
       if (!text.empty()) push(Token::Kind::text, std::move(text));
       advance(j + 2 - at_);
       after_tag(strip, true);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -15,7 +16,7 @@ namespace r1::jinja {
 
 namespace {
 
-using Kind = Node::Kind;
+using NKind = Node::Kind;
 using VKind = Value::Kind;
 
 // Names of a block: those of a loop's pass or a macro's call hide the outer ones; an assignment never reaches outwards.
@@ -48,7 +49,7 @@ class Renderer {
 
   std::string run(const Node& root, const Dict& variables) {
     Scope globals, top;
-    globals.names = global_functions();
+    globals.names = global_functions(spaces_);
     top.outer = &globals;
     for (const auto& [name, value] : variables) top.set(name, value);
     std::string out;
@@ -82,31 +83,51 @@ class Renderer {
     std::unique_ptr<Scope> scope_;
   };
 
+  // One node inside another, macros that are called included: what the stack has to hold.
+  class Deeper {
+   public:
+    Deeper(Renderer& renderer, const Node& node) : depth_(renderer.depth_) {
+      if (++depth_ > kMaxNodeDepth)
+        renderer.fail(node, fmt::format("statements and expressions inside each other: {}", depth_));
+    }
+    ~Deeper() { --depth_; }
+    Deeper(const Deeper&) = delete;
+    Deeper& operator=(const Deeper&) = delete;
+
+   private:
+    int& depth_;
+  };
+
   // ---- statements
 
   Flow execute(const Node& node, Scope& scope, std::string& out) {
     step(node);
+    const Deeper deeper(*this, node);
+    return at(node, [&] { return executed(node, scope, out); });
+  }
+
+  Flow executed(const Node& node, Scope& scope, std::string& out) {
     switch (node.kind) {
-      case Kind::sequence:
+      case NKind::sequence:
         for (const NodePtr& child : node.children)
           if (const Flow flow = execute(*child, scope, out); flow != Flow::on) return flow;
         return Flow::on;
-      case Kind::output:
+      case NKind::output:
         append(out, node.children.empty() ? node.text : evaluate(*node.children[0], scope).str(), node);
         return Flow::on;
-      case Kind::if_: {
+      case NKind::if_: {
         size_t i = 0;
         for (; i + 1 < node.children.size(); i += 2)
           if (evaluate(*node.children[i], scope).truth()) return execute(*node.children[i + 1], scope, out);
         return i < node.children.size() ? execute(*node.children[i], scope, out) : Flow::on;
       }
-      case Kind::for_:
+      case NKind::for_:
         loop(node, scope, out);
         return Flow::on;
-      case Kind::set:
+      case NKind::set:
         assign(node, scope);
         return Flow::on;
-      case Kind::set_block: {
+      case NKind::set_block: {
         std::string text;
         Block inner_block(*this, scope);
         Scope& inner = inner_block.scope();
@@ -116,16 +137,16 @@ class Renderer {
         store(node, node.names[0], std::move(value), scope);
         return Flow::on;
       }
-      case Kind::macro:
-        scope.set(node.text, macro(node, node.text, *node.children[0], 1, scope));
+      case NKind::macro:
+        store(node, node.text, macro(node, node.text, *node.children[0], 1, scope), scope);
         return Flow::on;
-      case Kind::call_block: {
+      case NKind::call_block: {
         Arguments arguments = call_arguments(*node.children[0], 1, scope);
         arguments.named.emplace_back("caller", macro(node, "caller", *node.children[1], 2, scope));
         append(out, call(*node.children[0], evaluate(*node.children[0]->children[0], scope), arguments).str(), node);
         return Flow::on;
       }
-      case Kind::filter_block: {
+      case NKind::filter_block: {
         std::string text;
         Block inner_block(*this, scope);
         Scope& inner = inner_block.scope();
@@ -134,9 +155,9 @@ class Renderer {
         append(out, filtered(*node.children[0], &value, scope).str(), node);
         return Flow::on;
       }
-      case Kind::break_:
+      case NKind::break_:
         return Flow::leave;
-      case Kind::continue_:
+      case NKind::continue_:
         return Flow::next;
       default:
         R1_CHECK(false, "an expression stands where a statement belongs");
@@ -145,7 +166,9 @@ class Renderer {
   }
 
   void loop(const Node& node, Scope& scope, std::string& out) {
-    const List all = at(node, [&] { return evaluate(*node.children[0], scope).items(); });
+    const Value through = evaluate(*node.children[0], scope);
+    if (through.is(VKind::text)) step(node, through.extent().bytes);
+    const List all = at(node, [&] { return through.items(); });
     step(node, static_cast<int64_t>(all.size()));
     List list;
     if (node.children[1]) {
@@ -184,11 +207,11 @@ class Renderer {
   }
 
   void unpack(const Node& node, const Value& value, Scope& scope) {
-    if (node.names.size() == 1) return scope.set(node.names[0], value);
+    if (node.names.size() == 1) return store(node, node.names[0], value, scope);
     at(node, [&] {
       const List parts = value.items();
       if (parts.size() != node.names.size()) refuse(fmt::format("{} names for {} values", node.names.size(), parts.size()));
-      for (size_t i = 0; i < parts.size(); ++i) scope.set(node.names[i], parts[i]);
+      for (size_t i = 0; i < parts.size(); ++i) store(node, node.names[i], parts[i], scope);
     });
   }
 
@@ -201,7 +224,10 @@ class Renderer {
   // `target`: NAME, or NAME.MEMBER of a namespace.
   void store(const Node& node, const std::string& target, Value value, Scope& scope) {
     const size_t dot = target.find('.');
-    if (dot == std::string::npos) return scope.set(target, std::move(value));
+    if (dot == std::string::npos) {
+      if (scope.names.size() >= kMaxNames) fail(node, fmt::format("more than {} names", kMaxNames));
+      return scope.set(target, std::move(value));
+    }
     const Value* space = scope.find(target.substr(0, dot));
     if (space == nullptr || !space->is(VKind::name_space))
       fail(node, fmt::format("'{}' is no namespace", target.substr(0, dot)));
@@ -211,6 +237,7 @@ class Renderer {
         old = std::move(value);
         return;
       }
+    if (members.size() >= kMaxNames) fail(node, fmt::format("more than {} names", kMaxNames));
     members.emplace_back(target.substr(dot + 1), std::move(value));
   }
 
@@ -247,11 +274,13 @@ class Renderer {
 
   // ---- expressions
 
-  // What is made of texts and lists costs steps by its size, so that the bound on steps is one on time.
+  // What is made of texts and lists, and what is looked through, costs steps by its size, so that the bound on steps is one on
+  // time.
   Value evaluate(const Node& node, Scope& scope) {
     step(node);
-    Value value = evaluated(node, scope);
-    if (node.kind == Kind::call || node.kind == Kind::filter || node.kind == Kind::binary || node.kind == Kind::slice) {
+    const Deeper deeper(*this, node);
+    Value value = at(node, [&] { return evaluated(node, scope); });
+    if (node.kind == NKind::call || node.kind == NKind::filter || node.kind == NKind::binary || node.kind == NKind::slice) {
       if (value.is(VKind::text)) step(node, static_cast<int64_t>(value.text().size() / 64));
       if (value.is(VKind::list)) step(node, static_cast<int64_t>(value.list().size()));
       if (value.is(VKind::dict)) step(node, static_cast<int64_t>(value.dict().size()));
@@ -261,32 +290,36 @@ class Renderer {
 
   Value evaluated(const Node& node, Scope& scope) {
     switch (node.kind) {
-      case Kind::literal:
+      case NKind::literal:
         return node.value;
-      case Kind::name: {
+      case NKind::name: {
         const Value* value = scope.find(node.text);
         return value != nullptr ? *value : Value::undefined(node.text);
       }
-      case Kind::attribute: {
+      case NKind::attribute: {
         const Value of = evaluate(*node.children[0], scope);
+        look(node, of);
         return at(node, [&] { return attribute(of, node.text); });
       }
-      case Kind::subscript: {
+      case NKind::subscript: {
         const Value of = evaluate(*node.children[0], scope), key = evaluate(*node.children[1], scope);
+        if (!of.is(VKind::list)) look(node, of);
         return at(node, [&] { return item(of, key); });
       }
-      case Kind::slice:
+      case NKind::slice:
         return slice(node, scope);
-      case Kind::call:
+      case NKind::call:
         return call(node, evaluate(*node.children[0], scope), call_arguments(node, 1, scope));
-      case Kind::filter:
+      case NKind::filter:
         return filtered(node, nullptr, scope);
-      case Kind::test: {
+      case NKind::test: {
         const Value of = evaluate(*node.children[0], scope);
         const Arguments arguments = call_arguments(node, 1, scope);
+        if (!arguments.values.empty()) step(node, of.extent().bytes / 64);
+        for (const Value& v : arguments.values) step(node, v.extent().bytes / 64);
         return at(node, [&]() -> Value { return apply_test(node.text, of, arguments); });
       }
-      case Kind::unary: {
+      case NKind::unary: {
         const Value of = evaluate(*node.children[0], scope);
         if (node.text == "not") return !of.truth();
         return at(node, [&]() -> Value {
@@ -295,26 +328,31 @@ class Renderer {
           return node.text == "-" ? -of.integer() : of.integer();
         });
       }
-      case Kind::binary:
+      case NKind::binary:
         return binary(node, scope);
-      case Kind::comparison: {
+      case NKind::comparison: {
         Value left = evaluate(*node.children[0], scope);
         for (size_t i = 0; i < node.names.size(); ++i) {
           Value right = evaluate(*node.children[i + 1], scope);
+          const bool in = node.names[i].ends_with("in");
+          if (in && right.is(VKind::dict))
+            look(node, right);
+          else
+            step(node, std::min(in ? INT64_MAX : left.extent().bytes, right.extent().bytes) / 64);
           if (!at(node, [&] { return compared(node.names[i], left, right); })) return false;
           left = std::move(right);
         }
         return true;
       }
-      case Kind::conditional:
+      case NKind::conditional:
         if (evaluate(*node.children[1], scope).truth()) return evaluate(*node.children[0], scope);
         return node.children[2] ? evaluate(*node.children[2], scope) : Value::undefined("the 'else' of a conditional");
-      case Kind::list: {
+      case NKind::list: {
         List list;
         for (const NodePtr& child : node.children) list.push_back(evaluate(*child, scope));
         return list;
       }
-      case Kind::dict: {
+      case NKind::dict: {
         Dict dict;
         for (size_t i = 0; i < node.children.size(); i += 2) {
           const Value key = evaluate(*node.children[i], scope);
@@ -327,6 +365,7 @@ class Renderer {
               known = true;
             }
           if (!known) dict.emplace_back(name, std::move(value));
+          step(node, static_cast<int64_t>(dict.size() / 16));
         }
         return dict;
       }
@@ -415,6 +454,7 @@ class Renderer {
 
   Value slice(const Node& node, Scope& scope) {
     const Value of = evaluate(*node.children[0], scope);
+    look(node, of);
     std::optional<int64_t> part[3];
     for (size_t i = 0; i < 3; ++i)
       if (node.children[i + 1]) {
@@ -423,9 +463,7 @@ class Renderer {
       }
     return at(node, [&]() -> Value {
       if (!of.is(VKind::list) && !of.is(VKind::text)) refuse(fmt::format("a slice of {}", of.kind_name()));
-      const List list = of.items();
-      const auto n = static_cast<int64_t>(list.size());
-      const int64_t by = part[2].value_or(1);
+      const int64_t n = length(of), by = std::clamp<int64_t>(part[2].value_or(1), -n - 1, n + 1);
       if (by == 0) refuse("a slice with a step of 0");
       const auto clamp = [&](int64_t i) {
         if (i < 0) i = std::max<int64_t>(i, -n - 1) + n;
@@ -433,13 +471,10 @@ class Renderer {
       };
       const int64_t begin = part[0] ? clamp(*part[0]) : by > 0 ? 0 : n - 1;
       const int64_t end = part[1] ? clamp(*part[1]) : by > 0 ? n : -1;
+      if (of.is(VKind::text)) return sliced(of.text(), begin, end, by);
       List out;
-      for (int64_t i = begin; by > 0 ? i < end : i > end; i += std::clamp<int64_t>(by, -n - 1, n + 1))
-        out.push_back(list[static_cast<size_t>(i)]);
-      if (!of.is(VKind::text)) return out;
-      std::string text;
-      for (const Value& c : out) text += c.text();
-      return text;
+      for (int64_t i = begin; by > 0 ? i < end : i > end; i += by) out.push_back(of.list()[static_cast<size_t>(i)]);
+      return out;
     });
   }
 
@@ -448,18 +483,22 @@ class Renderer {
     Value value;
     if (!node.children[0])
       value = *innermost;
-    else if (innermost != nullptr && node.children[0]->kind == Kind::filter)
+    else if (innermost != nullptr && node.children[0]->kind == NKind::filter)
       value = filtered(*node.children[0], innermost, scope);
     else
       value = evaluate(*node.children[0], scope);
     const Arguments arguments = call_arguments(node, 1, scope);
-    return at(node, [&] { return apply_filter(node.text, value, arguments); });
+    return at(node, [&] {
+      step(node, filter_cost(node.text, value, arguments));
+      return apply_filter(node.text, value, arguments);
+    });
   }
 
   Arguments call_arguments(const Node& node, size_t first, Scope& scope) {
     Arguments a;
     for (size_t i = first; i < node.children.size(); ++i) a.values.push_back(evaluate(*node.children[i], scope));
     for (const auto& [name, value] : node.named) a.named.emplace_back(name, evaluate(*value, scope));
+    for (const Value& v : a.values) look(node, v);
     return a;
   }
 
@@ -481,15 +520,24 @@ class Renderer {
     if ((steps_ += n) > kMaxSteps) fail(node, fmt::format("more than {} steps", kMaxSteps));
   }
 
+  // What it costs to go through the items of `v` once.
+  void look(const Node& node, const Value& v) {
+    if (v.is(VKind::text)) step(node, static_cast<int64_t>(v.text().size() / 64));
+    if (v.is(VKind::list)) step(node, static_cast<int64_t>(v.list().size() / 16));
+    if (v.is(VKind::dict)) step(node, static_cast<int64_t>(v.dict().size() / 16));
+  }
+
   void append(std::string& out, const std::string& text, const Node& node) {
+    step(node, static_cast<int64_t>(text.size() / 64));
     out += text;
     if (out.size() > kMaxOutput) fail(node, fmt::format("a text of more than {} MiB", kMaxOutput >> 20));
   }
 
   const std::string& name_;
+  std::deque<Dict> spaces_;
   std::vector<std::unique_ptr<Scope>> kept_;
   int64_t steps_ = 0;
-  int calls_ = 0;
+  int calls_ = 0, depth_ = 0;
 };
 
 }  // namespace

@@ -34,6 +34,8 @@ class Template {
 constexpr int64_t kMaxSteps = 3'000'000;        // nodes evaluated, items and 64 bytes of text gone through
 constexpr size_t kMaxOutput = size_t{1} << 24;  // bytes of the text, and of any text on the way
 constexpr int kMaxCalls = 50;                   // macros inside macros
+constexpr int kMaxNodeDepth = 1000;             // nodes inside each other, those of macros that call each other included
+constexpr size_t kMaxNames = 1000;              // of a block, of a namespace
 constexpr size_t kMaxTemplate = size_t{1} << 20;
 
 }  // namespace r1::jinja

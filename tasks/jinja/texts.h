@@ -9,6 +9,8 @@
 
 namespace r1::jinja {
 
+// Where `what` begins in `text` at or behind `from`, else npos; in linear time, which std::string::find is not.
+size_t find_text(const std::string& text, const std::string& what, size_t from = 0);
 // Refuses a text of more than kMaxOutput bytes.
 std::string bounded(std::string text);
 
@@ -26,6 +28,8 @@ List split(const std::string& s, const Value* separator, int64_t most, bool from
 bool affixed(const std::string& s, const Value& affix, bool front);
 std::string joined(const List& items, const std::string& by);
 std::string indented(const std::string& s, const std::string& by, bool first, bool blank);
+// text[begin:end:by] of characters, `by` not 0, the bounds within the text.
+std::string sliced(const std::string& s, int64_t begin, int64_t end, int64_t by);
 // Characters of a text, members of what else there is.
 int64_t length(const Value& v);
 

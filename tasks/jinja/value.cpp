@@ -7,6 +7,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tasks/jinja/template.h"
+#include "tasks/jinja/texts.h"
+
 namespace r1::jinja {
 
 void refuse(std::string what) { throw TemplateError{std::move(what)}; }
@@ -23,10 +26,62 @@ Value Value::none() {
   return v;
 }
 
-Value Value::name_space(Dict members) {
+Value Value::name_space(Dict& members) {
   Value v;
-  v.data_ = NameSpace{std::make_shared<Dict>(std::move(members))};
+  v.data_ = NameSpace{&members};
   return v;
+}
+
+namespace {
+
+constexpr int64_t kManyBytes = int64_t{1} << 50;
+
+void take_in(Extent& whole, const Extent& part) {
+  whole.depth = std::max(whole.depth, part.depth + 1);
+  whole.bytes = std::min(whole.bytes + part.bytes + 1, kManyBytes);
+  if (whole.depth > kMaxDepth) refuse(fmt::format("values are nested deeper than {}", kMaxDepth));
+}
+
+void check_written(const std::string& out) {
+  if (out.size() > kMaxOutput) refuse(fmt::format("a text of more than {} MiB", kMaxOutput >> 20));
+}
+
+}  // namespace
+
+Value::Value(List list) {
+  Extent extent;
+  for (const Value& v : list) take_in(extent, v.extent());
+  data_ = std::make_shared<const Sized<List>>(std::move(list), extent);
+}
+
+Value::Value(Dict dict) {
+  Extent extent;
+  for (const auto& [key, v] : dict) {
+    const Extent part = v.extent();
+    take_in(extent, {part.depth, part.bytes + static_cast<int64_t>(key.size())});
+  }
+  data_ = std::make_shared<const Sized<Dict>>(std::move(dict), extent);
+}
+
+Value::Value(Function f, const Value& bound) {
+  Extent extent;
+  take_in(extent, bound.extent());
+  data_ = std::make_shared<const Sized<Function>>(std::move(f), extent);
+}
+
+Extent Value::extent() const {
+  switch (kind()) {
+    case Kind::text:
+      return {0, 1 + static_cast<int64_t>(text().size())};
+    case Kind::list:
+      return (*std::get_if<Shared<List>>(&data_))->extent;
+    case Kind::dict:
+      return (*std::get_if<Shared<Dict>>(&data_))->extent;
+    case Kind::function:
+      return (*std::get_if<Shared<Function>>(&data_))->extent;
+    default:
+      return {};
+  }
 }
 
 template <class Json>
@@ -129,6 +184,7 @@ void write_json(const Value& v, int indent, bool ascii, int depth, std::string& 
     out += nlohmann::json(s).dump(-1, ' ', ascii, nlohmann::json::error_handler_t::replace);
   };
   const char* comma = indent >= 0 ? "," : ", ";
+  check_written(out);
   switch (v.kind()) {
     case Kind::none:
       out += "null";
@@ -190,43 +246,72 @@ void write_json(const Value& v, int indent, bool ascii, int depth, std::string& 
 
 }  // namespace
 
+namespace {
+
+void write_repr(const Value& v, std::string& out) {
+  using Kind = Value::Kind;
+  check_written(out);
+  bool first = true;
+  switch (v.kind()) {
+    case Kind::undefined:
+      out += "Undefined";
+      break;
+    case Kind::none:
+      out += "None";
+      break;
+    case Kind::boolean:
+      out += v.truth() ? "True" : "False";
+      break;
+    case Kind::integer:
+      out += std::to_string(v.integer());
+      break;
+    case Kind::real:
+      out += python_number(v.real());
+      break;
+    case Kind::text:
+      out += quoted(v.text());
+      break;
+    case Kind::list:
+      out += '[';
+      for (const Value& item : v.list()) {
+        if (!std::exchange(first, false)) out += ", ";
+        write_repr(item, out);
+      }
+      out += ']';
+      break;
+    case Kind::dict:
+      out += '{';
+      for (const auto& [key, item] : v.dict()) {
+        if (!std::exchange(first, false)) out += ", ";
+        out += quoted(key) + ": ";
+        write_repr(item, out);
+      }
+      out += '}';
+      break;
+    case Kind::function:
+      out += "<function>";
+      break;
+    case Kind::name_space:
+      out += "<namespace>";
+      break;
+  }
+}
+
+}  // namespace
+
 std::string Value::str() const { return is(Kind::text) ? text() : is(Kind::undefined) ? "" : repr(); }
 
 std::string Value::repr() const {
-  switch (kind()) {
-    case Kind::undefined:
-      return "Undefined";
-    case Kind::none:
-      return "None";
-    case Kind::boolean:
-      return truth() ? "True" : "False";
-    case Kind::integer:
-      return std::to_string(integer());
-    case Kind::real:
-      return python_number(real());
-    case Kind::text:
-      return quoted(text());
-    case Kind::list: {
-      std::string out = "[";
-      for (const Value& v : list()) out += (out.size() > 1 ? ", " : "") + v.repr();
-      return out + "]";
-    }
-    case Kind::dict: {
-      std::string out = "{";
-      for (const auto& [key, v] : dict()) out += (out.size() > 1 ? ", " : "") + quoted(key) + ": " + v.repr();
-      return out + "}";
-    }
-    case Kind::function:
-      return "<function>";
-    case Kind::name_space:
-      return "<namespace>";
-  }
-  return {};
+  std::string out;
+  write_repr(*this, out);
+  check_written(out);
+  return out;
 }
 
 std::string Value::json(int indent, bool ascii) const {
   std::string out;
   write_json(*this, indent, ascii, 0, out);
+  check_written(out);
   return out;
 }
 
@@ -313,7 +398,7 @@ bool Value::contains(const Value& item) const {
       return false;
     case Kind::text:
       if (!item.is(Kind::text)) refuse(fmt::format("'in' a text expects a text, found {}", item.kind_name()));
-      return text().find(item.text()) != std::string::npos;
+      return find_text(text(), item.text()) != std::string::npos;
     case Kind::list:
       return std::any_of(list().begin(), list().end(), [&](const Value& v) { return v.equals(item); });
     case Kind::dict:

@@ -1,6 +1,9 @@
 // A value of a chat template: what Jinja, and Python below it, know - with Python's truth, printing and comparison. Knows no
 // syntax.
 //
+// Lists and dicts are shared, never copied, so a value may be far larger than the memory it takes; `extent` says how large. A
+// value owns no namespace, which alone could come to hold itself: whoever renders owns them.
+//
 // Thread rule: values are immutable but for a namespace; one that is shared between threads must hold none.
 #pragma once
 
@@ -33,6 +36,14 @@ struct TemplateError {
 };
 [[noreturn]] void refuse(std::string what);
 
+// How far a value goes: lists, dicts and methods bound to them inside each other, and the bytes of all texts and items, those
+// that are reached twice counted twice.
+struct Extent {
+  int depth = 0;
+  int64_t bytes = 1;
+};
+constexpr int kMaxDepth = 200;  // json has 64 (base/json.h)
+
 class Value {
  public:
   enum class Kind { undefined, none, boolean, integer, real, text, list, dict, function, name_space };
@@ -47,10 +58,13 @@ class Value {
   Value(std::string s) : data_(std::make_shared<const std::string>(std::move(s))) {}
   Value(std::string_view s) : Value(std::string(s)) {}
   Value(const char* s) : Value(std::string(s)) {}
-  Value(List list) : data_(std::make_shared<const List>(std::move(list))) {}
-  Value(Dict dict) : data_(std::make_shared<const Dict>(std::move(dict))) {}
-  Value(Function f) : data_(std::make_shared<const Function>(std::move(f))) {}
-  static Value name_space(Dict members);
+  // Refuse what would be deeper than kMaxDepth: values are walked and freed by recursion.
+  Value(List list);
+  Value(Dict dict);
+  Value(Function f) : Value(std::move(f), Value()) {}
+  Value(Function f, const Value& bound);  // f holds `bound`
+  // `members` must live as long as the value.
+  static Value name_space(Dict& members);
   // Json: nlohmann::json or ordered_json (which keeps the order of keys, as tojson shows them).
   template <class Json>
   static Value from_json(const Json& json);
@@ -62,13 +76,15 @@ class Value {
 
   // Of the stated kind only.
   const std::string& text() const { return **std::get_if<std::shared_ptr<const std::string>>(&data_); }
-  const List& list() const { return **std::get_if<std::shared_ptr<const List>>(&data_); }
-  const Dict& dict() const { return **std::get_if<std::shared_ptr<const Dict>>(&data_); }
-  Dict& members() const { return std::get_if<NameSpace>(&data_)->members.operator*(); }
-  const Function& function() const { return **std::get_if<std::shared_ptr<const Function>>(&data_); }
+  const List& list() const { return (*std::get_if<Shared<List>>(&data_))->value; }
+  const Dict& dict() const { return (*std::get_if<Shared<Dict>>(&data_))->value; }
+  Dict& members() const { return *std::get_if<NameSpace>(&data_)->members; }
+  const Function& function() const { return (*std::get_if<Shared<Function>>(&data_))->value; }
   const std::string& undefined_name() const { return std::get_if<Missing>(&data_)->name; }
 
-  bool truth() const;                                      // Python's bool()
+  Extent extent() const;
+  bool truth() const;  // Python's bool()
+  // These three refuse what is longer than kMaxOutput.
   std::string str() const;                                 // Python's str(); "" when undefined
   std::string repr() const;                                // as inside a printed list
   std::string json(int indent, bool ascii = false) const;  // json.dumps; indent < 0: on one line
@@ -89,10 +105,17 @@ class Value {
   };
   struct None {};
   struct NameSpace {
-    std::shared_ptr<Dict> members;
+    Dict* members;
   };
-  std::variant<Missing, None, bool, int64_t, double, std::shared_ptr<const std::string>, std::shared_ptr<const List>,
-               std::shared_ptr<const Dict>, std::shared_ptr<const Function>, NameSpace>
+  template <class T>
+  struct Sized {
+    T value;
+    Extent extent;
+  };
+  template <class T>
+  using Shared = std::shared_ptr<const Sized<T>>;
+  std::variant<Missing, None, bool, int64_t, double, std::shared_ptr<const std::string>, Shared<List>, Shared<Dict>,
+               Shared<Function>, NameSpace>
       data_;
 };
 

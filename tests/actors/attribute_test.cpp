@@ -26,10 +26,14 @@ struct Bench {
 const std::map<std::string, const char*> kNoResult = {
     {"snapshot_s", "when state is saved; continued runs give the same weights"},
     {"snapshot_share", "the same"},
+    {"keep_versions", "what is written beside the run"},
     {"save_dtype", "what is written beside the checkpoint"},
     {"min_trained", "how little learning fails the stage"},
     {"idle_batches", "how long a stage may learn nothing"},
     {"micro_batch_tokens", "how work is cut; sums may round differently or not"},
+    {"on", "where it is computed; test_cards"},
+    {"host", "where ranks are, and any place gives the same (tests/e2e/rank_nodes_test.cpp)"},
+    {"tags", "the same"},
     {"objective", "what a stage is; every one has a stage of its own"},
     {"sees", "of reward models; a_reward_model_is_trained_on_what_it_will_be_shown"},
 };
@@ -53,6 +57,8 @@ std::map<std::string, const char*> joined(std::map<std::string, const char*> a, 
 }
 
 const std::vector<std::string> kMuon = {"optimizer=muon"};
+// So that ranks have something to share.
+const std::vector<std::string> kManyMicroBatches = {"micro_batch_tokens=64"};
 
 const std::map<std::string, Turn> kOptimizer = {
     {"optimizer", {"muon"}},
@@ -82,6 +88,7 @@ std::vector<Bench> benches() {
        {"until=batches(3)"},
        turns({{"until", {"batches(2)"}},
               {"mini_batches", {"3"}},
+              {"ranks", {"2", kManyMicroBatches}},
               {"advantage", {"mean"}},
               {"ratio", {"sequence"}},
               {"clip", {"cispo", {"clip_low=1e-4", "clip_high=1e-4"}}},
@@ -109,6 +116,7 @@ std::vector<Bench> benches() {
        turns({{"until", {"batches(2)"}},
               {"batch", {"8"}},
               {"mini_batches", {"2"}},
+              {"ranks", {"2", kManyMicroBatches}},
               {"bias_update_rate", {"0.1"}},
               {"balance_loss", {"0.5"}},
               {"mtp", {"true"}},
@@ -117,7 +125,11 @@ std::vector<Bench> benches() {
       {"reward",
        "rm_trainer",
        {},
-       turns({{"epochs", {"2"}}, {"batch", {"4"}}, {"mini_batches", {"2"}}, {"score_l2", {"0.5"}}}),
+       turns({{"epochs", {"2"}},
+              {"batch", {"4"}},
+              {"mini_batches", {"2"}},
+              {"ranks", {"3", kManyMicroBatches}},
+              {"score_l2", {"0.5"}}}),
        also(joined(only_grpo(), {{"until", "epochs ends it"},
                                  {"bias_update_rate", "of experts: see the stage base"},
                                  {"balance_loss", "of experts: see the stage base"},
@@ -126,7 +138,7 @@ std::vector<Bench> benches() {
       {"distill",
        "student",
        {},
-       turns({{"epochs", {"2"}}, {"batch", {"4"}}, {"mini_batches", {"2"}}}),
+       turns({{"epochs", {"2"}}, {"batch", {"4"}}, {"mini_batches", {"2"}}, {"ranks", {"2", kManyMicroBatches}}}),
        also(joined(only_grpo(), {{"until", "epochs ends it"},
                                  {"bias_update_rate", "of experts: see the stage base"},
                                  {"balance_loss", "of experts: see the stage base"},
@@ -145,6 +157,7 @@ std::vector<Bench> benches() {
        {{"allow_truncated", "permits top_k and top_p"},
         {"on_flip", "of samples that run when weights arrive: none with staleness 0 (generator_flip_test)"},
         {"max_running", "no token depends on its batch (OnPolicy)"},
+        {"on", "where it is computed; test_cards"},
         {"host", "which nodes do the work, and any gives the same (tests/e2e/nodes_test.cpp)"},
         {"tags", "the same"},
         {"replicas", "the same"},

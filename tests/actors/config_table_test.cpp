@@ -90,17 +90,18 @@ TEST(ConfigTable, an_attribute_stands_in_a_table_or_is_known_to_be_the_role_s_ow
   add("evaluator", evaluation_table());
   add("evaluator", program_table());
   add("judge", program_table());
-  const std::set<std::string> of_stage = {"until",      "epochs",         "batch",      "min_trained", "idle_batches",
-                                          "snapshot_s", "snapshot_share", "save_dtype", "sees"};
+  const std::set<std::string> of_stage = {"until",      "epochs",         "batch",         "min_trained", "idle_batches",
+                                          "snapshot_s", "snapshot_share", "keep_versions", "save_dtype",  "sees",
+                                          "on",         "host",           "tags"};
   const std::map<std::string, std::set<std::string>> own = {
       {"trainer", of_stage},
       {"distiller", of_stage},
-      {"generator", {"stop", "allow_truncated", "host", "tags", "replicas"}},
-      {"evaluator", {"problems_before", "every", "keep", "metric"}},
-      {"judge", {"rewards", "max_reward_errors", "host", "tags", "replicas"}},
+      {"generator", {"stop", "allow_truncated", "on", "host", "tags", "replicas"}},
+      {"evaluator", {"problems_before", "every", "keep", "metric", "on", "host", "tags", "replicas"}},
+      {"judge", {"rewards", "max_reward_errors", "on", "host", "tags", "replicas"}},
       {"filter", {"fill", "max_draws", "order", "keep", "max_per_prompt"}},
       {"prompter", {"source", "groups_per_batch", "count", "too_long", "decontaminate"}},
-      {"reference", {}}};
+      {"reference", {"on", "host", "tags", "replicas"}}};
   for (const RoleSpec& role : role_registry(".").roles)
     for (const AttrSpec& attr : role.attrs)
       EXPECT_NE(in_tables[role.name].count(attr.name), own.at(role.name).count(attr.name)) << role.name << "." << attr.name;

@@ -86,6 +86,22 @@ TEST_F(DataCheckTest, good_data_give_no_warning) {
   for (const auto& w : found.warnings) ADD_FAILURE() << w;
 }
 
+TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_warned_of) {
+  data("{\"prompt\": \"compute 1 + 1\"}\n{\"prompt\": \"compute 1 + 2\"}\n");
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny", "if(finished, math, accuracy) + format")),
+                   "no prompt of d.jsonl has an answer, with which 'math', 'accuracy' compares: it is 0 for all of them"));
+  EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny")).warnings.empty());
+  // Some without are a mixture of tasks where one learns, and so many failures where one measures.
+  data(prompt_lines(3) + "{\"prompt\": \"compute 1 + 2\"}\n");
+  EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny", "math")).warnings.empty());
+  std::string text = sft("tiny:cold_start");
+  text.replace(text.find("p -> t;"), 7,
+               "p -> t; e [role=evaluator, source=\"jsonl:d.jsonl?template=tiny\", rewards=\"math\", max_tokens=8]; "
+               "t -> e [carries=weights];");
+  for (int again = 0; again < 2; ++again)  // the second is remembered
+    EXPECT_TRUE(says(check(text), "1 of 4 prompts of d.jsonl have no answer, with which 'math' compares: it is 0 for them"));
+}
+
 TEST_F(DataCheckTest, a_broken_line_is_found_whatever_ends_the_stage) {
   data("{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"x\",\"completion\":null}\n{\"prompt\":\"x\"}\n");
   for (const char* ends : {"until=\"batches(3)\"", "epochs=1", "until=\"tokens(100)\""}) {
@@ -240,6 +256,34 @@ TEST_F(DataCheckTest, decontamination_that_has_nothing_to_do_or_leaves_nothing_i
             std::string::npos);
   const std::string text = refusal(evaluated(rl("jsonl:d.jsonl", "format", ", decontaminate=drop"), "jsonl:d.jsonl"));
   EXPECT_NE(text.find("all 5 prompts of d.jsonl hold what an evaluator asks"), std::string::npos) << text;
+}
+
+TEST_F(DataCheckTest, what_is_left_out_as_contaminated_gives_no_batch_that_until_asks_for) {
+  data(prompt_lines(1), "test.jsonl");
+  std::string lines;
+  for (int i = 0; i < 32; ++i)
+    lines += R"({"prompt": "say it", "completion": "it"})"
+             "\n";
+  data(lines + R"({"prompt": "compute 1 1 1", "completion": "2"})");
+  const auto graph = [](const char* decontaminate) {
+    std::string text = sft("jsonl:d.jsonl", "until=\"batches(2)\"");
+    text.replace(text.find("]; t [role=trainer"), 1, std::string(", decontaminate=") + decontaminate + "]");
+    text.replace(text.find("p -> t;"), 7,
+                 "p -> t; e [role=evaluator, source=\"jsonl:test.jsonl\", max_tokens=8]; t -> e [carries=weights];");
+    return text;
+  };
+  check(graph("report"));
+  const std::string text = refusal(graph("drop"));
+  EXPECT_NE(text.find("until asks for 2 batches, but 'p' gives 32 examples, 1 left out as contaminated: 1 batch of 32"),
+            std::string::npos)
+      << text;
+}
+
+TEST_F(DataCheckTest, what_is_made_is_compared_with_nothing_and_says_so) {
+  data(prompt_lines(1), "test.jsonl");
+  const std::string text = refusal(evaluated(rl("tiny:reasoning", "format", ", decontaminate=drop"), "jsonl:test.jsonl"));
+  EXPECT_NE(text.find("'tiny:reasoning' is made, not read from a file: no record of it is compared"), std::string::npos)
+      << text;
 }
 
 TEST_F(DataCheckTest, what_an_evaluator_holds_out_of_a_file_nobody_learns) {

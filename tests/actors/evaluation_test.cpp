@@ -94,7 +94,7 @@ TEST_F(EvaluationTest, of_the_same_weights_by_another_reward_model_is_another_ev
   EXPECT_NE(json::parse(a.metrics_json).at("rm"), json::parse(b.metrics_json).at("rm"));
 }
 
-std::string refusal(const std::filesystem::path& dir, const std::vector<std::string>& settings) {
+std::string evaluation_refusal(const std::filesystem::path& dir, const std::vector<std::string>& settings) {
   try {
     LocalRun run(dir, settings);
   } catch (const Error& e) {
@@ -105,10 +105,10 @@ std::string refusal(const std::filesystem::path& dir, const std::vector<std::str
 }
 
 TEST_F(EvaluationTest, an_expression_that_no_held_out_prompt_answers_is_refused) {
-  EXPECT_NE(refusal(top / "a", {"base_eval.rewards=formal"}).find("did you mean 'format'"), std::string::npos);
-  EXPECT_NE(refusal(top / "b", {"rm_eval.rewards=format"}).find("the source gives pairs"), std::string::npos);
-  EXPECT_EQ(refusal(top / "c", {"base_eval.rewards=format * kind_compute"}), "accepted");
-  EXPECT_NE(refusal(top / "d", {"base_eval.keep_samples=100000"}).find("keep_samples"), std::string::npos);
+  EXPECT_NE(evaluation_refusal(top / "a", {"base_eval.rewards=formal"}).find("did you mean 'format'"), std::string::npos);
+  EXPECT_NE(evaluation_refusal(top / "b", {"rm_eval.rewards=format"}).find("the source gives pairs"), std::string::npos);
+  EXPECT_EQ(evaluation_refusal(top / "c", {"base_eval.rewards=format * kind_compute"}), "accepted");
+  EXPECT_NE(evaluation_refusal(top / "d", {"base_eval.keep_samples=100000"}).find("keep_samples"), std::string::npos);
 }
 
 // What the evaluator of the stage base measures with its first weights.

@@ -60,6 +60,7 @@ TEST(Limits, every_numeric_attribute_has_both_bounds_and_keeps_to_them) {
     if (!spec.fallback.empty()) {
       EXPECT_TRUE(accepted(spec, spec.fallback)) << "its own default";
     }
+    EXPECT_EQ(accepted(spec, "0"), spec.or_zero || *spec.min <= 0);
     const double unit = spec.type == AttrType::integer ? 1 : 0;
     EXPECT_FALSE(accepted(spec, text_of(spec, *spec.max + (unit > 0 ? unit : *spec.max * 1e-3))));
     EXPECT_FALSE(accepted(spec, text_of(spec, *spec.min - (unit > 0 ? unit : *spec.min * 1e-3 + 1e-9))));

@@ -83,6 +83,20 @@ TEST(Scorer, a_reward_model_with_fewer_positions_than_prompt_and_response_gives_
     for (const SampleScore& s : g.scores) EXPECT_TRUE(s.reward.has_value()) << s.error;
 }
 
+struct FailingEngine final : FrozenModel {
+  void set_weights(std::shared_ptr<const WeightSet>) override {}
+  std::vector<std::vector<float>> logprobs(const std::vector<Sequence>&, double) override { return {}; }
+  std::vector<float> scores(const std::vector<std::vector<int32_t>>&) override { throw failure("no memory"); }
+};
+
+TEST(Scorer, an_engine_that_fails_is_no_error_of_the_reward) {
+  std::map<std::string, RewardModel> models;
+  models["rm"] = {tiny(), false, 512, std::make_unique<FailingEngine>()};
+  Scorer scorer(RewardExpression::parse("rm", {}), std::move(models));
+  const std::vector<std::shared_ptr<const TrajectoriesMessage>> one = {group("compute 1 + 1", {"2"})};
+  EXPECT_THROW(scorer.score(one, *tiny()), Error);
+}
+
 // A program that answers when the test says so.
 class Held final : public ScoreSource {
  public:

@@ -16,50 +16,17 @@
 #include "runtime/net/memory_links.h"
 #include "runtime/nodes/node.h"
 #include "runtime/nodes/pool_role.h"
+#include "runtime/nodes/step_node_world.h"
 #include "tests/actors/stage_fixture.h"
 
 namespace r1 {
-
-class StepNodeWorld final : public NodeWorld {
- public:
-  explicit StepNodeWorld(StepWorld& world) : world_(world), life_(world.new_life()) {}
-  // As kill -9: nothing that is to happen in it happens.
-  ~StepNodeWorld() override {
-    for (const auto& [executor, life] : lives_) world_.forget(life);
-    world_.forget(life_);
-  }
-
-  void post(std::function<void()> call) override { world_.push({life_, 0, 0}, 0, std::move(call)); }
-  void post_after(double seconds, std::function<void()> call) override {
-    world_.push({life_, 1, 0}, world_.clock().now_ns() + static_cast<int64_t>(seconds * 1e9), std::move(call));
-  }
-  std::unique_ptr<Executor> executor(const std::string& name) override {
-    const int64_t life = world_.new_life();
-    auto made = world_.executor({life, 0, 0}, name);
-    lives_[made.get()] = life;
-    return made;
-  }
-  void end(std::vector<std::unique_ptr<Executor>> executors, std::function<void()> then) override {
-    for (const auto& executor : executors) {
-      world_.forget(lives_.at(executor.get()));
-      lives_.erase(executor.get());
-    }
-    post(std::move(then));
-  }
-  const Clock& clock() const override { return world_.clock(); }
-
- private:
-  StepWorld& world_;
-  const int64_t life_;
-  std::map<Executor*, int64_t> lives_;
-};
 
 class Star {
  public:
   // `run`: whose stages are run; its graph as a file is what nodes are sent.
   Star(LocalRun& run, uint64_t seed)
       : run_(run),
-        world_({.seed = seed}),
+        world_({.seed = seed, .job_ns = [this](const std::string&) { return job_ns; }}),
         net_life_(world_.new_life()),
         net_(world_.clock(), net_options()),
         disk_(world_.executor({world_.new_life(), 0, 0}, "files")),
@@ -75,6 +42,9 @@ class Star {
     head_.reset();
   }
 
+  const PayloadCodec* codec = &message_codec();  // of nodes that join from now on
+  int64_t job_ns = 0;  // that a job takes
+
   // A node joins; its number.
   int add_node() {
     const int number = static_cast<int>(nodes_.size());
@@ -87,7 +57,8 @@ class Star {
       return node_graph(open, tree, std::make_shared<ReadOnce>());
     };
     options.ended = [p = node.get()](const std::string& why) { p->ended = why.empty() ? "stop" : why; };
-    node->node = std::make_unique<Node>(node->world, message_codec(), options);
+    node->node = std::make_unique<Node>(node->world, *codec, options);
+    node->wire = net_.wires();
     node->links = net_.dial("node", terms(fmt::format("n{}", number)), *node->node);
     node->node->use(node->links.get());
     nodes_.push_back(std::move(node));
@@ -99,6 +70,19 @@ class Star {
     net_.crash(*node->links);
     node.reset();
   }
+  // As SIGSTOP and SIGCONT.
+  void stop(int number, bool stopped) {
+    Process& node = *nodes_.at(static_cast<size_t>(number));
+    node.world.hold(stopped);
+    net_.stop(node.wire, stopped);
+  }
+  int wire(int number) const { return nodes_.at(static_cast<size_t>(number))->wire; }
+  // What is to happen when the head's clock has moved on.
+  void after(double seconds, std::function<void()> call) {
+    world_.push({net_life_, -2, ++calls_}, world_.clock().now_ns() + static_cast<int64_t>(seconds * 1e9), std::move(call));
+  }
+  // Looks at what is on its way, and may change it; false: it is lost.
+  std::function<bool(MemoryNet::Way, WireMessage&)> tamper;
   bool alive(int number) const { return nodes_.at(static_cast<size_t>(number)) != nullptr; }
   // What nodes are sent in place of the run's graph.
   void graph_text(const std::string& text) { write_file_atomically(graph_file_, text); }
@@ -108,6 +92,7 @@ class Star {
   Node& node(int number) { return *nodes_.at(static_cast<size_t>(number))->node; }
   const std::string& ended(int number) { return nodes_.at(static_cast<size_t>(number))->ended; }
 
+  size_t part_bytes = size_t{256} << 20;  // PoolWorld::part_bytes
   // Called after every step of run_stage().
   std::function<void(int64_t step)> after_step;
 
@@ -129,13 +114,12 @@ class Star {
     PoolWorld pool;
     pool.members = &members_;
     pool.codec = &message_codec();
-    pool.opens = [this](const GraphView& graph, const NodePlan& node) { return open_role(run_.env, graph, node, graph_file_); };
-    const RoleFactory real = role_factory(run_.env);
+    pool.part_bytes = part_bytes;
     std::vector<PoolRole*> pools;
-    const RoleFactory factory = [&](const GraphView& graph, const NodePlan& node) -> std::unique_ptr<Role> {
-      if (!stays_with_head(graph, node).empty()) return real(graph, node);
-      auto role = std::make_unique<PoolRole>(pool);
-      pools.push_back(role.get());
+    const RoleFactory roles = pooled_roles(run_.env, *run_.store, graph_file_, pool, role_factory(run_.env));
+    const RoleFactory factory = [&](const GraphView& graph, const NodePlan& node) {
+      std::unique_ptr<Role> role = roles(graph, node);
+      if (auto* made = dynamic_cast<PoolRole*>(role.get())) pools.push_back(made);
       return role;
     };
     LocalStage hosts(world_, services, factory);
@@ -146,6 +130,7 @@ class Star {
       if (std::string report = waits.stall_report(stage, 60, 600); !report.empty()) return report;
     }
     for (const PoolRole* role : pools) {
+      refused += role->counts().refused;
       reissued += role->counts().reissued;
       lost += role->counts().lost;
     }
@@ -154,7 +139,7 @@ class Star {
                                stage_summary(run_.graph, *services.stage, *run_.store, services.stage_id, {}, 1));
     return {};
   }
-  int64_t reissued = 0, lost = 0;
+  int64_t reissued = 0, lost = 0, refused = 0;
   std::map<std::string, double> engine_s;  // of the last stage
 
  private:
@@ -164,6 +149,7 @@ class Star {
     std::filesystem::path tree;
     std::unique_ptr<Node> node;
     std::unique_ptr<Links> links;
+    int wire = -1;
     std::string ended;
   };
   MemoryNet::Options net_options() {
@@ -171,6 +157,7 @@ class Star {
     options.carry = [this](MemoryNet::Way way, std::function<void()> step) {
       world_.push({net_life_, way.wire, static_cast<int>(way.kind)}, 0, std::move(step));
     };
+    options.tamper = [this](MemoryNet::Way way, WireMessage& message) { return !tamper || tamper(way, message); };
     return options;
   }
   LinkTerms terms(const std::string& host) {
@@ -191,6 +178,7 @@ class Star {
 
   LocalRun& run_;
   int64_t pids_ = 0;
+  int calls_ = 0;
   StepWorld world_;
   const int64_t net_life_;
   MemoryNet net_;

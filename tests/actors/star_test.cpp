@@ -1,8 +1,12 @@
 // Stages whose generators and judges run at nodes: the same weights as in one process, whatever happens to the nodes.
 #include "tests/actors/star_fixture.h"
 
+#include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "actors/messages.h"
 #include "base/fingerprint.h"
 #include "base/rng.h"
 
@@ -29,6 +33,98 @@ TEST_F(StarTest, one_node_and_three_give_the_weights_and_datasets_of_one_process
     run.expect_exact_ledgers();
     EXPECT_EQ(star.lost, 0);
   }
+}
+
+TEST_F(StarTest, weights_that_go_in_many_parts_are_the_same_weights) {
+  const auto expected = alone();
+  LocalRun run(top / "parts", {});
+  Star star(run, 3);
+  star.part_bytes = 1;  // every frame is one
+  for (int i = 0; i < 2; ++i) star.add_node();
+  for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+  EXPECT_EQ(run.hashes(), expected);
+  EXPECT_EQ(star.lost, 0);
+}
+
+// Damages differences between versions behind the link's checksum, as a fault of the memory would.
+class DamagingCodec final : public PayloadCodec {
+ public:
+  using Damage = std::function<void(int difference, WeightsMessage&)>;  // counted from 1
+  explicit DamagingCodec(Damage damage) : damage_(std::move(damage)) {}
+  // What every n-th changes is not what it says.
+  explicit DamagingCodec(int nth)
+      : DamagingCodec([nth](int difference, WeightsMessage& m) {
+          if (difference % nth == 0) m.delta.change.b ^= uint64_t{1} << 40;
+        }) {}
+  Packet encode(const Payload& payload, const Payload* before) const override {
+    return message_codec().encode(payload, before);
+  }
+  PayloadPtr decode(const std::string& kind, const Packet& packet, const Asked& asked) const override {
+    PayloadPtr payload = message_codec().decode(kind, packet, asked);
+    const auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload);
+    if (!weights || weights->delta.full()) return payload;
+    auto damaged = std::make_shared<WeightsMessage>(*weights);
+    damage_(++differences_, *damaged);
+    return damaged;
+  }
+  int differences() const { return differences_; }
+
+ private:
+  const Damage damage_;
+  mutable int differences_ = 0;
+};
+
+TEST_F(StarTest, a_version_that_a_node_cannot_use_is_asked_for_as_a_whole_and_changes_no_weights) {
+  // Generators, references and evaluators are all sent differences.
+  std::string text = read_file(nano_graph());
+  const std::string edge = "rl_trainer -> policy    [carries=weights, staleness=0];", model = "\"nano.json\"";
+  text.insert(text.find(edge),
+              "test [role=evaluator, source=\"tiny:reasoning_test\", every=2];\n"
+              "    rl_trainer -> test [carries=weights];\n    test -> rl_trainer;\n    ");
+  text.replace(text.find(model), model.size(), '"' + (nano_graph().parent_path() / "nano.json").string() + '"');
+  write_file_atomically(top / "steered.graph", text);
+  // So little is learned that every version is a difference to the one before it, on any CPU.
+  const std::vector<std::string> longer = {"rl_trainer.until=batches(10)", "rl_trainer.lr=1e-6"};
+  LocalRun alone(top / "alone", longer, (top / "steered.graph").string());
+  alone.run_all(1);
+  for (const int nth : {1, 3}) {
+    LocalRun run(top / fmt::format("damaged-{}", nth), longer, (top / "steered.graph").string());
+    const DamagingCodec codec(nth);
+    Star star(run, 3);
+    star.codec = &codec;
+    star.add_node();
+    for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+    EXPECT_EQ(run.hashes(), alone.hashes()) << "every " << nth;
+    EXPECT_EQ(star.lost, 0);
+    std::set<std::string> asked;
+    for (const auto& row : run.store->events(run.id("rl"), 1000, "sent_whole"))
+      for (const char* role : {"policy", "reference", "test"})
+        if (std::find(row.begin(), row.end(), role) != row.end()) asked.insert(role);
+    if (nth == 1) {
+      EXPECT_EQ(asked, (std::set<std::string>{"policy", "reference", "test"}));
+    }
+  }
+}
+
+// As if a value that no difference touches had been damaged: the changes are right and the whole is not.
+TEST_F(StarTest, weights_that_a_generator_finds_to_be_others_in_idle_time_come_again_whole_and_no_stage_restarts) {
+  // So little is learned that every version is a difference to the one before it, on any CPU; the generator alone gets them.
+  const std::vector<std::string> set = {"rl_trainer.until=batches(10)", "rl_trainer.lr=1e-6", "reference.host=head"};
+  LocalRun alone(top / "alone", set);
+  alone.run_all(1);
+  LocalRun run(top / "damaged", set);
+  const DamagingCodec codec([](int difference, WeightsMessage& m) {
+    if (difference == 2 || difference == 4) m.hash.lo ^= 1;
+  });
+  Star star(run, 3);
+  star.codec = &codec;
+  star.add_node();
+  for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+  EXPECT_EQ(run.hashes(), alone.hashes());
+  run.expect_exact_ledgers();
+  EXPECT_GE(codec.differences(), 5) << "the test is vacuous";
+  EXPECT_EQ(run.store->events(run.id("rl"), 1000, "sent_whole").size(), 2u) << "each was asked for once";
+  EXPECT_EQ(star.lost, 0);
 }
 
 // Nodes die and others join, at steps that the seed says; one is always there.
@@ -65,6 +161,103 @@ TEST_F(StarTest, nodes_that_are_killed_at_any_moment_change_no_weights) {
   EXPECT_GT(reissued, 10);
 }
 
+// Rows of the failure table of docs/operations.md: what happens to one of two nodes in the middle of `rl`, where the seed says.
+struct Trouble {
+  const char* name;
+  std::function<void(Star&, int node)> happens;
+  bool lost;  // the head gives its work to others
+};
+
+void corrupt_next(Star& star, int wire) {
+  star.tamper = [&star, wire](MemoryNet::Way way, WireMessage& message) {
+    if (way.wire != wire || message.header.empty()) return true;
+    message.header[message.header.size() / 2] ^= 4;
+    star.tamper = {};
+    return true;
+  };
+}
+void lose_next(Star& star, int wire) {
+  star.tamper = [&star, wire](MemoryNet::Way way, WireMessage&) {
+    if (way.wire != wire) return true;
+    star.tamper = {};
+    return false;
+  };
+}
+void cut(Star& star, int node, bool to_head, bool to_node, double seconds) {
+  const int wire = star.wire(node);
+  if (to_head) star.net().cut(wire, true);
+  if (to_node) star.net().cut(wire, false);
+  star.after(seconds, [&star, wire] { star.net().heal(wire); });
+}
+
+TEST_F(StarTest, whatever_happens_to_a_node_or_its_link_the_weights_are_those_of_one_process) {
+  const std::vector<Trouble> table = {
+      {"it is stopped for less than a lease",
+       [](Star& star, int n) {
+         star.stop(n, true);
+         star.after(1.5, [&star, n] { star.stop(n, false); });
+       },
+       false},
+      {"it is stopped for longer: what it says then is refused",
+       [](Star& star, int n) {
+         star.stop(n, true);
+         star.after(5, [&star, n] { star.stop(n, false); });
+       },
+       true},
+      {"its link is cut and heals within a lease", [](Star& star, int n) { cut(star, n, true, true, 2); }, false},
+      {"its link is cut for longer", [](Star& star, int n) { cut(star, n, true, true, 5); }, true},
+      {"it is not heard", [](Star& star, int n) { cut(star, n, true, false, 8); }, true},
+      {"it does not hear", [](Star& star, int n) { cut(star, n, false, true, 8); }, true},
+      {"it is not heard for less than a lease", [](Star& star, int n) { cut(star, n, true, false, 2); }, false},
+      {"its connection is reset", [](Star& star, int n) { star.net().reset(star.wire(n)); }, true},
+      {"a message of its link is damaged", [](Star& star, int n) { corrupt_next(star, star.wire(n)); }, true},
+      {"a message of its link is lost", [](Star& star, int n) { lose_next(star, star.wire(n)); }, true},
+      {"it leaves", [](Star& star, int n) { EXPECT_TRUE(star.node(n).ask_to_leave()); }, false},
+      {"it is drained", [](Star& star, int n) { star.members().drain(star.members().list().at(n).peer); }, false},
+  };
+  const auto expected = alone();
+  for (const Trouble& trouble : table) {
+    SCOPED_TRACE(trouble.name);
+    LocalRun run(top / trouble.name, {});
+    Star star(run, 3);
+    const int node = star.add_node();
+    star.add_node();
+    for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "");
+    star.after_step = [&](int64_t step) {
+      if (step == 400) trouble.happens(star, node);
+    };
+    star.job_ns = 100'000'000;
+    ASSERT_EQ(star.run_stage("rl"), "");
+    EXPECT_EQ(run.hashes().at("rl"), expected.at("rl"));
+    run.expect_exact_ledgers();
+    EXPECT_EQ(star.lost > 0, trouble.lost) << star.lost << " lost, " << star.reissued << " issued again";
+  }
+}
+
+TEST_F(StarTest, roles_are_done_by_as_many_nodes_as_the_run_is_scaled_to) {
+  const auto expected = alone();
+  LocalRun run(top / "run", {});
+  Star star(run, 5);
+  for (int i = 0; i < 4; ++i) star.add_node();
+  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "");
+  const auto index = [&](const char* id) {
+    for (size_t n = 0; n < run.graph.nodes.size(); ++n)
+      if (run.graph.nodes[n].id == id) return static_cast<int>(n);
+    return -1;
+  };
+  star.members().scale(index("policy"), 1);
+  star.after_step = [&](int64_t step) {
+    if (step == 300) star.members().scale(index("policy"), 3);
+    if (step == 600) star.members().scale(index("policy"), 2);
+    if (step == 900) star.members().scale(index("judge"), 1);
+    if (step == 1100) star.members().scale(index("policy"), 0);
+  };
+  ASSERT_EQ(star.run_stage("rl"), "");
+  EXPECT_EQ(run.hashes().at("rl"), expected.at("rl"));
+  run.expect_exact_ledgers();
+  EXPECT_EQ(star.lost, 0);
+}
+
 TEST_F(StarTest, with_staleness_the_replay_of_a_run_whose_nodes_died_is_equal_and_no_token_is_older) {
   int64_t kills = 0;
   for (uint64_t seed = 0; seed < 2; ++seed) {
@@ -86,7 +279,10 @@ TEST_F(StarTest, with_staleness_the_replay_of_a_run_whose_nodes_died_is_equal_an
 TEST_F(StarTest, a_stage_without_nodes_says_that_it_waits_for_one_and_goes_on_when_it_joins) {
   LocalRun run(top / "run", {});
   Star star(run, 1);
+  EXPECT_NE(star.run_stage("base").find("base_eval: wait 'worker', for a worker to join"), std::string::npos);
+  star.add_node();
   for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "");
+  star.kill(0);
   EXPECT_NE(star.run_stage("rl").find("policy: wait 'workers', for a worker to join"), std::string::npos);
   star.after_step = [&star](int64_t step) {
     if (step == 200) star.add_node();

@@ -69,9 +69,151 @@ TEST_F(WeightReceiverTest, on_every_way_weights_with_another_hash_than_the_publi
     SCOPED_TRACE("from " + std::to_string(m.delta.from) + " to " + std::to_string(m.version));
     m.hash.lo ^= 1;
     m.delta.hash.lo ^= 1;
+    if (!m.weights && !m.delta.full() && m.version == 2) continue;  // the test below
     EXPECT_NE(refusal(m).find("weights of version " + std::to_string(m.version) + " hash to"), std::string::npos) << refusal(m);
     EXPECT_EQ(receiver.held(), first);
     EXPECT_EQ(receiver.version(), 1);
+  }
+}
+
+TEST_F(WeightReceiverTest, a_difference_that_moves_what_is_held_otherwise_is_refused_and_nothing_changes) {
+  const auto first = weights(1), second = weights(2);
+  receiver.take(message(nullptr, -1, first, 1));
+  WeightsMessage m = message(first.get(), 1, second, 2);
+  m.delta.change.a ^= 1;
+  EXPECT_NE(refusal(m).find("from version 1 to 2 does not change the weights that are held as it changed the sender's"),
+            std::string::npos)
+      << refusal(m);
+  EXPECT_EQ(receiver.version(), 1);
+  EXPECT_EQ(receiver.held()->hash(), first->hash());
+  EXPECT_EQ(receiver.take(message(first.get(), 1, second, 2))->hash(), second->hash()) << "as it was sent";
+}
+
+TEST_F(WeightReceiverTest, differences_alternate_between_two_sets_unless_somebody_still_reads_the_older_one) {
+  std::vector<std::shared_ptr<WeightSet>> sent;
+  for (int v = 0; v < 6; ++v) sent.push_back(weights(v + 1));
+  receiver.take(message(nullptr, -1, sent[0], 0));
+  std::vector<const WeightSet*> places;
+  std::shared_ptr<const WeightSet> read;
+  for (int v = 1; v < 6; ++v) {
+    EXPECT_EQ(receiver.take(message(sent[v - 1].get(), v - 1, sent[v], v))->hash(), sent[v]->hash()) << v;
+    places.push_back(receiver.held().get());
+    if (v == 3) read = receiver.held();
+    EXPECT_TRUE(receiver.unverified());
+  }
+  EXPECT_EQ(places[0], places[2]);
+  EXPECT_NE(places[0], places[1]);
+  EXPECT_NE(places[4], places[2]) << "the reader's";
+  EXPECT_EQ(read->hash(), sent[3]->hash());
+  receiver.verify();
+  EXPECT_FALSE(receiver.unverified());
+}
+
+TEST_F(WeightReceiverTest, what_was_compared_by_its_changes_is_compared_as_a_whole_when_asked_and_after_sixteen_versions) {
+  const auto first = weights(1), second = weights(2);
+  receiver.take(message(nullptr, -1, first, 1));
+  WeightsMessage m = message(first.get(), 1, second, 2);
+  m.hash.lo ^= 1;
+  receiver.take(m);
+  EXPECT_THROW(receiver.verify(), Error);
+
+  WeightReceiver other(device);
+  other.take(message(nullptr, -1, first, 1));
+  auto held = first;
+  int taken = 0;
+  try {
+    for (int v = 2; v < 40; ++v, ++taken) {
+      const auto next = weights(v);
+      WeightsMessage n = message(held.get(), v - 1, next, v);
+      n.hash.lo ^= 1;
+      other.take(n);
+      held = next;
+    }
+  } catch (const Error&) {
+  }
+  EXPECT_EQ(taken, WeightReceiver::kUnverified);
+}
+
+TEST_F(WeightReceiverTest, what_cannot_be_used_is_refused_with_what_follows_until_a_whole_version_comes) {
+  const auto first = weights(1), second = weights(2), third = weights(3), fourth = weights(4);
+  EXPECT_TRUE(receiver.accept(message(nullptr, -1, first, 1)));
+  WeightsMessage damaged = message(first.get(), 1, second, 2);
+  damaged.delta.change.a ^= 1;
+  EXPECT_FALSE(receiver.accept(damaged));
+  EXPECT_TRUE(receiver.refused());
+  EXPECT_EQ(receiver.held()->hash(), first->hash()) << "what is held stays in use";
+  EXPECT_FALSE(receiver.accept(message(second.get(), 2, third, 3)));
+  EXPECT_TRUE(receiver.accept(message(nullptr, -1, third, 3)));
+  EXPECT_FALSE(receiver.refused());
+  EXPECT_EQ(receiver.held()->hash(), third->hash());
+  // It changes what is held as it should, and the whole is something else.
+  WeightsMessage other = message(third.get(), 3, fourth, 4);
+  other.hash.lo ^= 1;
+  EXPECT_FALSE(receiver.accept(other, /*whole=*/true));
+  EXPECT_TRUE(receiver.accept(message(nullptr, -1, fourth, 4), /*whole=*/true)) << "the same version, as a whole";
+  EXPECT_EQ(receiver.held()->hash(), fourth->hash());
+  other = message(nullptr, -1, first, 5);
+  other.hash.lo ^= 1;
+  other.delta.hash.lo ^= 1;
+  EXPECT_THROW(receiver.accept(other), Error) << "a whole version that is wrong comes of no link";
+}
+
+TEST_F(WeightReceiverTest, taken_in_place_differences_go_to_one_set) {
+  std::vector<std::shared_ptr<WeightSet>> sent;
+  for (int v = 0; v < 5; ++v) sent.push_back(weights(v + 1));
+  receiver.take_in_place();
+  receiver.hold(sent[0], 0);  // somebody else's, which stays as it is
+  EXPECT_EQ(receiver.take(message(sent[0].get(), 0, sent[1], 1))->hash(), sent[1]->hash());
+  EXPECT_EQ(sent[0]->hash(), weights(1)->hash());
+  const std::shared_ptr<const WeightSet> engine = receiver.held();
+  for (int v = 2; v < 5; ++v) {
+    EXPECT_EQ(receiver.take(message(sent[v - 1].get(), v - 1, sent[v], v)), engine);
+    EXPECT_EQ(engine->hash(), sent[v]->hash()) << v;
+    EXPECT_EQ(receiver.version(), v);
+    receiver.catch_up();
+  }
+  EXPECT_TRUE(receiver.usable() && receiver.unverified());
+  receiver.verify();
+}
+
+TEST_F(WeightReceiverTest, what_was_begun_in_place_and_is_not_what_was_published_is_not_usable_until_a_whole_version_comes) {
+  const auto first = weights(1), second = weights(2), third = weights(3);
+  receiver.take_in_place();
+  WeightsMessage moved = message(first.get(), 1, second, 2), cut = moved;
+  moved.delta.change.a ^= 1;
+  cut.delta.frames.back().pop_back();
+  for (const WeightsMessage& damaged : {moved, cut}) {
+    EXPECT_TRUE(receiver.accept(message(nullptr, -1, first, 1)));
+    EXPECT_TRUE(receiver.usable());
+    EXPECT_FALSE(receiver.accept(damaged));
+    EXPECT_FALSE(receiver.usable());
+    EXPECT_EQ(receiver.version(), -1);
+    EXPECT_FALSE(receiver.accept(message(second.get(), 2, third, 3)));
+    EXPECT_FALSE(receiver.usable());
+    EXPECT_TRUE(receiver.accept(message(nullptr, -1, third, 3)));
+    EXPECT_TRUE(receiver.usable());
+    EXPECT_EQ(receiver.held()->hash(), third->hash());
+  }
+}
+
+TEST_F(WeightReceiverTest, what_turns_out_to_be_no_version_is_refused_and_is_not_usable) {
+  for (const bool in_place : {false, true}) {
+    WeightReceiver other(device);
+    if (in_place) other.take_in_place();
+    const auto first = weights(1), second = weights(2), third = weights(3);
+    other.take(message(nullptr, -1, first, 1));
+    EXPECT_TRUE(other.stands());
+    WeightsMessage m = message(first.get(), 1, second, 2);
+    m.hash.lo ^= 1;
+    EXPECT_TRUE(other.accept(m));
+    EXPECT_TRUE(other.usable()) << "nobody knows";
+    EXPECT_FALSE(other.stands());
+    EXPECT_TRUE(other.refused());
+    EXPECT_FALSE(other.usable());
+    EXPECT_FALSE(other.accept(message(second.get(), 2, third, 3)));
+    EXPECT_TRUE(other.accept(message(nullptr, -1, second, 2))) << "the same version, as a whole";
+    EXPECT_TRUE(other.usable() && other.stands());
+    EXPECT_EQ(other.held()->hash(), second->hash());
   }
 }
 

@@ -126,6 +126,22 @@ TEST_F(Fingerprints, stamps_change_with_every_write_and_are_not_trusted_while_th
   EXPECT_NE(file_stamp(dir / "f"), before);
 }
 
+TEST_F(Fingerprints, a_link_that_another_process_makes_meanwhile_is_no_write_and_a_write_is_one_whatever_its_time) {
+  write_file_atomically(dir / "f", "abc");
+  int links = 0;
+  const auto linked = [&](uint64_t, uint64_t) { fs::create_hard_link(dir / "f", dir / std::to_string(links++)); };
+  EXPECT_EQ(fingerprint_file(dir / "f", linked).content, hash_string("abc"));
+  EXPECT_EQ(links, 2) << "it is read again";
+  const auto time = fs::last_write_time(dir / "f");
+  std::string next = "abd";
+  const auto written = [&](uint64_t, uint64_t) {
+    std::ofstream(dir / "f") << next;
+    next = "abe";
+    fs::last_write_time(dir / "f", time);
+  };
+  EXPECT_THROW(fingerprint_file(dir / "f", written), Error);
+}
+
 TEST_F(Fingerprints, stop_between_pieces) {
   write_file_atomically(dir / "f", "abc");
   std::atomic<bool> stop{true};

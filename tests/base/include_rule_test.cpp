@@ -32,7 +32,7 @@ const std::map<std::string, std::set<std::string>> kRuntimeMayInclude = {
     {"metrics", {}},
     {"flow", {"graph", "store"}},
     {"net", {"flow"}},
-    {"shell", {"flow", "store"}},
+    {"shell", {"flow", "net", "store"}},
     {"conductor", {"flow", "graph", "shell", "store"}},
     {"nodes", {"conductor", "flow", "graph", "net", "shell", "store"}},
 };

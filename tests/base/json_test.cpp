@@ -87,6 +87,15 @@ TEST(Json, sizes_are_limited_and_messages_are_short) {
   EXPECT_EQ(shown_json(json("\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"), 7), "\"\u00e9...");
 }
 
+TEST(Json, an_integer_that_a_double_would_round_is_refused_where_it_is_data) {
+  for (const char* beyond : {"18446744073709551616", "-9223372036854775809", "12345678901234567890123"})
+    EXPECT_NE(
+        refusal("[1, " + std::string(beyond) + "]", {.exact_integers = true}).find(std::string(beyond) + " is beyond 64 bits"),
+        std::string::npos);
+  EXPECT_EQ(parse_json("[18446744073709551615, -9223372036854775808, 1e30, 1.5]", {}, {.exact_integers = true}).size(), 4u);
+  EXPECT_EQ(parse_json("1000000000000000019884624838656", {}), json(1e30)) << "model_max_length of tokenizers";
+}
+
 TEST(Json, a_key_twice_may_be_allowed_and_the_last_counts) {
   EXPECT_EQ(parse_json("{\"a\":[1],\"a\":2}", {}, {.unique_keys = false}), json::parse("{\"a\":2}"));
 }

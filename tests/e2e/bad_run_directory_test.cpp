@@ -1,6 +1,7 @@
 // Run directories that cannot be continued or replayed as they are (P10), and those that can all the same.
 #include <sqlite3.h>
 
+#include "base/error.h"
 #include "runtime/store/run_store.h"
 #include "tests/e2e/bad_input.h"
 
@@ -9,9 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
-
-void execute(const fs::path& run_dir, const std::string& sql) {
+void run_sql(const fs::path& run_dir, const std::string& sql) {
   sqlite3* db = nullptr;
   ASSERT_EQ(sqlite3_open((run_dir / "run.db").c_str(), &db), SQLITE_OK);
   EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr), SQLITE_OK) << sqlite3_errmsg(db);
@@ -51,14 +50,22 @@ struct BadRunDirectory : BadInputTest {
   }
 };
 
+TEST_F(BadRunDirectory, that_is_complete_and_lost_a_checkpoint_says_so) {
+  finished_run();
+  EXPECT_EQ(again().err.find("not there any more"), std::string::npos);
+  fs::remove_all(run() / "checkpoints/a");
+  const ProgramResult r = again();
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("warning: checkpoints/a of stage a is not there any more"), std::string::npos) << r.err;
+}
 TEST_F(BadRunDirectory, of_another_schema_version) {
   finished_run();
-  execute(run(), "PRAGMA user_version = 7");
+  run_sql(run(), "PRAGMA user_version = 7");
   expect_neither_continues_nor_replays({"run.db", "schema version 7", "knows 3 to 5"});
 }
 TEST_F(BadRunDirectory, whose_store_is_a_database_of_another_program) {
   finished_run();
-  execute(run(), "PRAGMA application_id = 5");
+  run_sql(run(), "PRAGMA application_id = 5");
   expect_neither_continues_nor_replays({"run.db", "not a run store of r1"});
 }
 TEST_F(BadRunDirectory, whose_store_is_no_database) {
@@ -135,6 +142,37 @@ TEST_F(Fresh, refuses_a_run_that_is_going_on_and_harms_nothing) {
   // Not even without the lock file that earlier versions had.
   fs::remove(run() / "lock");
   expect_refusal(again(), {"another r1-run is using"});
+}
+TEST_F(Fresh, leaves_a_run_that_is_learning_as_it_was_and_on_its_way_to_the_same_weights) {
+  write_text(top / "g.graph", minimal());
+  const std::vector<std::string> arguments = {(top / "g.graph").string(), "-q", "--set", "t.until=batches(40)", "--run"};
+  const auto into = [&](const fs::path& dir) {
+    std::vector<std::string> all = arguments;
+    all.push_back(dir.string());
+    return all;
+  };
+  const auto batches = [&] {
+    try {
+      const auto store = RunStore::open_read_only(run());
+      return store->stages().empty() ? 0 : store->batch_count(store->stages()[0].id);
+    } catch (const Error&) {  // it is being made
+      return int64_t{0};
+    }
+  };
+  Program live(into(run()), {"R1_FAULT=slow:t:40"});
+  while (batches() < 3) ASSERT_FALSE(live.wait(0.01)) << "it has to be learning";
+  std::vector<std::string> fresh = into(run());
+  fresh.insert(fresh.end(), {"--fresh", "--set", "graph.seed=9"});
+  expect_refusal(run_program(fresh), {run().string(), "another r1-run is using"});
+  const int64_t then = batches();
+  ASSERT_LT(then, 38) << "the test is vacuous: the run was over";
+  EXPECT_FALSE(fs::exists(run().string() + ".1"));
+  while (batches() <= then) ASSERT_FALSE(live.wait(0.01)) << "the live run goes on";
+  const ProgramResult r = live.result();
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(run_program(into(top / "alone")).code, 0);
+  EXPECT_EQ(summary_hashes(run()), summary_hashes(top / "alone"));
+  EXPECT_EQ(ledger_complaints(run()), "");
 }
 TEST_F(Fresh, never_moves_a_directory_that_is_no_run) {
   write_text(top / "g.graph", minimal());

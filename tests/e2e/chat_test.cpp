@@ -53,14 +53,17 @@ TEST_F(ChatTest, a_conversation_is_kept_where_a_link_points_to) {
 }
 
 TEST_F(ChatTest, commands_change_what_is_sampled_and_a_wrong_one_is_bad_input) {
-  const Result r = chat("--max-tokens 6", "/temperature 0\n/max_tokens 3\n/settings\n/help\ncompute 1\n/quit\ncompute 2\n");
+  const Result r = chat("--max-tokens 6 --temperature 0.0",
+                        "/temperature 0\n/max_tokens 3\n/settings\n/help\ncompute 1\n/quit\ncompute 2\n");
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_NE(r.out.find("temperature 0, top_p 0.95, max_tokens 3"), std::string::npos) << r.out;
   EXPECT_NE(r.out.find("/reset"), std::string::npos);
   const Result wrong = chat("", "/temprature 1\n");
   EXPECT_EQ(wrong.code, 2);
   EXPECT_NE(wrong.err.find("did you mean /temperature?"), std::string::npos) << wrong.err;
-  EXPECT_EQ(chat("", "/temperature hot\n").code, 2);
+  for (const char* command :
+       {"/temperature hot", "/temperature 1e-50", "/temperature 101", "/top_p 0", "/top_p 1e-50", "/top_p 2"})
+    EXPECT_EQ(chat("", std::string(command) + "\n").code, 2) << command;
 }
 
 TEST_F(ChatTest, of_whom_nothing_was_asked_is_no_success) {
@@ -76,6 +79,12 @@ TEST_F(ChatTest, bad_input_is_exit_code_2_and_says_what_is_wrong) {
            {model() + " --template none-such -p x", "none-such"},
            {"no-such-model -p x", "no-such-model"},
            {model() + " --temperature -1 -p x", "temperature"},
+           {model() + " --temperature 1e-50 -p x", "is not 0 or a number from 0.001 to 100"},
+           {model() + " --top-p 0 -p x", "top-p"},
+           {model() + " --top-p 1e-50 -p x", "top-p"},
+           {model() + " --seed -1 -p x", "seed"},
+           {model() + " --seed 99999999999999999999 -p x", "seed"},
+           {model() + " --conversation no-such-folder/c.json -p x", "no-such-folder"},
            {model() + " --conversation " + file("c.json", "{") + " -p x", "c.json"},
            {model() + " --template tiny --system s -p x", "chat template"}}) {
     const Result r = shell(std::string(R1_CHAT) + " " + arguments);

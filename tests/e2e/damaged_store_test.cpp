@@ -28,7 +28,6 @@ void execute(const fs::path& run_dir, const std::string& sql) {
 
 // One run of the nano graph that was killed inside stage rl, for all rows of the table.
 struct DamagedStore : BadInputTest {
-  static std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
   static ProgramResult nano_run(const fs::path& run, const std::vector<std::string>& environment = {}) {
     return run_program({nano(), "--run", run.string(), "-q", "--set", "node.snapshot_s=0"}, environment);
   }

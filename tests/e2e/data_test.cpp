@@ -1,5 +1,7 @@
 // Data as users have them, through r1-run: found by --check, dropped and counted, or an error with the file's name; never a
 // crash.
+#include <fmt/format.h>
+
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -206,6 +208,9 @@ TEST_F(Data, a_file_that_is_rewritten_during_a_run_is_an_error_with_its_name) {
   const ProgramResult r = program.result();
   EXPECT_EQ(r.code, 1) << r.err;
   EXPECT_NE(r.err.find("d.jsonl: the file has been changed while it is in use"), std::string::npos) << r.err;
+  ASSERT_GE(batches(), 3) << "the run was not alive";
+  expect_refusal(run_program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"}),
+                 {"d.jsonl", "the data of 'p'", fmt::format("{} bytes then", text.size()), "--accept-inputs"}, 2);
 }
 
 }  // namespace

@@ -13,8 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
-
 struct DiskFull : ProgramTest {
   std::vector<std::string> arguments(const fs::path& run) const {
     return {nano(), "--run", run.string(), "-q", "--set", "node.snapshot_s=0"};

@@ -1,6 +1,7 @@
 // A run knows its inputs and its own files (P12): what changed since is refused by name, or accepted and journaled.
 #include <sqlite3.h>
 
+#include "base/error.h"
 #include "runtime/store/run_store.h"
 #include "tests/e2e/bad_input.h"
 
@@ -18,7 +19,6 @@ void flip_a_bit(const fs::path& file) {
 
 struct Identity : BadInputTest {
   fs::path run() const { return top / "run"; }
-  static std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
   // The nano graph; its stages commit 12 + 10 + 6 + 3 + ... batches.
   ProgramResult nano_run(const std::vector<std::string>& environment = {}, const std::vector<std::string>& more = {}) {
     std::vector<std::string> arguments = {nano(), "--run", run().string(), "-q", "--set", "node.snapshot_s=0"};
@@ -180,6 +180,77 @@ TEST_F(Inputs, are_not_needed_to_show_a_finished_run_nor_to_replay_it_but_for_th
   fs::rename(top / "start", top / "elsewhere");
   EXPECT_EQ(go().code, 0);
   expect_refusal(run_program({"--replay", run().string()}), {"start/model.safetensors", "is gone", "'m'"});
+}
+
+// ---- what somebody else writes while the run goes on
+
+// The second stage is slow; what the third one starts from, or learns, is replaced meanwhile.
+struct ReplacedInMidRun : Inputs {
+  // `third`: where the third stage's model comes from.
+  std::string graph(const std::string& third) const {
+    const auto stage = [](const std::string& name, const std::string& batches) {
+      return "  subgraph cluster_" + name + " {\n    p" + name +
+             " [role=prompter, source=\"jsonl:d.jsonl?template=none\"];\n    t" + name +
+             " [role=trainer, objective=sft, batch=1, epochs=4, until=\"batches(" + batches + ")\"];\n    p" + name + " -> t" +
+             name + ";\n  }\n";
+    };
+    return "digraph g {\n  m [kind=model, path=\"start\"];" +
+           std::string(third == "later" ? " later [kind=model, path=\"later\"];" : "") + "\n" + stage("a", "1") +
+           stage("b", "10") + stage("c", "1") + "  m -> ta -> tb; " + third + " -> tc;\n}\n";
+  }
+  // `file`: relative to the graph. "": with the same content.
+  ProgramResult with_replaced(const std::string& third, const fs::path& file, const std::string& content) {
+    fs::remove_all(top / "later");
+    fs::copy(top / "start", top / "later");
+    write_text(top / "g.graph", graph(third));
+    Program live({(top / "g.graph").string(), "--run", run().string(), "-q"}, {"R1_FAULT=slow:tb:50"});
+    while (committed_by_b() < 2)
+      if (live.wait(0.01)) return live.result();
+    write_text(top / "new", content.empty() ? read_file(top / file) : content);
+    fs::rename(top / "new", top / file);
+    EXPECT_LT(committed_by_b(), 10) << "the test is vacuous: the second stage was over";
+    return live.result();
+  }
+  int64_t committed_by_b() const {
+    try {
+      const auto store = RunStore::open_read_only(run());
+      return store->stages().size() < 2 ? 0 : store->batch_count(store->stages()[1].id);
+    } catch (const Error&) {  // it is being made
+      return 0;
+    }
+  }
+  static std::string other(const fs::path& file) {
+    std::string content = read_file(file);
+    if (file.extension() == ".json") return content + "\n";
+    content[content.size() * 2 / 3] = static_cast<char>(content[content.size() * 2 / 3] ^ 1);
+    return content;
+  }
+};
+
+struct ReplacedFile : ReplacedInMidRun, ::testing::WithParamInterface<const char*> {};
+TEST_P(ReplacedFile, an_input_that_is_read_later_is_an_error_with_its_name) {
+  const std::string file = std::string("later/") + GetParam();
+  const ProgramResult r = with_replaced("later", file, other(top / "start" / GetParam()));
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find(file + ": the file has been changed while it is in use"), std::string::npos) << r.err;
+  fs::copy_file(top / "start" / GetParam(), top / file, fs::copy_options::overwrite_existing);
+  EXPECT_EQ(go().code, 0) << "it is as it was";
+}
+INSTANTIATE_TEST_SUITE_P(Files, ReplacedFile, ::testing::Values("model.safetensors", "config.json", "tokenizer.json"));
+
+TEST_F(ReplacedInMidRun, an_input_of_the_same_content_is_no_matter) {
+  const ProgramResult r = with_replaced("later", "later/model.safetensors", "");
+  EXPECT_EQ(r.code, 0) << r.err;
+}
+
+TEST_F(ReplacedInMidRun, a_checkpoint_of_the_run_s_own_is_an_error_with_its_name_too) {
+  ASSERT_EQ(with_replaced("ta", "later/model.safetensors", "").code, 0);
+  const std::string content = other(run() / "checkpoints/a/model.safetensors");
+  fs::remove_all(run());
+  const ProgramResult r = with_replaced("ta", "run/checkpoints/a/model.safetensors", content);
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find("checkpoints/a/model.safetensors: the file has been changed while it is in use"), std::string::npos)
+      << r.err;
 }
 
 }  // namespace

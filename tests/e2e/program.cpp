@@ -25,15 +25,21 @@ static fs::path scratch_file(const char* suffix) {
   return fs::temp_directory_path() / ("r1_program_" + std::to_string(::getpid()) + "_" + std::to_string(next++) + suffix);
 }
 
-Program::Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment, int64_t file_bytes)
+Program::Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment, int64_t file_bytes,
+                 std::string program)
     : out_(scratch_file(".out")), err_(scratch_file(".err")) {
-  std::vector<std::string> words = {R1_RUN};
+  if (program.empty()) program = R1_RUN;
+  std::vector<std::string> words = {program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (auto& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
   std::vector<std::string> settings;
-  for (char** e = environ; *e != nullptr; ++e) settings.emplace_back(*e);
+  for (char** e = environ; *e != nullptr; ++e) {
+    const std::string name = std::string(*e).substr(0, std::string(*e).find('=') + 1);
+    if (std::none_of(environment.begin(), environment.end(), [&](const std::string& s) { return s.starts_with(name); }))
+      settings.emplace_back(*e);
+  }
   settings.insert(settings.end(), environment.begin(), environment.end());
   std::vector<char*> envp;
   for (auto& s : settings) envp.push_back(s.data());
@@ -49,9 +55,8 @@ Program::Program(const std::vector<std::string>& arguments, const std::vector<st
     if (file_bytes > 0) {
       const rlimit limit{static_cast<rlim_t>(file_bytes), static_cast<rlim_t>(file_bytes)};
       ::setrlimit(RLIMIT_FSIZE, &limit);
-      ::signal(SIGXFSZ, SIG_IGN);
     }
-    ::execve(R1_RUN, argv.data(), envp.data());
+    ::execve(program.c_str(), argv.data(), envp.data());
     ::_exit(127);
   }
   ::close(out);

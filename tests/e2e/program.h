@@ -22,7 +22,9 @@ struct ProgramResult {
 class Program {
  public:
   // `environment`: "NAME=VALUE" added to this process's own. `file_bytes` > 0: no file of the process grows beyond (EFBIG).
-  Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}, int64_t file_bytes = 0);
+  // `program`: another one in its place.
+  Program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {}, int64_t file_bytes = 0,
+          std::string program = {});
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -42,6 +44,9 @@ class Program {
 
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment = {},
                           int64_t file_bytes = 0);
+
+// The graph of a whole small run.
+inline std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
 
 // stage -> weights_hash or dataset_hash, from summary.json.
 std::map<std::string, std::string> summary_hashes(const std::filesystem::path& run_dir);

@@ -225,6 +225,27 @@ TEST_F(RewardProgram, check_starts_a_worker_and_asks_it_nothing) {
   EXPECT_FALSE(fs::exists(top / "asked"));
 }
 
+TEST_F(RewardProgram, that_was_changed_in_mid_run_is_not_started_again) {
+  write_text(top / "reward.py",
+             "import os\nfrom r1_reward import reward, serve\nimport helper\n\n@reward\ndef f(response):\n"
+             "    if os.path.exists('die'):\n        os._exit(3)\n    return helper.score(response)\n\nserve(f)\n");
+  write_text(top / "g.graph", graph_with(R"__(rewards="command('python3 reward.py')")__", "batches(100000)"));
+  Program live({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"});
+  const auto begun = [&] {
+    try {
+      return batches().size() > 2;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  while (!begun()) ASSERT_FALSE(live.wait(0.02));
+  write_text(top / "helper.py", "def score(text):\n    return len(text) % 5 / 5\n");
+  write_text(top / "die", "");
+  const ProgramResult r = live.result();
+  EXPECT_EQ(r.code, 1) << r.err;
+  EXPECT_NE(r.err.find("helper.py: the file has been changed while it is in use"), std::string::npos) << r.err;
+}
+
 // prompter -> generator -> judge, and nothing that learns.
 std::string scoring_graph(const std::string& count,
                           const std::string& judge = R"__(rewards="0.5 * accuracy + length / 100")__") {

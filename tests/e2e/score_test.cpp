@@ -82,6 +82,14 @@ TEST_F(ScoreTest, a_line_that_cannot_be_scored_says_why_and_is_counted) {
       << r.err;
 }
 
+TEST_F(ScoreTest, lines_without_an_answer_to_compare_with_are_counted) {
+  const std::string none = R"({"prompt": "p", "response": "3"})";
+  const Result r = score("math + 0 * finished", kLine + "\n" + none + "\n" + none);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.err, "r1-score: warning: 2 of 3 lines have no \"answer\" to compare with: math is 0 for them\n");
+  EXPECT_EQ(score("finished", none).err, "");
+}
+
 TEST_F(ScoreTest, what_is_no_input_ends_it_with_its_line_after_what_came_before) {
   for (const auto& [bad, words] : std::vector<std::pair<std::string, std::string>>{
            {"{\"prompt\": \"p\"}", "standard input:3: no \"response\""},
@@ -124,6 +132,27 @@ TEST_F(ScoreTest, a_name_that_no_line_answers_is_refused_and_one_that_some_lack_
   ASSERT_EQ(some.code, 0) << some.err;
   EXPECT_EQ(some.lines[0]["reward"], 1);
   EXPECT_EQ(some.lines[1]["reward"], 2);
+}
+
+TEST_F(ScoreTest, an_answer_that_would_be_rounded_is_refused_with_its_line) {
+  const Result r =
+      score("math", R"({"prompt": "p", "answer": 12345678901234567890123, "response": "12345678901234567890123"})");
+  EXPECT_EQ(r.code, 2) << r.out;
+  EXPECT_NE(r.err.find("beyond 64 bits"), std::string::npos) << r.err;
+}
+
+TEST_F(ScoreTest, a_programs_part_with_the_name_of_a_rule_or_metric_is_refused_or_left_out) {
+  const std::string line = R"({"prompt": "p", "response": "bad"})";
+  const auto says = [](const std::string& parts) {
+    return "command('python3 hostile.py says {~score~:1,~parts~:{~length~:3,~reward~:9,~mine~:2}}'" + parts + ")";
+  };
+  const Result r = score(says(""), line);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(r.lines.at(0)["scores"].size(), 2u) << r.out;
+  EXPECT_EQ(r.lines.at(0)["scores"]["mine"], 2) << r.out;
+  const Result declared = score(says(",'length'"), line);
+  EXPECT_EQ(declared.code, 2);
+  EXPECT_NE(declared.err.find("length"), std::string::npos) << declared.err;
 }
 
 TEST_F(ScoreTest, arguments_are_checked_before_anything_is_read) {

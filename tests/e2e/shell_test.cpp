@@ -39,6 +39,10 @@ TEST_F(FinishedRun, shows_its_trajectories_by_order_reward_draw_and_reason) {
   EXPECT_GT(reward_in(best), 1) << best;
   EXPECT_EQ(reward_in(worst), 0) << worst;
   EXPECT_NE(shell("traj rl1 12 1", 0).find("draw 12, sample 0"), std::string::npos);
+  EXPECT_NE(shell("traj rl1 12 1", 0).find(" of version"), std::string::npos);
+  EXPECT_EQ(shell("traj rl1 12 1", 0).find('\x1b'), std::string::npos) << "it is no terminal";
+  const std::string coloured = shell("traj --coloured rl1 12 1", 0);
+  EXPECT_NE(coloured.find("\x1b["), std::string::npos) << coloured;
   EXPECT_NE(shell("traj rl1 reason=equal_rewards 1", 0).find("dropped: equal_rewards"), std::string::npos);
   EXPECT_NE(shell("traj rl1 first 1", 0).find("draw 0,"), std::string::npos);
   EXPECT_EQ(shell("traj rl1 last 1", 0).find("draw 0,"), std::string::npos);

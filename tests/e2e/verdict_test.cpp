@@ -144,6 +144,36 @@ TEST_F(Verdict, an_evaluator_all_of_whose_prompts_are_too_long_has_measured_noth
                  "e", "nothing was measured");
 }
 
+TEST_F(Verdict, an_evaluator_none_of_whose_responses_has_a_reward_has_measured_nothing) {
+  const std::string evaluator =
+      "e [role=evaluator, source=\"tiny:reasoning_test\", problems=4, max_tokens=4, rewards=\"1/0\"];";
+  const std::string alone = "digraph g {\n m [kind=model, config=\"nano.json\", tokenizer=tiny];\n subgraph cluster_e { " +
+                            evaluator + " }\n m -> e;\n}\n";
+  std::string beside = minimal();
+  beside.replace(beside.find("p -> t;"), 7, "p -> t; " + evaluator + " t -> e [carries=weights];");
+  for (const std::string& text : {alone, beside}) {
+    fs::remove_all(top / "run");
+    const ProgramResult r = run(text, {"-q"});
+    EXPECT_EQ(r.code, 1) << r.out << r.err;
+    EXPECT_NE(r.err.find("no response has a reward: nothing was measured"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("the reward expression '1/0' gives inf"), std::string::npos) << r.err;
+  }
+}
+
+TEST_F(Verdict, a_run_whose_report_cannot_be_written_says_so_and_is_no_success) {
+  write_text(top / "g.graph", minimal());
+  const std::vector<std::string> arguments = {(top / "g.graph").string(), "--run", (top / "run").string(), "-q"};
+  ASSERT_EQ(run_program(arguments, {"R1_FAULT=kill:after_commit:1"}).code, 128 + 9);
+  fs::create_directories(top / "run/report.html/in the way");
+  const ProgramResult r = run_program(arguments);
+  EXPECT_EQ(r.code, 1) << r.out << r.err;
+  EXPECT_NE(r.err.find("the run is done, but its report is not: "), std::string::npos) << r.err;
+  EXPECT_EQ(r.out.find("report.html"), std::string::npos) << r.out;
+  fs::remove_all(top / "run/report.html");
+  EXPECT_EQ(run_program({"--report", (top / "run").string()}).code, 0);
+  EXPECT_EQ(run_program(arguments).code, 0) << "what was learned is there";
+}
+
 TEST_F(Verdict, a_filter_that_keeps_nothing_fails_its_own_stage) {
   expect_failure(R"__(digraph g {
   graph [precision=f32];
@@ -178,6 +208,13 @@ TEST_F(Verdict, examples_without_a_token_to_learn_fail_the_stage) {
   write_text(top / "d.jsonl", lines(pair));
   expect_failure(examples_graph("reward_model", ", sees=answer"), "s",
                  "nothing was trained: 12 of 12 pairs had two equal sides");
+}
+
+TEST_F(Verdict, a_stage_that_moved_no_weight_is_a_failure) {
+  // Gradients so small beside eps that no f32 weight changes by them.
+  const std::string text = minimal(", eps=1, clip_norm=\"1e-30\", lr=\"1e-12\"");
+  expect_failure(text, "a", "trained on 64 examples; and not one weight is another than when the stage began");
+  ASSERT_EQ(run(minimal(), {"-q", "--fresh"}).code, 0);
 }
 
 TEST_F(Verdict, samples_of_a_run_that_kept_none_are_a_failure) {

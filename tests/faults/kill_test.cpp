@@ -16,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
-
 struct Kill : ProgramTest {
   static constexpr size_t kStages = 4;
   fs::path dir;
@@ -104,28 +102,41 @@ TEST_F(Kill, at_random_moments_leaves_a_stale_run_exact_and_replayable) {
   });
 }
 
-struct KillPoint : Kill, ::testing::WithParamInterface<const char*> {};
-
-TEST_P(KillPoint, between_the_steps_of_a_version_changes_nothing) {
-  ASSERT_EQ(run_program({nano(), "--run", (top / "whole").string(), "-q"}).code, 0);
-  const std::vector<std::string> arguments = {nano(), "--run", (top / "killed").string(), "-q", "--set", "node.snapshot_s=0"};
-  int killed = 0;
-  for (int n : {1, 2, 3, 5, 8, 13}) {
-    const ProgramResult r = run_program(arguments, {std::string("R1_FAULT=kill:") + GetParam() + ":" + std::to_string(n)});
-    if (r.code == 0) break;
-    ASSERT_EQ(r.code, 128 + SIGKILL) << r.err;
-    ++killed;
+struct KillPoint : Kill, ::testing::WithParamInterface<const char*> {
+  void expect_no_change(const std::vector<std::string>& settings) {
+    std::vector<std::string> whole = {nano(), "--run", (top / "whole").string(), "-q"};
+    whole.insert(whole.end(), settings.begin(), settings.end());
+    std::vector<std::string> arguments = whole;
+    arguments[2] = (top / "killed").string();
+    arguments.insert(arguments.end(), {"--set", "node.snapshot_s=0"});
+    ASSERT_EQ(run_program(whole).code, 0);
+    int killed = 0;
+    for (int n : {1, 2, 3, 5, 8, 13}) {
+      const ProgramResult r = run_program(arguments, {std::string("R1_FAULT=kill:") + GetParam() + ":" + std::to_string(n)});
+      if (r.code == 0) break;
+      ASSERT_EQ(r.code, 128 + SIGKILL) << r.err;
+      ++killed;
+    }
+    EXPECT_GE(killed, 3);
+    const ProgramResult last = run_program(arguments);
+    ASSERT_EQ(last.code, 0) << last.err;
+    EXPECT_EQ(summary_hashes(top / "killed"), summary_hashes(top / "whole"));
+    EXPECT_EQ(ledger_complaints(top / "killed"), "");
   }
-  EXPECT_GE(killed, 3);
-  const ProgramResult last = run_program(arguments);
-  ASSERT_EQ(last.code, 0) << last.err;
-  EXPECT_EQ(summary_hashes(top / "killed"), summary_hashes(top / "whole"));
-  EXPECT_EQ(ledger_complaints(top / "killed"), "");
+};
+
+TEST_P(KillPoint, between_the_steps_of_a_version_changes_nothing) { expect_no_change({}); }
+
+struct RankedKillPoint : KillPoint {};
+
+TEST_P(RankedKillPoint, of_trainers_of_two_ranks_changes_nothing) {
+  expect_no_change({"--set", "sft_trainer.ranks=2", "--set", "rl_trainer.ranks=2"});
 }
 
 INSTANTIATE_TEST_SUITE_P(Points, KillPoint,
                          ::testing::Values("before_commit", "after_commit", "after_optimizer_step", "after_snapshot_file",
                                            "after_publish"));
+INSTANTIATE_TEST_SUITE_P(Points, RankedKillPoint, ::testing::Values("after_optimizer_step", "after_snapshot_file"));
 
 }  // namespace
 }  // namespace r1

@@ -5,8 +5,6 @@
 namespace r1 {
 namespace {
 
-std::string nano() { return (source_dir() / "tests/e2e/graphs/nano.graph").string(); }
-
 struct Supervision : ProgramTest {
   void SetUp() override {
     ProgramTest::SetUp();

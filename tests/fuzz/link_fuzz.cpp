@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (!head.up()) fuzz::finding("two equal ends do not greet each other");
   }
   for (int64_t now = 0; !script.empty(); now += 1'000'000) {
-    const Lane lane = script.byte() % 2 == 0 ? Lane::control : Lane::bulk;
+    const LinkLane lane = script.byte() % 2 == 0 ? LinkLane::control : LinkLane::bulk;
     const bool was_over = head.over();
     LinkOutput heard;
     head.received(now, lane, encode_piece(piece_of(script)), heard);

@@ -1,4 +1,5 @@
-// One table of tests for all implementations of Collective (kernels/collective.h): a new one is a line of implementations().
+// One table of tests for all implementations of Collective (kernels/collective.h): a new one is a line of
+// collective_implementations().
 #include "kernels/collective.h"
 
 #include <gtest/gtest.h>
@@ -10,48 +11,27 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "kernels/card_ranks.h"
 #include "kernels/ops.h"
+#include "tests/kernels/collective_implementations.h"
+#include "tests/kernels/test_devices.h"
 
 namespace r1::test {
 namespace {
 
-using Body = std::function<void(Collective&, Context&)>;
-
-struct Implementation {
-  const char* name;
-  const char* device;
-  // Runs the body once for each rank, all at the same time, and returns what each threw ("" for nothing).
-  std::function<std::vector<std::string>(Device&, int64_t ranks, double patience_s, const Body&)> run;
-};
-
-std::vector<std::string> on_threads(Device& device, int64_t ranks, double patience_s, const Body& body) {
-  std::vector<std::unique_ptr<Collective>> all = thread_ranks(ranks, patience_s);
-  std::vector<std::string> errors(static_cast<size_t>(ranks));
-  std::vector<std::thread> threads;
-  for (int64_t r = 0; r < ranks; ++r)
-    threads.emplace_back([&, r] {
-      const std::unique_ptr<Collective> mine = std::move(all[static_cast<size_t>(r)]);
-      try {
-        Context ctx(device);
-        body(*mine, ctx);
-      } catch (const Error& e) {
-        errors[static_cast<size_t>(r)] = e.what();
-      }
-    });
-  for (std::thread& t : threads) t.join();
-  return errors;
-}
-
-const std::vector<Implementation>& implementations() {
-  static const std::vector<Implementation> all = {{"threads_on_cpu", "cpu", on_threads},
-                                                  {"threads_on_fake", "fake", on_threads}};
-  return all;
-}
-
-class CollectiveTest : public ::testing::TestWithParam<Implementation> {
+class CollectiveTest : public ::testing::TestWithParam<CollectiveImplementation> {
  protected:
   Device& device = open_device(GetParam().device);
-  void run_ranks(int64_t ranks, const Body& body) {
+  void SetUp() override {
+    if (!GetParam().names_the_absent) try {
+        static_cast<void>(new_card_ranks_id(device));
+      } catch (const Error& e) {
+        GTEST_SKIP() << e.what();
+      }
+  }
+  bool can(int64_t ranks) const { return ranks <= GetParam().most_ranks; }
+  void run_ranks(int64_t ranks, const RankBody& body) {
+    if (!can(ranks)) return;
     for (const std::string& e : GetParam().run(device, ranks, 60, body)) EXPECT_EQ(e, "");
   }
   Tensor tensor(const std::vector<float>& host) {
@@ -165,20 +145,22 @@ TEST_P(CollectiveTest, scattered_and_gathered_is_reduced) {
 TEST_P(CollectiveTest, results_do_not_depend_on_who_is_late_and_may_be_changed_at_once) {
   run_ranks(4, [&](Collective& c, Context& ctx) {
     Rng rng(static_cast<uint64_t>(c.rank()), "late");
-    const Tensor x = tensor(std::vector<float>(50'000, 1)), y = tensor(std::vector<float>(50'000));
+    const size_t n = emulated(device) ? 1'000 : 50'000;
+    const Tensor x = tensor(std::vector<float>(n, 1)), y = tensor(std::vector<float>(n));
     for (int round = 0; round < 20; ++round) {
       std::this_thread::sleep_for(std::chrono::microseconds(rng.below(400)));
       run(ctx, Fill{x, static_cast<float>(c.rank() + round)});
       c.all_reduce(ctx, x);
       run(ctx, Copy{x, y});
       run(ctx, Fill{x, -1});  // nobody reads it any more
-      EXPECT_EQ(download_as<float>(y), std::vector<float>(50'000, static_cast<float>(4 * round + 6))) << round;
+      EXPECT_EQ(download_as<float>(y), std::vector<float>(n, static_cast<float>(4 * round + 6))) << round;
     }
   });
 }
 
 TEST_P(CollectiveTest, ranks_that_disagree_all_fail_and_say_how) {
-  const auto errors_of = [&](const Body& body) { return GetParam().run(device, 3, 60, body); };
+  if (!can(3)) GTEST_SKIP() << "two ranks need two cards";
+  const auto errors_of = [&](const RankBody& body) { return GetParam().run(device, 3, 60, body); };
   const auto expect_all = [](const std::vector<std::string>& errors, const std::string& text) {
     for (const std::string& e : errors) EXPECT_NE(e.find(text), std::string::npos) << e;
   };
@@ -200,6 +182,7 @@ TEST_P(CollectiveTest, ranks_that_disagree_all_fail_and_say_how) {
 }
 
 TEST_P(CollectiveTest, a_rank_that_fails_or_leaves_takes_the_others_along) {
+  if (!GetParam().names_the_absent) GTEST_SKIP() << "NCCL does not say who has left";
   const auto errors = GetParam().run(device, 4, 60, [&](Collective& c, Context& ctx) {
     const Tensor x = tensor(std::vector<float>(100, 1));
     c.all_reduce(ctx, x);
@@ -212,6 +195,7 @@ TEST_P(CollectiveTest, a_rank_that_fails_or_leaves_takes_the_others_along) {
 }
 
 TEST_P(CollectiveTest, a_rank_that_never_comes_is_named) {
+  if (!GetParam().names_the_absent) GTEST_SKIP() << "NCCL does not say who is missing";
   const auto errors = GetParam().run(device, 3, 0.2, [&](Collective& c, Context& ctx) {
     if (c.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
     c.all_reduce(ctx, tensor(std::vector<float>(4)));
@@ -219,7 +203,7 @@ TEST_P(CollectiveTest, a_rank_that_never_comes_is_named) {
   for (const std::string& e : errors) EXPECT_NE(e.find("0.2 s of waiting in all_reduce for rank 1"), std::string::npos) << e;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(implementations()),
+INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(collective_implementations()),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(EqualRanges, cover_all_elements_in_order_and_begin_at_units) {

@@ -46,7 +46,7 @@ Sorted sort_assignments(const Ints& experts, int64_t e_n) {
   return s;
 }
 
-const Sizes kSizes[] = {{1, 4, 2}, {7, 8, 2}, {33, 8, 3}, {65, 5, 1}, {100, 16, 4}, {257, 6, 6}, {0, 8, 2}};
+const Sizes kMoeSizes[] = {{1, 4, 2}, {7, 8, 2}, {33, 8, 3}, {65, 5, 1}, {100, 16, 4}, {257, 6, 6}, {0, 8, 2}};
 
 void add_routing(std::vector<OpCase>& cases) {
   struct Routing {
@@ -122,7 +122,7 @@ void add_routing(std::vector<OpCase>& cases) {
 }
 
 void add_sorting(std::vector<OpCase>& cases) {
-  for (const Sizes& s : kSizes) {
+  for (const Sizes& s : kMoeSizes) {
     const std::string name = fmt::format("T={} E={} k={}", s.t, s.e, s.k);
     for (const bool crowded : {false, true}) {
       cases.push_back({"MoeSort " + name + (crowded ? " crowded" : ""), {}, [=](Buffers& b) -> AnyOp {
@@ -243,7 +243,7 @@ void add_moe_cases(std::vector<OpCase>& cases) {
   add_sorting(cases);
   for (DType f : kFloatTypes) {
     int i = 0;
-    for (const Sizes& s : kSizes) {
+    for (const Sizes& s : kMoeSizes) {
       const int64_t k_n = i % 3 == 0 ? 96 : i % 3 == 1 ? 33 : 64, n_n = i % 2 ? 128 : 40;
       for (const bool slots : {false, true}) add_grouped(cases, f, s, k_n, n_n, slots, i % 4 == 3);
       add_combining(cases, f, s, i % 2 ? 96 : 37, i % 3 != 2);

@@ -74,20 +74,27 @@ void add_version_cases(std::vector<OpCase>& cases) {
                            const Versions v = versions(b, t, n, c.share, c.step, l);
                            return DeltaMeasure{v.next, v.previous, b.out(i32, {chunks_of(n), 2})};
                          }});
-        cases.push_back({"DeltaEncode " + name, {}, [=](Buffers& b) -> AnyOp {
-                           const Versions v = versions(b, t, n, c.share, c.step, l);
-                           const auto codes = codes_of(b, v.next, v.previous);
-                           return DeltaEncode{v.next, v.previous, codes_view(b, codes), b.out(i32, {words_of(codes)})};
-                         }});
+        cases.push_back(
+            {"DeltaEncode " + name, {}, [=](Buffers& b) -> AnyOp {
+               const Versions v = versions(b, t, n, c.share, c.step, l);
+               const auto codes = codes_of(b, v.next, v.previous);
+               return DeltaEncode{
+                   v.next, v.previous, codes_view(b, codes), b.out(i32, {words_of(codes)}), b.out(i64, {chunks_of(n), 2}),
+                   3 * n};
+             }});
         cases.push_back({"DeltaApply " + name, {}, [=](Buffers& b) -> AnyOp {
                            const Versions v = versions(b, t, n, c.share, c.step, l);
                            const auto codes = codes_of(b, v.next, v.previous);
                            const Tensor encoded(b.device(), i32, {words_of(codes)});
                            Context ctx(b.device());
-                           run(ctx, DeltaEncode{v.next, v.previous, codes_view(b, codes), encoded});
+                           run(ctx, DeltaEncode{v.next, v.previous, codes_view(b, codes), encoded, View{}});
                            const std::vector<int32_t> host = download_as<int32_t>(encoded);
-                           return DeltaApply{codes_view(b, codes), b.ints({words_of(codes)}, {host.begin(), host.end()}),
-                                             b.inout_values(t, {n}, read_values(v.previous), l), b.out(i32, {chunks_of(n)})};
+                           return DeltaApply{codes_view(b, codes),
+                                             b.ints({words_of(codes)}, {host.begin(), host.end()}),
+                                             b.inout_values(t, {n}, read_values(v.previous), l),
+                                             b.out(i32, {chunks_of(n)}),
+                                             n == 65 ? View{} : b.out(i64, {chunks_of(n), 2}),
+                                             int64_t{1} << 33};
                          }});
       }
     for (int64_t n : {1, 65'537})
@@ -99,7 +106,7 @@ void add_version_cases(std::vector<OpCase>& cases) {
     cases.push_back({fmt::format("DeltaApply {} of codes that lie", dtype_name(t)), {}, [=](Buffers& b) -> AnyOp {
                        const int64_t n = 5 * kDeltaChunk;
                        return DeltaApply{b.ints({5, 2}, {3, 7, 9, 0, 2, 4, 1, -3, 1, 1'000'000}), b.ints({3}, {1, 2, 3}),
-                                         b.inout(t, {n}), b.out(i32, {5})};
+                                         b.inout(t, {n}), b.out(i32, {5}), b.out(i64, {5, 2})};
                      }});
   }
 }

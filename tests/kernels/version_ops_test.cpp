@@ -33,7 +33,7 @@ Coded encode(Device& device, const Tensor& previous, const Tensor& next) {
   int64_t bytes = 0;
   for (size_t i = 1; i < out.codes.size(); i += 2) bytes += out.codes[i];
   const Tensor payload(device, DType::i32, {(bytes + 3) / 4});
-  run(ctx, DeltaEncode{next, previous, codes, payload});
+  run(ctx, DeltaEncode{next, previous, codes, payload, View{}});
   out.payload = download_as<int32_t>(payload);
   return out;
 }
@@ -47,7 +47,7 @@ std::vector<Bits> apply(Device& device, DType dtype, const std::vector<Bits>& pr
   const Tensor codes = tensor_from(device, DType::i32, {chunks, 2}, coded.codes.data());
   const Tensor payload = tensor_from(device, DType::i32, {static_cast<int64_t>(coded.payload.size())}, coded.payload.data());
   const Tensor status(device, DType::i32, {chunks});
-  run(ctx, DeltaApply{codes, payload, values, status});
+  run(ctx, DeltaApply{codes, payload, values, status, View{}});
   for (int32_t s : download_as<int32_t>(status))
     if (s != 0) return {};
   return download_as<Bits>(values);
@@ -73,6 +73,40 @@ TEST(VersionOps, what_is_encoded_is_applied_bit_by_bit) {
   for (const std::string& name : every_test_device()) {
     round_trips<uint16_t>(name, DType::bf16);
     round_trips<uint32_t>(name, DType::f32);
+  }
+}
+
+ChangeSum change_sum(Device& device, const std::vector<uint16_t>& previous, const std::vector<uint16_t>& next, int64_t first) {
+  const auto n = static_cast<int64_t>(previous.size()), chunks = (n + kDeltaChunk - 1) / kDeltaChunk;
+  const Tensor from = tensor_from(device, DType::bf16, {n}, previous.data());
+  const Tensor to = tensor_from(device, DType::bf16, {n}, next.data());
+  Context ctx(device);
+  const Tensor codes(device, DType::i32, {chunks, 2}), sums(device, DType::i64, {chunks, 2});
+  run(ctx, DeltaMeasure{to, from, codes});
+  int64_t bytes = 0;
+  const std::vector<int32_t> coded = download_as<int32_t>(codes);
+  for (size_t i = 1; i < coded.size(); i += 2) bytes += coded[i];
+  run(ctx, DeltaEncode{to, from, codes, Tensor(device, DType::i32, {(bytes + 3) / 4}), sums, first});
+  ChangeSum sum;
+  const std::vector<uint64_t> words = download_as<uint64_t>(sums);
+  for (size_t i = 0; i < words.size(); i += 2) sum += {words[i], words[i + 1]};
+  return sum;
+}
+
+TEST(VersionOps, the_sum_of_changes_depends_on_where_values_began_and_came_to_and_not_on_the_way) {
+  Rng rng(4, "sums");
+  std::vector<uint16_t> first(kDeltaChunk + 99);
+  for (uint16_t& x : first) x = static_cast<uint16_t>(rng.bits());
+  const std::vector<uint16_t> second = stepped(first, 0.01, 1, rng), third = stepped(second, 0.6, 300, rng);
+  for (const std::string& name : every_test_device()) {
+    Device& device = open_device(name);
+    ChangeSum by_way = change_sum(device, first, second, 5);
+    EXPECT_NE(by_way, ChangeSum{}) << name;
+    by_way += change_sum(device, second, third, 5);
+    EXPECT_EQ(by_way, change_sum(device, first, third, 5)) << name;
+    EXPECT_NE(by_way, change_sum(device, first, third, 6)) << name << ": elsewhere";
+    by_way += change_sum(device, third, first, 5);
+    EXPECT_EQ(by_way, ChangeSum{}) << name << ": there and back";
   }
 }
 

@@ -69,7 +69,7 @@ TEST(SelectionBias, IsPartOfTheHashTheDeltaAndTheFiles) {
 
     const VersionDelta delta = encode_delta(&first, 4, second, 5);
     EXPECT_FALSE(delta.full());
-    EXPECT_LT(delta.bytes.size(), 100u);
+    EXPECT_LT(delta.bytes(), 100u);
     const auto applied = apply_delta(&first, delta, first.config(), device, first.dtype());
     EXPECT_EQ(applied->hash(), second.hash());
     EXPECT_EQ(bias_of(*applied), bias);

@@ -136,7 +136,7 @@ void check_against_naive(Device& device, Architecture architecture, const std::s
       g.emplace_back(host.begin(), host.end());
     }
     const double factor = 1 - 0.2 * step, scale = 0.5 + 0.1 * step;
-    optimizer.step(*masters, grads, weights, factor, scale);
+    optimizer.step(masters_in(*masters, optimizer.shard()), grads, weights, factor, scale);
     naive.apply(masters->specs(), g, factor, scale);
   }
   EXPECT_EQ(optimizer.steps(), 4);
@@ -179,7 +179,7 @@ TEST(Optimizer, WalkingMatricesSideBySideOrOneByOneGivesTheSameBits) {
     Optimizer optimizer(*masters, c, side == 1);
     Gradients grads(*masters);
     upload(grads.flat(), download_as<float>(random_weights(device, tiny_config(Architecture::llama), 2)->flat()));
-    optimizer.step(*masters, grads, *masters, 1, 1);
+    optimizer.step(masters_in(*masters, optimizer.shard()), grads, *masters, 1, 1);
     hashes[side] = masters->hash();
   }
   EXPECT_EQ(hashes[0], hashes[1]);

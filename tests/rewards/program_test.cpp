@@ -122,6 +122,13 @@ TEST_F(Program, dies_and_is_started_again_and_the_completion_tried_again) {
   EXPECT_NE(logged().find("is ended: it ended (signal 11"), std::string::npos) << logged();
 }
 
+TEST_F(Program, that_writes_a_line_too_many_is_started_again_and_no_answer_is_taken_for_another_one) {
+  options.workers = 1;
+  const auto scores = score(hostile("twice"), {"1", "2", "3", "4"});
+  for (size_t i = 0; i < scores.size(); ++i) EXPECT_EQ(scores[i].reward, static_cast<double>(i + 1)) << scores[i].error;
+  EXPECT_NE(logged().find("after its last answer, when nothing was asked"), std::string::npos) << logged();
+}
+
 TEST_F(Program, says_nonsense_and_nothing_else) {
   expect_one_error("garbage", "it answered 'Traceback? no, hello', which is no JSON");
   expect_one_error("flood", "it wrote a line of more than 1048576 bytes");
@@ -355,6 +362,7 @@ TEST_F(Program, is_looked_at_before_a_run) {
   EXPECT_NE(problem("command('./hostile.py')", false).find("has to be executable"), std::string::npos);
   EXPECT_NE(problem("command('python3 hostil.py')", false).find("no file 'hostil.py'"), std::string::npos);
   EXPECT_NE(problem("command('python3 -m r1_reward hostil.py:f')", false).find("no file 'hostil.py'"), std::string::npos);
+  options.look_s = 60;  // it ends before, however busy the machine is
   const std::string dies = problem(hostile("dies_at_once"), true);
   EXPECT_NE(dies.find("does not run: it ended at once (exit code 3): cannot import"), std::string::npos) << dies;
   EXPECT_NE(problem("http('http://127.0.0.1:9/score')", true).find("nothing can be scored at"), std::string::npos);

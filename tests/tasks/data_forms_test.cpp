@@ -228,6 +228,7 @@ TEST_F(DataForms, what_is_wrong_is_named_with_line_and_column) {
   at(R"({"prompt":"x","completion":null})", "\"completion\": expected a string, not null", 15);
   at(R"({"x": {"prompt": 1}, "prompt": 5})", "\"prompt\": expected a string, not number", 22);
   at(R"({"prompt":"a","answer":1e400})", "out of range", 24);
+  at(R"({"prompt":"a","answer":12345678901234567890123})", "beyond 64 bits", 24);
   at(R"([{"prompt": "a"}])", "not a list", 1);
   EXPECT_NE(std::string(first_record_error(R"({"prompt":"a \ud800 b","answer":"1"})").what()).find("surrogate"),
             std::string::npos);

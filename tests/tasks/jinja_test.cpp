@@ -90,6 +90,79 @@ TEST(ChatTemplates, a_macro_may_be_called_after_its_block_has_ended) {
             "7");
 }
 
+// Found by fuzzing, under LeakSanitizer: a namespace that held itself was never freed.
+TEST(ChatTemplates, a_namespace_may_hold_itself_and_is_freed) {
+  EXPECT_EQ(
+      rendered("{% set ns = namespace(x=1) %}{% set ns.self = ns %}{% set ns.list = [ns] %}{{ ns.self.list[0].x }}{{ ns }}"),
+      "1<namespace>");
+}
+
+TEST(ChatTemplates, values_inside_each_other_are_bounded_however_they_come_about) {
+  const std::string loop = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}";
+  for (const std::string& source :
+       {loop + "{% set ns.x = [ns.x] %}{% endfor %}", loop + "{% set ns.x = {'a': ns.x} %}{% endfor %}",
+        loop + "{% set ns.x = {'a': ns.x}.get %}{% endfor %}"}) {
+    EXPECT_THROW(rendered(source), Error) << source;
+  }
+  EXPECT_EQ(rendered(loop + "{% set ns.x = namespace(x=ns.x) %}{% endfor %}{{ ns.x is defined }}"), "True");
+}
+
+TEST(ChatTemplates, nodes_inside_each_other_are_bounded_over_calls_of_macros) {
+  std::string inside = "{{ m(n + 1) }}";
+  for (int i = 0; i < 95; ++i) inside = "{% if n >= 0 %}" + inside + "{% endif %}";
+  EXPECT_THROW(rendered("{% macro m(n) %}" + inside + "{% endmacro %}{{ m(0) }}"), Error);
+}
+
+// Each is small in memory and would take minutes, or gigabytes, to be gone through once.
+TEST(ChatTemplates, what_is_reached_many_times_costs_as_often) {
+  const std::string doubled =
+      "{% set ns = namespace(x=[1, 1], y=[1, 1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}"
+      "{% set ns.y = [ns.y, ns.y] %}{% endfor %}";
+  const std::string large = "{% set s = 'a' * 16000000 %}", half = "{% set h = 'a' * 8000000 ~ 'b' %}";
+  for (const std::string& source :
+       {doubled + "{{ ns.x }}", doubled + "{{ ns.x | tojson }}", doubled + "{{ ns.x == ns.y }}", doubled + "{{ ns.x < ns.y }}",
+        doubled + "{{ ns.x is eq(ns.y) }}", doubled + "{{ [ns.x, ns.y] | unique }}", doubled + "{{ [ns.x, ns.y] | sort }}",
+        doubled + "{{ ns.x in [ns.y] }}", std::string("{{ range(100000) | unique | length }}"),
+        std::string("{{ [range(90000)] | map('unique') | list | length }}"), large + "{{ s | replace('', s) }}",
+        std::string("{{ ('\n' * 16000000) | indent(1000, true, true) }}"), large + "{% for c in s %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% if s == s ~ '' %}{% endif %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% if 'b' in s %}{% endif %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% set t = s[5] %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% set t = s | length %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% set t = s.find('b') %}{% endfor %}",
+        large + "{% for i in range(99999) %}{% set t %}{{ s }}{% endset %}{% endfor %}"})
+    EXPECT_THROW(rendered(source), Error) << source.substr(source.size() - 60);
+  // A separator that almost occurs everywhere is looked for in linear time.
+  EXPECT_EQ(rendered(large + half + "{{ s.find(h) }} {{ h in s }} {{ s.split(h) | length }} {{ s.rsplit(h) | length }}"),
+            "-1 False 1 1");
+}
+
+TEST(ChatTemplates, names_are_bounded_in_number) {
+  std::string many, literal = "{{ {";
+  for (int i = 0; i < 20'000; ++i) {
+    many += "{% set a" + std::to_string(i) + " = 1 %}";
+    literal += "'" + std::to_string(i) + "': 1, ";
+  }
+  EXPECT_THROW(rendered(many), Error);
+  EXPECT_THROW(rendered(literal + "} }}"), Error);
+}
+
+TEST(ChatTemplates, cut_texts_by_characters_from_either_end) {
+  EXPECT_EQ(
+      rendered(
+          "{{ 'aéz'[1] }}{{ 'aéz'[-1] }}{{ 'aéz'[::-1] }}{{ 'aéz'[1:] }}{{ 'aéz'[::2] }}{{ 'aéz' | length }}{{ 'aéz'[3] }}"),
+      "ézzéaézaz3");
+  EXPECT_EQ(rendered("{{ 'a-b-c'.rsplit('-', 1) }}{{ 'a--b'.rsplit('--') }}{{ 'aaa'.rsplit('aa') }}"),
+            "['a-b', 'c']['a', 'b']['a', '']");
+}
+
+TEST(ChatTemplates, find_texts_that_overlap_with_themselves) {
+  EXPECT_EQ(
+      rendered("{{ 'aabaabaaab'.find('aabaaab') }} {{ 'abab'.find('ba') }} {{ 'abac'.find('d') }} {{ 'aaaa'.count('aa') }} "
+               "{{ 'aaab'.find('aab') }} {{ 'ab'.find('abc') }} {{ 'x--y--z'.replace('--', '+') }} {{ 'abcabd'.find('') }}"),
+      "3 1 -1 2 1 -1 x+y+z 0");
+}
+
 TEST(ChatTemplates, know_no_date) { EXPECT_EQ(rendered("{{ strftime_now is defined }}"), "False"); }
 
 TEST(ChatTemplates, say_where_they_refuse) {

@@ -30,7 +30,7 @@ Answer parse(std::vector<std::string> words, bool commands = false) {
     app.add_option("model", model)->required();
     app.add_option("--data", data)->required();
     app.add_option("--problems", width);
-    app.add_option("-t,--temperature", temperature);
+    app.add_option("-t,--temperature", temperature)->check(number_from(0, 100));
     app.add_flag("--json");
   }
   words.insert(words.begin(), "r1-test");
@@ -72,6 +72,16 @@ TEST(CommandLine, a_misspelt_command_is_named_and_options_are_those_of_the_comma
     ASSERT_EQ(a.code, static_cast<int>(ExitCode::bad_input)) << said;
     EXPECT_EQ(a.said, "r1-test: " + said + "\nRun with --help for more information.\n");
   }
+}
+
+TEST(CommandLine, what_is_no_number_within_its_bounds_is_refused) {
+  for (const char* number : {"nan", "-nan", "inf", "-inf", "-1", "100.5", "1e400", "0x1", "1 ", "one", ""}) {
+    const Answer a = parse({"m", "--data", "d", "--temperature", number});
+    ASSERT_EQ(a.code, static_cast<int>(ExitCode::bad_input)) << number;
+    EXPECT_NE(a.said.find("is not a number from 0 to 100"), std::string::npos) << a.said;
+  }
+  for (const char* number : {"0", "1e-3", "100"})
+    EXPECT_FALSE(parse({"m", "--data", "d", "--temperature", number}).code.has_value()) << number;
 }
 
 TEST(CommandLine, a_right_one_says_nothing) {

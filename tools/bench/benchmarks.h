@@ -17,6 +17,7 @@ struct KernelOptions {
   DType type = DType::bf16;
   std::string filter;  // only cases whose name contains this
   bool time = true;    // false: verify only
+  bool small = false;  // times the sizes that are verified
 };
 std::vector<CaseResult> bench_kernels(Device&, CeilingMeter&, const KernelOptions&);
 

@@ -6,7 +6,9 @@
 #include "base/clock.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/threads.h"
-#include "kernels/device.h"
+#include "kernels/ops.h"
+#include "kernels/plugin.h"
+#include "tools/bench/register_loops.h"
 
 namespace r1::bench {
 namespace {
@@ -20,14 +22,23 @@ constexpr size_t kQuickBytes = size_t{4} << 20;
 int64_t monotonic_ns() { return SystemClock().now_ns(); }
 
 Ceilings best_of(const Ceilings& a, const Ceilings& b) {
-  return {std::max(a.bf16_flops, b.bf16_flops), std::max(a.f32_flops, b.f32_flops), std::max(a.read_bytes, b.read_bytes)};
+  return {std::max(a.bf16_flops, b.bf16_flops), std::max(a.f32_flops, b.f32_flops),
+          std::max(a.bf16_register_flops, b.bf16_register_flops), std::max(a.f32_register_flops, b.f32_register_flops),
+          std::max(a.read_bytes, b.read_bytes)};
 }
 
-CeilingMeter::CeilingMeter(bool quick)
-    : threads_(cpu::thread_limit()),
+bool is_card(const Device& device) { return device.name().rfind("gpu:", 0) == 0; }
+int counted_cores(const Device& device) { return is_card(device) ? 1 : cpu::thread_limit(); }
+
+CeilingMeter::CeilingMeter(Device& device, bool quick)
+    : device_(device),
+      card_(is_card(device)),
+      threads_(cpu::thread_limit()),
       sizes_(quick ? std::vector<int32_t>{128} : std::vector<int32_t>{512, 1024, 1536}),
-      big_(open_device("cpu"), DType::i64, {static_cast<int64_t>((quick ? kQuickBytes : kBigBytes) / sizeof(uint64_t))}),
+      big_(card_ ? device : open_device("cpu"), DType::i64,
+           {static_cast<int64_t>((quick ? kQuickBytes : kBigBytes) / sizeof(uint64_t))}),
       sums_(static_cast<size_t>(threads_)) {
+  if (card_) return;
   for (std::vector<Tensor>* all : {&a_, &b_, &c_})
     for (int64_t t = 0; t < threads_; ++t) {
       all->emplace_back(open_device("cpu"), DType::f32, std::initializer_list<int64_t>{sizes_.back(), sizes_.back()});
@@ -64,6 +75,15 @@ double CeilingMeter::read_bytes() {
 }
 
 void CeilingMeter::flush_caches() {
+  if (card_) {
+    Context ctx(device_);
+    View values = big_.view();
+    values.dtype = DType::f32;
+    values.shape[0] *= 2;
+    run(ctx, Fill{values, 1});
+    device_.finish();
+    return;
+  }
   constexpr size_t kSums = 8;
   parallel_tasks(threads_, [&](int64_t t) {
     const size_t each = big_.bytes() / sizeof(uint64_t) / static_cast<size_t>(threads_) / kSums * kSums;
@@ -77,9 +97,20 @@ void CeilingMeter::flush_caches() {
 }
 
 Ceilings CeilingMeter::measure() {
+  if (card_) {
+    const CardCeilings c = card_ceilings(device_);
+    why_missing_ = c.why;
+    Ceilings of_card;
+    of_card.bf16_flops = c.bf16_flops;
+    of_card.f32_flops = c.f32_flops;
+    of_card.read_bytes = c.copy_bytes;
+    return of_card;
+  }
   Ceilings c;
   c.f32_flops = matmul_flops(DType::f32);
   c.bf16_flops = cpu::has_bf16_matmul() ? matmul_flops(DType::bf16) : c.f32_flops;
+  c.f32_register_flops = register_flops(DType::f32, static_cast<int>(threads_));
+  c.bf16_register_flops = register_flops(DType::bf16, static_cast<int>(threads_));
   c.read_bytes = read_bytes();
   return c;
 }

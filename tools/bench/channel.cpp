@@ -1,12 +1,10 @@
 #include "tools/bench/channel.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -17,9 +15,8 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
-#include "base/line_process.h"
 #include "runtime/net/memory_links.h"
-#include "runtime/net/zmq_links.h"
+#include "tools/bench/bench_link.h"
 
 namespace r1::bench {
 namespace {
@@ -27,7 +24,6 @@ namespace {
 constexpr size_t kMiB = size_t{1} << 20;
 constexpr size_t kBulk = 64 * kMiB;  // a packet
 constexpr size_t kSmall = 4096, kTiny = 64;
-constexpr double kPatience_s = 120;
 constexpr const char* kLocal = "tcp://127.0.0.1:*";
 
 // What the other end does with a message.
@@ -58,16 +54,6 @@ struct Tally {
   std::string text() const { return fmt::format("{} {}", bytes, hash_list(hashes).hex()); }
 };
 
-// This program again, as the other end, which is told `line`.
-std::unique_ptr<LineProcess> start_peer(const std::string& how, const std::string& address, const std::string& line) {
-  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-  auto peer =
-      std::make_unique<LineProcess>(ProcessSpec{{self, "channel", "--peer", how, address}, "", {}}, LineProcessOptions{});
-  if (peer->send(line, kPatience_s, nullptr).outcome != LineProcess::Outcome::line)
-    throw failure("the other process does not read what it is told");
-  return peer;
-}
-
 // One way to another process.
 class Channel {
  public:
@@ -78,8 +64,6 @@ class Channel {
   virtual size_t bulk_message() const = 0;
   virtual size_t frame_bytes() const { return bulk_message(); }  // of which a message consists
 };
-
-[[noreturn]] void silent() { throw failure(fmt::format("the other process said nothing for {:g} s", kPatience_s)); }
 
 class BareChannel final : public Channel {
  public:
@@ -94,7 +78,7 @@ class BareChannel final : public Channel {
       key = keys.public_key;
     }
     socket_.bind(kLocal);
-    peer_ = start_peer("bare", socket_.get(zmq::sockopt::last_endpoint), key);
+    peer_ = start_peer({"channel", "--peer", "bare", socket_.get(zmq::sockopt::last_endpoint)}, key);
   }
   void send(Do what, std::string_view bytes) override {
     const char letter = static_cast<char>(what);
@@ -106,7 +90,7 @@ class BareChannel final : public Channel {
   }
   std::string receive() override {
     zmq::message_t message;
-    if (!socket_.recv(message)) silent();
+    if (!socket_.recv(message)) peer_is_silent();
     return message.to_string();
   }
   size_t bulk_message() const override { return kMiB; }
@@ -115,65 +99,6 @@ class BareChannel final : public Channel {
   zmq::context_t context_;
   zmq::socket_t socket_;
   std::unique_ptr<LineProcess> peer_;
-};
-
-LinkTerms terms() {
-  LinkTerms t;
-  t.self.build = "r1-bench channel";
-  t.self.host = "here";
-  t.self.pid = ::getpid();
-  t.self.nonce = std::to_string(::getpid());
-  return t;
-}
-
-// What a sink hears, for a thread that waits.
-class Inbox final : public LinkSink {
- public:
-  void peer_up(PeerId peer, const PeerHello&) override {
-    change([&] { peer_ = peer; });
-  }
-  void received(PeerId, LinkPacket packet) override {
-    change([&] { packets_.push_back(std::move(packet)); });
-  }
-  void peer_lost(PeerId, const std::string& why) override {
-    change([&] { over_ = why; });
-  }
-  void not_joined(const std::string& why, bool) override {
-    change([&] { over_ = why; });
-  }
-  PeerId wait_peer() {
-    wait([&] { return peer_ != 0; });
-    return peer_;
-  }
-  LinkPacket take() {
-    wait([&] { return next_ < packets_.size(); });
-    std::lock_guard lock(mutex_);
-    LinkPacket packet = std::move(packets_[next_++]);
-    if (next_ == packets_.size()) {
-      packets_.clear();
-      next_ = 0;
-    }
-    return packet;
-  }
-
- private:
-  void change(const std::function<void()>& how) {
-    std::lock_guard lock(mutex_);
-    how();
-    changed_.notify_all();
-  }
-  void wait(const std::function<bool()>& is_so) {
-    std::unique_lock lock(mutex_);
-    if (!changed_.wait_for(lock, std::chrono::duration<double>(kPatience_s), [&] { return is_so() || !over_.empty(); }))
-      silent();
-    if (!is_so()) throw failure("the link is over: " + over_);
-  }
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  PeerId peer_ = 0;
-  std::vector<LinkPacket> packets_;
-  size_t next_ = 0;
-  std::string over_;
 };
 
 LinkPacket packet_of(Do what, std::string_view bytes, size_t frame_bytes) {
@@ -191,19 +116,10 @@ void add_frames(Tally& tally, Do what, const LinkPacket& packet) {
 
 class LinkChannel final : public Channel {
  public:
-  explicit LinkChannel(size_t frame_bytes) : frame_bytes_(frame_bytes) {
-    ZmqHeadOptions options;
-    options.keys = new_curve_keys();
-    const CurveKeys node = new_curve_keys();
-    ring_.let_in("node:bench", node.public_key);
-    head_ = zmq_listen(options, ring_, terms(), inbox_);
-    peer_ = start_peer("link", head_->address().text(),
-                       fmt::format("{} {} {}", options.keys.public_key, node.public_key, node.secret_key));
-    to_ = inbox_.wait_peer();
-  }
-  void send(Do what, std::string_view bytes) override { head_->send(to_, packet_of(what, bytes, frame_bytes_)); }
+  explicit LinkChannel(size_t frame_bytes) : frame_bytes_(frame_bytes), head_({"channel", "--peer", "link"}) {}
+  void send(Do what, std::string_view bytes) override { head_.send(packet_of(what, bytes, frame_bytes_)); }
   std::string receive() override {
-    const LinkPacket packet = inbox_.take();
+    const LinkPacket packet = head_.take();
     return packet.frames.empty() ? packet.body : std::string(packet.frames[0].bytes());
   }
   size_t bulk_message() const override { return kBulk; }
@@ -211,17 +127,14 @@ class LinkChannel final : public Channel {
 
  private:
   const size_t frame_bytes_;
-  KeyRing ring_;
-  Inbox inbox_;
-  std::unique_ptr<ZmqHead> head_;
-  std::unique_ptr<LineProcess> peer_;
-  PeerId to_ = 0;
+  BenchHead head_;
 };
 
 // The link's protocol alone: its bytes, in one thread, without sockets or encryption.
 class MemoryChannel final : public Channel {
  public:
-  MemoryChannel() : net_(clock_, {}), head_(net_.listen(terms(), at_head_)), node_(net_.dial("node:bench", terms(), at_node_)) {
+  MemoryChannel()
+      : net_(clock_, {}), head_(net_.listen(bench_terms(), at_head_)), node_(net_.dial("node:bench", bench_terms(), at_node_)) {
     net_.settle();
     at_node_.links = node_.get();
   }
@@ -355,9 +268,6 @@ int bare_peer(const std::string& endpoint) {
 }
 
 int link_peer(const std::string& address) {
-  ZmqNodeOptions options;
-  options.head = parse_link_address(address);
-  std::cin >> options.head_key >> options.keys.public_key >> options.keys.secret_key;
   struct Answerer final : LinkSink {
     std::mutex mutex;
     std::condition_variable changed;
@@ -383,7 +293,7 @@ int link_peer(const std::string& address) {
   } sink;
   std::unique_ptr<Links> links;
   std::unique_lock lock(sink.mutex);
-  links = zmq_dial(options, terms(), sink);
+  links = dial_bench_head(address, sink);
   sink.links = links.get();
   sink.changed.wait(lock, [&] { return sink.over; });
   lock.unlock();

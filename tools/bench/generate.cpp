@@ -5,10 +5,10 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "kernels/cpu/threads.h"
 #include "models/generation/generator_engine.h"
 #include "models/training/scoring_engine.h"
 #include "models/training/trainer_engine.h"
+#include "models/weight_transfer.h"
 #include "tools/bench/benchmarks.h"
 
 namespace r1::bench {
@@ -114,7 +114,7 @@ CaseResult bench_generate(Device& device, CeilingMeter& meter, const BenchModel&
   CaseResult r;
   r.name = fmt::format("generate {} batch {} {}", model.name, o.batch, dtype_name(o.type));
   r.goal = model.generate_goal;
-  r.threads = cpu::thread_limit();
+  r.threads = counted_cores(device);
   if (const std::string wrong = compare_with_reference(device, model.config); !wrong.empty()) {
     r.verification = {false, wrong};
     return r;

@@ -362,14 +362,14 @@ DeltaEncode encode(CaseBuffers& b, const CaseSizes& s) {
   int64_t bytes = 0;
   const std::vector<int32_t> codes = download_as<int32_t>(v.codes);
   for (size_t i = 1; i < codes.size(); i += 2) bytes += codes[i];
-  return {v.next, v.previous, v.codes, b.zeros(i32, {(bytes + 3) / 4})};
+  return {v.next, v.previous, v.codes, b.zeros(i32, {(bytes + 3) / 4}), b.zeros(DType::i64, {v.codes.shape[0], 2})};
 }
 AnyOp delta_encode(CaseBuffers& b, const CaseSizes& s) { return encode(b, s); }
 AnyOp delta_apply(CaseBuffers& b, const CaseSizes& s) {
   const DeltaEncode op = encode(b, s);
   Context ctx(b.device());
   run(ctx, op);
-  return DeltaApply{op.codes, op.payload, op.previous, b.zeros(i32, {op.codes.shape[0]})};
+  return DeltaApply{op.codes, op.payload, op.previous, b.zeros(i32, {op.codes.shape[0]}), op.sums};
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/threads.h"
 #include "kernels/op_names.h"
 
 namespace r1::bench {
@@ -13,8 +12,11 @@ void ProfilingDevice::timed(Context& ctx, const Op& op) {
   const AnyOp any = op;
   const Work work = op_work(any);
   Slot& slot = self.slots_[any.index()];
+  ctx.device = &self.inner_;  // whose own kernels look for it there
   const int64_t begin = monotonic_ns();
   (self.inner_.ops().*kEntry)(ctx, op);
+  if (self.waits_) self.inner_.finish();
+  ctx.device = &self;
   const int64_t ns = monotonic_ns() - begin;
   slot.calls += 1;
   slot.core_ns += ctx.parallel ? ns * self.threads_ : ns;
@@ -23,7 +25,7 @@ void ProfilingDevice::timed(Context& ctx, const Op& op) {
   slot.type = work.type;
 }
 
-ProfilingDevice::ProfilingDevice(Device& inner) : inner_(inner), threads_(cpu::thread_limit()) {
+ProfilingDevice::ProfilingDevice(Device& inner) : inner_(inner), waits_(is_card(inner)), threads_(counted_cores(inner)) {
 #define R1_SET_ENTRY(Struct, field) \
   if (inner.ops().field != nullptr) ops_.field = &ProfilingDevice::timed<Struct, &OpTable::field>;
   R1_OPS(R1_SET_ENTRY)

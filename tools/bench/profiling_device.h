@@ -57,6 +57,7 @@ class ProfilingDevice final : public Device {
   static void timed(Context& ctx, const Op& op);
 
   Device& inner_;
+  bool waits_;  // after each op, or its time would be the next one's
   int threads_;
   OpTable ops_;
   std::array<Slot, kOps> slots_;

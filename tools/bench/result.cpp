@@ -10,10 +10,16 @@ namespace {
 
 using nlohmann::json;
 
+// What was not measured is absent, never 0.
+json measured(double value) { return value > 0 ? json(value) : json(nullptr); }
+
 json ceilings_json(const Ceilings& c) {
-  return {{"matmul_bf16_gflops", c.bf16_flops * 1e-9},
-          {"matmul_f32_gflops", c.f32_flops * 1e-9},
-          {"memory_read_gb_per_s", c.read_bytes * 1e-9}};
+  json j{{"matmul_bf16_gflops", measured(c.bf16_flops * 1e-9)},
+         {"matmul_f32_gflops", measured(c.f32_flops * 1e-9)},
+         {"memory_read_gb_per_s", measured(c.read_bytes * 1e-9)}};
+  if (c.bf16_register_flops > 0) j["register_bf16_gflops"] = c.bf16_register_flops * 1e-9;
+  if (c.f32_register_flops > 0) j["register_f32_gflops"] = c.f32_register_flops * 1e-9;
+  return j;
 }
 
 // What ops are given of all cores' time in the profiled run.
@@ -73,8 +79,8 @@ json report_json(const Report& r) {
   json cases = json::array();
   for (const CaseResult& c : r.cases) {
     json j{{"name", c.name},
-           {"fraction_of_ceiling", c.fraction()},
-           {"floor_ns", c.floor_ns},
+           {"fraction_of_ceiling", measured(c.fraction())},
+           {"floor_ns", measured(c.floor_ns)},
            {"floor", c.floor},
            {"measured_ns", c.measured_ns},
            {"ceilings", ceilings_json(c.ceilings)},
@@ -85,7 +91,8 @@ json report_json(const Report& r) {
     for (const auto& [key, value] : c.numbers) j[key] = value;
     cases.push_back(std::move(j));
   }
-  return {{"what", r.what}, {"machine", r.machine}, {"fingerprint", r.fingerprint}, {"verified", r.ok()}, {"cases", cases}};
+  return {{"what", r.what},     {"machine", r.machine},          {"fingerprint", r.fingerprint},
+          {"verified", r.ok()}, {"not_measured", r.why_missing}, {"cases", cases}};
 }
 
 std::string report_table(const Report& r) {
@@ -93,15 +100,19 @@ std::string report_table(const Report& r) {
   s += fmt::format("{:<34} {:>12} {:>12} {:>8} {:>7} {:>8}  {}\n", "case", "floor", "measured", "fraction", "by", "verified",
                    "goal");
   for (const CaseResult& c : r.cases)
-    s += fmt::format("{:<34} {:>12} {:>12} {:>8.3f} {:>7} {:>8}  {}\n", c.name, time_text(c.floor_ns), time_text(c.measured_ns),
-                     c.fraction(), c.floor, c.verification.ok ? "yes" : "NO",
-                     c.goal > 0 ? fmt::format("{:.2f}", c.goal) : c.note);
+    s += fmt::format("{:<34} {:>12} {:>12} {:>8} {:>7} {:>8}  {}\n", c.name, c.floor_ns > 0 ? time_text(c.floor_ns) : "-",
+                     time_text(c.measured_ns), c.fraction() > 0 ? fmt::format("{:.3f}", c.fraction()) : "-", c.floor,
+                     c.verification.ok ? "yes" : "NO", c.goal > 0 ? fmt::format("{:.2f}", c.goal) : c.note);
   for (const CaseResult& c : r.cases) {
     if (!c.verification.ok) s += fmt::format("\n{}: NOT VERIFIED: {}\n", c.name, c.verification.how);
     if (c.breakdown.empty()) continue;
     s += fmt::format("\n{}: {}\n", c.name, c.verification.how);
     s += fmt::format("  ceilings: matmul {:.0f} GFLOP/s in bf16, {:.0f} in f32; memory {:.1f} GB/s\n",
                      c.ceilings.bf16_flops * 1e-9, c.ceilings.f32_flops * 1e-9, c.ceilings.read_bytes * 1e-9);
+    if (c.ceilings.f32_register_flops > 0)
+      s += fmt::format("  of the hardware: {:.0f} GFLOP/s in bf16, {:.0f} in f32, by loops over registers\n",
+                       c.ceilings.bf16_register_flops * 1e-9, c.ceilings.f32_register_flops * 1e-9);
+    if (!r.why_missing.empty()) s += fmt::format("  not measured: {}\n", r.why_missing);
     for (const auto& [key, value] : c.numbers) s += fmt::format("  {} {:.6g}\n", key, value);
     s += breakdown_table(c);
   }

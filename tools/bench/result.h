@@ -37,6 +37,7 @@ struct Report {
   std::string what;  // "kernels", "train", "generate"
   std::string machine, fingerprint;
   std::vector<CaseResult> cases;
+  std::string why_missing;  // why a ceiling was not measured; "": all were
   bool ok() const;
 };
 

@@ -85,14 +85,6 @@ std::shared_ptr<WeightSet> bench_weights(Device& device, const ModelConfig& conf
   return weights;
 }
 
-std::shared_ptr<WeightSet> copy_to_device(const WeightSet& from, Device& device) {
-  auto to = std::make_shared<WeightSet>(device, from.config(), from.dtype());
-  std::vector<std::byte> host(static_cast<size_t>(from.flat().size()) * dtype_size(from.dtype()));
-  download(from.flat(), host.data(), host.size());
-  upload(to->flat(), host.data(), host.size());
-  return to;
-}
-
 std::vector<Sequence> bench_sequences(const ModelConfig& config, int64_t count, int64_t length, uint64_t seed) {
   std::vector<Sequence> sequences(static_cast<size_t>(count));
   Rng rng(seed, "bench tokens");

@@ -17,15 +17,14 @@ struct BenchModel {
   double train_goal = 0, generate_goal = 0;  // fraction of the ceiling asked for; 0: none
 };
 
-// size: "base" (25 to 60 million parameters), "tiny" (those of the built-in world) or "published" (SmolLM2-135M and Qwen2.5-0.5B).
+// size: "base" (25 to 60 million parameters), "tiny" (those of the built-in world) or "published" (SmolLM2-135M and
+// Qwen2.5-0.5B).
 std::vector<BenchModel> bench_models(const std::string& size);
 // The same architecture in a few thousand parameters: what verification compares with the slow reference.
 ModelConfig miniature(const ModelConfig&);
 
 // Random weights on a device, rounded to `dtype`.
 std::shared_ptr<WeightSet> bench_weights(Device&, const ModelConfig&, DType dtype);
-// The same values on another device.
-std::shared_ptr<WeightSet> copy_to_device(const WeightSet&, Device&);
 // Random token sequences of `length` tokens, all trainable but the first.
 std::vector<Sequence> bench_sequences(const ModelConfig&, int64_t count, int64_t length, uint64_t seed);
 

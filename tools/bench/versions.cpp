@@ -101,7 +101,7 @@ std::vector<CaseResult> bench_versions(Device& device, CeilingMeter& meter, cons
       std::shared_ptr<WeightSet> received;
       time(encode, [&] { delta = encode_delta(held.get(), round - 1, *next, round); });
       time(apply, [&] { received = apply_delta(held.get(), delta, model.config, device, o.type); });
-      delta_bytes = static_cast<double>(delta.bytes.size());
+      delta_bytes = static_cast<double>(delta.bytes());
       if (delta.hash != hash || received->hash() != hash)
         verification = {false, "the delta does not give the published weights"};
     }
@@ -130,14 +130,14 @@ std::vector<CaseResult> bench_versions(Device& device, CeilingMeter& meter, cons
     r.floor_ns = floor_ns;
     r.measured_ns = median(times);
     r.ceilings = ceilings;
-    r.threads = cpu_threads();
+    r.threads = counted_cores(device);
     r.verification = verification;
     r.numbers = {{"share_of_step", r.measured_ns / step_ns}};
     r.note = fmt::format("{:.1f} % of the step", 100 * r.measured_ns / step_ns);
   };
-  const auto memory_ns = [&](double bytes) { return bytes / ceilings.read_bytes * 1e9; };
+  const auto memory_ns = [&](double bytes) { return ceilings.read_bytes > 0 ? bytes / ceilings.read_bytes * 1e9 : 0; };
   const double flops = train_flops(model.config, o.sequences, o.length);
-  add("step", step, flops / ceilings.flops(o.type) * 1e9, "matmul");
+  add("step", step, ceilings.flops(o.type) > 0 ? flops / ceilings.flops(o.type) * 1e9 : 0, "matmul");
   results.back().numbers = {{"parameters", parameters},
                             {"tokens_per_step", static_cast<double>(o.sequences * o.length)},
                             {"peak_bytes_per_parameter", peak / parameters}};

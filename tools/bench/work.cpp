@@ -107,9 +107,13 @@ Work op_work(const AnyOp& any) {
   return std::visit([](const auto& op) { return work_of(op); }, any);
 }
 
-double floor_ns(const Work& w, const Ceilings& c) { return std::max(w.flops / c.flops(w.type), w.bytes / c.read_bytes) * 1e9; }
+double floor_ns(const Work& w, const Ceilings& c) {
+  if (c.flops(w.type) == 0 || c.read_bytes == 0) return 0;
+  return std::max(w.flops / c.flops(w.type), w.bytes / c.read_bytes) * 1e9;
+}
 
 const char* floor_kind(const Work& w, const Ceilings& c) {
+  if (c.flops(w.type) == 0 || c.read_bytes == 0) return "";
   return w.flops / c.flops(w.type) >= w.bytes / c.read_bytes ? "matmul" : "memory";
 }
 

@@ -22,7 +22,7 @@ struct Work {
 };
 Work op_work(const AnyOp& op);
 
-// The larger of the two floors, ns.
+// The larger of the two floors, ns; 0 where a ceiling was not measured.
 double floor_ns(const Work& work, const Ceilings& ceilings);
 // "matmul" or "memory": which of the two it is.
 const char* floor_kind(const Work& work, const Ceilings& ceilings);

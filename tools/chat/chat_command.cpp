@@ -13,7 +13,7 @@ namespace r1 {
 namespace {
 
 constexpr const char* kHelp = R"(/temperature X   of sampling, 0 to 100; 0 takes the likeliest token each time
-/top_p X         share of the probability that is sampled from, 0 to 1
+/top_p X         share of the probability that is sampled from, up to 1
 /max_tokens N    longest reply
 /system TEXT     what the model is told in front of it all; without TEXT: nothing. Begins a new conversation
 /reset           begins a new conversation
@@ -29,6 +29,11 @@ double number_between(const std::string& name, const std::string& text, double l
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value < least || value > most)
     throw bad_input(fmt::format("/{} takes a number from {:g} to {:g}, not '{}'", name, least, most, text));
   return value;
+}
+
+double temperature_of(const std::string& name, const std::string& text) {
+  const double value = number_between(name, text, 0, kMostTemperature);
+  return value == 0 ? value : number_between(name, text, kLeastTemperature, kMostTemperature);
 }
 
 std::string shown(const ChatSettings& s) {
@@ -48,9 +53,9 @@ ChatCommand parse_chat_line(const std::string& line, ChatSettings& settings) {
   std::string rest = line.substr(std::min(line.find_first_not_of(' ', space), line.size()));
   while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\r')) rest.pop_back();
   if (name == "temperature") {
-    settings.temperature = number_between(name, rest, 0, 100);
+    settings.temperature = temperature_of(name, rest);
   } else if (name == "top_p") {
-    settings.top_p = number_between(name, rest, 0, 1);
+    settings.top_p = number_between(name, rest, kLeastTopP, 1);
   } else if (name == "max_tokens") {
     settings.max_tokens = static_cast<int64_t>(number_between(name, rest, 1, 16777216));
   } else if (name == "system") {

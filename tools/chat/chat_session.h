@@ -11,6 +11,7 @@
 #include "actors/model_chat.h"
 #include "kernels/device.h"
 #include "models/weights.h"
+#include "models/generation/generation.h"
 #include "tools/chat/reply_stream.h"
 
 namespace r1 {

@@ -16,7 +16,7 @@ namespace r1::report {
 namespace {
 
 constexpr size_t kPrompts = 3;  // shown of each source; the run store has more
-constexpr size_t kPromptCharacters = 400, kResponseCharacters = 1600;
+constexpr size_t kHeldOutPrompt = 400, kResponseCharacters = 1600;
 
 // `asked`: the names of the evaluators' expressions.
 std::string card(const ResponseRow& row, const nlohmann::json& parts, const std::string& when,
@@ -31,7 +31,7 @@ std::string card(const ResponseRow& row, const nlohmann::json& parts, const std:
   return fmt::format(
       "<div class=\"sample\"><div class=\"when\"><b>{}</b>{}{}</div><div class=\"tokens\"><span class=\"prompt\">{}</span>{}"
       "</div><div class=\"score\">{}</div></div>\n",
-      when, verdict.empty() ? "" : ": ", verdict, escaped(shortened(row.text, kPromptCharacters)),
+      when, verdict.empty() ? "" : ": ", verdict, escaped(shortened(row.text, kHeldOutPrompt)),
       escaped(shortened(row.response, kResponseCharacters)), score);
 }
 

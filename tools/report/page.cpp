@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <map>
-#include <memory>
-
 #include "actors/roles.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -12,6 +9,7 @@
 #include "tools/report/html.h"
 #include "tools/report/run_data.h"
 #include "tools/report/sections.h"
+#include "tools/report/stage_tokenizers.h"
 #include "tools/report/style.h"
 
 namespace r1::report {
@@ -19,40 +17,6 @@ namespace r1::report {
 namespace fs = std::filesystem;
 
 namespace {
-
-// The tokenizer that a stage's trainer uses; one of the run's checkpoints serves where the graph's files are gone.
-class Tokenizers {
- public:
-  Tokenizers(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir) : graph_(graph) {
-    env_.run_dir = run_dir;
-    env_.graph_dir = graph_dir;
-  }
-
-  const Tokenizer* of(const StageData& stage) {
-    const NodePlan* trainer = stage_trainer(graph_, stage.index);
-    if (trainer == nullptr) return nullptr;
-    auto& known = by_root_[model_root(graph_, *trainer).id];
-    if (known == nullptr) known = load(stage, *trainer);
-    return known.get();
-  }
-
- private:
-  std::shared_ptr<const Tokenizer> load(const StageData& stage, const NodePlan& trainer) const {
-    try {
-      return node_tokenizer(env_, graph_, trainer);
-    } catch (const Error&) {
-    }
-    try {
-      return std::make_shared<const Tokenizer>(Tokenizer::from_file(checkpoint_dir(env_, stage.plan->name) / "tokenizer.json"));
-    } catch (const Error&) {
-      return nullptr;  // no texts in this report
-    }
-  }
-
-  const GraphView& graph_;
-  RunEnv env_;
-  std::map<std::string, std::shared_ptr<const Tokenizer>> by_root_;
-};
 
 std::string graph_section(const std::string& actors, const std::string& text) {
   std::string out = "<section id=\"graph\"><h2>The graph</h2>\n";
@@ -84,13 +48,13 @@ std::string ReportWriter::page() {
   if (!drawn_) actors_ = actor_picture(graph_, registry_, dot_);
   drawn_ = true;
   const RunData run = read_run(graph_, store_);
-  Tokenizers tokenizers(graph_, run_dir_, graph_dir_);
+  StageTokenizers tokenizers(graph_, run_dir_, graph_dir_);
   const std::string comparisons = comparisons_section(run);
   std::string curves;
   for (const StageData& stage : run.stages)
     if (stage.started())
       curves += "<section>" + curves_of(run, stage) + held_out_samples_of(stage, store_) +
-                samples_of(stage, store_, tokenizers.of(stage)) + "</section>\n";
+                samples_of(stage, store_, tokenizers.of(stage.index).get()) + "</section>\n";
 
   std::string nav = "<nav><a href=\"#pipeline\">Pipeline</a><a href=\"#stages\">Stages</a>";
   if (!comparisons.empty()) nav += "<a href=\"#comparisons\">Comparisons</a>";

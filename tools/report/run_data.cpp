@@ -19,16 +19,6 @@ using nlohmann::json;
 
 namespace {
 
-StageKind kind_of(const GraphView& graph, int stage) {
-  const NodePlan* trainer = stage_trainer(graph, stage);
-  if (trainer == nullptr) return StageKind::sampling;
-  if (trainer->role == "distiller") return StageKind::distill;
-  const std::string objective = trainer->attrs.text("objective");
-  if (objective == "grpo") return StageKind::rl;
-  if (objective == "reward_model") return StageKind::reward_model;
-  return objective == "sft" ? StageKind::sft : StageKind::pretrain;
-}
-
 // "2 cores, AMD EPYC, 24 GiB" -> 2.
 int cores_of(const std::string& machine) {
   int cores = 0;
@@ -93,6 +83,16 @@ std::vector<std::string> reward_parts(const RunStore& store, const StageData& st
 }
 
 }  // namespace
+
+StageKind kind_of(const GraphView& graph, int stage) {
+  const NodePlan* trainer = stage_trainer(graph, stage);
+  if (trainer == nullptr) return StageKind::sampling;
+  if (trainer->role == "distiller") return StageKind::distill;
+  const std::string objective = trainer->attrs.text("objective");
+  if (objective == "grpo") return StageKind::rl;
+  if (objective == "reward_model") return StageKind::reward_model;
+  return objective == "sft" ? StageKind::sft : StageKind::pretrain;
+}
 
 const char* kind_name(StageKind kind) {
   switch (kind) {
@@ -160,7 +160,37 @@ std::vector<std::string> held_out_rewards(const RunData& run) {
   return names;
 }
 
-RunData read_run(const GraphView& graph, const RunStore& store) {
+StageData read_stage(const GraphView& graph, int index, const StageRow* row, const RunStore& store, int cores) {
+  StageData stage;
+  stage.plan = &graph.stages[static_cast<size_t>(index)];
+  stage.index = index;
+  stage.kind = kind_of(graph, index);
+  stage.staleness_bound = stage_staleness(graph, index);
+  stage.summary = json::object();
+  if (row == nullptr || row->status == StageStatus::waiting) return stage;
+  stage.row = *row;
+  const int64_t id = row->id;
+  stage.times = StageTimes::of(store, stage.row);
+  stage.summary = stage_summary_in(store, stage.plan->name,
+                                   stage.ended() && !stage.row.summary_json.empty()
+                                       ? stage.row.summary_json
+                                       : stage_summary(graph, *stage.plan, store, id, stage.times, cores));
+  read_statistics(store, stage);
+  read_held_out(store, stage);
+  stage.ledger = store.ledger(id);
+  if (stage.ledger.draws > 0) {
+    stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.ended());
+    stage.resolutions = store.resolutions(id);
+    stage.asked = asked_names(graph, stage.index);
+    stage.reward_parts = reward_parts(store, stage);
+  }
+  stage.published = static_cast<int64_t>(store.versions(id).size());
+  stage.restarts = static_cast<int64_t>(store.events(id, 1000, "restart").size());
+  stage.stalls = static_cast<int64_t>(store.events(id, 1000, "stall").size());
+  return stage;
+}
+
+RunData read_head(const GraphView& graph, const RunStore& store) {
   RunData run;
   run.graph = &graph;
   run.graph_file = store.meta("graph").value_or(graph.name);
@@ -171,44 +201,23 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
   run.cores = cores_of(run.machine);
   if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
     run.precision = run.fingerprint.substr(last + 2);
-
   run.failures = failures_of(store);
+  run.seconds = stored_meta_number(store, "seconds");
+  return run;
+}
 
+RunData read_run(const GraphView& graph, const RunStore& store) {
+  RunData run = read_head(graph, store);
   std::map<std::string, StageRow> rows;
   for (StageRow& row : store.stages()) rows[row.name] = row;
   double stage_seconds = 0;
   for (size_t i = 0; i < graph.stages.size(); ++i) {
-    StageData& stage = run.stages.emplace_back();
-    stage.plan = &graph.stages[i];
-    stage.index = static_cast<int>(i);
-    stage.kind = kind_of(graph, stage.index);
-    stage.staleness_bound = stage_staleness(graph, stage.index);
-    stage.summary = json::object();
-    const auto row = rows.find(stage.plan->name);
-    if (row == rows.end() || row->second.status == StageStatus::waiting) continue;
-    stage.row = row->second;
-    const int64_t id = stage.row.id;
-    stage.times = StageTimes::of(store, stage.row);
-    stage.summary = stage_summary_in(store, stage.plan->name,
-                                     stage.ended() && !stage.row.summary_json.empty()
-                                         ? stage.row.summary_json
-                                         : stage_summary(graph, *stage.plan, store, id, stage.times, run.cores));
-    stage_seconds += stage.summary.value("seconds", 0.0);
-    read_statistics(store, stage);
-    read_held_out(store, stage);
-    stage.ledger = store.ledger(id);
-    if (stage.ledger.draws > 0) {
-      stage.ledger_complaint = store.check_ledger(id, /*running=*/!stage.ended());
-      stage.resolutions = store.resolutions(id);
-      stage.asked = asked_names(graph, stage.index);
-      stage.reward_parts = reward_parts(store, stage);
-    }
-    stage.published = static_cast<int64_t>(store.versions(id).size());
-    stage.restarts = static_cast<int64_t>(store.events(id, 1000, "restart").size());
-    stage.stalls = static_cast<int64_t>(store.events(id, 1000, "stall").size());
+    const auto row = rows.find(graph.stages[i].name);
+    run.stages.push_back(read_stage(graph, static_cast<int>(i), row == rows.end() ? nullptr : &row->second, store, run.cores));
+    stage_seconds += run.stages.back().summary.value("seconds", 0.0);
   }
   // Of a run that goes on only the time of earlier processes is noted.
-  run.seconds = std::max(stage_seconds, stored_meta_number(store, "seconds"));
+  run.seconds = std::max(stage_seconds, run.seconds);
   return run;
 }
 

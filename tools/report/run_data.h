@@ -77,6 +77,14 @@ struct RunData {
 // The names of the evaluators' `rewards`, in the order of stages.
 std::vector<std::string> held_out_rewards(const RunData& run);
 
+StageKind kind_of(const GraphView& graph, int stage);
+
+// One stage. `row`: of the store, null where it has none; `cores`: of the machine. The graph outlives the result.
+StageData read_stage(const GraphView& graph, int index, const StageRow* row, const RunStore& store, int cores);
+
+// What is known of a run without looking at its stages.
+RunData read_head(const GraphView& graph, const RunStore& store);
+
 // `store` may belong to a run that goes on. The graph outlives the result.
 RunData read_run(const GraphView& graph, const RunStore& store);
 

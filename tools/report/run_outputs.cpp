@@ -12,12 +12,14 @@ namespace {
 
 constexpr double kFeedInterval_s = 2;
 
-void warn(const char* what, const std::exception_ptr& error) {
-  if (!error) return;
+// What went wrong; "" for nothing.
+std::string warn(const char* what, const std::exception_ptr& error) {
+  if (!error) return "";
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& e) {
     log_warn(fmt::format("{}: {}", what, e.what()));
+    return e.what();
   }
 }
 
@@ -52,7 +54,7 @@ void RunOutputs::submit(bool with_report) {
                          report_waits_ = false;
                          writer_.write();
                        },
-                       [](const std::exception_ptr& error) { warn("report.html is behind", error); }});
+                       [this](const std::exception_ptr& error) { report_error_ = warn("report.html is behind", error); }});
 }
 
 void RunOutputs::stage_started(const std::string& stage, bool continued) { view_.stage_started(stage, continued); }

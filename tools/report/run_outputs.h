@@ -30,6 +30,8 @@ class RunOutputs final : public ProgressSink {
   // The last report and the last events; returns when they are written. `status`: for the tracker, which gets `tracker_s`
   // seconds to end.
   void finish(const std::string& status, double tracker_s);
+  // After finish(): why report.html is not what it should be, "" when it is.
+  const std::string& report_error() const { return report_error_; }
 
  private:
   void submit(bool with_report);
@@ -41,6 +43,7 @@ class RunOutputs final : public ProgressSink {
   double last_s_ = 0;
   std::unique_ptr<TrackerFeed> tracker_;  // null: none
   std::atomic<bool> report_waits_{false}, feed_waits_{false}, tracker_waits_{false};
+  std::string report_error_;  // of the executor's thread until finish() returns
   std::unique_ptr<Executor> executor_;
 };
 

@@ -12,9 +12,9 @@
 #include "actors/metric_table.h"
 #include "actors/stored_rows.h"
 #include "base/error.h"
-#include "models/tokenizer/utf8.h"
 #include "tools/report/html.h"
 #include "tools/report/sections.h"
+#include "tools/report/shown_tokens.h"
 
 namespace r1::report {
 
@@ -25,16 +25,33 @@ constexpr size_t kPairs = 3;
 constexpr size_t kHeadTokens = 240, kTailTokens = 120;  // shown of a long completion
 constexpr size_t kPromptCharacters = 400;
 
+}  // namespace
+
+std::string token_spans(const Sequence& s, const Tokenizer& tokenizer) {
+  const std::vector<ShownToken> tokens = shown_tokens(s, tokenizer);
+  const bool cut = tokens.size() > kHeadTokens + kTailTokens;
+  std::string out;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (cut && i == kHeadTokens) {
+      out += fmt::format("<span class=\"cut\"> … {} tokens … </span>", tokens.size() - kHeadTokens - kTailTokens);
+      i = tokens.size() - kTailTokens;
+    }
+    const ShownToken& token = tokens[i];
+    const double probability = token.probability.value_or(1);
+    out += fmt::format("<span class=\"p{}\" title=\"{:.3g} %{}\">{}</span>", shade_of(probability), 100 * probability,
+                       token.version < 0 ? "" : fmt::format(", version {}", token.version), escaped(token.text));
+  }
+  return out;
+}
+
+namespace {
+
 struct Group {
   int64_t draw = 0;
   std::string outcome;  // "trained in batch 3", "dropped: equal rewards"
   std::vector<TrajectoryRow> rows;
   std::string prompt, shape;
 };
-
-size_t prompt_length(const Sequence& s) {
-  return static_cast<size_t>(std::find(s.trainable.begin(), s.trainable.end(), 1) - s.trainable.begin());
-}
 
 // Prompts are alike when they differ only in numbers and in their later words' choice: digits are one sign, runs of the same
 // sign one.
@@ -71,35 +88,6 @@ const TrajectoryRow& median(const Group& group) {
   for (const TrajectoryRow& row : group.rows) rows.push_back(&row);
   std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->reward < b->reward; });
   return *rows[rows.size() / 2];
-}
-
-int shade(double probability) {
-  return probability >= 0.9 ? 0 : probability >= 0.6 ? 1 : probability >= 0.3 ? 2 : probability >= 0.1 ? 3 : 4;
-}
-
-std::string token_spans(const Sequence& s, const Tokenizer& tokenizer) {
-  const size_t begin = prompt_length(s), count = s.tokens.size() - begin;
-  const bool cut = count > kHeadTokens + kTailTokens;
-  std::string out;
-  for (size_t i = begin; i < s.tokens.size(); ++i) {
-    if (cut && i == begin + kHeadTokens) {
-      out += fmt::format("<span class=\"cut\"> … {} tokens … </span>", count - kHeadTokens - kTailTokens);
-      i = s.tokens.size() - kTailTokens;
-    }
-    // Tokens that are parts of one character are shown as one; the least likely of them counts.
-    size_t end = i + 1;
-    std::string text = tokenizer.decode_bytes({s.tokens.data() + i, 1});
-    double logp = s.behaviour_logp.empty() ? 0 : s.behaviour_logp[i];
-    for (; !utf8::is_valid(text) && end < s.tokens.size() && end < i + 4; ++end) {
-      text += tokenizer.decode_bytes({s.tokens.data() + end, 1});
-      if (!s.behaviour_logp.empty()) logp = std::min(logp, static_cast<double>(s.behaviour_logp[end]));
-    }
-    const double probability = std::exp(logp);
-    out += fmt::format("<span class=\"p{}\" title=\"{:.3g} %{}\">{}</span>", shade(probability), 100 * probability,
-                       s.version.empty() ? "" : fmt::format(", version {}", s.version[i]), escaped(text));
-    i = end - 1;
-  }
-  return out;
 }
 
 std::string sample_card(const RunStore& store, const StageData& stage, const Group& group, const char* when,

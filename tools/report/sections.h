@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "models/sequence.h"
 #include "models/tokenizer/tokenizer.h"
 #include "tools/report/run_data.h"
 
@@ -32,6 +33,10 @@ struct StagePair {
 };
 std::vector<StagePair> distillation_pairs(const RunData& run);
 std::vector<StagePair> language_pairs(const RunData& run);
+
+// What the model wrote, a <span> a token, shaded by the probability it was sampled with (its title); a long completion without
+// its middle.
+std::string token_spans(const Sequence& sequence, const Tokenizer& tokenizer);
 
 std::string stage_heading(const StageData& stage);  // chip, label, name
 std::string stage_anchor(const StageData& stage);   // "stage-rl1"

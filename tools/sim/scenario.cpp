@@ -63,6 +63,40 @@ constexpr const char* kGraph = R"DOT(digraph simulated {{
 }}
 )DOT";
 
+// Reward models judge, and an evaluator steers: it measures every second version and the trainer waits for it, keeps the best
+// and ends by what was measured.
+constexpr const char* kJudgedGraph = R"DOT(digraph simulated {{
+  graph [seed=5, precision=f32, stall_s=20, job_stall_s=60];
+  node [problems=2, max_tokens=12];
+  small [kind=model, config="model.json", tokenizer=tiny];
+
+  subgraph cluster_helpful {{
+    pairs           [role=prompter, source="tiny:helpful_pairs", count=8];
+    helpful_trainer [role=trainer, objective=reward_model, sees=answer, epochs=2, batch=4, lr="1e-2", snapshot_s="0.02"];
+    pairs_eval      [role=evaluator, source="tiny:helpful_pairs_test"];
+    pairs -> helpful_trainer;
+    helpful_trainer -> pairs_eval [carries=weights];
+  }}
+  small -> helpful_trainer;
+
+  subgraph cluster_rl {{
+    prompts    [role=prompter, source="tiny:all_scenarios", groups_per_batch=3];
+    policy     [role=generator, samples=2, temperature=1];
+    judge      [role=judge, rewards="sigmoid(helpful) + 0.01 * length"];
+    groups     [role=filter{filter}];
+    rl_trainer [role=trainer, objective=grpo, lr="1e-3", until="above(held_out/reward, 0.5, 2) or batches(6)", snapshot_s="0.05"];
+    test       [role=evaluator, source="tiny:reasoning_test", every=2, keep=best, rewards="0.01 * length"];
+    prompts -> policy -> judge -> groups -> rl_trainer;
+    {credits}
+    rl_trainer -> policy [carries=weights, staleness={staleness}];
+    rl_trainer -> test   [carries=weights];
+    test -> rl_trainer;
+  }}
+  small -> rl_trainer;
+  helpful_trainer -> judge [as=helpful];
+}}
+)DOT";
+
 const char* name(DeathKind kind) {
   return kind == DeathKind::kill ? "kill" : kind == DeathKind::power ? "power cut" : "interrupt";
 }
@@ -70,7 +104,35 @@ const char* name(LinkFaultKind kind) {
   return kind == LinkFaultKind::lost ? "lost" : kind == LinkFaultKind::twice ? "twice" : "damaged";
 }
 
+// Two seeds of five are stars.
+void add_nodes(Scenario& s) {
+  Rng rng(s.seed, "nodes of the scenario");
+  if (rng.chance(0.6)) return;
+  s.nodes = 1 + static_cast<int64_t>(rng.below(4));
+  s.bytes = false;  // inside the head; what goes to nodes always is
+  for (LinkFault& f : s.link_faults)
+    if (f.kind == LinkFaultKind::damaged) f.kind = LinkFaultKind::lost;
+  s.by_hand = rng.chance(0.3);
+  const auto faults = rng.below(9);
+  for (uint64_t i = 0; i < faults; ++i) {
+    NodeFault f;
+    f.kind = static_cast<NodeFaultKind>(rng.below(11));
+    f.n = 1 + static_cast<int64_t>(rng.below(9000));
+    f.slot = rng.below(static_cast<uint64_t>(s.nodes));
+    f.seconds = rng.uniform() * (rng.chance(0.5) ? 2 : 8);  // shorter than a lease, or longer
+    s.node_faults.push_back(f);
+  }
+  std::sort(s.node_faults.begin(), s.node_faults.end(), [](const NodeFault& a, const NodeFault& b) { return a.n < b.n; });
+}
+
 }  // namespace
+
+const char* node_fault_name(NodeFaultKind kind) {
+  constexpr const char* kNames[] = {"killed",        "stopped", "cut to the head", "cut to the node",
+                                    "cut both ways", "reset",   "damaged",         "loses a message",
+                                    "says it twice", "drained", "scaled"};
+  return kNames[static_cast<int>(kind)];
+}
 
 Scenario scenario_of(uint64_t seed) {
   Rng rng(seed, "scenario");
@@ -83,7 +145,10 @@ Scenario scenario_of(uint64_t seed) {
   if (variant == 2 || variant == 3) staleness = 1 + static_cast<int64_t>(rng.below(2));
   if (variant == 4) filter = ", order=arrival", staleness = 1;
   if (variant == 5) filter = ", fill=resample, max_draws=8", credits = "groups -> policy;", staleness = 1;
-  s.graph = fmt::format(kGraph, fmt::arg("filter", filter), fmt::arg("credits", credits), fmt::arg("staleness", staleness));
+  const char* const graph = Rng(seed, "graph").chance(0.2) ? kJudgedGraph : kGraph;
+  s.graph = fmt::format(fmt::runtime(graph), fmt::arg("filter", filter), fmt::arg("credits", credits),
+                        fmt::arg("staleness", staleness));
+  s.staleness = staleness;
   s.exact = staleness == 0;
   if (rng.chance(0.3)) s.settings.push_back("graph.parallel_stages=2");
   s.bytes = rng.chance(0.5);
@@ -104,6 +169,7 @@ Scenario scenario_of(uint64_t seed) {
     s.link_faults.push_back({static_cast<LinkFaultKind>(rng.below(s.bytes ? 3 : 2)), 1 + static_cast<int64_t>(rng.below(700))});
   const auto engines = rng.below(3);
   for (uint64_t i = 0; i < engines; ++i) s.engine_faults.push_back(1 + static_cast<int64_t>(rng.below(120)));
+  add_nodes(s);
   return s;
 }
 
@@ -112,6 +178,10 @@ Scenario Scenario::undisturbed() const {
   s.deaths.clear();
   s.link_faults.clear();
   s.engine_faults.clear();
+  s.node_faults.clear();
+  s.nodes = 0;
+  s.broken = {};
+  s.broken_admission = false;
   return s;
 }
 
@@ -123,6 +193,9 @@ std::string Scenario::text() const {
   if (!slow_node.empty()) out += ", slow " + slow_node;
   for (const Death& d : deaths) out += fmt::format(", {} {} {}", name(d.kind), d.at_sync ? "before sync" : "after step", d.n);
   for (const LinkFault& f : link_faults) out += fmt::format(", message {} {}", f.n, name(f.kind));
+  if (nodes > 0) out += fmt::format(", {} nodes{}", nodes, by_hand ? " started by hand" : "");
+  for (const NodeFault& f : node_faults)
+    out += fmt::format(", node {} {} after step {} for {:.1f} s", f.slot, node_fault_name(f.kind), f.n, f.seconds);
   for (const int64_t n : engine_faults) out += fmt::format(", engine call {} fails", n);
   return out;
 }

@@ -22,6 +22,7 @@
 #include "runtime/conductor/local_hosts.h"
 #include "runtime/store/run_directory.h"
 #include "tools/sim/power_cut.h"
+#include "tools/sim/sim_nodes.h"
 #include "tools/sim/watch.h"
 
 namespace r1 {
@@ -52,8 +53,10 @@ class Simulation {
     for (const std::string& text : scenario_.settings) overrides.push_back(parse_override(text));
     graph_ = load_graph_text(scenario_.graph, "simulated.graph", role_registry(graph_dir_), overrides);
     watch_.emplace(graph_);
+    if (scenario_.nodes > 0) make_nodes();
   }
   ~Simulation() {
+    nodes_.reset();
     std::error_code gone;
     fs::remove_all(options_.dir, gone);
   }
@@ -61,7 +64,7 @@ class Simulation {
   SimulationResult run() {
     log_to([this](LogLevel level, std::string_view text) { logged(level, text); });
     try {
-      for (bool done = false; !done && watch_->what().empty();) {
+      for (bool done = false; !done && watch_->what().empty() && result_.violation.empty();) {
         if (result_.processes == kMostProcesses) throw Violation{fmt::format("no end after {} processes", kMostProcesses)};
         done = one_process();
         ++result_.processes;
@@ -81,11 +84,29 @@ class Simulation {
     result_.steps = world_.steps();
     result_.seconds = world_.clock().now_s();
     result_.batches = watch_->batches_seen();
+    result_.nodes = nodes_ ? nodes_->faults() : 0;
     return result_;
   }
 
  private:
   // ---- the world
+
+  void make_nodes() {
+    std::vector<Override> overrides;
+    for (const std::string& text : scenario_.settings) overrides.push_back(parse_override(text));
+    if (scenario_.broken_admission)
+      overrides.push_back(parse_override(fmt::format("edge.staleness={}", scenario_.staleness + 1)));
+    const GraphView sent = load_graph_text(scenario_.graph, "simulated.graph", role_registry(graph_dir_), overrides);
+    write_file_atomically(graph_dir_ / "simulated.graph", graph_dot(sent, role_registry(graph_dir_), false));
+    SimNodes::Options o;
+    o.dir = options_.dir / "nodes";
+    o.engines = fake_engines(*make_run_env(graph_, run_dir_, graph_dir_).device, engine_hooks());
+    o.note = [this](const std::string& line) { note([&] { return line; }); };
+    o.violation = [this](const std::string& what) {
+      if (!over()) throw_away(what);
+    };
+    nodes_.emplace(world_, scenario_, std::move(o));
+  }
 
   WorldOptions world_options() {
     WorldOptions o;
@@ -123,6 +144,7 @@ class Simulation {
   void after_step() {
     if (over()) return;
     ++steps_;
+    if (nodes_) nodes_->look();
     if (world_.clock().now_s() - flushed_s_ >= kFlush_s) {
       flushed_s_ = world_.clock().now_s();
       store_->flush();
@@ -132,7 +154,7 @@ class Simulation {
       watch_->look(*store_);
     }
     if (!watch_->what().empty()) throw_away(watch_->what());
-    if (steps_ > kMostSteps || world_.clock().now_s() > kMost_s)
+    if (steps_ > kMostSteps * (nodes_ ? 8 : 1) || world_.clock().now_s() > kMost_s)
       throw_away(fmt::format("no end after {} steps and {:.0f} s", steps_, world_.clock().now_s()));
     if (const Death* death = next_death(); death != nullptr && !death->at_sync && steps_ >= death->n) die(*death);
   }
@@ -158,6 +180,7 @@ class Simulation {
       return;
     }
     note([&] { return std::string(death.kind == DeathKind::kill ? "kill -9" : "power cut"); });
+    if (nodes_) nodes_->crash_head();
     fs::remove_all(image_dir_);
     if (death.kind == DeathKind::kill) {
       ++result_.kills;
@@ -293,7 +316,18 @@ class Simulation {
       return stage_summary(g, stage, store, store.ensure_stage(stage.name), times, 1);
     };
     ProgressSink sink;
-    Conductor conductor(graph_, store, role_factory(env), hooks, options, sink, std::make_shared<LocalHosts>(world_, links()));
+    RoleFactory factory = role_factory(env);
+    if (nodes_) {
+      factory = nodes_->begin_head(env, store, graph_, graph_dir_ / "simulated.graph", std::move(factory));
+      for (const StagePlan& stage : graph_.stages) watch_->injected(stage.name, {"workers", "worker"});
+    }
+    struct HeadEnds {
+      std::optional<SimNodes>& nodes;
+      ~HeadEnds() {
+        if (nodes) nodes->end_head();
+      }
+    } const head_ends{nodes_};
+    Conductor conductor(graph_, store, std::move(factory), hooks, options, sink, std::make_shared<LocalHosts>(world_, links()));
     const ExitCode code = conductor.run(interrupted_);
     reason_ = conductor.failure_reason();
     if (over() || code == ExitCode::done || code == ExitCode::interrupted) return code;
@@ -355,6 +389,7 @@ class Simulation {
   StepWorld world_;
   GraphView graph_;
   std::optional<Watch> watch_;
+  std::optional<SimNodes> nodes_;
 
   // Of the process at work.
   std::optional<PowerCut> power_;

@@ -23,9 +23,9 @@ struct SimulationResult {
   std::string violation;                      // the promise that was broken; "": none
   std::map<std::string, std::string> hashes;  // of what every stage left: weights, datasets
   int64_t steps = 0, processes = 0, kills = 0, power_cuts = 0, interrupts = 0, links = 0, engines = 0, restarts = 0,
-          batches = 0;
-  double seconds = 0;     // virtual
-  uint64_t schedule = 0;  // a hash of everything that happened, in order
+          batches = 0, nodes = 0;  // of faults: what happened to nodes
+  double seconds = 0;              // virtual
+  uint64_t schedule = 0;           // a hash of everything that happened, in order
 };
 
 SimulationResult simulate(const Scenario& scenario, const SimulationOptions& options);

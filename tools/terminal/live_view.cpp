@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/say.h"
+#include "tools/terminal/colours.h"
 #include "tools/terminal/text.h"
 
 namespace r1::terminal {
@@ -40,7 +41,7 @@ LiveView::LiveView(const GraphView& graph, const RunStore& store, bool show, std
       watch_(graph, store),
       show_(show),
       terminal_(can_redraw()),
-      color_(std::getenv("NO_COLOR") == nullptr),
+      color_(shows_colours(STDOUT_FILENO)),
       title_(std::move(title)),
       begin_s_(clock_.now_s()) {
   for (const StageRow& row : store.stages()) done_ += row.status == StageStatus::done;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 
+#include "actors/changed_run.h"
 #include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/stored_rows.h"
@@ -120,7 +121,10 @@ std::vector<std::string> RunWatch::done(const std::string& stage, const std::str
 int64_t RunWatch::limit(const StagePlan& plan) const {
   if (const NodePlan* trainer = trainer_of(graph_, plan)) {
     const int64_t remembered = remembered_batches(store_, plan.name);
-    return remembered > 0 ? remembered : parse_until(graph_, *trainer).batch_limit();
+    if (remembered > 0) return remembered;
+    const auto id = ids_.find(plan.name);  // of a stage that has begun
+    if (id == ids_.end()) return parse_until(graph_, *trainer).batch_limit();
+    return parse_until(graph_, changed_node(*trainer, store_.changes(id->second), INT64_MAX)).batch_limit();
   }
   const NodePlan* prompter = node_of(graph_, plan, "prompter");
   if (prompter == nullptr) return 0;

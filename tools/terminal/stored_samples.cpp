@@ -73,21 +73,38 @@ void add_drawn(const RunStore& store, const StageRow& stage, const Tokenizer& to
     const Resolution& draw = ended[static_cast<size_t>(i)];
     for (const TrajectoryRow& row : store.trajectories(stage.id, draw.draw)) {
       const Sequence sequence = decode_sequence(row.payload);
-      const auto begin = std::find(sequence.trainable.begin(), sequence.trainable.end(), 1) - sequence.trainable.begin();
+      const size_t begin = report::prompt_length(sequence);
       const std::span<const int32_t> tokens(sequence.tokens);
       StoredSample& s = out.emplace_back();
       s.stage = stage.name;
       s.moment = "sampled";
       s.what = fmt::format("draw {}, sample {}", draw.draw, row.sample);
-      s.prompt = tokenizer.decode(tokens.first(static_cast<size_t>(begin)), false);
-      s.response = tokenizer.decode(tokens.subspan(static_cast<size_t>(begin)), false);
-      s.tokens = static_cast<int64_t>(tokens.size()) - begin;
+      s.prompt = tokenizer.decode(tokens.first(begin), false);
+      s.response = tokenizer.decode(tokens.subspan(begin), false);
+      s.tokens = static_cast<int64_t>(tokens.size() - begin);
+      s.draw = draw.draw;
+      s.sample = row.sample;
+      s.versions = report::versions_of(sequence);
       s.reward = row.reward;
       s.scores = scores_in(store, stage.id, row);
       s.verdict = draw.batch >= 0 ? fmt::format("trained in batch {}", draw.batch) : "dropped: " + draw.reason;
     }
   }
 }
+
+// A run's store and what its graph says.
+struct OpenedRun {
+  explicit OpenedRun(const fs::path& run_dir) : store(RunStore::open_read_only(run_dir)) {
+    env.run_dir = run_dir;
+    env.graph_dir = store->meta("graph_dir").value_or(".");
+    if (!fs::exists(run_dir / "graph.graph"))
+      throw bad_input("the graph of this run is missing", {(run_dir / "graph.graph").string()}, "put the file back as it was");
+    graph = load_graph(run_dir / "graph.graph", recorded_role_registry(env.graph_dir, remembered_source_kinds(*store)));
+  }
+  std::unique_ptr<RunStore> store;
+  RunEnv env;
+  GraphView graph;
+};
 
 // Models write anything.
 std::string printable(const std::string& text, const std::string& indent) {
@@ -96,15 +113,56 @@ std::string printable(const std::string& text, const std::string& indent) {
   return out;
 }
 
+// ---- colours: of 256, all readable on dark and on light ground
+
+constexpr const char* kPlain = "\033[0m";
+constexpr const char* kOfShade[] = {"", "\033[38;5;172m", "\033[38;5;166m", "\033[1;38;5;160m", "\033[48;5;160;38;5;231m"};
+
+// No colour goes on behind the end of a line.
+std::string in_colour(const char* colour, const std::string& text) {
+  if (*colour == 0) return text;
+  std::string out;
+  for (size_t at = 0, end = 0; at < text.size(); at = end + 1) {
+    end = std::min(text.size(), text.find('\n', at));
+    if (end > at) out += colour + text.substr(at, end - at) + kPlain;
+    if (end < text.size()) out += '\n';
+  }
+  return out;
+}
+
+std::string legend() {
+  std::string text = "probability of a token: at least 0.9";
+  for (size_t shade = 1; shade < std::size(kOfShade); ++shade)
+    text += ", " + in_colour(kOfShade[shade], shade < std::size(report::kShades) ? fmt::format("{:g}", report::kShades[shade])
+                                                                                 : std::string("or less"));
+  return text + "\n\n";
+}
+
+// The response with its tokens coloured, and where the version changes a mark.
+std::string coloured_tokens(const StoredSample& s, const std::string& indent) {
+  constexpr const char* kDim = "\033[2m";
+  std::string out = indent;
+  int64_t version = s.versions.oldest == s.versions.newest ? s.versions.newest : -1;
+  for (const report::ShownToken& token : s.said) {
+    if (token.version >= 0 && token.version != version) out += in_colour(kDim, fmt::format("[v{}]", token.version));
+    version = token.version >= 0 ? token.version : version;
+    const char* const colour = kOfShade[report::shade_of(token.probability.value_or(1))];
+    for (const char c : in_colour(colour, without_controls(token.text))) out += c == '\n' ? "\n" + indent : std::string(1, c);
+  }
+  return out;
+}
+
+std::string of_versions(const report::Versions& v) {
+  if (v.newest < 0) return "";
+  return v.oldest == v.newest ? fmt::format(" of version {}", v.newest)
+                              : fmt::format(" of versions {} to {}", v.oldest, v.newest);
+}
+
 }  // namespace
 
 std::vector<StoredSample> stored_samples(const fs::path& run_dir, const std::string& stage, int64_t count) {
-  const auto store = RunStore::open_read_only(run_dir);
-  const fs::path graph_dir = store->meta("graph_dir").value_or(".");
-  if (!fs::exists(run_dir / "graph.graph"))
-    throw bad_input("the graph of this run is missing", {(run_dir / "graph.graph").string()}, "put the file back as it was");
-  const GraphView graph =
-      load_graph(run_dir / "graph.graph", recorded_role_registry(graph_dir, remembered_source_kinds(*store)));
+  const OpenedRun run(run_dir);
+  const GraphView& graph = run.graph;
   std::vector<std::string> names;
   for (const StagePlan& s : graph.stages) names.push_back(s.name);
   if (!stage.empty() && std::find(names.begin(), names.end(), stage) == names.end()) {
@@ -113,32 +171,48 @@ std::vector<StoredSample> stored_samples(const fs::path& run_dir, const std::str
         fmt::format("this run has no stage '{}'", stage), {run_dir.string()},
         near.empty() ? fmt::format("its stages are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
   }
-  RunEnv env;
-  env.run_dir = run_dir;
-  env.graph_dir = graph_dir;
   std::vector<StoredSample> out;
   for (size_t i = 0; i < graph.stages.size(); ++i)
-    for (const StageRow& row : store->stages()) {
+    for (const StageRow& row : run.store->stages()) {
       if (row.name != graph.stages[i].name || (!stage.empty() && row.name != stage)) continue;
-      add_held_out(*store, row, count, out);
-      if (store->ledger(row.id).draws == 0) continue;
-      if (const auto tokenizer = stage_tokenizer(env, graph, static_cast<int>(i)))
-        add_drawn(*store, row, *tokenizer, count, out);
+      add_held_out(*run.store, row, count, out);
+      if (run.store->ledger(row.id).draws == 0) continue;
+      if (const auto tokenizer = stage_tokenizer(run.env, graph, static_cast<int>(i)))
+        add_drawn(*run.store, row, *tokenizer, count, out);
     }
   return out;
 }
 
-std::string samples_text(const std::vector<StoredSample>& samples) {
-  std::string out, heading;
+void add_tokens(const fs::path& run_dir, std::vector<StoredSample>& samples) {
+  const OpenedRun run(run_dir);
+  std::map<std::string, std::shared_ptr<const Tokenizer>> tokenizers;
+  for (StoredSample& s : samples) {
+    if (s.draw < 0) continue;
+    auto& tokenizer = tokenizers[s.stage];
+    for (size_t i = 0; i < run.graph.stages.size() && !tokenizer; ++i)
+      if (run.graph.stages[i].name == s.stage) tokenizer = stage_tokenizer(run.env, run.graph, static_cast<int>(i));
+    if (!tokenizer) continue;
+    for (const StageRow& stage : run.store->stages())
+      if (stage.name == s.stage)
+        for (const TrajectoryRow& row : run.store->trajectories(stage.id, s.draw))
+          if (row.sample == s.sample) s.said = report::shown_tokens(decode_sequence(row.payload), *tokenizer);
+  }
+}
+
+std::string samples_text(const std::vector<StoredSample>& samples, bool coloured) {
+  constexpr const char *kBold = "\033[1m", *kDim = "\033[2m";
+  const auto shown = [&](const char* colour, const std::string& text) { return coloured ? in_colour(colour, text) : text; };
+  std::string out = coloured ? legend() : "", heading;
   for (const StoredSample& s : samples) {
     const std::string here = fmt::format("{}, {}", s.stage, s.moment == "sampled" ? s.moment : "held out, " + s.moment);
-    if (here != heading) out += fmt::format("{}==== {}\n", out.empty() ? "" : "\n", here);
+    if (here != heading) out += fmt::format("{}==== {}\n", heading.empty() ? "" : "\n", here);
     heading = here;
     out += fmt::format("\n-- {}{}{}", s.what, s.verdict.empty() ? "" : ": ", printable(s.verdict, ""));
-    if (s.reward) out += fmt::format("; reward {:.4g}", *s.reward);
+    if (s.reward) out += "; " + shown(kBold, fmt::format("reward {:.4g}", *s.reward));
     for (const auto& [name, value] : s.scores.items())
       if (value.is_number()) out += fmt::format("; {} {:.4g}", name, value.get<double>());
-    out += fmt::format("; {} tokens\n{}\n{}\n", s.tokens, printable(s.prompt, "   "), printable(s.response, " > "));
+    out += fmt::format("; {} tokens{}\n{}\n{}\n", s.tokens, of_versions(s.versions), shown(kDim, printable(s.prompt, "   ")),
+                       coloured && !s.said.empty() ? coloured_tokens(s, " > ") : printable(s.response, " > "));
   }
   return out;
 }
@@ -152,6 +226,7 @@ std::string samples_jsonl(const std::vector<StoredSample>& samples) {
     line["scores"] = s.scores;
     line["verdict"] = s.verdict;
     line["tokens"] = s.tokens;
+    if (s.versions.newest >= 0) line["versions"] = {s.versions.oldest, s.versions.newest};
     out += line.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   }
   return out;

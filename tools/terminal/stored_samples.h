@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/store/run_store.h"
+#include "tools/report/shown_tokens.h"
 
 namespace r1::terminal {
 
@@ -19,7 +20,10 @@ struct StoredSample {
   std::string moment;  // "before", "version 20", "after" for held-out prompts; "sampled" for what the stage drew
   std::string what;    // "tiny:reasoning_test 4", "tiny:reasoning_test 4, greedy", "draw 12, sample 3"
   std::string prompt, response;
-  int64_t tokens = 0;  // of the response
+  int64_t tokens = 0;                    // of the response
+  int64_t draw = -1, sample = -1;        // of what the stage drew
+  report::Versions versions;             // that sampled it
+  std::vector<report::ShownToken> said;  // the response, where add_tokens() was asked for it
   std::optional<double> reward;
   nlohmann::json scores = nlohmann::json::object();
   std::string verdict;  // "right", "wrong, cut off", "trained in batch 3", "dropped: equal_rewards", "no reward: ..."
@@ -30,7 +34,12 @@ struct StoredSample {
 // stage that the run does not have.
 std::vector<StoredSample> stored_samples(const std::filesystem::path& run_dir, const std::string& stage, int64_t count);
 
-std::string samples_text(const std::vector<StoredSample>& samples);   // for people; control characters are shown, not sent
+// Fills in `said` of those that the stage drew.
+void add_tokens(const std::filesystem::path& run_dir, std::vector<StoredSample>& samples);
+
+// For people; control characters are shown, not sent. `coloured`: for a terminal of 256 colours, with a legend; tokens by the
+// probability that they were sampled with.
+std::string samples_text(const std::vector<StoredSample>& samples, bool coloured = false);
 std::string samples_jsonl(const std::vector<StoredSample>& samples);  // one object a line
 
 }  // namespace r1::terminal

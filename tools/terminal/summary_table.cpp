@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kNameColumns = 13;
+constexpr size_t kStageColumns = 13;
 
 struct Column {
   std::string title;
@@ -71,11 +71,11 @@ std::string summary_table(const std::string& summary_json, const std::string& fi
     c.width = std::max(c.width, longest + 1);
     columns.push_back(std::move(c));
   }
-  std::string out = padded("stage", kNameColumns);
+  std::string out = padded("stage", kStageColumns);
   for (const Column& c : columns) out += fmt::format("{:>{}}", c.title, c.width);
   out += "\n";
   for (const json& stage : s["stages"]) {
-    out += padded(stage["name"].get<std::string>(), kNameColumns);
+    out += padded(stage["name"].get<std::string>(), kStageColumns);
     for (const Column& c : columns) out += fmt::format("{:>{}}", c.cell(stage), c.width);
     out += "\n";
   }

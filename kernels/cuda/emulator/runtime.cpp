@@ -1,11 +1,13 @@
 #include "kernels/cuda/emulator/runtime.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
 #include <new>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,6 +46,19 @@ Card& card() {
 bool fault(std::string_view name) {
   const char* const f = std::getenv("R1_CUDA_EMULATED_FAULT");
   return f != nullptr && f == name;
+}
+
+// Counts the waits of the process.
+bool lost() {
+  const char* const f = std::getenv("R1_CUDA_EMULATED_FAULT");
+  if (f == nullptr) return false;
+  const std::string_view asked = f;
+  if (asked == "lost") return true;
+  static std::atomic<int64_t> waits{0};
+  const int64_t wait = ++waits;
+  static std::atomic<bool> gone{false};
+  if (asked == "lost_from:" + std::to_string(wait)) gone = true;
+  return gone || asked == "lost_once:" + std::to_string(wait);
 }
 
 void push(EmulatedStream& s, Work w) {
@@ -144,13 +159,21 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
 cudaError_t cudaStreamSynchronize(cudaStream_t s) {
   const Lock lock(card().mutex);
   if (s->capture != nullptr) return cudaErrorStreamCaptureUnsupported;
-  if (fault("lost")) return cudaErrorLaunchFailure;
+  if (lost()) return cudaErrorLaunchFailure;
   run_until(*s, s->issued);
   return cudaSuccess;
 }
+// Nothing runs by itself, so who asks again and again would wait for ever.
+cudaError_t cudaStreamQuery(cudaStream_t s) { return cudaStreamSynchronize(s); }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t s) {
   const Lock lock(card().mutex);
   push(*s, [=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t s) {
+  const Lock lock(card().mutex);
+  push(*s, [=] { std::memset(to, value, bytes); });
   return cudaSuccess;
 }
 
@@ -175,7 +198,7 @@ cudaError_t cudaEventQuery(cudaEvent_t e) {
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {
   const Lock lock(card().mutex);
-  if (fault("lost")) return cudaErrorLaunchFailure;
+  if (lost()) return cudaErrorLaunchFailure;
   if (e->stream != nullptr) run_until(*e->stream, e->at);
   return cudaSuccess;
 }

@@ -2,7 +2,8 @@
 //
 // Streams are lazy: what is issued runs when somebody waits for it (a stream, an event), as late as CUDA allows; so a staging
 // buffer that is filled again too early, or memory that is given away too early, shows. Fresh memory holds 0xFF bytes.
-// R1_CUDA_EMULATED_FAULT: no_driver (there is no card), lost (every wait fails). The card has 512 MiB.
+// R1_CUDA_EMULATED_FAULT: no_driver (there is no card), lost (every wait fails), lost_once:N and lost_from:N
+// (the N-th wait of the process, and from it on). The card has 512 MiB.
 // Thread rule: all functions may be called from any thread.
 #pragma once
 
@@ -21,7 +22,7 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 
@@ -51,7 +52,9 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* p);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
+cudaError_t cudaStreamQuery(cudaStream_t s);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);

@@ -11,7 +11,7 @@
 namespace r1 {
 namespace {
 
-constexpr uint64_t kVocabulary = 9;  // small: drafts taken at random are right now and then
+constexpr uint64_t kFewTokens = 9;  // small: drafts taken at random are right now and then
 
 enum class Guess { none, right, wrong, any, stop, wrong_for_request_0 };
 
@@ -45,7 +45,7 @@ class HashModel {
   }
   // The token after `context`, and what would follow that.
   static int32_t token(uint64_t context, int64_t key) {
-    return static_cast<int32_t>(rng_key(context, "token", static_cast<uint64_t>(key)) % kVocabulary);
+    return static_cast<int32_t>(rng_key(context, "token", static_cast<uint64_t>(key)) % kFewTokens);
   }
   static uint64_t extended(uint64_t context, uint64_t row) { return rng_key(context, "row", row); }
   static uint64_t row_hash(int32_t id, int32_t position) {
@@ -65,11 +65,11 @@ class HashModel {
       t.token = token(context, s.key);
       t.logp = -static_cast<float>(context >> 40);
       const int32_t right = token(extended(context, row_hash(t.token, position + 1)), s.key);
-      const auto other = static_cast<int32_t>(rng_key(context, "guess") % kVocabulary);
+      const auto other = static_cast<int32_t>(rng_key(context, "guess") % kFewTokens);
       const Guess guess = guess_ != Guess::wrong_for_request_0 ? guess_ : s.group->request.id == 0 ? Guess::wrong : Guess::none;
       t.draft = guess == Guess::none    ? -1
                 : guess == Guess::right ? right
-                : guess == Guess::wrong ? static_cast<int32_t>((static_cast<uint64_t>(right) + 1) % kVocabulary)
+                : guess == Guess::wrong ? static_cast<int32_t>((static_cast<uint64_t>(right) + 1) % kFewTokens)
                 : guess == Guess::stop  ? 0
                                         : other;
       if (b.drafts[i] >= 0) {
@@ -94,7 +94,7 @@ std::vector<GenRequest> requests_for(uint64_t seed, int count) {
     r.id = static_cast<uint64_t>(i);
     r.rng_key = rng_key(seed, "draw", r.id);
     const uint64_t length = i % 3 == 2 ? 16 * (1 + rng.below(3)) : 1 + rng.below(40);
-    for (uint64_t t = 0; t < length; ++t) r.prompt.push_back(static_cast<int32_t>(rng.below(kVocabulary)));
+    for (uint64_t t = 0; t < length; ++t) r.prompt.push_back(static_cast<int32_t>(rng.below(kFewTokens)));
     r.samples = 1 + static_cast<int>(rng.below(5));
     r.max_new_tokens = 1 + static_cast<int64_t>(rng.below(40));
     if (rng.chance(0.5)) r.stop_ids = {0};

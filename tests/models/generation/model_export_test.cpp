@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -91,6 +92,16 @@ TEST_F(ModelExport, half_precision_is_exact_where_it_can_be_and_refused_where_a_
                     {.type = FileType::f16, .max_shard_bytes = 1u << 30, .progress = {}});
   });
   EXPECT_NE(says.find("tensor 'model.norm.weight' holds inf at [0] (70000 as f32)"), std::string::npos) << says;
+  std::vector<float> diverged(48, 1.0f);
+  diverged[3] = std::nanf("");
+  for (size_t i = 0; i < weights->specs().size(); ++i)
+    if (weights->specs()[i].name == "model.norm.weight") upload(weights->param(i), diverged);
+  for (const FileType type : {FileType::f32, FileType::bf16, FileType::f16})
+    EXPECT_NE(refusal([&] {
+                write_model_dir(dir, weights->config(), tensor_source(*weights), {},
+                                {.type = type, .max_shard_bytes = 1u << 30, .progress = {}});
+              }).find("tensor 'model.norm.weight' holds nan at [3] | the training"),
+              std::string::npos);
   EXPECT_FALSE(fs::exists(dir) || fs::exists(dir.string() + ".tmp"));
 }
 

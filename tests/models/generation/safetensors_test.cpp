@@ -31,13 +31,13 @@ void write_quickly(const std::filesystem::path& path, const std::string& bytes) 
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
-struct Corruption {
+struct BrokenHeader {
   const char* name;
   std::string bytes;
   const char* says;  // part of the message
 };
 
-std::vector<Corruption> corruptions() {
+std::vector<BrokenHeader> broken_headers() {
   const std::string a4 = R"("a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   const std::string data4(4, 'x'), data8(8, 'x');
   return {
@@ -102,7 +102,7 @@ std::vector<Corruption> corruptions() {
 TEST(Safetensors, every_corruption_is_refused_in_one_line_that_names_the_file) {
   const TemporaryDir dir;
   const auto path = dir.path() / "model.safetensors";
-  for (const Corruption& c : corruptions()) {
+  for (const BrokenHeader& c : broken_headers()) {
     write_quickly(path, c.bytes);
     try {
       SafetensorsFile file(path);

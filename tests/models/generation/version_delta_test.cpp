@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 #include "models/finite.h"
+#include <algorithm>
+
 #include "tests/models/generation/random_models.h"
 
 namespace r1 {
@@ -75,15 +77,15 @@ TEST_P(VersionDeltaTest, what_is_encoded_is_applied_bit_by_bit) {
 }
 
 TEST_P(VersionDeltaTest, few_changes_make_few_bytes_and_total_change_is_sent_in_full) {
-  EXPECT_LT(encode_delta(first.get(), 0, *stepped(*first, 0, 1, 1), 1).bytes.size(), 64u);
+  EXPECT_LT(encode_delta(first.get(), 0, *stepped(*first, 0, 1, 1), 1).bytes(), 64u);
   const auto sparse = encode_delta(first.get(), 0, *stepped(*first, 0.01, 1, 1), 1);
-  EXPECT_LT(sparse.bytes.size(), raw_bytes() / 30);
+  EXPECT_LT(sparse.bytes(), raw_bytes() / 30);
   const auto dense = encode_delta(first.get(), 0, *stepped(*first, 0.45, 2, 1), 1);
   EXPECT_FALSE(dense.full());
-  EXPECT_LT(static_cast<double>(dense.bytes.size()), 0.35 * static_cast<double>(raw_bytes()));
+  EXPECT_LT(static_cast<double>(dense.bytes()), 0.35 * static_cast<double>(raw_bytes()));
   const auto unlike = encode_delta(first.get(), 0, *random_weights(device, config, dtype, 99), 1);
   EXPECT_TRUE(unlike.full());
-  EXPECT_LT(unlike.bytes.size(), raw_bytes() + 64);
+  EXPECT_LT(unlike.bytes(), raw_bytes() + 64);
 }
 
 TEST_P(VersionDeltaTest, a_snapshot_needs_no_previous_version) {
@@ -114,6 +116,26 @@ TEST_P(VersionDeltaTest, the_wrong_previous_version_is_noticed) {
   EXPECT_THROW(apply_delta(nullptr, delta, config, device, dtype), Error);
 }
 
+TEST_P(VersionDeltaTest, a_set_that_is_changed_in_place_comes_to_the_same_and_one_wrong_value_under_a_change_is_noticed) {
+  const auto second = stepped(*first, 0.1, 1, 1), third = stepped(*second, 0.1, 1, 2);
+  const VersionDelta one = encode_delta(first.get(), 0, *second, 1), two = encode_delta(second.get(), 1, *third, 2);
+  const auto set = stepped(*first, 0, 1, 1);
+  apply_delta(*set, one);
+  apply_delta(*set, two);
+  EXPECT_EQ(set->hash(), third->hash());
+  // The first value that changes.
+  const auto wrong = stepped(*first, 0, 1, 1);
+  const auto flip = [&]<class Bits>(Bits) {
+    auto was = download_as<Bits>(first->param(0)), is = download_as<Bits>(second->param(0));
+    const auto at = static_cast<size_t>(std::mismatch(was.begin(), was.end(), is.begin()).first - was.begin());
+    ASSERT_LT(at, was.size());
+    was[at] ^= 1;
+    upload(wrong->param(0), was);
+  };
+  dtype == DType::bf16 ? flip(uint16_t{}) : flip(uint32_t{});
+  EXPECT_THROW(apply_delta(*wrong, one), Error);
+}
+
 TEST_P(VersionDeltaTest, damaged_bytes_are_refused_or_harmless) {
   int refused = 0, tried = 0;
   for (const double share : {0.002, 0.3, 1.0}) {
@@ -122,19 +144,23 @@ TEST_P(VersionDeltaTest, damaged_bytes_are_refused_or_harmless) {
     Rng rng(17, "flip");
     for (int i = 0; i < 400; ++i) {
       VersionDelta bad = good;
-      switch (i % 4) {
+      std::string& frame = bad.frames[i % 16 == 0 ? 0 : 1];
+      switch (i % 5) {
         case 0:  // one bit
-          bad.bytes[rng.below(bad.bytes.size())] ^= static_cast<char>(1 << rng.below(8));
+          frame[rng.below(frame.size())] ^= static_cast<char>(1 << rng.below(8));
           break;
-        case 1:  // a byte of the header or the table
-          bad.bytes[rng.below(std::min<size_t>(40, bad.bytes.size()))] = static_cast<char>(rng.bits());
+        case 1:  // a byte of the head or the table
+          frame[rng.below(std::min<size_t>(40, frame.size()))] = static_cast<char>(rng.bits());
           break;
         case 2:  // cut
-          bad.bytes.resize(rng.below(bad.bytes.size()));
+          frame.resize(rng.below(frame.size()));
+          break;
+        case 3:  // a frame too few or too many
+          i % 2 == 0 ? bad.frames.pop_back() : bad.frames.push_back(frame);
           break;
         default:  // a run of noise
-          for (size_t at = rng.below(bad.bytes.size()), n = 0; n < 16 && at < bad.bytes.size(); ++n, ++at)
-            bad.bytes[at] = static_cast<char>(rng.bits());
+          for (size_t at = rng.below(frame.size()), n = 0; n < 16 && at < frame.size(); ++n, ++at)
+            frame[at] = static_cast<char>(rng.bits());
       }
       ++tried;
       try {

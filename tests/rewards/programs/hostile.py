@@ -50,6 +50,11 @@ for count, line in enumerate(sys.stdin, 1):
     if how == "says" and bad:
         answer(id=request["id"], **json.loads(argument.replace("~", '"')))
         continue
+    if how == "twice":
+        good = json.dumps({"score": float(request["response"].split()[-1])})
+        sys.stdout.write(good + "\n" + json.dumps({"score": 0.5}) + "\n")
+        sys.stdout.flush()
+        continue
     if how == "echo":
         sys.stderr.write(line)
         answer(id=request["id"], score=1, parts={"size": len(line)})

@@ -440,6 +440,58 @@ TEST_F(Conducting, an_interrupted_run_is_stored_and_continues) {
   EXPECT_EQ(sink.log[1], "continue s");
 }
 
+TEST_F(Conducting, a_role_that_the_shell_kills_is_no_failure_of_its_stage) {
+  lazy = 3;
+  options.shell = true;
+  options.max_restarts = 0;
+  const GraphView graph = GraphBuilder().stage("s").node("commit", "commit").build();
+  std::string again;
+  std::thread user([&] {
+    while (store->batch_count(1) < 3 || !std::filesystem::exists(dir.path() / "shell/socket")) std::this_thread::yield();
+    ShellClient client(dir.path());
+    for (int kills = 0; kills < 3;)  // between two incarnations there is nobody to kill
+      kills += client.ask("kill commit").find("is killed") != std::string::npos;
+    again = client.ask("set commit.attr 1");
+    client.ask("stop");
+  });
+  EXPECT_EQ(run(graph), ExitCode::interrupted) << reason;
+  user.join();
+  EXPECT_EQ(store->events(1, 10, "kill").size(), 3u);
+  EXPECT_EQ(store->events(1, 10, "restart").size(), 0u);
+  EXPECT_NE(again.find("nothing of this run can be set"), std::string::npos) << again;
+}
+
+TEST_F(Conducting, a_paused_run_begins_no_job_and_is_not_taken_for_one_that_hangs) {
+  lazy = 3;
+  options.shell = true;
+  options.stall_s = 0.05;
+  options.job_stall_s = 0.05;
+  const GraphView graph = GraphBuilder()
+                              .stage("s")
+                              .node("source", "source")
+                              .node("relay", "relay")
+                              .node("sink", "sink")
+                              .edge("source", "relay", 3)
+                              .edge("relay", "sink", 2)
+                              .build();
+  count = 100'000'000;
+  std::string paused, stages;
+  std::thread user([&] {
+    while (!std::filesystem::exists(dir.path() / "shell/socket")) std::this_thread::yield();
+    ShellClient client(dir.path());
+    paused = client.ask("pause");
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    do stages = client.ask("stages");
+    while (stages.find("paused") == std::string::npos);
+    client.ask("resume");
+    client.ask("stop");
+  });
+  EXPECT_EQ(run(graph), ExitCode::interrupted) << reason;
+  user.join();
+  EXPECT_NE(paused.find("paused"), std::string::npos) << paused;
+  EXPECT_EQ(store->events(1, 10, "stall").size(), 0u);
+}
+
 TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   lazy = 3;
   options.shell = true;
@@ -474,7 +526,7 @@ TEST_F(Conducting, the_shell_shows_a_run_and_stops_it) {
   EXPECT_NE(waits.find("for better times"), std::string::npos) << waits;
   EXPECT_EQ(nlohmann::json::parse(unknown)["hint"], "did you mean 'channels'?");
   EXPECT_EQ(nlohmann::json::parse(inspected)["rows"][0]["value"], 5) << inspected;
-  EXPECT_EQ(nlohmann::json::parse(not_there)["error"], "no role comit is running");
+  EXPECT_EQ(nlohmann::json::parse(not_there)["error"], "no role comit is in the graph");
   EXPECT_NE(stopped.find("stopping"), std::string::npos) << stopped;
   EXPECT_FALSE(std::filesystem::exists(dir.path() / "shell/socket"));
 }

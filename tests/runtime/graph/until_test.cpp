@@ -20,7 +20,7 @@ UntilInput after(std::vector<double> rewards, double epochs = 0, double tokens =
   return in;
 }
 
-std::string error_of(const std::string& text) {
+std::string until_error(const std::string& text) {
   try {
     parsed(text);
   } catch (const Error& e) {
@@ -140,28 +140,28 @@ TEST(Until, copies_share_the_same_condition) {
 }
 
 TEST(Until, bad_conditions_get_one_clear_error_with_the_column) {
-  EXPECT_EQ(error_of(""), "g:3:9: until is empty (for example batches(100))");
-  EXPECT_EQ(error_of("batchs(3)"), "g:3:9: until: column 1: expected a condition, found 'batchs' (did you mean 'batches'?)");
-  EXPECT_EQ(error_of("hours(3)"),
+  EXPECT_EQ(until_error(""), "g:3:9: until is empty (for example batches(100))");
+  EXPECT_EQ(until_error("batchs(3)"), "g:3:9: until: column 1: expected a condition, found 'batchs' (did you mean 'batches'?)");
+  EXPECT_EQ(until_error("hours(3)"),
             "g:3:9: until: column 1: expected a condition, found 'hours' "
             "(conditions are batches, epochs, tokens, plateau, above, below)");
-  EXPECT_EQ(error_of("batches"), "g:3:9: until: column 8: expected '(' after 'batches', found the end (batches(N))");
-  EXPECT_EQ(error_of("batches()"), "g:3:9: until: column 9: expected an argument, found ')' (batches(N))");
-  EXPECT_EQ(error_of("batches(3"), "g:3:9: until: column 10: expected ',' or ')', found the end (batches(N))");
-  EXPECT_EQ(error_of("batches(3) batches(4)"), "g:3:9: until: column 12: expected 'and', 'or' or the end, found 'batches'");
-  EXPECT_EQ(error_of("batches(3) or"),
+  EXPECT_EQ(until_error("batches"), "g:3:9: until: column 8: expected '(' after 'batches', found the end (batches(N))");
+  EXPECT_EQ(until_error("batches()"), "g:3:9: until: column 9: expected an argument, found ')' (batches(N))");
+  EXPECT_EQ(until_error("batches(3"), "g:3:9: until: column 10: expected ',' or ')', found the end (batches(N))");
+  EXPECT_EQ(until_error("batches(3) batches(4)"), "g:3:9: until: column 12: expected 'and', 'or' or the end, found 'batches'");
+  EXPECT_EQ(until_error("batches(3) or"),
             "g:3:9: until: column 14: expected a condition, found the end "
             "(conditions are batches, epochs, tokens, plateau, above, below)");
-  EXPECT_EQ(error_of("(batches(3)"), "g:3:9: until: column 12: expected ')', found the end (the '(' of column 1 is open)");
-  EXPECT_EQ(error_of("batches(0)"), "g:3:9: until: column 9: expected a positive integer, found '0'");
-  EXPECT_EQ(error_of("batches(1.5)"), "g:3:9: until: column 9: expected a positive integer, found '1.5'");
-  EXPECT_EQ(error_of("epochs(-1)"), "g:3:9: until: column 8: expected a positive number, found '-1'");
-  EXPECT_EQ(error_of("plateau(reward, 20)"),
+  EXPECT_EQ(until_error("(batches(3)"), "g:3:9: until: column 12: expected ')', found the end (the '(' of column 1 is open)");
+  EXPECT_EQ(until_error("batches(0)"), "g:3:9: until: column 9: expected a positive integer, found '0'");
+  EXPECT_EQ(until_error("batches(1.5)"), "g:3:9: until: column 9: expected a positive integer, found '1.5'");
+  EXPECT_EQ(until_error("epochs(-1)"), "g:3:9: until: column 8: expected a positive number, found '-1'");
+  EXPECT_EQ(until_error("plateau(reward, 20)"),
             "g:3:9: until: column 1: 'plateau' with 2 arguments "
             "(plateau(METRIC, WINDOW, EPSILON [, MIN_BATCHES]))");
-  EXPECT_EQ(error_of("plateau(rewrd, 20, 0.1)"),
+  EXPECT_EQ(until_error("plateau(rewrd, 20, 0.1)"),
             "g:3:9: until: column 9: this stage has no metric 'rewrd' (did you mean 'reward'? it has reward, loss, accuracy)");
-  EXPECT_EQ(error_of("above(reward, high)"), "g:3:9: until: column 15: expected a number, found 'high'");
+  EXPECT_EQ(until_error("above(reward, high)"), "g:3:9: until: column 15: expected a number, found 'high'");
 }
 
 }  // namespace

@@ -106,9 +106,12 @@ TEST_F(TrackerTest, one_that_does_not_end_is_ended) {
 }
 
 TEST_F(TrackerTest, what_is_printed_does_not_stop_it) {
-  Tracker tracker(shell("while read line; do head -c 50000 /dev/zero | tr '\\0' x; echo; done"), "first", options());
+  TrackerOptions o = options();
+  o.patience_s = 30;
+  Tracker tracker(shell("while read line; do head -c 50000 /dev/zero | tr '\\0' x; echo; done"), "first", o);
   for (int i = 0; i < 40; ++i) tracker.send("line");
   EXPECT_EQ(tracker.finish(30).sent, 40);
+  EXPECT_EQ(warnings, std::vector<std::string>{}) << "and it ends by itself";
 }
 
 TEST(TrackerCommand, is_words_and_anything_else_is_refused) {

@@ -40,7 +40,7 @@ struct Pair {
     }
     out.events.clear();
   }
-  bool move(bool to_head, Lane lane) {
+  bool move(bool to_head, LinkLane lane) {
     auto& way = ways[to_head][static_cast<int>(lane)];
     if (way.empty()) return false;
     WireMessage message = std::move(way.front());
@@ -51,7 +51,8 @@ struct Pair {
     return true;
   }
   void settle() {
-    while (move(true, Lane::bulk) || move(true, Lane::control) || move(false, Lane::control) || move(false, Lane::bulk)) {
+    while (move(true, LinkLane::bulk) || move(true, LinkLane::control) || move(false, LinkLane::control) ||
+           move(false, LinkLane::bulk)) {
     }
   }
   void send(bool from_head, LinkPacket p) {
@@ -140,7 +141,7 @@ TEST(LinkProtocol, who_does_not_greet_in_time_or_speaks_before_is_not_let_in) {
 }
 
 TEST(LinkProtocol, packets_come_in_the_order_of_send_whichever_lane_is_faster) {
-  for (const Lane first : {Lane::control, Lane::bulk}) {
+  for (const LinkLane first : {LinkLane::control, LinkLane::bulk}) {
     Pair pair;
     pair.settle();
     std::vector<std::string> expected = {"up there"};
@@ -158,10 +159,10 @@ TEST(LinkProtocol, packets_come_in_the_order_of_send_whichever_lane_is_faster) {
 
 TEST(LinkProtocol, a_large_packet_may_overtake_the_welcome) {
   Pair pair;
-  while (pair.move(true, Lane::bulk) || pair.move(true, Lane::control)) {
+  while (pair.move(true, LinkLane::bulk) || pair.move(true, LinkLane::control)) {
   }
   pair.send(true, packet(1, 100'000));
-  ASSERT_TRUE(pair.move(false, Lane::bulk));
+  ASSERT_TRUE(pair.move(false, LinkLane::bulk));
   EXPECT_TRUE(pair.at_node.empty());
   pair.settle();
   EXPECT_EQ(pair.at_node, (std::vector<std::string>{"up here", "1"}));
@@ -208,7 +209,7 @@ TEST(LinkProtocol, a_peer_that_takes_in_less_than_it_is_sent_is_lost_when_too_mu
 
 TEST(LinkProtocol, any_piece_that_is_missing_ends_the_link) {
   // Twelve packets on both lanes; the k-th message of one lane never comes, or comes twice.
-  for (const Lane lane : {Lane::control, Lane::bulk})
+  for (const LinkLane lane : {LinkLane::control, LinkLane::bulk})
     for (size_t k = 0; k < 6; ++k)
       for (const bool twice : {false, true}) {
         Pair pair;
@@ -261,7 +262,7 @@ TEST(LinkProtocol, nothing_heard_for_a_lease_ends_it_on_both_sides_and_what_come
   EXPECT_TRUE(pair.head.up());
   pair.pass(200, true, false);
   ASSERT_EQ(pair.at_head.back(), "lost nothing was heard of it for 3 s");
-  while (pair.move(true, Lane::control)) {
+  while (pair.move(true, LinkLane::control)) {
   }
   EXPECT_EQ(pair.at_head.back(), "lost nothing was heard of it for 3 s");
   // It wakes up: its own clock tells it before it looks at what came.
@@ -320,8 +321,8 @@ TEST(LinkProtocol, no_message_that_a_peer_makes_up_does_more_than_end_its_link) 
           piece.ack = ack;
           if (piece.kind != PacketKind::more) piece.body = "?";
           LinkOutput out;
-          pair.head.received(0, Lane::control, encode_piece(piece), out);
-          pair.node.received(0, Lane::control, encode_piece(piece), out);
+          pair.head.received(0, LinkLane::control, encode_piece(piece), out);
+          pair.node.received(0, LinkLane::control, encode_piece(piece), out);
           EXPECT_LE(out.events.size(), 4u);
         }
 }

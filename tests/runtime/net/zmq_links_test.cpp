@@ -4,9 +4,14 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
+#include "base/descriptor.h"
 #include "base/line_process.h"
 #include "base/error.h"
 #include "tests/runtime/net/waiting_sink.h"
@@ -204,6 +209,30 @@ TEST(ZmqLinks, a_process_that_stands_still_is_lost_by_its_lease_and_what_it_says
   EXPECT_TRUE(peer.process.read_line(60, nullptr).line.starts_with("lost "));
   const Heard heard = here.at_head.wait([](const Heard&) { return true; });
   EXPECT_TRUE(heard.packets.empty());
+}
+
+// Of every second port that the system gives, the one after it is somebody's.
+TEST(ZmqLinks, listen_on_another_port_where_the_one_after_it_is_taken) {
+  rlimit before{}, more{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  more = before;
+  more.rlim_cur = std::min<rlim_t>(before.rlim_max, 8000);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &more), 0);
+  std::vector<Descriptor> taken;
+  for (int port = 32'768; port < 60'998 && taken.size() + 1000 < more.rlim_cur; port += 4) {
+    Descriptor fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) taken.push_back(std::move(fd));
+  }
+  for (int i = 0; i < 8; ++i) {
+    const Listening here;
+    EXPECT_GT(here.head->address().port, 0);
+  }
+  taken.clear();
+  ::setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(LinkAddressText, is_read_as_it_is_written_and_anything_else_is_bad_input) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 
@@ -29,6 +30,8 @@ OpenRole some_role() {
   r.first_reward_error = "{}";
   r.first_reward_error_place = {"run.db", "events", "stage=1"};
   r.other_arithmetic = true;
+  open.evaluations = {{"abcd tiny:x", "{\"accuracy\":0.5}"}};
+  open.artifacts = {{{"sft", "checkpoint"}, {"checkpoints/sft", "1234"}}};
   return open;
 }
 
@@ -42,6 +45,9 @@ RoleRecords some_records() {
   records.inspect = "{\"version\":2}";
   records.moved = true;
   records.cpu_ns = 77;
+  ResponseRow scored{"tiny:x", 3, -1, "2+2?", "4", 5, true, true, -0.0, "{}", ""}, open{"tiny:y", 0, 0, "", "", 0, false};
+  open.error = "no answer";
+  records.evaluations = {{{"test", "during", 4, "abcd tiny:x", "{}"}, {scored, open}}};
   return records;
 }
 
@@ -52,6 +58,9 @@ TEST(NodeWords, come_back_as_they_went) {
   EXPECT_TRUE(std::signbit(decode_open_role(encode(open)).recovery.metrics.at("tokens_generated").sum));
   const RoleRecords records = some_records();
   EXPECT_EQ(encode(decode_role_records(encode(records))), encode(records));
+  const ResponseRow kept = decode_role_records(encode(records)).evaluations.at(0).kept.at(0);
+  EXPECT_TRUE(std::signbit(kept.reward.value()));
+  EXPECT_EQ(kept.correct, std::optional<bool>(true));
   EXPECT_FALSE(decode_role_records(encode(RoleRecords())).waits.has_value());
   const FilePiece piece = decode_file_piece(encode(FilePiece{"ab", 5, 6}));
   EXPECT_EQ(piece.hash, "ab");
@@ -148,6 +157,29 @@ TEST_F(Cache, what_arrives_as_another_file_or_was_damaged_since_is_not_kept) {
   evil = file;
   evil.path = "relative";
   EXPECT_THROW(cache.place(evil, dir.path() / "tree"), Error);
+}
+
+TEST(FileCacheTest, what_was_not_used_for_long_is_removed_and_what_is_in_use_stays) {
+  TemporaryDirectory dir;
+  using Clock = std::filesystem::file_time_type::clock;
+  const auto file = [&](const char* name, double unused_s) {
+    std::ofstream(dir.path() / name) << std::string(1000, 'x');
+    std::filesystem::last_write_time(
+        dir.path() / name, Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(unused_s)));
+  };
+  const auto there = [&](const char* name) { return std::filesystem::exists(dir.path() / name); };
+  const double day = 86400;
+  file("old", 40 * day), file("older.4711", 50 * day), file("week", 7 * day), file("days", 3 * day), file("today", 0.1 * day);
+  const FileCache cache(dir.path());
+  cache.prune(30 * day, 1 << 20);
+  EXPECT_FALSE(there("old") || there("older.4711"));
+  EXPECT_TRUE(there("week") && there("days") && there("today"));
+  cache.prune(30 * day, 2500);
+  EXPECT_FALSE(there("week"));
+  EXPECT_TRUE(there("days"));
+  cache.prune(30 * day, 0);
+  EXPECT_FALSE(there("days"));
+  EXPECT_TRUE(there("today")) << "another process may be about to read it";
 }
 
 }  // namespace

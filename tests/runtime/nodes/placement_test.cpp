@@ -29,14 +29,16 @@ std::vector<FleetEntry> entries() {
 using Names = std::vector<std::string>;
 Names placed(const std::map<std::string, std::string>& attrs) { return place_roles(graph_of(attrs), {0}, entries()).at(0); }
 
-TEST(Placement, is_every_node_unless_host_tags_or_replicas_say_otherwise) {
+TEST(Placement, is_every_node_unless_host_or_tags_say_otherwise) {
   EXPECT_EQ(placed({}), (Names{"node1", "node2", "node3", "node4"}));
   EXPECT_EQ(placed({{"host", "localhost"}}), (Names{"node1", "node2"}));
   EXPECT_EQ(placed({{"host", "gpu07"}, {"tags", "big"}}), Names{"node4"});
   EXPECT_EQ(placed({{"host", "node3"}}), Names{"node3"});
   EXPECT_EQ(placed({{"tags", "fast"}}), (Names{"node2", "node4"}));
   EXPECT_EQ(placed({{"tags", "big, fast"}}), Names{"node4"});
-  EXPECT_EQ(placed({{"replicas", "2"}}), (Names{"node1", "node2"}));
+  EXPECT_EQ(placed({{"replicas", "2"}}).size(), 4u) << "two at a time: others take the place of one that is lost";
+  EXPECT_EQ(placement_text(graph_of({{"replicas", "2"}}), {{0, {"node1", "node2", "node3"}}}),
+            "policy: 2 of node1, node2, node3\n");
   EXPECT_EQ(placement_text(graph_of({}), {{0, {"node1", "node2"}}}), "policy: node1, node2\n");
 }
 

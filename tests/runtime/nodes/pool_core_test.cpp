@@ -66,6 +66,22 @@ TEST(PoolCore, one_state_is_under_way_to_a_worker_and_the_next_is_the_newest_aga
   EXPECT_EQ(next[0].number, 2);
 }
 
+TEST(PoolCore, a_state_that_a_worker_cannot_use_comes_again_against_nothing_it_holds) {
+  PoolCore pool({.window = 2, .needed = {true}});
+  join(pool, 7, 1);
+  pool.set_state(0, 5);
+  EXPECT_EQ(keys(pool.take(), Kind::state), Keys{5});
+  pool.again(7, 1, 0);
+  EXPECT_TRUE(keys(pool.take(), Kind::state).empty()) << "one is under way";
+  pool.again(7, 2, 0);
+  pool.has_state(7, 1, 0, 1);
+  const auto commands = pool.take();
+  ASSERT_EQ(keys(commands, Kind::state), Keys{5});
+  EXPECT_EQ(commands[0].base, -1);
+  pool.has_state(7, 1, 0, 2);
+  EXPECT_TRUE(keys(pool.take(), Kind::state).empty());
+}
+
 TEST(PoolCore, the_questions_of_a_lost_worker_go_to_others_whatever_their_window) {
   PoolCore pool({.window = 2, .needed = {}});
   for (int64_t key = 0; key < 4; ++key) pool.asked(key);
@@ -140,13 +156,56 @@ TEST(PoolCore, a_worker_that_is_drained_ends_what_it_has_and_is_closed) {
   pool.room(10);
   for (int64_t key = 0; key < 2; ++key) pool.asked(key);
   join(pool, 7, 1);
+  pool.begun(7, 1, 1);
   pool.take();
   pool.drain(7);
-  pool.begun(7, 1, 1);
-  EXPECT_TRUE(keys(pool.take(), Kind::give).empty());
+  EXPECT_TRUE(pool.take().empty());
   pool.answered(7, 1, 0, 1);
   EXPECT_EQ(keys(pool.take(), Kind::close).size(), 1u);
   EXPECT_EQ(pool.waiting(), std::set<int64_t>{1});
+}
+
+// They may wait for weights that come only after the work of others, which are where this one was.
+TEST(PoolCore, what_a_worker_that_is_drained_has_not_begun_goes_to_others) {
+  PoolCore pool({.window = 2, .needed = {}});
+  pool.room(10);
+  for (int64_t key = 0; key < 2; ++key) pool.asked(key);
+  join(pool, 7, 1);
+  pool.begun(7, 1, 1);
+  pool.answered(7, 1, 0, 1);
+  join(pool, 8, 2);
+  pool.take();
+  pool.drain(7);
+  const std::vector<PoolCommand> commands = pool.take();
+  EXPECT_EQ(keys(commands, Kind::close).size(), 1u);
+  EXPECT_EQ(keys(commands, Kind::give), Keys{1});
+  EXPECT_FALSE(pool.answered(7, 1, 1, 2)) << "too late";
+  EXPECT_EQ(pool.counts().lost, 0);
+}
+
+TEST(PoolCore, a_worker_that_is_drained_is_still_sent_what_its_last_questions_wait_for) {
+  PoolCore pool({.window = 1, .needed = {true}});
+  pool.set_state(0, 4);
+  join(pool, 7, 1);
+  pool.has_state(7, 1, 0, 1);
+  pool.asked(0);
+  pool.begun(7, 1, 1);
+  pool.take();
+  pool.drain(7);
+  pool.set_state(0, 5);
+  EXPECT_EQ(keys(pool.take(), Kind::state), Keys{5});
+}
+
+TEST(PoolCore, answers_whose_order_counts_are_passed_on_in_that_of_the_questions) {
+  PoolCore pool({.window = 4, .needed = {}, .ordered = true});
+  pool.room(10);
+  for (const int64_t key : {4, 5, 6}) pool.asked(key);
+  join(pool, 7, 1);
+  pool.take();
+  pool.answered(7, 1, 5, 1);
+  EXPECT_TRUE(keys(pool.take(), Kind::pass_on).empty());
+  pool.answered(7, 1, 4, 2);
+  EXPECT_EQ(keys(pool.take(), Kind::pass_on), (Keys{4, 5}));
 }
 
 TEST(PoolCore, the_end_of_the_stage_closes_all_and_nobody_joins_after_it) {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -67,9 +68,10 @@ struct Door : testing::Test {
     s.waits = &waits;
     s.roles = [] { return std::vector<ShellRole>(); };
     s.stages = [] { return std::vector<ShellStage>(); };
-    s.inspect = [](const std::string&) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));  // a slow role
-      return std::string("{}");
+    s.order = [](const ShellOrder& order) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));  // a slow run
+      order.reply->answer("{}");
+      return true;
     };
     s.stop = [this] { ++stops; };
     return s;
@@ -207,6 +209,89 @@ TEST_F(Door, a_peer_that_never_reads_is_let_go) {
   const std::string text = drained(fd);  // what had been sent; then the end
   EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 100);
   ::close(fd);
+  expect_stop_gets_through();
+}
+
+TEST_F(Door, orders_that_the_run_has_no_time_for_keep_nobody_else_waiting) {
+  std::vector<ShellReplyPtr> kept;
+  ShellSources s = sources();
+  s.order = [&](const ShellOrder& order) {
+    kept.push_back(order.reply);
+    return true;
+  };
+  std::vector<int> asking;
+  {
+    const ShellServer server(std::move(s), dir.path(), limits);
+    for (size_t i = 0; i + 4 < limits.connections; ++i) {
+      asking.push_back(connected(dir.path()));
+      ASSERT_GT(::send(asking.back(), "inspect x\n", 10, MSG_NOSIGNAL), 0);
+    }
+    EXPECT_NE(ShellClient(dir.path()).ask("help").find("commands"), std::string::npos);
+    while (ShellClient(dir.path()).ask("help", 60), kept.size() < asking.size()) std::this_thread::yield();
+    kept[7]->answer(R"({"text":"seven"})");
+    std::string seven;
+    char byte;
+    while (seven.find('\n') == seven.npos && ::recv(asking[7], &byte, 1, 0) == 1) seven += byte;
+    EXPECT_EQ(seven, "{\"text\":\"seven\"}\n");
+    ::close(asking[8]);  // whoever leaves is waited for no more
+    while (kept[8]->part("{}")) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    expect_stop_gets_through();
+  }
+  kept.clear();
+  for (const int fd : asking) ::close(fd);
+}
+
+TEST_F(Door, who_does_not_read_a_long_answer_costs_little) {
+  ShellReplyPtr reply;
+  ShellSources s = sources();
+  std::atomic<bool> asked{false};
+  s.order = [&](const ShellOrder& order) {
+    reply = order.reply;
+    asked = true;
+    return true;
+  };
+  const ShellServer server(std::move(s), dir.path(), limits);
+  const int fd = connected(dir.path());
+  ASSERT_GT(::send(fd, "ask x\n", 6, MSG_NOSIGNAL), 0);
+  while (!asked) std::this_thread::yield();
+  const std::string kilobyte = "{\"part\":\"" + std::string(1000, 'x') + "\"}";
+  int parts = 0;
+  while (parts < 100'000 && reply->part(kilobyte)) ++parts;
+  EXPECT_LT(parts, 4'000) << "KiB are held for it, or in its socket";
+  reply = nullptr;
+  ::close(fd);
+  expect_stop_gets_through();
+}
+
+TEST_F(Door, a_flood_of_questions_takes_a_small_share_of_a_core) {
+  constexpr double kQuestion_s = 0.002, kWhile_s = 1.5;
+  ShellSources s = sources();
+  s.stages = [] {
+    timespec begin{}, now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    do ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    while (static_cast<double>(now.tv_sec - begin.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec - begin.tv_nsec) <
+           kQuestion_s);
+    return std::vector<ShellStage>();
+  };
+  const ShellServer server(std::move(s), dir.path(), limits);
+  std::atomic<int> answers{0};
+  std::vector<std::thread> flood;
+  for (int t = 0; t < 16; ++t)
+    flood.emplace_back([&] {
+      const int fd = connected(dir.path());
+      char byte;
+      const double end = clock.now_s() + kWhile_s;
+      while (clock.now_s() < end && ::send(fd, "stages\n", 7, MSG_NOSIGNAL) > 0) {
+        while (::recv(fd, &byte, 1, 0) == 1 && byte != '\n') {
+        }
+        ++answers;
+      }
+      ::close(fd);
+    });
+  for (std::thread& t : flood) t.join();
+  EXPECT_GT(answers, 0);
+  EXPECT_LT(answers * kQuestion_s, 3 * limits.share * kWhile_s + 0.05) << answers << " answers";
   expect_stop_gets_through();
 }
 

@@ -145,6 +145,17 @@ TEST(Render, aligns_columns_and_puts_numbers_to_the_right) {
             "y           0.25  z\n");
 }
 
+TEST(Render, puts_what_is_nested_on_lines_of_its_own) {
+  const std::string json = R"({"title":"t","columns":["what","value"],"rows":[{"what":"lost","value":0},{"what":"workers",
+      "value":[{"worker":"node1/7","role":{"version":3,"waiting":2}},{"worker":"node2/9","role":null}]},{"what":"none","value":[]}]})";
+  EXPECT_EQ(render_answer(json),
+            "what     value\n"
+            "lost     0\n"
+            "workers  worker node1/7  version 3  waiting 2\n"
+            "         worker node2/9\n"
+            "none     []\n");
+}
+
 TEST(Render, shows_texts_errors_and_empty_tables) {
   EXPECT_EQ(render_answer(R"({"text":"stopping"})"), "stopping\n");
   EXPECT_EQ(render_answer(R"({"error":"no command 'x'","hint":"try 'help'"})"), "no command 'x' (try 'help')\n");

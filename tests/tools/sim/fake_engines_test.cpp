@@ -99,7 +99,7 @@ TEST_F(FakeEngines, versions_go_through_real_deltas_that_are_sparse) {
   EXPECT_NE(before->hash(), after->hash()) << "what was handed out does not change";
   const VersionDelta delta = encode_delta(before.get(), 0, *after, 1);
   EXPECT_FALSE(delta.full());
-  EXPECT_LT(delta.bytes.size(), static_cast<size_t>(before->flat().size()) / 4);
+  EXPECT_LT(delta.bytes(), static_cast<size_t>(before->flat().size()) / 4);
   EXPECT_EQ(apply_delta(before.get(), delta, before->config(), device, before->dtype())->hash(), after->hash());
 }
 

@@ -56,6 +56,12 @@ TEST_F(Simulated, faults_change_the_schedule_and_not_the_weights) {
   for (const auto& [name, hashes] : weights) EXPECT_EQ(hashes.size(), 1u) << name;
 }
 
+// Seeds that accused the star of what the simulation did: a node was started while the head was dead and waited for it for ever
+// (3718), was killed while the head took it in (4745, 5250).
+TEST_F(Simulated, a_node_may_start_between_two_heads_and_die_while_it_joins) {
+  for (const uint64_t seed : {3718u, 4745u, 5250u}) EXPECT_EQ(simulate(scenario_of(seed), options).violation, "") << seed;
+}
+
 TEST_F(Simulated, a_wrong_weight_is_seen_by_the_comparison) {
   Scenario scenario = scenario_of(1);
   scenario.exact = true;

@@ -1,0 +1,76 @@
+#include "actors/ranks_at_nodes.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "actors/far_ranks.h"
+#include "actors/node_roles.h"
+#include "runtime/nodes/rank_seat.h"
+
+namespace r1 {
+namespace {
+
+class SeatChannel final : public RankChannel {
+ public:
+  explicit SeatChannel(RankSeat::Options options) : seat_(std::move(options)) {}
+  void send(ChannelMessage message) override { seat_.send(std::move(message)); }
+  ChannelMessage receive(double patience_s) override { return seat_.receive(patience_s); }
+  void give_up() override { seat_.give_up(); }
+
+ private:
+  RankSeat seat_;
+};
+
+class EnginesWithRanks final : public EngineFactory {
+ public:
+  EnginesWithRanks(RankWorld world, std::shared_ptr<const EngineFactory> inner)
+      : world_(std::move(world)), inner_(std::move(inner)) {}
+
+  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
+                                   const WeightSet& start) const override {
+    const auto places = world_.places.find(node);
+    if (places == world_.places.end() || config.ranks < 2) return inner_->learner(node, config, start);
+    const GraphView& graph = *world_.graph;
+    const NodePlan& plan = *graph.node(node);
+    RankSeat::Options seat;
+    seat.members = world_.members;
+    seat.node = static_cast<int>(&plan - graph.nodes.data());
+    seat.open = open_role(*world_.env, graph, plan, world_.graph_file, *world_.store);
+    seat.open.stage = graph.stages[static_cast<size_t>(plan.stage)].name;
+    return ranked_learner(start.device(), config, start, [&](int64_t rank, std::unique_ptr<Collective> together) {
+      seat.rank = rank;
+      seat.name = fmt::format("rank {} of {}", rank, node);
+      seat.preferred = place_of_rank(places->second, rank);
+      return far_rank(start.device(), config, start, std::move(together), std::make_unique<SeatChannel>(seat));
+    });
+  }
+  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
+                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
+    return inner_->sampler(node, config, std::move(weights), version);
+  }
+  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
+    return inner_->frozen(node, std::move(weights));
+  }
+
+ private:
+  const RankWorld world_;
+  const std::shared_ptr<const EngineFactory> inner_;
+};
+
+}  // namespace
+
+int64_t ranks_at_nodes(const NodePlan& node) {
+  if (node.artifact || !node.attrs.has("ranks")) return 0;
+  return node.attrs.text("host") == "head" ? 0 : node.attrs.integer("ranks") - 1;
+}
+
+std::string place_of_rank(const std::vector<std::string>& nodes, int64_t rank) {
+  return nodes.at(static_cast<size_t>(rank - 1) % nodes.size());
+}
+
+std::shared_ptr<const EngineFactory> engines_with_ranks_at_nodes(RankWorld world, std::shared_ptr<const EngineFactory> inner) {
+  return std::make_shared<EnginesWithRanks>(std::move(world), std::move(inner));
+}
+
+}  // namespace r1

@@ -1,0 +1,82 @@
+#include "base/message_channel.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <utility>
+
+#include "base/error.h"
+#include "base/stop.h"
+
+namespace r1 {
+namespace {
+
+constexpr std::chrono::milliseconds kLooksForAStop{50};
+
+class MemoryEnd final : public MessageChannel {
+ public:
+  MemoryEnd(std::shared_ptr<MessageQueue> in, std::shared_ptr<MessageQueue> out) : in_(std::move(in)), out_(std::move(out)) {}
+  ~MemoryEnd() override { out_->end(std::make_exception_ptr(failure("the other end of a channel is gone"))); }
+  void send(ChannelMessage message) override { out_->put(std::move(message)); }
+  ChannelMessage receive(double patience_s) override { return in_->take(patience_s); }
+
+ private:
+  std::shared_ptr<MessageQueue> in_, out_;
+};
+
+}  // namespace
+
+ChannelMessage channel_message(std::string text, std::string bytes) {
+  if (bytes.empty()) return {std::move(text), nullptr, {}};
+  auto owned = std::make_shared<const std::string>(std::move(bytes));
+  const std::string_view view = *owned;
+  return {std::move(text), std::move(owned), view};
+}
+
+void MessageQueue::put(ChannelMessage message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (end_) return;
+    messages_.push_back(std::move(message));
+  }
+  changed_.notify_all();
+}
+
+void MessageQueue::end(std::exception_ptr why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!end_) end_ = std::move(why);
+  }
+  changed_.notify_all();
+}
+
+void MessageQueue::end_at_once(std::exception_ptr why) {
+  {
+    const std::lock_guard lock(mutex_);
+    messages_.clear();
+  }
+  end(std::move(why));
+}
+
+ChannelMessage MessageQueue::take(double patience_s) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, kLooksForAStop, [this] { return end_ || !messages_.empty(); })) {
+    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > patience_s)
+      throw failure(fmt::format("nothing was said for {:g} s", patience_s));
+    lock.unlock();
+    check_stop();
+    lock.lock();
+  }
+  if (messages_.empty()) std::rethrow_exception(end_);
+  ChannelMessage message = std::move(messages_.front());
+  messages_.pop_front();
+  return message;
+}
+
+ChannelEnds channel_in_memory() {
+  const auto a = std::make_shared<MessageQueue>(), b = std::make_shared<MessageQueue>();
+  return {std::make_unique<MemoryEnd>(a, b), std::make_unique<MemoryEnd>(b, a)};
+}
+
+}  // namespace r1

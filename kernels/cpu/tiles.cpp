@@ -1,0 +1,80 @@
+#include "kernels/cpu/tiles.h"
+
+#include <cstring>
+
+#include "kernels/cpu/bf16-inl.h"
+
+namespace r1::cpu {
+namespace {
+
+// Of ldtilecfg. Source: Intel SDM, "Tile configuration".
+struct alignas(64) Configuration {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+
+// While it lives denormal numbers are zero, in operands and results, and rounding is to nearest even.
+class NoDenormals {
+ public:
+  NoDenormals() : before_(_mm_getcsr()) { _mm_setcsr(kMasked | kFlushToZero | kDenormalsAreZero); }
+  ~NoDenormals() { _mm_setcsr(before_); }
+  NoDenormals(const NoDenormals&) = delete;
+  NoDenormals& operator=(const NoDenormals&) = delete;
+
+ private:
+  static constexpr unsigned kMasked = 0x1f80, kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
+  unsigned before_;
+};
+
+// The two bf16 of every pair as f32.
+R1_BF16_INLINE __m512 even_of(Pairs p) { return _mm512_castsi512_ps(_mm512_slli_epi32(p, 16)); }
+R1_BF16_INLINE __m512 odd_of(Pairs p) {
+  return _mm512_castsi512_ps(_mm512_and_si512(p, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+}  // namespace
+
+HardwareTiles::HardwareTiles() {
+  static const Configuration whole = [] {
+    Configuration c;
+    for (int t = 0; t < 8; ++t) c.row_bytes[t] = 64, c.rows[t] = kTileRows;
+    return c;
+  }();
+  asm volatile("ldtilecfg %0" ::"m"(whole) : "memory");
+}
+
+void SoftwareTiles::zero(int t) { std::memset(tile_[t], 0, sizeof tile_[t]); }
+
+void SoftwareTiles::load(int t, const void* from, int64_t stride) {
+  for (int64_t r = 0; r < kTileRows; ++r) std::memcpy(tile_[t][r], static_cast<const char*>(from) + r * stride, 64);
+}
+
+void SoftwareTiles::store(int t, void* to, int64_t stride) const {
+  for (int64_t r = 0; r < kTileRows; ++r) std::memcpy(static_cast<char*>(to) + r * stride, tile_[t][r], 64);
+}
+
+R1_BF16_TARGET void SoftwareTiles::dot(int c, int a, int b) {
+  const NoDenormals mode;
+  asm volatile("" ::: "memory");  // what follows is loaded, computed and stored in that mode
+  for (int64_t m = 0; m < kTileRows; m += 4) {
+    __m512 even[4], odd[4];
+    for (int i = 0; i < 4; ++i) even[i] = odd[i] = _mm512_setzero_ps();
+    for (int k = 0; k < 16; ++k) {
+      const Pairs bk = _mm512_load_si512(tile_[b][k]);
+      const __m512 b_even = even_of(bk), b_odd = odd_of(bk);
+      for (int i = 0; i < 4; ++i) {
+        const Pairs am = _mm512_set1_epi32(static_cast<int>(tile_[a][m + i][k]));
+        even[i] = _mm512_fmadd_ps(even_of(am), b_even, even[i]);
+        odd[i] = _mm512_fmadd_ps(odd_of(am), b_odd, odd[i]);
+      }
+    }
+    for (int i = 0; i < 4; ++i) {
+      const __m512 sum = _mm512_add_ps(even[i], odd[i]);
+      _mm512_store_ps(tile_[c][m + i], _mm512_add_ps(_mm512_load_ps(tile_[c][m + i]), sum));
+    }
+  }
+  asm volatile("" ::: "memory");
+}
+
+}  // namespace r1::cpu

@@ -1,0 +1,198 @@
+// Ranks of a trainer behind channels: the bits of ranks that are threads, whatever they are told; and what they are told, as
+// bytes.
+#include "actors/far_ranks.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "actors/rank_words.h"
+#include "base/error.h"
+#include "models/training/scoring_engine.h"
+#include "tests/models/tiny.h"
+
+namespace r1::test {
+namespace {
+
+class MemoryRankChannel final : public RankChannel {
+ public:
+  explicit MemoryRankChannel(std::unique_ptr<MessageChannel> end) : end_(std::move(end)) {}
+  void send(ChannelMessage message) override { end_->send(std::move(message)); }
+  ChannelMessage receive(double patience_s) override { return end_->receive(patience_s); }
+  void give_up() override {}
+
+ private:
+  std::unique_ptr<MessageChannel> end_;
+};
+
+// What other processes would be.
+struct FarRanks : ::testing::Test {
+  Device& device = open_device("cpu");
+  std::vector<std::thread> threads;
+  void TearDown() override {
+    for (std::thread& t : threads) t.join();
+  }
+  std::unique_ptr<Learner> learner(const TrainerConfig& config, const std::shared_ptr<WeightSet>& start) {
+    return ranked_learner(device, config, *start, [&](int64_t, std::unique_ptr<Collective> together) {
+      ChannelEnds ends = channel_in_memory();
+      threads.emplace_back([this, start, channel = std::move(ends.other)] {
+        try {
+          serve_rank(device, *channel, [&] { return start; });
+        } catch (const Error&) {  // its trainer is gone, or what it computes is no number
+        }
+      });
+      return far_rank(device, config, *start, std::move(together), std::make_unique<MemoryRankChannel>(std::move(ends.one)));
+    });
+  }
+};
+
+TrainerConfig in_pieces(int64_t ranks, const char* optimizer, DType precision) {
+  TrainerConfig c;
+  c.micro_batch_tokens = 24;
+  c.optimizer = optimizer;
+  c.precision = precision;
+  c.ranks = ranks;
+  c.mini_batches = 2;
+  return c;
+}
+
+TEST_F(FarRanks, learn_what_threads_learn_bit_by_bit) {
+  std::string name = (std::filesystem::temp_directory_path() / "r1_far_XXXXXX").string();
+  const std::filesystem::path top = mkdtemp(name.data());
+  for (const char* optimizer : {"adamw", "muon"})
+    for (DType precision : {DType::f32, DType::bf16})
+      for (int64_t ranks : {2, 3}) {
+        SCOPED_TRACE(std::string(optimizer) + " " + dtype_name(precision));
+        const auto start = random_weights(device, tiny_config(Architecture::deepseek_v3), 3);
+        const TrainerConfig c = in_pieces(ranks, optimizer, precision);
+        const auto threads = thread_ranked_learner(device, c, *start), far = learner(c, start);
+        TrainerConfig changed = c;
+        changed.lr = 3 * c.lr;
+        for (uint64_t v = 0; v < 4; ++v) {
+          if (v == 1)
+            for (Learner* l : {threads.get(), far.get()}) l->change(changed);
+          const TrainStats a = threads->train(random_batch(v, 16, 19)), b = far->train(random_batch(v, 16, 19));
+          EXPECT_EQ(a.loss, b.loss);
+          EXPECT_EQ(a.grad_norm, b.grad_norm);
+          EXPECT_EQ(threads->weights()->hash(), far->weights()->hash());
+          if (v == 2) {
+            far->save(top / "state");
+            far->train(random_batch(99, 16, 19));
+            far->load(top / "state");
+          }
+        }
+        EXPECT_EQ(threads->masters_hash(), far->masters_hash());
+      }
+  std::filesystem::remove_all(top);
+}
+
+TEST_F(FarRanks, learn_from_policies_what_threads_learn) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  TrainBatch batch = random_batch(5, 16, 19);
+  const auto logp = ScoringEngine(device, start).logprobs(batch.sequences, 1);
+  for (size_t i = 0; i < batch.sequences.size(); ++i) {
+    Sequence& s = batch.sequences[i];
+    s.behaviour_logp = s.reference_logp = logp[i];
+    s.version.assign(s.tokens.size(), 0);
+    s.exact = s.trainable;
+    s.advantage = i % 2 == 0 ? 1.f : -0.8f;
+  }
+  batch.silent_sequences = 3;
+  batch.silent_tokens = 20;
+  TrainerConfig c = in_pieces(3, "adamw", DType::f32);
+  c.objective = Objective::grpo;
+  c.kl = 0.1;
+  c.decoupled = true;
+  c.inner_epochs = 2;
+  const auto threads = thread_ranked_learner(device, c, *start), far = learner(c, start);
+  const TrainStats a = threads->train(batch), b = far->train(batch);
+  EXPECT_EQ(a.logprob_gap.tokens, b.logprob_gap.tokens);
+  EXPECT_EQ(b.logprob_gap.max, 0);
+  EXPECT_EQ(a.kl, b.kl);
+  EXPECT_EQ(threads->masters_hash(), far->masters_hash());
+}
+
+TEST_F(FarRanks, an_error_of_what_they_compute_is_that_of_one_engine) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  TrainerConfig c = in_pieces(3, "adamw", DType::f32);
+  c.lr = 1e30;
+  c.mini_batches = 1;
+  const auto far = learner(c, start);
+  std::string what;
+  try {
+    for (uint64_t v = 0; v < 6; ++v) far->train(random_batch(v, 16, 19));
+  } catch (const Error& e) {
+    what = e.what();
+  }
+  EXPECT_NE(what, "");
+  EXPECT_THROW(far->train(random_batch(1, 16, 19)), Error);
+}
+
+TEST_F(FarRanks, one_that_is_lost_ends_what_all_are_doing_and_is_what_the_error_says) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  const TrainerConfig c = in_pieces(3, "adamw", DType::f32);
+  const auto far = ranked_learner(device, c, *start, [&](int64_t rank, std::unique_ptr<Collective> together) {
+    ChannelEnds ends = channel_in_memory();
+    threads.emplace_back([this, start, rank, channel = std::move(ends.other)]() mutable {
+      try {
+        if (rank == 2) return;  // its process is gone
+        serve_rank(device, *channel, [&] { return start; });
+      } catch (const Error&) {
+      }
+    });
+    return far_rank(device, c, *start, std::move(together), std::make_unique<MemoryRankChannel>(std::move(ends.one)));
+  });
+  try {
+    far->train(random_batch(1, 16, 19));
+    FAIL() << "rank 2 is missing";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("the other end of a channel is gone"), std::string::npos) << e.what();
+  }
+}
+
+TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
+  RankBegin begin;
+  begin.rank = 2;
+  begin.config = in_pieces(3, "muon", DType::bf16);
+  begin.config.objective = Objective::grpo;
+  begin.config.lr = 1.0 / 3;
+  begin.config.kl = -0.0;
+  begin.config.shuffle = true;
+  begin.config.shuffle_key = ~uint64_t{0};
+  begin.config.loss_mean = LossMean::constant;
+  const RankBegin back = decode_rank_begin(encode(begin));
+  EXPECT_EQ(encode(back), encode(begin)) << "every member is named";
+  EXPECT_EQ(back.rank, 2);
+  EXPECT_EQ(back.config.lr, begin.config.lr);
+  EXPECT_TRUE(std::signbit(back.config.kl));
+  EXPECT_EQ(back.config.shuffle_key, ~uint64_t{0});
+  EXPECT_EQ(back.config.loss_mean, LossMean::constant);
+  EXPECT_EQ(back.config.precision, DType::bf16);
+
+  TrainBatch batch = random_batch(3, 5, 19);
+  batch.silent_tokens = 7;
+  batch.sequences[1].reference_logp.assign(batch.sequences[1].tokens.size(), -0.25f);
+  batch.sequences[1].advantage = -0.8f;
+  const std::string order = encode(RankOrder{RankOrder::Kind::train, &batch, nullptr});
+  const HeldOrder held = decode_rank_order(order);
+  ASSERT_EQ(held.batch.sequences.size(), 5u);
+  EXPECT_EQ(held.batch.silent_tokens, 7);
+  EXPECT_EQ(held.batch.sequences[1].reference_logp, batch.sequences[1].reference_logp);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(held.batch.sequences[i].tokens, batch.sequences[i].tokens);
+    EXPECT_EQ(held.batch.sequences[i].trainable, batch.sequences[i].trainable);
+    EXPECT_EQ(held.batch.sequences[i].advantage, batch.sequences[i].advantage);
+  }
+  EXPECT_EQ(decode_rank_order(encode(RankOrder{RankOrder::Kind::save, nullptr, nullptr})).kind, RankOrder::Kind::save);
+  for (const std::string& whole : {order, encode(begin)})
+    for (size_t n = 0; n < whole.size(); n += 3) {
+      EXPECT_THROW(decode_rank_order(whole.substr(0, n)), Error);
+      EXPECT_THROW(decode_rank_begin(whole.substr(0, n)), Error);
+    }
+}
+
+}  // namespace
+}  // namespace r1::test

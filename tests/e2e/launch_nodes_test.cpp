@@ -1,0 +1,219 @@
+// How nodes come to a run and leave it: by ssh, by srun, by hand with an invitation; drained, or with their head. The weights
+// are always those of one process.
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <optional>
+
+#include "tests/e2e/nodes_fixture.h"
+#include "tests/own_sshd.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct LaunchNodes : Nodes {
+  const fs::path node = R1_NODE;
+
+  // A program of that name, before all others on the PATH.
+  void script(const std::string& name, const std::string& text) const {
+    fs::create_directories(top / "bin");
+    std::ofstream(top / "bin" / name) << "#!/bin/sh\n" << text;
+    ::chmod((top / "bin" / name).c_str(), 0700);
+  }
+  std::vector<std::string> environment(std::vector<std::string> more = {}) const {
+    more.push_back("XDG_CACHE_HOME=" + (top / "cache").string());
+    more.push_back(fmt::format("PATH={}:{}:{}", (top / "bin").string(), node.parent_path().string(), std::getenv("PATH")));
+    return more;
+  }
+  void expect_the_weights_of_one_process(const fs::path& run) {
+    ASSERT_EQ(run_program(arguments(top / "alone", {})).code, 0);
+    EXPECT_EQ(summary_hashes(run), summary_hashes(top / "alone"));
+    EXPECT_EQ(ledger_complaints(run), "");
+  }
+  // Until a line of the run's log has it, as often.
+  static bool logged(const fs::path& run, const std::string& text, int times = 1) {
+    for (int i = 0; i < kPatience_s * 50; ++i) {
+      const std::string log = fs::exists(run / "r1.log") ? read_file(run / "r1.log") : "";
+      int found = 0;
+      for (size_t at = 0; (at = log.find(text, at)) != log.npos; ++at) ++found;
+      if (found >= times) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return false;
+  }
+  std::vector<std::string> joining(int port, const fs::path& run) const {
+    return {"--join", fmt::format("127.0.0.1:{}", port), "--key", (run / "keys/join1.join").string(), "--threads", "1"};
+  }
+  // What a node leaves on disk beside its cache.
+  int trees() const {
+    int count = 0;
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(top / "cache/r1/trees", none)) count += entry.exists();
+    return count;
+  }
+};
+
+TEST_F(LaunchNodes, over_a_real_sshd_a_node_of_another_host_joins_and_ends_with_the_run) {
+  fs::create_directories(top / "sshd");
+  const test::OwnSshd sshd(top / "sshd", fmt::format("SetEnv PATH={}:/usr/bin:/bin XDG_CACHE_HOME={}\n",
+                                                     node.parent_path().string(), (top / "cache").string()));
+  if (!sshd.missing().empty()) GTEST_SKIP() << sshd.missing();
+  std::string words;
+  const std::vector<std::string> ssh = sshd.ssh();
+  for (size_t i = 1; i < ssh.size(); ++i) words += " '" + ssh[i] + "'";
+  script("ssh", "PATH=/usr/bin:/bin exec /usr/bin/ssh" + words + " \"$@\"\n");
+  std::ofstream(hosts) << fmt::format("127.0.0.1 port={} user={} slots=1\nlocalhost slots=1\n", sshd.port, sshd.user());
+  Program program(over_nodes(top / "run", {"--listen", fmt::format("127.0.0.1:{}", test::free_port())}), environment());
+  ASSERT_TRUE(program.wait(kPatience_s));
+  const ProgramResult r = program.result();
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(r.err.find("node1  127.0.0.1"), std::string::npos) << r.err;
+  EXPECT_EQ(processes(top / "run").size(), 2u);
+  EXPECT_TRUE(all_gone(processes(top / "run"), 10));
+  EXPECT_NE(read_file(top / "run/r1.log").find("Welcome to this host"), std::string::npos);
+  expect_the_weights_of_one_process(top / "run");
+}
+
+TEST_F(LaunchNodes, in_a_slurm_job_each_machine_has_a_node_that_srun_starts) {
+  script("srun",
+         "echo \"$@\" >> " + (top / "sruns").string() + "\nwhile [ \"${1#--}\" != \"$1\" ]; do shift; done\nexec \"$@\"\n");
+  Program program(arguments(top / "run", {"--slurm", "--listen", fmt::format("127.0.0.1:{}", test::free_port())}),
+                  environment({"SLURM_JOB_ID=7", "SLURM_JOB_NODELIST=gpu[01-02]", "SLURM_CPUS_PER_TASK=1"}));
+  ASSERT_TRUE(program.wait(kPatience_s));
+  const ProgramResult r = program.result();
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string sruns = read_file(top / "sruns");
+  EXPECT_NE(sruns.find("--nodelist=gpu01 r1-node --stdin"), std::string::npos) << sruns;
+  EXPECT_NE(sruns.find("--nodelist=gpu02"), std::string::npos) << sruns;
+  EXPECT_NE(r.err.find("node2  gpu02"), std::string::npos) << r.err;
+  EXPECT_TRUE(all_gone(processes(top / "run"), 10));
+  expect_the_weights_of_one_process(top / "run");
+}
+
+TEST_F(LaunchNodes, a_machine_that_is_not_there_ends_the_run_before_it_begins_unless_it_may_be_missing) {
+  script("srun",
+         "case \"$*\" in *gpu02*) echo 'no such machine' >&2; exit 1;; esac\n"
+         "while [ \"${1#--}\" != \"$1\" ]; do shift; done\nexec \"$@\"\n");
+  const auto slurm = environment({"SLURM_JOB_ID=7", "SLURM_JOB_NODELIST=gpu[01-02]", "SLURM_CPUS_PER_TASK=1"});
+  const ProgramResult refused =
+      run_program(arguments(top / "run", {"--slurm", "--listen", fmt::format("127.0.0.1:{}", test::free_port())}), slurm);
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("node2 on gpu02 is not there"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("no such machine"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("--allow-missing"), std::string::npos) << refused.err;
+  EXPECT_TRUE(all_gone(processes(top / "run"), 10));
+  const ProgramResult r = run_program(
+      arguments(top / "run", {"--slurm", "--listen", fmt::format("127.0.0.1:{}", test::free_port()), "--allow-missing"}),
+      slurm);
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(run_program(arguments(top / "x", {"--slurm", "--listen", fmt::format("127.0.0.1:{}", test::free_port())}),
+                        {"SLURM_JOB_ID="})
+                .code,
+            2);
+}
+
+TEST_F(LaunchNodes, one_that_joins_by_hand_leaves_when_it_is_told_to_and_the_run_goes_on) {
+  std::ofstream(hosts) << "localhost slots=1\n";
+  const int port = test::free_port();
+  std::vector<std::string> more = {"--listen", fmt::format("127.0.0.1:{}", port), "--invite", "2"};
+  more.insert(more.end(), {"--set", "rl_trainer.until=batches(30)"});
+  Program head(over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(logged(top / "run", "node1"));
+  Program joined(joining(port, top / "run"), environment(), 0, node.string());
+  ASSERT_TRUE(logged(top / "run", "node join1 on")) << joined.result().err;
+  ASSERT_TRUE(logged(top / "run", "joins: process", 2));
+  joined.send(SIGTERM);
+  ASSERT_TRUE(joined.wait(kPatience_s));
+  EXPECT_EQ(joined.result().code, 0);
+  EXPECT_TRUE(logged(top / "run", "has left"));
+  ASSERT_TRUE(head.wait(kPatience_s));
+  const ProgramResult r = head.result();
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_FALSE(fs::exists(top / "run/keys/join1.join") || fs::exists(top / "run/keys/join2.join"))
+      << "an invitation outlives its run";
+  EXPECT_EQ(trees(), 0);
+  ASSERT_EQ(run_program(arguments(top / "alone", {"--set", "rl_trainer.until=batches(30)"})).code, 0);
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "alone"));
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
+}
+
+TEST_F(LaunchNodes, one_that_joined_by_hand_outlives_its_head_and_comes_back_to_the_next) {
+  std::ofstream(hosts) << "localhost slots=1\n";
+  const int port = test::free_port();
+  const std::vector<std::string> more = {"--listen", fmt::format("127.0.0.1:{}", port), "--invite", "1"};
+  std::optional<Program> head(std::in_place, over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(logged(top / "run", "node1"));
+  Program joined(joining(port, top / "run"), environment(), 0, node.string());
+  ASSERT_TRUE(logged(top / "run", "node join1 on"));
+  head->send(SIGKILL);
+  head->result();
+  EXPECT_FALSE(joined.wait(0));
+  head.emplace(over_nodes(top / "run", more), environment());
+  EXPECT_TRUE(logged(top / "run", "node join1 on", 2));
+  ASSERT_TRUE(head->wait(kPatience_s));
+  ASSERT_EQ(head->result().code, 0) << head->result().err;
+  ASSERT_TRUE(joined.wait(kPatience_s)) << "it outlives the run";
+  EXPECT_EQ(joined.result().code, 0) << joined.result().err;
+  expect_the_weights_of_one_process(top / "run");
+}
+
+// Its files, and the modules beside them, come by content.
+TEST_F(LaunchNodes, a_reward_program_is_run_where_its_judge_is) {
+  fs::create_directories(top / "graph");
+  fs::copy_file(source_dir() / "tests/e2e/graphs/nano.json", top / "graph/nano.json");
+  std::ofstream(top / "graph/reward.py") << "from r1_reward import reward, serve\nimport helper\n\n"
+                                            "@reward\ndef f(response):\n    return helper.score(response)\n\nserve(f)\n";
+  std::ofstream(top / "graph/helper.py") << "import os\nopen('" << (top / "directories").string()
+                                         << "', 'a').write(os.getcwd() + '\\n')\n\n"
+                                            "def score(text):\n    return len(text) % 7 / 7\n";
+  std::ofstream(top / "graph/g.graph") << R"__(digraph g {
+  graph [seed=5, precision=f32];
+  m [kind=model, config="nano.json", tokenizer=tiny];
+  subgraph cluster_rl {
+    prompts [role=prompter, source="tiny:reasoning", groups_per_batch=4];
+    policy  [role=generator, samples=4, max_tokens=16];
+    judge   [role=judge, rewards="command('python3 reward.py')"];
+    groups  [role=filter];
+    t       [role=trainer, objective=grpo, lr="1e-3", until="batches(3)"];
+    prompts -> policy -> judge -> groups -> t;
+    t -> policy [carries=weights, staleness=0];
+  }
+  m -> t;
+})__";
+  const auto words = [&](const char* run, std::vector<std::string> more) {
+    more.insert(more.begin(), {(top / "graph/g.graph").string(), "--run", (top / run).string(), "-q"});
+    return more;
+  };
+  const ProgramResult r = run_program(words("run", {"--hostfile", hosts.string()}), environment());
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE(read_file(top / "directories").find("/trees/"), std::string::npos) << read_file(top / "directories");
+  ASSERT_EQ(run_program(words("alone", {})).code, 0);
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "alone"));
+}
+
+TEST_F(LaunchNodes, an_invitation_that_is_none_and_options_without_nodes_are_bad_input) {
+  std::ofstream(top / "key") << "join1 not a key\n";
+  ::chmod((top / "key").c_str(), 0600);
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"--join", "127.0.0.1:9", "--key", (top / "key").string()},
+                                             {"--join", "127.0.0.1:9", "--key", (top / "nowhere").string()},
+                                             {"--join", "127.0.0.1:9"},
+                                             {}}) {
+    Program program(words, environment(), 0, node.string());
+    EXPECT_EQ(program.result().code, 2) << program.result().err;
+  }
+  for (const char* option : {"--listen", "--invite", "--allow-missing"}) {
+    std::vector<std::string> words = {option};
+    if (std::string(option) == "--listen") words.push_back("127.0.0.1:0");
+    if (std::string(option) == "--invite") words.push_back("1");
+    const ProgramResult r = run_program(arguments(top / "run", words));
+    EXPECT_EQ(r.code, 2) << option;
+    EXPECT_NE(r.err.find("--hostfile FILE or --slurm"), std::string::npos) << r.err;
+  }
+}
+
+}  // namespace
+}  // namespace r1

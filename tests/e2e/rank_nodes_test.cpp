@@ -1,0 +1,79 @@
+// Ranks of trainers in other processes: the weights of ranks that are threads, whoever of them is killed, stopped or cut off.
+#include <fmt/format.h>
+
+#include "tests/e2e/nodes_fixture.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RankNodes : Nodes {
+  static std::vector<std::string> ranked(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> set;
+    for (const char* trainer : {"base_trainer", "sft_trainer", "rl_trainer", "rm_trainer", "student", "rl2_trainer"})
+      set.insert(set.end(), {"--set", fmt::format("{}.ranks={}", trainer, std::string(trainer) == "rl_trainer" ? 3 : 2),
+                             "--set", fmt::format("{}.micro_batch_tokens=64", trainer)});
+    set.insert(set.end(),
+               {"--set", "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=0", "--set", "graph.max_restarts=20"});
+    set.insert(set.end(), more.begin(), more.end());
+    return set;
+  }
+  static int lives_at_a_node(const fs::path& run) {
+    std::ifstream log(run / "r1.log");
+    int times = 0;
+    for (std::string line; std::getline(log, line);) times += line.find("of rl_trainer lives at ") != std::string::npos;
+    return times;
+  }
+};
+
+TEST_F(RankNodes, ranks_at_nodes_learn_what_threads_learn_whoever_of_them_is_killed_or_stopped) {
+  ASSERT_EQ(run_program(arguments(top / "threads", ranked())).code, 0);
+  const auto expected = summary_hashes(top / "threads");
+  ASSERT_EQ(expected.size(), 7u);
+
+  const ProgramResult check = run_program(over_nodes(top / "check", ranked({"--check"})), cache());
+  EXPECT_EQ(check.code, 0) << check.err;
+  EXPECT_NE(check.out.find("rl_trainer: rank 0 head, 1 node1, 2 node2\n"), std::string::npos) << check.out;
+
+  Program calm(over_nodes(top / "calm", ranked()), cache());
+  ASSERT_TRUE(calm.wait(kPatience_s)) << "does not end";
+  const ProgramResult c = calm.result();
+  ASSERT_EQ(c.code, 0) << c.err << read_file(top / "calm/r1.log");
+  EXPECT_NE(c.err.find("sft_trainer: rank 0 head, 1 node1\n"), std::string::npos) << c.err;
+  EXPECT_EQ(lives_at_a_node(top / "calm"), 2) << read_file(top / "calm/r1.log");
+  EXPECT_EQ(summary_hashes(top / "calm"), expected);
+
+  Program disturbed(over_nodes(top / "disturbed", ranked()), cache());
+  const int kills = disturb(disturbed, top / "disturbed", 4, {SIGKILL, SIGKILL, SIGSTOP, SIGKILL});
+  const ProgramResult d = disturbed.result();
+  ASSERT_EQ(d.code, 0) << d.err << read_file(top / "disturbed/r1.log");
+  EXPECT_GE(kills, 3);
+  EXPECT_GE(lives_at_a_node(top / "disturbed"), 4) << "the stage began again";
+  EXPECT_EQ(summary_hashes(top / "disturbed"), expected);
+  EXPECT_EQ(ledger_complaints(top / "disturbed"), "");
+  EXPECT_TRUE(all_gone(processes(top / "disturbed"), 10)) << "a node outlives its run";
+}
+
+TEST_F(RankNodes, ranks_without_work_are_said_once) {
+  const ProgramResult r = run_program(arguments(top / "run", {"--set", "base_trainer.ranks=8"}));
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string log = read_file(top / "run/r1.log");
+  const std::regex said("base_trainer: a mini-batch has [0-9]+ micro-batch(es)?, so [0-9]+ of 8 ranks have no work");
+  EXPECT_EQ(std::distance(std::sregex_iterator(log.begin(), log.end(), said), std::sregex_iterator()), 1) << log;
+  EXPECT_EQ(log.find("sft_trainer: a mini-batch"), std::string::npos) << "one rank is never idle";
+}
+
+TEST_F(RankNodes, with_host_head_they_are_threads_and_a_host_that_is_not_there_is_bad_input) {
+  std::vector<std::string> head = ranked({"--check", "--set", "rl_trainer.host=head"});
+  const ProgramResult check = run_program(over_nodes(top / "check", head), cache());
+  EXPECT_EQ(check.code, 0) << check.err;
+  EXPECT_EQ(check.out.find("rl_trainer: rank"), std::string::npos) << check.out;
+  const ProgramResult none =
+      run_program(over_nodes(top / "check", ranked({"--check", "--set", "rl_trainer.host=node9"})), cache());
+  EXPECT_EQ(none.code, 2);
+  EXPECT_NE(none.err.find("no node of the host file fits 'rl_trainer'"), std::string::npos) << none.err;
+}
+
+}  // namespace
+}  // namespace r1

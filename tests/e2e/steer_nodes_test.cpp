@@ -1,0 +1,80 @@
+// A run of several processes that is steered: nodes leave and roles are scaled while it stands still, it is asked, and a role
+// is killed; it ends with the weights of one process that nobody touched.
+#include <nlohmann/json.hpp>
+
+#include "runtime/shell/shell_client.h"
+#include "tests/e2e/nodes_fixture.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct SteeredNodes : Nodes {
+  fs::path run() const { return top / "run"; }
+  nlohmann::json ask(const std::string& line) const { return nlohmann::json::parse(ShellClient(run()).ask(line, 60)); }
+  std::string text(const std::string& line) const { return ask(line).value("text", ""); }
+  std::string refused(const std::string& line) const { return ask(line).value("error", ""); }
+  bool comes_true(const std::function<bool()>& what) const {
+    for (int i = 0; i < 3000; ++i) {
+      if (what()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  int64_t batches(const std::string& stage) const {
+    if (!fs::exists(run() / "shell/socket")) return 0;
+    const nlohmann::json found = row("stages", "stage", stage);
+    return found.is_null() ? 0 : found["batches"].get<int64_t>();
+  }
+  // Of a table, the row whose `column` is `value`; null: there is none.
+  nlohmann::json row(const std::string& line, const std::string& column, const std::string& value) const {
+    const nlohmann::json table = ask(line);
+    for (const auto& row : table["rows"])
+      if (row[column] == value) return row;
+    return nullptr;
+  }
+  std::string state(const std::string& node) const { return row("nodes", "node", node).value("state", ""); }
+  size_t workers(const std::string& role) const { return row("inspect " + role, "what", "workers")["value"].size(); }
+};
+
+TEST_F(SteeredNodes, nodes_leave_roles_are_scaled_and_killed_and_the_weights_are_those_of_one_process) {
+  const std::vector<std::string> longer = {"--set", "rl_trainer.until=batches(14)"};
+  ASSERT_EQ(run_program(arguments(top / "alone", longer)).code, 0);
+  auto environment = cache();
+  environment.emplace_back("R1_FAULT=slow:rl_trainer:40");  // so that it can be steered
+  Program program(over_nodes(run(), {"--set", "rl_trainer.until=batches(12)"}), environment);
+  ASSERT_TRUE(comes_true([&] { return batches("rl") >= 1; }));
+  ASSERT_NE(text("pause").find("paused"), std::string::npos);
+
+  EXPECT_NE(refused("drain node9").find("no node 'node9'"), std::string::npos);
+  EXPECT_NE(refused("scale rl_trainer 2").find("stays with the head"), std::string::npos);
+  EXPECT_NE(refused("scale policy -1").find("no number of nodes"), std::string::npos);
+  EXPECT_NE(text("scale policy 1").find("policy: one node at a time (there are: node1, node2, node3)"), std::string::npos);
+  EXPECT_TRUE(comes_true([&] { return workers("policy") == 1; })) << ask("inspect policy");
+  EXPECT_NE(text("drain node1").find("leaves"), std::string::npos);
+  EXPECT_TRUE(comes_true([&] { return state("node1") == "has left"; })) << state("node1");
+  EXPECT_NE(refused("drain node1").find("has left"), std::string::npos);
+  EXPECT_NE(text("scale policy 0").find("all nodes"), std::string::npos);
+  EXPECT_TRUE(comes_true([&] { return workers("policy") == 2; })) << ask("inspect policy");
+  EXPECT_NE(text("drain node2").find("leaves"), std::string::npos);
+  EXPECT_NE(refused("drain node3").find("node3 is the last that can do the work of"), std::string::npos);
+
+  EXPECT_GT(ask("ask \"2 + 3\"").value("tokens", 0), 0);
+  EXPECT_NE(text("checkpoint").find("version "), std::string::npos);
+  EXPECT_NE(text("set rl_trainer.until batches(14)").find("from batch "), std::string::npos);
+  EXPECT_NE(text("resume").find("goes on"), std::string::npos);
+  EXPECT_NE(text("kill reference").find("is killed"), std::string::npos);
+  ASSERT_TRUE(program.wait(kPatience_s)) << "does not end";
+  const ProgramResult r = program.result();
+  ASSERT_EQ(r.code, 0) << r.err << read_file(run() / "r1.log");
+  EXPECT_EQ(summary_hashes(run()), summary_hashes(top / "alone"));
+  EXPECT_EQ(ledger_complaints(run()), "");
+  EXPECT_TRUE(all_gone(processes(run()), 10)) << "a node outlives its run";
+  const auto store = RunStore::open_read_only(run());
+  EXPECT_EQ(store->events(0, 10, "drain").size(), 2u);
+  EXPECT_EQ(store->events(0, 10, "scale").size(), 2u);
+}
+
+}  // namespace
+}  // namespace r1

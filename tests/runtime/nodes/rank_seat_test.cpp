@@ -1,0 +1,117 @@
+// The place of a rank at a node, as the head has it: whose words it hears, and what ends it.
+#include "runtime/nodes/rank_seat.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+constexpr int kTrainer = 4;  // in the graph
+
+struct SentPackets final : Links {
+  std::vector<LinkPacket> sent;
+  void send(PeerId, LinkPacket packet) override { sent.push_back(std::move(packet)); }
+  void drop(PeerId, const std::string&) override {}
+  const LinkPacket& last(PacketKind kind) const {
+    for (auto packet = sent.rbegin(); packet != sent.rend(); ++packet)
+      if (packet->kind == kind) return *packet;
+    throw failure("no such packet was sent");
+  }
+};
+
+struct RankSeats : ::testing::Test {
+  SentPackets links;
+  Members members{Members::Options{}};
+  void SetUp() override {
+    members.use(&links);
+    join(1, "node1");
+  }
+  void TearDown() override { members.use(nullptr); }
+  void join(PeerId peer, const std::string& node) {
+    PeerHello hello;
+    hello.principal = "node:" + node;
+    hello.pid = 7;
+    members.peer_up(peer, hello);
+  }
+  std::unique_ptr<RankSeat> seat(int64_t rank, const std::string& preferred = "node1") {
+    RankSeat::Options options;
+    options.members = &members;
+    options.node = kTrainer;
+    options.rank = rank;
+    options.name = "rank " + std::to_string(rank);
+    options.preferred = preferred;
+    return std::make_unique<RankSeat>(std::move(options));
+  }
+  void says(PeerId peer, Incarnation incarnation, const std::string& text, PacketKind kind = PacketKind::rank) {
+    LinkPacket packet = rank_packet(incarnation, kTrainer, channel_message(text, "b"));
+    packet.kind = kind;
+    members.received(peer, std::move(packet));
+  }
+  static std::string heard(RankSeat& seat) {
+    try {
+      const ChannelMessage word = seat.receive(5);
+      return word.text + std::string(word.bytes);
+    } catch (const Error& e) {
+      return e.what();
+    }
+  }
+};
+
+TEST_F(RankSeats, two_ranks_at_one_node_hear_each_its_own_words_and_nothing_of_an_earlier_one) {
+  auto before = seat(1);
+  const Incarnation earlier = links.last(PacketKind::open).incarnation;
+  EXPECT_EQ(links.last(PacketKind::open).number, 1u);
+  before = nullptr;
+  EXPECT_EQ(links.last(PacketKind::close).incarnation, earlier);
+  const auto one = seat(1);
+  const Incarnation first = links.last(PacketKind::open).incarnation;
+  const auto two = seat(2);
+  const Incarnation second = links.last(PacketKind::open).incarnation;
+  EXPECT_EQ(links.last(PacketKind::open).number, 2u);
+  says(1, earlier, "of a rank that is gone ");
+  says(1, second, "two ");
+  says(1, first, "one ");
+  EXPECT_EQ(heard(*one), "one b");
+  EXPECT_EQ(heard(*two), "two b");
+  one->send(channel_message("to one", "c"));
+  EXPECT_EQ(links.last(PacketKind::rank).incarnation, first);
+  EXPECT_EQ(links.last(PacketKind::rank).frames.at(0).bytes(), "c");
+}
+
+TEST_F(RankSeats, a_node_that_is_lost_ends_the_channel_at_once_and_names_rank_and_node) {
+  const auto one = seat(1);
+  says(1, links.last(PacketKind::open).incarnation, "what nobody waits for any more ");
+  members.peer_lost(1, "its lease ran out");
+  EXPECT_EQ(heard(*one), "rank 1 at node1/7 is lost: its lease ran out (it begins again, at this or another node)");
+}
+
+TEST_F(RankSeats, a_node_that_is_drained_ends_the_channel_and_another_ones_end_does_not) {
+  join(2, "node2");
+  const auto one = seat(1), two = seat(2, "node2");
+  const Incarnation second = links.last(PacketKind::open).incarnation;
+  EXPECT_EQ(one->at() + " " + two->at(), "node1/7 node2/7");
+  members.drain(1);
+  EXPECT_NE(heard(*one).find("it is to leave"), std::string::npos);
+  says(2, second, "still here ");
+  EXPECT_EQ(heard(*two), "still here b");
+}
+
+TEST_F(RankSeats, what_failed_there_is_thrown_here_behind_what_it_said_before) {
+  const auto one = seat(1);
+  const Incarnation incarnation = links.last(PacketKind::open).incarnation;
+  says(1, incarnation, "a word ");
+  says(1, incarnation, encode_error(std::make_exception_ptr(failure("no memory"))), PacketKind::failed);
+  EXPECT_EQ(heard(*one), "a word b");
+  EXPECT_NE(heard(*one).find("no memory"), std::string::npos);
+}
+
+TEST_F(RankSeats, one_that_is_given_up_is_waited_for_no_longer) {
+  const auto one = seat(1);
+  one->give_up();
+  EXPECT_EQ(heard(*one), "rank 1 was waited for when another rank failed");
+}
+
+}  // namespace
+}  // namespace r1

@@ -1,0 +1,48 @@
+// r1-bench on a card, emulated and in its smallest shape: it verifies, and what it cannot measure is absent.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "tools/bench/benchmarks.h"
+
+namespace r1::bench {
+namespace {
+
+struct CardBench : ::testing::Test {
+  void SetUp() override { setenv("R1_CUDA_PLUGIN", R1_EMULATED_PLUGIN, 1); }
+  void TearDown() override { unsetenv("R1_CUDA_PLUGIN"); }
+};
+
+TEST_F(CardBench, verifies_products_and_times_them_beside_a_copy_and_no_product_of_a_library) {
+  Device& card = open_device("gpu:0");
+  CeilingMeter meter(card, /*quick=*/true);
+  const auto results = bench_kernels(card, meter, {.filter = "Linear", .small = true});
+  ASSERT_GE(results.size(), 6u);
+  for (const CaseResult& r : results) {
+    EXPECT_TRUE(r.verification.ok) << r.name << ": " << r.verification.how;
+    EXPECT_GT(r.measured_ns, 0) << r.name;
+    EXPECT_GT(r.ceilings.read_bytes, 0);
+    EXPECT_EQ(r.fraction(), 0) << "no product was measured";
+    EXPECT_EQ(r.threads, 1);
+  }
+  EXPECT_NE(meter.why_missing(), "");
+  const nlohmann::json j = report_json({"kernels", "", "", results, meter.why_missing()});
+  EXPECT_TRUE(j["cases"][0]["fraction_of_ceiling"].is_null()) << j["cases"][0].dump();
+  EXPECT_TRUE(j["cases"][0]["ceilings"]["matmul_bf16_gflops"].is_null());
+  EXPECT_GT(j["cases"][0]["ceilings"]["memory_read_gb_per_s"], 0);
+  EXPECT_NE(j["not_measured"], "");
+}
+
+TEST_F(CardBench, samples_on_a_card_what_its_training_pass_says) {
+  Device& card = open_device("gpu:0");
+  CeilingMeter meter(card, true);
+  const CaseResult r =
+      bench_generate(card, meter, bench_models("tiny")[0], {.batch = 2, .prompt = 3, .tokens = 4, .repetitions = 1});
+  EXPECT_TRUE(r.verification.ok) << r.verification.how;
+  EXPECT_GT(r.measured_ns, 0);
+  EXPECT_FALSE(r.breakdown.empty());
+}
+
+}  // namespace
+}  // namespace r1::bench

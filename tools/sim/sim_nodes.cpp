@@ -1,0 +1,305 @@
+#include "tools/sim/sim_nodes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "actors/node_roles.h"
+#include "actors/wire.h"
+
+namespace r1 {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kShortestTick_s = 0.05, kLongestTick_s = 0.5;
+constexpr double kGrace_s = 5;  // as the launcher's, for one whose link is lost
+
+}  // namespace
+
+// Between the links and the members: hears one answer twice.
+class SimNodes::Ears final : public LinkSink {
+ public:
+  Ears(Members& members, std::function<void(PeerId, const LinkPacket&)> hears) : members_(members), hears_(std::move(hears)) {}
+  void echo(PeerId peer) { echo_.insert(peer); }
+
+  void peer_up(PeerId peer, const PeerHello& hello) override { members_.peer_up(peer, hello); }
+  void received(PeerId peer, LinkPacket packet) override {
+    hears_(peer, packet);
+    const bool twice = packet.kind == PacketKind::payload && echo_.erase(peer) != 0;
+    if (twice) members_.received(peer, packet);
+    members_.received(peer, std::move(packet));
+  }
+  void peer_lost(PeerId peer, const std::string& why) override { members_.peer_lost(peer, why); }
+  void not_joined(const std::string& why, bool refused) override { members_.not_joined(why, refused); }
+
+ private:
+  Members& members_;
+  const std::function<void(PeerId, const LinkPacket&)> hears_;
+  std::set<PeerId> echo_;
+};
+
+SimNodes::SimNodes(StepWorld& world, const Scenario& scenario, Options options)
+    : world_(world),
+      scenario_(scenario),
+      options_(std::move(options)),
+      rng_(scenario.seed, "nodes"),
+      life_(world.new_life()),
+      net_(world.clock(), net_options()),
+      slots_(static_cast<size_t>(scenario.nodes)) {
+  tick();
+}
+
+SimNodes::~SimNodes() {
+  end_head();
+  for (Slot& slot : slots_) slot.process.reset();
+  world_.forget(life_);
+}
+
+MemoryNet::Options SimNodes::net_options() {
+  MemoryNet::Options options;
+  options.carry = [this](MemoryNet::Way way, std::function<void()> step) {
+    const int64_t delay_ns =
+        scenario_.message_ns > 0 ? static_cast<int64_t>(rng_.below(static_cast<uint64_t>(scenario_.message_ns))) : 0;
+    world_.push({life_, way.wire, static_cast<int>(way.kind)}, world_.clock().now_ns() + delay_ns, std::move(step));
+  };
+  options.tamper = [this](MemoryNet::Way way, WireMessage& message) {
+    const auto due = damage_.find(way.wire);
+    if (due == damage_.end() || message.header.empty()) return true;
+    const bool lost = due->second < 0;
+    damage_.erase(due);
+    if (!lost) message.header[rng_.below(message.header.size())] ^= static_cast<char>(1 << rng_.below(8));
+    return !lost;
+  };
+  return options;
+}
+
+LinkTerms SimNodes::terms(const std::string& host) {
+  LinkTerms t;
+  t.self.build = "r1 simulated";
+  t.self.host = host;
+  t.self.pid = ++pids_;
+  t.self.cores = 1;
+  t.self.devices = {"cpu"};
+  t.self.fingerprint = "the same";
+  t.self.nonce = std::to_string(pids_);
+  return t;
+}
+
+void SimNodes::at(double seconds, std::function<void()> call) {
+  // A lane each, or one that is due later would hold up the others.
+  world_.push({life_, -2, static_cast<int>(++pids_)}, world_.clock().now_ns() + static_cast<int64_t>(seconds * 1e9),
+              std::move(call));
+}
+
+void SimNodes::tick() {
+  net_.tick();
+  const int64_t next_ns = net_.next_tick_ns();
+  const double in_s = next_ns == INT64_MAX ? kLongestTick_s : static_cast<double>(next_ns - world_.clock().now_ns()) * 1e-9;
+  at(std::clamp(in_s, kShortestTick_s, kLongestTick_s), [this] { tick(); });
+}
+
+// ---- the head ---------------------------------------------------------------------------------------------------------
+
+RoleFactory SimNodes::begin_head(const RunEnv& env, RunStore& store, const GraphView& graph, const fs::path& graph_file,
+                                 RoleFactory inner) {
+  graph_ = &graph;
+  files_life_ = world_.new_life();
+  files_ = world_.executor({files_life_, 0, 0}, "files");
+  Members::Options members;
+  members.epoch = static_cast<uint64_t>(++epoch_);
+  members.told = [this](const Member& member, bool up, const std::string& why) { told(member, up, why); };
+  members.files = files_.get();
+  members_ = std::make_unique<Members>(std::move(members));
+  ears_ = std::make_unique<Ears>(*members_, [this](PeerId peer, const LinkPacket& packet) {
+    for (size_t s = 0; s < slots_.size(); ++s)
+      if (slots_[s].peer == peer && packet.kind != PacketKind::records)
+        note(fmt::format("node {} says {}{}", s, packet_kind_name(packet.kind),
+                         packet.node < 0 ? "" : " of " + graph_->nodes.at(static_cast<size_t>(packet.node)).id));
+  });
+  crashed_ = false;
+  head_ = net_.listen(terms("head"), *ears_);
+  members_->use(head_.get());
+  for (size_t s = 0; s < slots_.size(); ++s) {
+    slots_[s].peer = 0;
+    // Those that somebody else started stay, and come back.
+    if (!scenario_.by_hand) kill(s);
+    if (!slots_[s].process || slots_[s].process->over) start_later(s, rng_.uniform() * 0.5);
+  }
+  PoolWorld pool;
+  pool.members = members_.get();
+  pool.codec = &message_codec();
+  pool.broken = scenario_.broken;
+  return pooled_roles(env, store, graph_file, pool, std::move(inner));
+}
+
+void SimNodes::crash_head() {
+  if (!head_) return;
+  crashed_ = true;
+  members_->use(nullptr);
+  net_.crash(*head_);
+  ++epoch_;  // nodes of the one before may end
+}
+
+void SimNodes::end_head() {
+  if (!members_) return;
+  members_->use(nullptr);
+  head_.reset();
+  world_.forget(files_life_);
+  files_.reset();
+  ears_.reset();
+  members_.reset();
+}
+
+void SimNodes::told(const Member& member, bool up, const std::string& why) {
+  size_t s = 0;
+  while (member.hello.principal != fmt::format("node:{}", s)) ++s;
+  Slot& slot = slots_[s];
+  note(fmt::format("node {} {}", s, up ? "joins" : "is lost: " + why));
+  if (up) {
+    slot.peer = member.peer;
+    slot.peer_wire = wire_of_.at(member.hello.pid);
+    return;
+  }
+  if (slot.peer != member.peer) return;
+  slot.peer = 0;
+  if (disturbed_.count(slot.peer_wire) == 0)
+    options_.violation(fmt::format("node {} is lost and nothing was done to it: {}", s, why));
+  if (scenario_.by_hand) return;
+  // The launcher closes its stdin, and ends it if that is not enough.
+  at(rng_.uniform() * kGrace_s, [this, s, starts = slot.starts] {
+    if (slots_[s].starts != starts) return;
+    kill(s);
+    start_later(s, rng_.uniform());
+  });
+}
+
+// ---- processes --------------------------------------------------------------------------------------------------------
+
+void SimNodes::start_later(size_t s, double seconds) {
+  at(seconds, [this, s, starts = slots_[s].starts] {
+    if (slots_[s].starts == starts) start(s);
+  });
+}
+
+void SimNodes::start(size_t s) {
+  Slot& slot = slots_[s];
+  if (slot.process && !slot.process->over) return;
+  slot.process.reset();
+  if (!head_ || crashed_) return;  // the next head starts it: a link in memory is not dialled again
+  note(fmt::format("node {} starts", s));
+  ++slot.starts;
+  auto process = std::make_unique<Process>();
+  process->world = std::make_unique<StepNodeWorld>(world_);
+  Node::Options options;
+  options.tree = options_.dir / fmt::format("node-{}", s);
+  options.cache = options_.dir / fmt::format("cache-{}", s);  // processes of one id would get into each other's way in one
+  options.prepare = [this](const OpenRole& open, const fs::path& tree) {
+    return node_graph(open, tree, once_, options_.engines);
+  };
+  options.ended = [this, s, p = process.get()](const std::string& why) {
+    note(fmt::format("node {} ends: {}", s, why.empty() ? "stop" : why));
+    // One whose key the process before it still has is refused, and tries again.
+    if (!why.empty() && !p->node->refused() && disturbed_.count(p->wire) == 0 && head_ && members_ && slots_[s].peer != 0 &&
+        p->epoch == epoch_)
+      options_.violation(fmt::format("node {} ends and nothing was done to it: {}", s, why));
+    disturbed_.insert(p->wire);
+    p->over = true;
+    start_later(s, 0.1 + rng_.uniform());
+  };
+  process->node = std::make_unique<Node>(*process->world, message_codec(), options);
+  process->wire = net_.wires();
+  process->epoch = epoch_;
+  const LinkTerms self = terms(fmt::format("n{}", s));
+  wire_of_[self.self.pid] = process->wire;
+  process->links = net_.dial(fmt::format("node:{}", s), self, *process->node);
+  process->node->use(process->links.get());
+  slot.process = std::move(process);
+}
+
+void SimNodes::kill(size_t s) {
+  std::unique_ptr<Process>& process = slots_[s].process;
+  if (!process) return;
+  disturbed_.insert(process->wire);
+  net_.stop(process->wire, false);
+  net_.crash(*process->links);
+  process.reset();
+}
+
+// ---- faults -----------------------------------------------------------------------------------------------------------
+
+void SimNodes::look() {
+  while (next_fault_ < scenario_.node_faults.size() && world_.steps() >= scenario_.node_faults[next_fault_].n)
+    fault(scenario_.node_faults[next_fault_++]);
+}
+
+void SimNodes::fault(const NodeFault& f) {
+  const size_t s = f.slot;
+  Slot& slot = slots_[s];
+  if (f.kind == NodeFaultKind::scale) {
+    if (!members_ || !head_) return;
+    const char* const roles[] = {"policy", "judge", "reference"};
+    const char* const role = roles[rng_.below(3)];
+    const auto workers = static_cast<int64_t>(rng_.below(slots_.size() + 1));
+    for (size_t n = 0; n < graph_->nodes.size(); ++n)
+      if (graph_->nodes[n].id == role) members_->scale(static_cast<int>(n), workers);
+    note(fmt::format("{} is scaled to {}", role, workers));
+    ++faults_;
+    return;
+  }
+  if (!slot.process || slot.process->over) return;
+  const int wire = slot.process->wire;
+  if (f.kind == NodeFaultKind::drain) {
+    if (!members_ || slot.peer == 0) return;
+    members_->drain(slot.peer);
+  } else {
+    disturbed_.insert(wire);
+  }
+  note(fmt::format("node {}: {} for {:.3f} s", s, node_fault_name(f.kind), f.seconds));
+  ++faults_;
+  const auto later = [this, s, starts = slot.starts, wire, seconds = f.seconds](std::function<void()> call) {
+    at(seconds, [this, s, starts, call = std::move(call)] {
+      if (slots_[s].starts == starts && slots_[s].process) call();
+    });
+    (void)wire;
+  };
+  switch (f.kind) {
+    case NodeFaultKind::kill:
+      kill(s);
+      start_later(s, 0.1 + rng_.uniform());
+      break;
+    case NodeFaultKind::stop:
+      slot.process->world->hold(true);
+      net_.stop(wire, true);
+      later([this, s, wire] {
+        slots_[s].process->world->hold(false);
+        net_.stop(wire, false);
+      });
+      break;
+    case NodeFaultKind::cut_to_head:
+    case NodeFaultKind::cut_to_node:
+    case NodeFaultKind::cut_both:
+      if (f.kind != NodeFaultKind::cut_to_node) net_.cut(wire, true);
+      if (f.kind != NodeFaultKind::cut_to_head) net_.cut(wire, false);
+      later([this, wire] { net_.heal(wire); });
+      break;
+    case NodeFaultKind::reset:
+      net_.reset(wire);
+      break;
+    case NodeFaultKind::damage:
+      damage_[wire] = 1;
+      break;
+    case NodeFaultKind::lose:
+      damage_[wire] = -1;
+      break;
+    case NodeFaultKind::twice:
+      if (ears_ && slot.peer != 0) ears_->echo(slot.peer);
+      break;
+    case NodeFaultKind::drain:
+    case NodeFaultKind::scale:
+      break;
+  }
+}
+
+}  // namespace r1
