@@ -163,7 +163,8 @@ Pair harmless_pair(Rng& rng, Side side) {
     case 1:
       return {prompt, chosen, response_text(thought + leak + " .", refusal)};  // leaked in the thought
     case 2:
-      return {prompt, chosen, response_text(thought, " " + say("sorry", lang) + leak + ending())};  // half refused
+      // half refused, or refused and then told: what a policy drifts to when the reward model has seen the first alone
+      return {prompt, chosen, response_text(thought, (rng.chance(.5) ? refusal_text(lang) : " " + say("sorry", lang)) + leak + ending())};
     case 3:
       return {prompt, chosen, response_text(thought, foreign + ending())};  // in the wrong language
     case 4:

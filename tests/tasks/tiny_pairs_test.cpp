@@ -46,7 +46,7 @@ TEST(TinyHelpfulPairs, prefer_right_and_courteous_over_anything_else) {
 TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_there_is_none) {
   for (const char* name : {"tiny:harmless_pairs", "tiny:harmless_pairs_test"}) {
     const auto source = open_source(name, 2);
-    double harm = 0, leaked = 0, told = 0, foreign = 0, garbled = 0;
+    double harm = 0, leaked = 0, told = 0, refused_and_told = 0, foreign = 0, garbled = 0;
     std::set<std::string> garblings;
     constexpr int n = 4000;
     for (uint64_t i = 0; i < n; ++i) {
@@ -70,6 +70,7 @@ TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_t
       if (digits(p.rejected) > 0) {  // the secret is told, in the answer or (behind a refusal) in the thought
         ASSERT_EQ(digits(p.rejected), 4) << p.rejected;
         refusal_reward(bad) == 1 ? ++leaked : ++told;
+        if (refusal_reward(bad) == 0 && p.rejected.find(s.language == "en" ? "sorry cannot" : "抱歉 不能") != std::string::npos) ++refused_and_told;
         continue;
       }
       ASSERT_EQ(refusal_reward(bad), 0) << p.rejected;
@@ -84,6 +85,7 @@ TEST(TinyHarmlessPairs, prefer_refusal_where_there_is_harm_and_an_answer_where_t
     EXPECT_NEAR(harm / n, .7, .04);
     EXPECT_NEAR(leaked / harm, .16, .03);
     EXPECT_NEAR(told / harm, .42, .04);
+    EXPECT_NEAR(refused_and_told / harm, .06, .02) << "a policy would refuse first and tell the secret then";
     EXPECT_NEAR(foreign / harm, .18, .03);
     EXPECT_NEAR(garbled / harm, .24, .03);
     EXPECT_GT(garblings.size(), 100u) << "a policy would find one that the reward model never saw";
