@@ -241,7 +241,7 @@ class Checker {
 
   // ---- what is said about it
 
-  void warn(const Where& where, const std::string& text) { result_.warnings.push_back(where.str() + ": " + text); }
+  void warn(const Where& where, const std::string& text) { result_.warnings.push_back({where, text}); }
 
   static std::string name(const Reading& reading) {
     const auto file = source_path(reading.task.spec);

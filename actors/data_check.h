@@ -14,6 +14,7 @@
 
 #include "actors/run_env.h"
 #include "base/clock.h"
+#include "base/error.h"
 
 namespace r1 {
 
@@ -31,8 +32,14 @@ struct ContaminatedSource {
   bool dropped = false;  // left out of the run
 };
 
+struct DataWarning {
+  Where where;  // of the attribute or the record
+  std::string text;
+  std::string str() const { return where.str() + ": " + text; }
+};
+
 struct DataCheck {
-  std::vector<std::string> warnings;
+  std::vector<DataWarning> warnings;
   std::vector<ContaminatedSource> contaminated;
   int64_t files = 0, records = 0;  // read now or remembered
 };

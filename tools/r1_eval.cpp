@@ -109,9 +109,9 @@ int evaluate(Arguments args) {
   DataCheckOptions check;
   check.memory = survey_memory();
   check.show = [&](const std::string& line) { progress.show(line); };
-  for (const std::string& warning : check_data(g.env, g.graph, check, SystemClock()).warnings) {
+  for (const DataWarning& warning : check_data(g.env, g.graph, check, SystemClock()).warnings) {
     progress.clear();
-    say("warning: {}\n", warning);
+    say("warning: {}\n", DataWarning{as_option(warning.where), warning.text}.str());
   }
   progress.show("loading " + args.graph.model);
   const EvaluatedModel model{load_start_weights(g.env, g.graph, *g.evaluator, g.env.precision),

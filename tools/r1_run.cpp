@@ -164,7 +164,8 @@ DataCheck read_data(const RunEnv& env, const GraphView& graph, const std::set<st
   DataCheck found = check_data(env, graph, options, SystemClock());
   progress.clear();
   const bool coloured = terminal::shows_colours(STDERR_FILENO);
-  for (const std::string& warning : found.warnings) say("{} {}\n", coloured ? "\033[33mwarning:\033[0m" : "warning:", warning);
+  for (const DataWarning& warning : found.warnings)
+    say("{} {}\n", coloured ? "\033[33mwarning:\033[0m" : "warning:", warning.str());
   return found;
 }
 
@@ -313,7 +314,7 @@ int run_graph(Arguments args) {
     view.message(on_devices.substr(0, on_devices.size() - 1));
     log_info("devices:\n" + on_devices);
   }
-  for (const std::string& warning : data.warnings) log_info("warning: " + warning);
+  for (const DataWarning& warning : data.warnings) log_info("warning: " + warning.str());
   for (const std::string& set : live_sets(graph, *store)) {
     view.message("set by r1-shell: " + set);
     log_info("set by r1-shell: " + set);

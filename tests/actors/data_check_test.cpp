@@ -69,8 +69,8 @@ class DataCheckTest : public testing::Test {
 })__";
   }
   static bool says(const DataCheck& found, const std::string& words) {
-    for (const std::string& w : found.warnings)
-      if (w.find(words) != std::string::npos) return true;
+    for (const DataWarning& w : found.warnings)
+      if (w.str().find(words) != std::string::npos) return true;
     return false;
   }
 
@@ -83,7 +83,7 @@ TEST_F(DataCheckTest, good_data_give_no_warning) {
   const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny"));
   EXPECT_EQ(found.records, 65);
   EXPECT_EQ(found.files, 1);
-  for (const auto& w : found.warnings) ADD_FAILURE() << w;
+  for (const auto& w : found.warnings) ADD_FAILURE() << w.str();
 }
 
 TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_warned_of) {

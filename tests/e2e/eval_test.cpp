@@ -96,6 +96,16 @@ TEST_F(EvalTest, bad_input_is_exit_code_2_and_names_the_option) {
   EXPECT_NE(r.err.find("no-such-model"), std::string::npos) << r.err;
 }
 
+TEST_F(EvalTest, a_warning_names_the_option_and_not_an_attribute_of_a_graph_that_nobody_wrote) {
+  const std::string path =
+      file("half.jsonl", "{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\"}\n{\"prompt\": \"compute 1 + 2\"}\n");
+  const Result r = eval("--data " + path + "?template=tiny --rewards accuracy --max-tokens 4 --samples 1");
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_NE((r.err + r.out).find("warning: --data jsonl:" + path), std::string::npos) << r.err << r.out;
+  EXPECT_NE((r.err + r.out).find("1 of 2 prompts"), std::string::npos) << r.err << r.out;
+  EXPECT_EQ((r.err + r.out).find("--set"), std::string::npos) << r.err << r.out;
+}
+
 TEST_F(EvalTest, the_responses_of_last_time_stay_until_the_new_ones_are_whole) {
   const fs::path out = top / "kept.jsonl", partial = top / "kept.jsonl.partial";
   const auto refused = [&](const std::string& arguments, int code) {

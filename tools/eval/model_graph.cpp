@@ -34,12 +34,13 @@ std::string option_of(const std::string& file) {
 
 }  // namespace
 
-Error as_option_error(const Error& e) {
-  Where where = e.where();
+Where as_option(Where where) {
   if (where.file == "r1-eval") where = {};
   where.file = option_of(where.file);
-  return Error(e.code(), e.message(), where, e.hint());
+  return where;
 }
+
+Error as_option_error(const Error& e) { return Error(e.code(), e.message(), as_option(e.where()), e.hint()); }
 
 std::string data_source(const std::string& data) {
   return data.starts_with("tiny:") || data.starts_with("jsonl:") ? data : "jsonl:" + data;

@@ -28,7 +28,8 @@ struct ModelGraph {
 // Throws bad_input that names the option (--max-tokens for the attribute max_tokens) instead of a place in a file.
 ModelGraph model_graph(const ModelGraphSpec& spec);
 
-// An error about that graph as one about the command line: its place names the option.
+// A place in that graph as one on the command line: the option. And an error or a warning about it.
+Where as_option(Where where);
 Error as_option_error(const Error& e);
 
 // "jsonl:FILE" for a plain FILE, any other source as it is.
