@@ -1,6 +1,7 @@
 #include "tools/dashboard/http_request.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace r1::dashboard {
 
@@ -71,10 +72,23 @@ const std::string& HttpRequest::argument(const std::string& name) const {
   return found == query.end() ? kNone : found->second;
 }
 
-size_t end_of_head(std::string_view text) {
-  const size_t strict = text.find("\r\n\r\n"), loose = text.find("\n\n");
-  if (strict == text.npos && loose == text.npos) return text.npos;
-  return strict < loose ? strict + 4 : loose + 2;
+size_t end_of_head(std::string_view text, size_t from) {
+  for (size_t end = text.find('\n', from); end != text.npos; end = text.find('\n', end + 1)) {
+    const std::string_view next = text.substr(end + 1, 2);
+    if (next.starts_with('\n')) return end + 2;
+    if (next == "\r\n") return end + 3;
+  }
+  return text.npos;
+}
+
+std::optional<int> HttpRequestReader::take(std::string_view bytes, HttpRequest& to) {
+  const size_t seen = head_.size(), room = most_bytes_ - seen;
+  head_ += bytes.substr(0, room);
+  // The end may have begun in what came before.
+  const size_t end = end_of_head(head_, seen - std::min<size_t>(seen, 2));
+  if (end == std::string::npos && bytes.size() <= room) return std::nullopt;
+  const std::string head = std::exchange(head_, {});
+  return end == std::string::npos ? 431 : parse_http_request(std::string_view(head).substr(0, end), to);
 }
 
 int parse_http_request(std::string_view head, HttpRequest& to) {

@@ -41,7 +41,7 @@ struct Connection {
   enum class State { asking, answering, stream, lingering };
   State state = State::asking;
   Descriptor fd;
-  std::string in;
+  HttpRequestReader asked;
   std::string head;  // of the answer; then `body`
   Text body;
   size_t sent = 0;           // of both; while it lingers: bytes thrown away
@@ -49,6 +49,8 @@ struct Connection {
   Text seen;                 // of a stream: the event sent last
   double deadline = 0;
 
+  Connection(Descriptor socket, const HttpLimits& limits, double now_s)
+      : fd(std::move(socket)), asked(limits.request_bytes), deadline(now_s + limits.ask_s) {}
   size_t waiting() const { return state == State::lingering ? 0 : head.size() + (body ? body->size() : 0) - sent; }
 };
 
@@ -80,7 +82,7 @@ struct HttpServer::Impl {
   bool move(Connection& c);
   bool read_some(Connection& c);
   bool write_some(Connection& c);
-  void answer(Connection& c, int refused);
+  void answer(Connection& c, int refused, const HttpRequest& request);
   void begin_event(Connection& c);
   size_t streams() const {
     return static_cast<size_t>(std::count_if(connections.begin(), connections.end(), [](const Connection& c) {
@@ -136,9 +138,7 @@ void HttpServer::Impl::accept_some() {
     const int yes = 1;
     ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
-    Connection& c = connections.emplace_back();
-    c.fd = std::move(fd);
-    c.deadline = clock.now_s() + limits.ask_s;
+    connections.emplace_back(std::move(fd), limits, clock.now_s());
   }
 }
 
@@ -155,26 +155,19 @@ bool HttpServer::Impl::read_some(Connection& c) {
       if (c.sent > kLingerBytes) return false;
       continue;
     }
-    c.in.append(buffer, static_cast<size_t>(n));
-    const size_t end = end_of_head(c.in);
-    if (std::min(end, c.in.size()) > limits.request_bytes) {
-      answer(c, 431);
-    } else if (end != std::string::npos) {
-      c.in.resize(end);
-      answer(c, 0);
-    } else {
-      continue;
+    HttpRequest request;
+    if (const auto status = c.asked.take({buffer, static_cast<size_t>(n)}, request)) {
+      answer(c, *status, request);
+      return true;
     }
-    return true;
   }
   return true;
 }
 
-void HttpServer::Impl::answer(Connection& c, int refused) {
-  HttpRequest request;
+// `refused`: the status of what is wrong with the request, or 0.
+void HttpServer::Impl::answer(Connection& c, int refused, const HttpRequest& request) {
   HttpAnswer a;
-  a.status = refused != 0 ? refused : parse_http_request(c.in, request);
-  c.in = std::string();
+  a.status = refused;
   if (a.status == 0) {
     try {
       a = site.answer(request, HttpPeer{c.fd.get()});

@@ -54,6 +54,34 @@ TEST(HttpRequests, a_head_ends_with_its_empty_line) {
   EXPECT_EQ(end_of_head("GET / HTTP/1.1\r\nHost: a\r\n"), std::string::npos);
   EXPECT_EQ(end_of_head("a\r\n\r\nrest"), 5u);
   EXPECT_EQ(end_of_head("a\n\nrest"), 3u);
+  EXPECT_EQ(end_of_head("a\n\r\nb: c\r\n\r\n"), 4u) << "the line that parse_http_request takes for the last";
+  EXPECT_EQ(end_of_head("a\r\n\r"), std::string::npos);
+}
+
+TEST(HttpRequests, one_is_the_same_in_whatever_pieces_it_comes) {
+  const std::string head = "GET /a?b=c%20d HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", text = head + "body\n\n";
+  HttpRequest whole;
+  ASSERT_EQ(HttpRequestReader(head.size()).take(text, whole), 0);
+  EXPECT_EQ(whole.header("x"), "y");
+  for (size_t piece = 1; piece <= head.size(); ++piece) {
+    HttpRequestReader reader(head.size());
+    HttpRequest request;
+    std::optional<int> status;
+    size_t at = 0;
+    for (; !status && at < text.size(); at += piece) status = reader.take(std::string_view(text).substr(at, piece), request);
+    EXPECT_EQ(status, 0) << piece;
+    EXPECT_LT(at, head.size() + piece) << "it waits for more than the head";
+    EXPECT_EQ(request, whole) << piece;
+  }
+}
+
+TEST(HttpRequests, one_that_is_longer_than_its_limit_is_refused_with_the_first_byte_beyond_it) {
+  const std::string head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  HttpRequest request;
+  EXPECT_EQ(HttpRequestReader(head.size() - 1).take(head, request), 431);
+  HttpRequestReader reader(head.size() - 1);
+  EXPECT_EQ(reader.take(head.substr(0, head.size() - 1), request), std::nullopt);
+  EXPECT_EQ(reader.take(head.substr(head.size() - 1), request), 431);
 }
 
 }  // namespace
