@@ -6,6 +6,7 @@
 #include "actors/rank_words.h"
 #include "base/error.h"
 #include "kernels/relayed_ranks.h"
+#include "models/training/trainer_flaws.h"
 
 namespace r1 {
 namespace {
@@ -56,6 +57,12 @@ ChannelMessage word_of_the_head(MessageChannel& channel, const char* word) {
   return message;
 }
 
+void refuse_flaw(const std::string& flaw) {
+  if (!flaw.empty())
+    throw failure("the head says what no head says: " + flaw, {},
+                  "the two ends are of different builds, or of different models");
+}
+
 }  // namespace
 
 std::unique_ptr<ServedRank> far_rank(Device& device, const TrainerConfig& config, const WeightSet& start,
@@ -65,10 +72,20 @@ std::unique_ptr<ServedRank> far_rank(Device& device, const TrainerConfig& config
 
 void serve_rank(Device& device, MessageChannel& channel, const std::function<std::shared_ptr<WeightSet>()>& start) {
   const RankBegin begin = decode_rank_begin(word_of_the_head(channel, kBegin).bytes);
-  TrainerEngine engine(device, begin.config, *start(), 0, relayed_rank(channel, begin.rank, begin.config.ranks));
+  TrainerConfig config = begin.config;
+  std::shared_ptr<WeightSet> weights = start();
+  const ModelConfig model = weights->config();
+  refuse_flaw(flaw_of(config, model));
+  TrainerEngine engine(device, config, *weights, 0, relayed_rank(channel, begin.rank, config.ranks));
+  weights = nullptr;
   channel.send(channel_message(kReady));
   for (;;) {
     const HeldOrder held = decode_rank_order(word_of_the_head(channel, kOrder).bytes);
+    if (held.kind == RankOrder::Kind::train) refuse_flaw(flaw_of(held.batch, config, model));
+    if (held.kind == RankOrder::Kind::change) {
+      refuse_flaw(flaw_of_change(config, held.config));
+      config = held.config;
+    }
     obey(engine, held.order());
     channel.send(channel_message(kDone));
   }

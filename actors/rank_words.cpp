@@ -37,11 +37,21 @@ struct RankWriter {
   std::string take() const { return {out.data(), out.size()}; }
 };
 
+constexpr Objective last(Objective) { return Objective::reward_model; }
+constexpr Schedule last(Schedule) { return Schedule::linear; }
+constexpr LossMean last(LossMean) { return LossMean::constant; }
+constexpr Ratio last(Ratio) { return Ratio::sequence; }
+constexpr Clip last(Clip) { return Clip::cispo; }
+constexpr DType last(DType) { return DType::i64; }
+constexpr RankOrder::Kind last(RankOrder::Kind) { return RankOrder::Kind::load; }
+
 template <class T>
 void get(Items& items, T& x) {
-  if constexpr (std::is_enum_v<T>)
-    x = static_cast<T>(items.next_as<int64_t>());
-  else if constexpr (std::is_floating_point_v<T>)
+  if constexpr (std::is_enum_v<T>) {
+    const auto value = items.next_as<int64_t>();
+    if (value < 0 || value > static_cast<int64_t>(last(T{}))) throw malformed_message("a word that has no meaning");
+    x = static_cast<T>(value);
+  } else if constexpr (std::is_floating_point_v<T>)
     x = static_cast<T>(std::bit_cast<double>(items.next_as<uint64_t>()));
   else
     x = items.next_as<T>();
@@ -86,13 +96,21 @@ void write(RankWriter& w, const TrainBatch& batch) {
     w.put(s.advantage);
   }
 }
+// What it says of damage is meant for the run store.
+Sequence read_sequence(std::string_view bytes) {
+  try {
+    return decode_sequence(bytes);
+  } catch (const Error&) {
+    throw malformed_message("a sequence is none");
+  }
+}
 TrainBatch read_batch(const msgpack::object& o) {
   Items items(o);
   TrainBatch batch;
   get(items, batch.silent_sequences);
   get(items, batch.silent_tokens);
   while (items.size() > 0) {
-    Sequence& s = batch.sequences.emplace_back(decode_sequence(items.next_bytes()));
+    Sequence& s = batch.sequences.emplace_back(read_sequence(items.next_bytes()));
     const std::string_view logp = items.next_bytes();
     if (logp.size() % sizeof(float) != 0) throw malformed_message("half a log-probability");
     s.reference_logp.resize(logp.size() / sizeof(float));

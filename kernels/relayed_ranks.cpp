@@ -97,6 +97,7 @@ struct RelayedCall {
 ChannelMessage next_word(MessageChannel& channel, char kind, double patience_s) {
   ChannelMessage message = channel.receive(patience_s);
   if (message.text.empty()) throw no_rank_says("nothing");
+  if (message.text == std::string_view(&kRefused, 1)) throw no_rank_says("a refusal without a reason");
   if (message.text[0] == kRefused) throw failure(message.text.substr(1));
   if (message.text[0] != kind) throw no_rank_says(fmt::format("'{}' in the place of '{}'", message.text[0], kind));
   return message;

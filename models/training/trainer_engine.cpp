@@ -13,6 +13,7 @@
 #include "models/training/mtp_loss.h"
 #include "models/training/objective.h"
 #include "models/training/optimizer.h"
+#include "models/training/trainer_flaws.h"
 #include "models/training/trainer_state.h"
 #include "models/training/weight_buffers.h"
 
@@ -90,14 +91,8 @@ struct TrainerEngine::Impl {
         meeting(d) {
     R1_CHECK(&start.device() == &d, "start weights are on the trainer's device");
     R1_CHECK(c.ranks == (together ? together->ranks() : 1), "as many engines as ranks");
-    R1_CHECK(c.inner_epochs == 1 || (c.inner_epochs > 1 && c.objective == Objective::grpo), "inner epochs are of grpo");
-    R1_CHECK(c.mini_batches >= 1 && c.micro_batch_tokens >= 1, "mini_batches and micro_batch_tokens count from 1");
-    R1_CHECK(!c.mtp || (c.objective == Objective::pretrain && c.mtp_weight > 0 && whole->config().has_mtp()),
-             "the MTP module is trained in pre-training, with a weight, where the model has one");
-    R1_CHECK(c.temperature > 0, fmt::format("temperature={}", c.temperature));
-    R1_CHECK(c.loss_mean != LossMean::constant || c.longest_completion >= 1, "a constant mean needs the longest completion");
-    R1_CHECK(c.ratio == Ratio::token || (c.clip == Clip::ppo && c.loss_mean == LossMean::sequence),
-             "a ratio per sequence goes with the clipped form and the mean per sequence");
+    const std::string flaw = flaw_of(c, whole->config());
+    R1_CHECK(flaw.empty(), flaw);
     if (working) copy_weights(meeting, *whole, *working);
     if (working && rank() > 0) {
       const Masters all = masters_in(*whole, optimizer.shard());
@@ -171,21 +166,8 @@ struct TrainerEngine::Impl {
   }
 
   void check(const TrainBatch& batch) const {
-    R1_CHECK(config.objective != Objective::reward_model || batch.sequences.size() % 2 == 0, "a preference batch holds pairs");
-    for (const Sequence& s : batch.sequences) {
-      const size_t n = s.tokens.size();
-      R1_CHECK(static_cast<int64_t>(n) <= model.config().max_positions,
-               fmt::format("{} tokens, {} positions", n, model.config().max_positions));
-      R1_CHECK(s.trainable.empty() || s.trainable.size() == n, "one trainable flag per token");
-      if (config.objective == Objective::reward_model) R1_CHECK(n > 0, "an empty answer has no score");
-      if (config.objective != Objective::grpo || n == 0) continue;
-      R1_CHECK(s.behaviour_logp.size() == n,
-               fmt::format("{} behaviour log-probabilities for {} tokens", s.behaviour_logp.size(), n));
-      R1_CHECK(s.reference_logp.empty() ? config.kl == 0 : s.reference_logp.size() == n,
-               "a KL term needs reference log-probabilities");
-      R1_CHECK(s.reference_logp.empty() == batch.sequences[0].reference_logp.empty(),
-               "all sequences have a reference or none has");
-    }
+    const std::string flaw = flaw_of(batch, config, model.config());
+    R1_CHECK(flaw.empty(), flaw);
   }
 
   // What the sum over tokens is divided by (docs/recipe.md section 4), for a sequence of `own` counted tokens among n with
@@ -472,11 +454,8 @@ void TrainerEngine::gather_masters() { impl_->gather(); }
 void TrainerEngine::leave() { impl_->together = nullptr; }
 
 void TrainerEngine::change(const TrainerConfig& config) {
-  const TrainerConfig& now = impl_->config;
-  R1_CHECK(config.objective == now.objective && config.optimizer == now.optimizer && config.precision == now.precision &&
-               config.mtp == now.mtp && config.mini_batches == now.mini_batches && config.inner_epochs == now.inner_epochs &&
-               config.ranks == now.ranks,
-           "another kind of training");
+  const std::string flaw = flaw_of_change(impl_->config, config);
+  R1_CHECK(flaw.empty(), flaw);
   impl_->config = config;
   impl_->optimizer.change(config);
 }

@@ -153,6 +153,56 @@ TEST_F(FarRanks, one_that_is_lost_ends_what_all_are_doing_and_is_what_the_error_
   }
 }
 
+// What ends a rank that is told this. Nobody answers what it asks the others.
+std::string end_of_rank(const RankBegin& begin, const std::string& order) {
+  Device& device = open_device("cpu");
+  ChannelEnds ends = channel_in_memory();
+  ends.one->send(channel_message("Begin", encode(begin)));
+  ends.one->send(channel_message("Order", order));
+  try {
+    serve_rank(device, *ends.other, [&] { return random_weights(device, tiny_config(Architecture::llama), 3); });
+  } catch (const Error& e) {
+    return e.message();
+  }
+}
+
+TEST(FarRank, what_no_head_says_ends_a_rank_by_an_error_and_not_its_process) {
+  const RankBegin good{1, in_pieces(2, "adamw", DType::f32)};
+  const auto train = [](const TrainBatch& batch) { return encode(RankOrder{RankOrder::Kind::train, &batch, nullptr}); };
+  const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  const TrainBatch batch = random_batch(3, 5, 19);
+
+  RankBegin begin = good;
+  begin.config.micro_batch_tokens = 0;
+  EXPECT_TRUE(has(end_of_rank(begin, train(batch)), "micro-batches of 0 tokens"));
+  begin = good;
+  begin.config.optimizer = "sgd";
+  EXPECT_TRUE(has(end_of_rank(begin, train(batch)), "no optimizer 'sgd'"));
+  begin = good;
+  begin.config.objective = Objective::pretrain;
+  begin.config.mtp = true;
+  EXPECT_TRUE(has(end_of_rank(begin, train(batch)), "the model has no MTP module"));
+  begin = good;
+  begin.config.schedule = static_cast<Schedule>(3);
+  EXPECT_TRUE(has(end_of_rank(begin, train(batch)), "a word that has no meaning"));
+
+  for (const int32_t token : {-1, 1 << 20}) {
+    TrainBatch outside = batch;
+    outside.sequences[2].tokens[0] = token;
+    const std::string end = end_of_rank(good, train(outside));
+    EXPECT_TRUE(has(end, "the head says what no head says: token ")) << end;
+  }
+  TrainBatch shorter = batch;
+  shorter.sequences[0].trainable.pop_back();
+  EXPECT_NE(end_of_rank(good, train(shorter)), "");
+  TrainBatch silent = batch;
+  silent.silent_tokens = -1;
+  EXPECT_TRUE(has(end_of_rank(good, train(silent)), "-1 silent tokens"));
+  TrainerConfig other = good.config;
+  other.mini_batches = 5;
+  EXPECT_TRUE(has(end_of_rank(good, encode(RankOrder{RankOrder::Kind::change, nullptr, &other})), "another kind of training"));
+}
+
 TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
   RankBegin begin;
   begin.rank = 2;

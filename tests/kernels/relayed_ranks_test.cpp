@@ -75,5 +75,21 @@ TEST(RelayedRanks, words_that_no_rank_says_are_an_error_and_take_no_memory) {
   EXPECT_THROW(relay.relay(channel_message(words('c', {0, 0, 4, 0})), *ends.other), Error) << "it has left";
 }
 
+// Found by fuzz_rank_words: it was an error that said nothing.
+TEST(RelayedRanks, a_refusal_without_a_reason_is_an_error_that_says_so) {
+  Device& device = open_device("cpu");
+  ChannelEnds ends = channel_in_memory();
+  const auto rank = relayed_rank(*ends.one, 1, 2);
+  ends.other->send(channel_message("r"));
+  Context ctx(device);
+  const Tensor x(device, DType::f32, {0});
+  try {
+    rank->all_reduce(ctx, x);
+    FAIL() << "it was refused";
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find("a refusal without a reason"), std::string::npos) << e.message();
+  }
+}
+
 }  // namespace
 }  // namespace r1::test
