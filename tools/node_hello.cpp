@@ -11,12 +11,7 @@
 namespace r1 {
 
 PeerHello node_hello(const Device& device, int threads) {
-  PeerHello hello;
-  hello.build = program_version("r1");
-  char host[256] = "";
-  ::gethostname(host, sizeof host - 1);
-  hello.host = host;
-  hello.pid = ::getpid();
+  PeerHello hello = hello_of_this_process(program_version("r1"));
   hello.cores = threads;
   hello.memory_bytes = static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   hello.devices = {device.name()};

@@ -1,5 +1,9 @@
 #include "runtime/net/link.h"
 
+#include <unistd.h>
+
+#include <utility>
+
 namespace r1 {
 
 std::string_view packet_kind_name(PacketKind kind) {
@@ -15,6 +19,16 @@ std::string_view packet_kind_name(PacketKind kind) {
   for (const auto& [k, name] : kNames)
     if (k == kind) return name;
   return {};
+}
+
+PeerHello hello_of_this_process(std::string build) {
+  PeerHello hello;
+  hello.build = std::move(build);
+  char host[256] = "";
+  ::gethostname(host, sizeof host - 1);
+  hello.host = host;
+  hello.pid = ::getpid();
+  return hello;
 }
 
 std::vector<WireFrame> wire_frames(std::vector<std::string> frames) {

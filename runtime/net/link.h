@@ -118,6 +118,9 @@ struct PeerHello {
 };
 constexpr size_t kMaxHelloExtra = 16 * 1024;
 
+// This process: build, host and pid. The rest is for who computes.
+PeerHello hello_of_this_process(std::string build);
+
 // For each peer: peer_up once, received in the order of send and without a gap, peer_lost once - after it nothing.
 class LinkSink {
  public:

@@ -2,25 +2,17 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/store/run_store.h"
-#include "tests/e2e/bad_input.h"
+#include "tests/e2e/continued_run.h"
 
 namespace r1 {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Change : BadInputTest {
-  fs::path run() const { return top / "run"; }
-  void SetUp() override {
-    BadInputTest::SetUp();
-    std::string text = minimal(R"(, lr="1e-2", snapshot_s="0")");
-    text.replace(text.find("batches(2)"), 10, "batches(8)");
-    write_text(top / "g.graph", text);
-  }
+struct Change : ContinuedRunTest {
+  Change() : ContinuedRunTest(8) {}
   ProgramResult go(const std::vector<std::string>& more = {}, const std::vector<std::string>& environment = {}) {
-    std::vector<std::string> arguments = {(top / "g.graph").string(), "--run", run().string(), "-q"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_program(arguments, environment);
+    return run_program(command(more), environment);
   }
   void killed_after_three_batches() {
     const ProgramResult r = go({}, {"R1_FAULT=kill:after_commit:3"});

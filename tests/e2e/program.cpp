@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "tests/resident_memory.h"
 #include "base/files.h"
 #include "runtime/store/run_store.h"
 
@@ -99,12 +100,7 @@ ProgramResult Program::result() {
   return r;
 }
 
-long Program::resident_kib() const {
-  std::ifstream in("/proc/" + std::to_string(pid_) + "/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("VmRSS:", 0) == 0) return std::stol(line.substr(6));
-  return 0;
-}
+long Program::resident_kib() const { return test::resident_kib(pid_); }
 
 ProgramResult run_program(const std::vector<std::string>& arguments, const std::vector<std::string>& environment,
                           int64_t file_bytes) {

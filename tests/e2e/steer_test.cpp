@@ -11,7 +11,7 @@
 #include "runtime/shell/render.h"
 #include "runtime/shell/shell_client.h"
 #include "runtime/store/run_store.h"
-#include "tests/e2e/bad_input.h"
+#include "tests/e2e/continued_run.h"
 #include "tests/free_port.h"
 
 namespace r1 {
@@ -19,19 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Steer : BadInputTest {
-  fs::path run() const { return top / "run"; }
-  void SetUp() override {
-    BadInputTest::SetUp();
-    std::string text = minimal(R"(, lr="1e-2", snapshot_s="0")");
-    text.replace(text.find("batches(2)"), 10, "batches(12)");
-    write_text(top / "g.graph", text);
-  }
-  std::vector<std::string> command(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> arguments = {(top / "g.graph").string(), "--run", run().string(), "-q"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
-  }
+struct Steer : ContinuedRunTest {
+  Steer() : ContinuedRunTest(12) {}
   // Slow enough to be steered.
   const std::vector<std::string> slow = {"R1_FAULT=slow:t:40"};
   const std::string endless = "t.until=batches(100000)";

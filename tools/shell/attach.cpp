@@ -19,8 +19,6 @@
 #include "tools/shell/ssh_run.h"
 #include "tools/terminal/trajectories.h"
 
-#include <unistd.h>
-
 namespace r1 {
 namespace {
 
@@ -73,21 +71,12 @@ class StoreHere final : public InDirectory {
 
 class RunElsewhere final : public Attached {
  public:
-  RunElsewhere(const LinkAddress& run, const ShellKey& key) : caller_(run, key, self()) {}
+  RunElsewhere(const LinkAddress& run, const ShellKey& key) : caller_(run, key, hello_of_this_process(program_version("r1"))) {}
   std::string ask(const std::string& line, const ShellPart& part) override {
     return caller_.ask(line, answer_limit_s(line), part);
   }
 
  private:
-  static PeerHello self() {
-    PeerHello hello;
-    hello.build = program_version("r1");
-    char host[256] = "";
-    ::gethostname(host, sizeof host - 1);
-    hello.host = host;
-    hello.pid = ::getpid();
-    return hello;
-  }
   ShellCaller caller_;
 };
 

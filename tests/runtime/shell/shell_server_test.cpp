@@ -22,17 +22,11 @@
 #include "runtime/shell/shell_client.h"
 #include "runtime/shell/shell_socket.h"
 #include "runtime/store/run_store.h"
+#include "tests/resident_memory.h"
 #include "tests/runtime/temporary_directory.h"
 
 namespace r1 {
 namespace {
-
-long resident_kib() {
-  std::ifstream in("/proc/self/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("VmRSS:", 0) == 0) return std::stol(line.substr(6));
-  return 0;
-}
 
 int connected(const std::filesystem::path& run_dir) {
   const ShellDirectory directory(run_dir);
@@ -109,7 +103,7 @@ TEST_F(Door, nobody_but_the_runs_user_may_enter_its_directory) {
 TEST_F(Door, a_line_without_an_end_is_refused_and_takes_no_memory) {
   const ShellServer server(sources(), dir.path());
   const int fd = connected(dir.path());
-  const long before = resident_kib();
+  const long before = test::resident_kib();
   const std::string block(1 << 16, 'x');
   size_t sent = 0;
   for (int i = 0; i < 4096; ++i) {  // 256 MiB, if it were read
@@ -121,7 +115,7 @@ TEST_F(Door, a_line_without_an_end_is_refused_and_takes_no_memory) {
   ::close(fd);
   EXPECT_LT(sent, size_t{1} << 24);
   EXPECT_NE(text.find("too long"), std::string::npos) << text;
-  EXPECT_LT(resident_kib() - before, 8 * 1024);
+  EXPECT_LT(test::resident_kib() - before, 8 * 1024);
   expect_stop_gets_through();
 }
 

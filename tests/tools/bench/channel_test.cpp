@@ -1,25 +1,12 @@
 // r1-bench channel as a user runs it, with little to carry: every way is verified and measured, and nothing is left running.
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
-
-#include "base/line_process.h"
+#include "tests/tools/bench/bench_report.h"
 
 namespace r1 {
 namespace {
 
 TEST(ChannelBench, verifies_and_measures_every_way_between_two_processes) {
-  LineProcess bench(
-      {{R1_BENCH, "channel", "--json", "--mib", "8", "--messages", "50", "--round-trips", "20", "--repeat", "1"}, "", {}}, {});
-  std::string text;
-  for (;;) {
-    const auto reply = bench.read_line(240, nullptr);
-    if (reply.outcome != LineProcess::Outcome::line) break;
-    text += reply.line + "\n";
-  }
-  EXPECT_EQ(bench.finish(60), "exit code 0") << bench.last_words();
-  const nlohmann::json report = nlohmann::json::parse(text);
-  EXPECT_TRUE(report.at("verified"));
+  const nlohmann::json report =
+      test::bench_report({"channel", "--json", "--mib", "8", "--messages", "50", "--round-trips", "20", "--repeat", "1"});
   EXPECT_GT(report.at("memcpy_gb_per_s"), 0.0);
   EXPECT_EQ(report.at("cases").size(), 5u);
   for (const auto& c : report.at("cases")) {

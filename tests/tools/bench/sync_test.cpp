@@ -1,28 +1,12 @@
 // r1-bench sync as a user runs it, with a small model: the other process holds what was published, and every part is measured.
-#include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
-
-#include "base/line_process.h"
+#include "tests/tools/bench/bench_report.h"
 
 namespace r1 {
 namespace {
 
 TEST(SyncBench, verifies_and_measures_a_version_on_its_way_to_another_process) {
-  LineProcess bench({{R1_BENCH, "sync", "--json", "--shape", "tiny", "--arch", "llama", "--repeat", "1", "--decode", "1",
-                      "--decode-seconds", "0.2", "--lr", "1e-5"},
-                     "",
-                     {}},
-                    {});
-  std::string text;
-  for (;;) {
-    const auto reply = bench.read_line(240, nullptr);
-    if (reply.outcome != LineProcess::Outcome::line) break;
-    text += reply.line + "\n";
-  }
-  EXPECT_EQ(bench.finish(60), "exit code 0") << bench.last_words();
-  const nlohmann::json report = nlohmann::json::parse(text);
-  EXPECT_TRUE(report.at("verified"));
+  const nlohmann::json report = test::bench_report({"sync", "--json", "--shape", "tiny", "--arch", "llama", "--repeat", "1",
+                                                    "--decode", "1", "--decode-seconds", "0.2", "--lr", "1e-5"});
   ASSERT_EQ(report.at("cases").size(), 2u);
   for (const auto& c : report.at("cases"))
     for (const char* number : {"density", "bytes", "convert_s", "hash_s", "encode_s", "link_s", "link_floor_s", "apply_s",

@@ -5,24 +5,17 @@
 
 #include <atomic>
 #include <chrono>
-#include <fstream>
 #include <list>
 #include <stdexcept>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "tests/resident_memory.h"
 #include "tests/tools/dashboard/client.h"
 
 namespace r1::dashboard {
 namespace {
-
-long resident_kib() {
-  std::ifstream in("/proc/self/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("VmRSS:", 0) == 0) return std::stol(line.substr(6));
-  return 0;
-}
 
 struct Served : testing::Test {
   HttpLimits limits;
@@ -104,7 +97,7 @@ TEST_F(Served, slow_letters_are_cut_after_their_time_and_hold_up_nobody) {
 TEST_F(Served, a_request_without_an_end_is_refused_and_takes_no_memory) {
   serve();
   expect_others_are_answered();
-  const long before = resident_kib();
+  const long before = test::resident_kib();
   const std::string block(1 << 16, 'x');
   for (const std::string& begin : {std::string("GET /"), std::string("GET / HTTP/1.1\r\nHost: a\r\nX: ")}) {
     Client client(port());
@@ -116,7 +109,7 @@ TEST_F(Served, a_request_without_an_end_is_refused_and_takes_no_memory) {
   Client shorter(port());
   shorter.send("GET /" + std::string(9000, 'x'));
   EXPECT_EQ(shorter.all().rfind("HTTP/1.1 431 ", 0), 0u);
-  EXPECT_LT(resident_kib() - before, 8 * 1024);
+  EXPECT_LT(test::resident_kib() - before, 8 * 1024);
   expect_others_are_answered();
 }
 
