@@ -108,7 +108,7 @@ std::string run_summary(const RunFacts& facts, const RunStore& store) {
   for (const StageRow& row : store.stages()) {
     if (row.summary_json.empty()) continue;
     ordered_json& stage = s["stages"].emplace_back(stage_summary_in(store, row.name, row.summary_json));
-    stage["status"] = row.status == StageStatus::failed ? "failed" : "done";
+    stage["status"] = word_of(row.status == StageStatus::failed ? row.status : StageStatus::done);
     stage["verdict"] = row.verdict;
   }
   return s.dump(2, ' ', false, json::error_handler_t::replace) + "\n";

@@ -131,7 +131,7 @@ bool CafStage::teardown(double limit_s) {
 bool CafStage::all_finished() const {
   std::lock_guard lock(mutex_);
   for (const auto& [node, slot] : slots_)
-    if (slot.state != "finished") return false;
+    if (slot.state != RoleStatus::finished) return false;
   return true;
 }
 
@@ -176,7 +176,7 @@ void CafStage::run(int, int on, std::function<void()> call) {
 void CafStage::finished(int node) {
   {
     std::lock_guard lock(mutex_);
-    slots_.at(node).state = "finished";
+    slots_.at(node).state = RoleStatus::finished;
   }
   wake_();
 }
@@ -184,7 +184,7 @@ void CafStage::finished(int node) {
 void CafStage::failed(int node, std::exception_ptr error) {
   {
     std::lock_guard lock(mutex_);
-    slots_.at(node).state = "failed";
+    slots_.at(node).state = RoleStatus::failed;
     if (!failure_) failure_ = Failure{services_.graph->nodes[node].id, error};
   }
   wake_();

@@ -52,7 +52,8 @@ class CafStage final : public StageHost, public HostTransport {
     std::unique_ptr<Executor> executor, io_lane;
     std::unique_ptr<RoleHost> host;
     caf::actor actor;
-    std::string state = "running", progress;  // under mutex_
+    RoleStatus state = RoleStatus::running;
+    std::string progress;  // under mutex_
   };
 
   HostServices services_;

@@ -70,7 +70,7 @@ bool is_final(std::exception_ptr error) {
 }  // namespace
 
 struct Conductor::Impl {
-  enum class Phase { waiting, before, running, summary, done, failed };
+  using Phase = StagePhase;
 
   struct Stage {
     const StagePlan* plan = nullptr;
@@ -127,7 +127,7 @@ struct Conductor::Impl {
   StageTimes times_now(const Stage& stage) const;
   double patience_s() const;
   static std::string hook_name(const Stage& stage) {
-    return fmt::format("stage {}: {}", stage.plan->name, stage.phase == Phase::before ? "preparing it" : "summing it up");
+    return fmt::format("stage {}: {}", stage.plan->name, stage.phase == Phase::preparing ? "preparing it" : "summing it up");
   }
   void last_step(const std::string& what);
   void failed(Stage& stage, const std::string& node, std::exception_ptr error);
@@ -175,7 +175,7 @@ void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<HookResu
     stage.hook_done = false;
     stage.hook_error = nullptr;
   }
-  const std::string key = phase == Phase::before ? "job prepare the stage" : "job sum up the stage";
+  const std::string key = phase == Phase::preparing ? "job prepare the stage" : "job sum up the stage";
   waits.begin(stage.plan->name, kActor, key, "running", "");
   auto result = std::make_shared<HookResult>();
   hosts->io().submit({[this, result, body = std::move(body)] {
@@ -320,8 +320,8 @@ void Conductor::Impl::complete(Stage& stage) {
   store.add_event(stage.id, kActor, verdict.failed() ? "stage_failed" : "stage_done", stage.earlier.json());
   waits.forget(stage.plan->name);
   stage.phase = verdict.failed() ? Phase::failed : Phase::done;
-  log_info(fmt::format("stage {} {} in {:.1f} s{}{}", stage.plan->name, verdict.failed() ? "failed" : "done",
-                       stage.earlier.seconds, verdict.line.empty() ? "" : ": ", verdict.line));
+  log_info(fmt::format("stage {} {} in {:.1f} s{}{}", stage.plan->name, word_of(stage.phase), stage.earlier.seconds,
+                       verdict.line.empty() ? "" : ": ", verdict.line));
   log_info(fmt::format("stage {} in numbers: {}", stage.plan->name, stage.summary));
   sink.stage_done(stage.plan->name, stage.summary, verdict);
 }
@@ -367,7 +367,7 @@ void Conductor::Impl::show_progress(Stage& stage) {
 }
 
 void Conductor::Impl::watch(Stage& stage) {
-  if (stage.phase == Phase::before || stage.phase == Phase::summary) {
+  if (stage.phase == Phase::preparing || stage.phase == Phase::summing_up) {
     bool done;
     std::exception_ptr error;
     {
@@ -385,7 +385,7 @@ void Conductor::Impl::watch(Stage& stage) {
       }
     } else if (error) {
       end_run(code_of(error), fmt::format("stage {}: {}", stage.plan->name, what_of(error)), stage.plan->name);
-    } else if (stage.phase == Phase::summary) {
+    } else if (stage.phase == Phase::summing_up) {
       complete(stage);
     } else {
       stage.prepared = true;
@@ -398,7 +398,7 @@ void Conductor::Impl::watch(Stage& stage) {
   show_progress(stage);
   if (stage.host->all_finished()) {
     end_roles(stage);
-    return run_hook(stage, Phase::summary, [this, plan = stage.plan, times = stage.earlier] {
+    return run_hook(stage, Phase::summing_up, [this, plan = stage.plan, times = stage.earlier] {
       HookResult result;
       if (hooks.verdict) result.verdict = hooks.verdict(graph, *plan);
       result.summary = hooks.summary ? hooks.summary(graph, *plan, times) : std::string("{}");
@@ -430,7 +430,7 @@ void Conductor::Impl::end_run(ExitCode code, const std::string& why, const std::
 void Conductor::Impl::start_ready_stages() {
   const auto at_work = [&] {
     return std::count_if(stages.begin(), stages.end(),
-                         [](const Stage& s) { return s.host || s.phase == Phase::before || s.phase == Phase::summary; });
+                         [](const Stage& s) { return s.host || s.phase == Phase::preparing || s.phase == Phase::summing_up; });
   };
   for (Stage& stage : stages) {
     if (ended || at_work() >= std::max(1, options.max_parallel_stages)) return;
@@ -445,7 +445,7 @@ void Conductor::Impl::start_ready_stages() {
     store.add_event(stage.id, kActor, stage.continued ? "stage_continued" : "stage_started", "{}");
     log_info(fmt::format("stage {} {}", stage.plan->name, stage.continued ? "continues" : "starts"));
     sink.stage_started(stage.plan->name, stage.continued);
-    run_hook(stage, Phase::before, [this, plan = stage.plan] {
+    run_hook(stage, Phase::preparing, [this, plan = stage.plan] {
       if (hooks.before) hooks.before(graph, *plan);
       return HookResult{};
     });
@@ -455,15 +455,14 @@ void Conductor::Impl::start_ready_stages() {
 void Conductor::Impl::update_board() {
   std::vector<ShellRole> roles;
   std::vector<ShellStage> rows;
-  const char* phases[] = {"waiting", "preparing", "running", "summing up", "done", "failed"};
   for (const Stage& stage : stages) {
     if (stage.host)
       for (const auto& role : stage.host->roles())
-        roles.push_back({stage.plan->name, role.node, role.role, role.state, role.progress});
+        roles.push_back({stage.plan->name, role.node, role.role, word_of(role.state), role.progress});
     StageTimes times = stage.earlier;
     times.add(times_now(stage));
     const bool stands = paused && stage.phase == Phase::running;
-    rows.push_back({stage.plan->name, stands ? "paused" : phases[static_cast<int>(stage.phase)], times, stage.restarts});
+    rows.push_back({stage.plan->name, word_of(stands ? Phase::paused : stage.phase), times, stage.restarts});
   }
   board.show(std::move(roles), std::move(rows));
 }
@@ -473,7 +472,7 @@ void Conductor::Impl::see_to_orders() {
   if (given.empty()) return;
   std::vector<OrderedStage> rows;
   for (Stage& stage : stages) {
-    const bool ended = stage.phase == Phase::summary || stage.phase == Phase::done || stage.phase == Phase::failed;
+    const bool ended = stage.phase == Phase::summing_up || stage.phase == Phase::done || stage.phase == Phase::failed;
     rows.push_back({stage.plan, stage.id, stage.host.get(), ended, &stage.killed});
   }
   for (ShellOrder& order : given) orders.see_to(std::move(order), rows);
@@ -537,7 +536,7 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
     for (Stage& stage : stages) end_roles(stage);
     std::string at_work = "the I/O thread";
     for (const Stage& stage : stages)
-      if (stage.phase == Phase::before || stage.phase == Phase::summary) at_work = hook_name(stage);
+      if (stage.phase == Phase::preparing || stage.phase == Phase::summing_up) at_work = hook_name(stage);
     last_step(at_work);
     hosts->close_io();
     if (*ended == ExitCode::interrupted) store.add_event(0, kActor, "interrupted", "{}");

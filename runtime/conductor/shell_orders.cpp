@@ -182,7 +182,7 @@ void ShellOrders::kill(const ShellOrder& order, const std::vector<OrderedStage>&
   bool running = false;
   if (stage.host != nullptr)
     for (const StageHost::RoleState& role : stage.host->roles())
-      running = running || (role.node == order.target && role.state == "running");
+      running = running || (role.node == order.target && role.state == RoleStatus::running);
   if (!running) throw not_running(order.target);
   note(stage.id, order, "kill", order.target);
   *stage.killed = order.target;

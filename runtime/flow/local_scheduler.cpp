@@ -63,7 +63,7 @@ const LocalScheduler::Result& LocalScheduler::run(int64_t max_steps) {
       result_.outcome = Outcome::stalled;
       result_.report = waits_.stall_report(stage_->name, options_.stall_s, options_.job_stall_s);
       for (const auto& role : hosts_->roles())
-        if (role.state != "finished") result_.report += fmt::format("\n  not finished: {}", role.node);
+        if (role.state != RoleStatus::finished) result_.report += fmt::format("\n  not finished: {}", role.node);
     }
   }
   return result_;
@@ -77,7 +77,7 @@ Role& LocalScheduler::role(const std::string& node) {
 
 bool LocalScheduler::role_finished(const std::string& node) {
   for (const auto& role : hosts_->roles())
-    if (role.node == node) return role.state == "finished";
+    if (role.node == node) return role.state == RoleStatus::finished;
   throw bad_input(fmt::format("stage {} has no role {}", stage_->name, node));
 }
 

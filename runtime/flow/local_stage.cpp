@@ -116,12 +116,12 @@ void LocalStage::run(int from, int on, std::function<void()> call) {
 
 void LocalStage::finished(int node) {
   ++finished_;
-  slots_.at(node).state = "finished";
+  slots_.at(node).state = RoleStatus::finished;
   if (wake_) wake_();
 }
 
 void LocalStage::failed(int node, std::exception_ptr error) {
-  slots_.at(node).state = "failed";
+  slots_.at(node).state = RoleStatus::failed;
   if (!failure_) failure_ = Failure{services_.graph->nodes[node].id, error};
   if (wake_) wake_();
 }

@@ -56,7 +56,8 @@ class LocalStage final : public StageHost, public HostTransport {
   struct Slot {
     std::unique_ptr<Executor> executor;
     std::unique_ptr<RoleHost> host;
-    std::string state = "running", progress;
+    RoleStatus state = RoleStatus::running;
+    std::string progress;
   };
   StepWorld::Lane jobs_of(int node) const;
   std::string way(int from, int to) const;

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "runtime/flow/executor.h"
 #include "runtime/flow/role_host.h"
+#include "runtime/store/state_words.h"
 
 namespace r1 {
 
@@ -26,7 +27,9 @@ class StageHost {
     std::exception_ptr error;
   };
   struct RoleState {
-    std::string node, role, state, progress;  // state: "running", "finished" or "failed"; the last line of progress
+    std::string node, role;
+    RoleStatus state = RoleStatus::running;
+    std::string progress;  // its last line
   };
 
   virtual ~StageHost() = default;

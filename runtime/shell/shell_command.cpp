@@ -27,20 +27,6 @@ Json table(const std::string& title, std::vector<std::string> columns) {
 double round_to(double value, double unit) { return std::round(value / unit) * unit; }
 double seconds(double s) { return round_to(s, 0.1); }
 
-const char* status_text(StageStatus status) {
-  switch (status) {
-    case StageStatus::done:
-      return "done";
-    case StageStatus::failed:
-      return "failed";
-    case StageStatus::running:
-      return "running";
-    case StageStatus::waiting:
-      break;
-  }
-  return "waiting";
-}
-
 void need_run(const ShellSources& sources) {
   if (sources.waits == nullptr)
     throw bad_input("no run is going on here", {},
@@ -78,7 +64,7 @@ Json list_stages(const ShellSources& sources, const Words&) {
     int64_t dropped = 0;
     for (const auto& [reason, n] : counts.dropped) dropped += n;
     StageTimes times = StageTimes::of(*sources.store, row);
-    std::string phase = status_text(row.status);
+    std::string phase = word_of(row.status);
     int restarts = 0;
     for (const ShellStage& stage : live)
       if (stage.name == row.name) {
@@ -87,7 +73,7 @@ Json list_stages(const ShellSources& sources, const Words&) {
         restarts = stage.restarts;
       }
     answer["rows"].push_back({{"stage", row.name},
-                              {"status", status_text(row.status)},
+                              {"status", word_of(row.status)},
                               {"phase", phase},
                               {"seconds", seconds(times.seconds)},
                               {"batches", sources.store->batch_count(row.id)},

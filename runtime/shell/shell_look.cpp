@@ -49,7 +49,7 @@ std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
 Json why_so_slow(const ShellSources& sources) {
   Json answer = {{"title", "running stages"}, {"columns", {"stage", "what", "value"}}, {"rows", Json::array()}};
   for (const ShellStage& stage : sources.stages()) {
-    if (stage.phase != "running") continue;
+    if (stage.phase != word_of(StagePhase::running)) continue;
     const auto say = [&](const std::string& what, const std::string& value) {
       answer["rows"].push_back({{"stage", stage.name}, {"what", what}, {"value", value}});
     };

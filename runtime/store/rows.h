@@ -6,10 +6,9 @@
 #include <optional>
 #include <string>
 
-namespace r1 {
+#include "runtime/store/state_words.h"
 
-// failed: it came to its end and had nothing to show for it; a stage that an error ended stays `running`.
-enum class StageStatus { waiting, running, done, failed };
+namespace r1 {
 
 struct StageRow {
   int64_t id = 0;

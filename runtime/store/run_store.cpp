@@ -104,26 +104,6 @@ void bring_up_to_date(Database& db, int64_t version) {
           .c_str());
 }
 
-StageStatus status_of(const std::string& text) {
-  if (text == "done") return StageStatus::done;
-  if (text == "failed") return StageStatus::failed;
-  return text == "running" ? StageStatus::running : StageStatus::waiting;
-}
-
-const char* status_text(StageStatus status) {
-  switch (status) {
-    case StageStatus::waiting:
-      return "waiting";
-    case StageStatus::running:
-      return "running";
-    case StageStatus::done:
-      return "done";
-    case StageStatus::failed:
-      return "failed";
-  }
-  return "waiting";
-}
-
 }  // namespace
 
 // ---- transactions -----------------------------------------------------------------------------------------------------
@@ -403,13 +383,14 @@ std::vector<StageRow> RunStore::stages() const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare("SELECT id, name, status, seconds, summary, times, verdict FROM stages ORDER BY id");
   std::vector<StageRow> rows;
-  while (s.step()) rows.push_back({s.integer(0), s.text(1), status_of(s.text(2)), s.real(3), s.text(4), s.text(5), s.text(6)});
+  while (s.step())
+    rows.push_back({s.integer(0), s.text(1), stage_status_of(s.text(2)), s.real(3), s.text(4), s.text(5), s.text(6)});
   return rows;
 }
 
 void RunStore::set_stage_status(int64_t stage, StageStatus status) {
   impl_->durable([&](Impl& impl) {
-    impl.db.prepare("UPDATE stages SET status = ? WHERE id = ?").bind_text(status_text(status)).bind(stage).run();
+    impl.db.prepare("UPDATE stages SET status = ? WHERE id = ?").bind_text(word_of(status)).bind(stage).run();
   });
 }
 
@@ -429,7 +410,7 @@ void RunStore::complete_stage(int64_t stage, const std::string& summary_json, co
         .bind(stage)
         .run();
     impl.db.prepare("UPDATE stages SET status = ?, summary = ?, verdict = ? WHERE id = ?")
-        .bind_text(status_text(failed ? StageStatus::failed : StageStatus::done))
+        .bind_text(word_of(failed ? StageStatus::failed : StageStatus::done))
         .bind_text(summary_json)
         .bind_text(verdict)
         .bind(stage)

@@ -56,8 +56,8 @@ std::string name_of(const std::string& metric) {
 void add_stage(const StagePicture& s, Families& f) {
   const Labels stage = {{"stage", s.name}};
   for (const StageStatus status : {StageStatus::waiting, StageStatus::running, StageStatus::done, StageStatus::failed})
-    f.gauge("r1_stage_status", "1 for the status that the stage has, else 0.",
-            {{"stage", s.name}, {"status", status_name(status)}}, s.status == status ? 1 : 0);
+    f.gauge("r1_stage_status", "1 for the status that the stage has, else 0.", {{"stage", s.name}, {"status", word_of(status)}},
+            s.status == status ? 1 : 0);
   if (s.status == StageStatus::waiting) return;
   f.counter("r1_stage_seconds_total", "Time with the stage's roles running, over restarts.", stage, s.times.seconds);
   f.counter("r1_stage_restarts_total", "Times that the stage was started again since it last committed a batch.", stage,

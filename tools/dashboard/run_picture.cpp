@@ -35,20 +35,6 @@ int64_t proc_number(std::string_view text) {
 
 }  // namespace
 
-const char* status_name(StageStatus status) {
-  switch (status) {
-    case StageStatus::done:
-      return "done";
-    case StageStatus::failed:
-      return "failed";
-    case StageStatus::running:
-      return "running";
-    case StageStatus::waiting:
-      break;
-  }
-  return "waiting";
-}
-
 PictureTaker::PictureTaker(const GraphView& graph, std::filesystem::path run_dir, RunLabels labels, const ShellSources& sources)
     : graph_(graph),
       labels_(std::move(labels)),
@@ -150,11 +136,11 @@ RunPicture PictureTaker::take() {
     StagePicture& stage = picture.stages.emplace_back();
     stage.name = graph_.stages[i].name;
     stage.label = graph_.stages[i].label;
-    stage.phase = status_name(stage.status);
+    stage.phase = word_of(stage.status);
     const auto row = rows.find(stage.name);
     if (row == rows.end()) continue;
     stage.status = row->second.status;
-    stage.phase = status_name(stage.status);
+    stage.phase = word_of(stage.status);
     stage.verdict = row->second.verdict;
     stage.times = StageTimes::of(*store_, row->second);
     if (const auto now = live.find(stage.name); now != live.end()) {

@@ -106,6 +106,4 @@ class PictureTaker {
   std::deque<Mark> marks_;  // over the last seconds
 };
 
-const char* status_name(StageStatus status);
-
 }  // namespace r1::dashboard

@@ -21,8 +21,8 @@ Json positive(double value) { return value >= 0 ? number(value) : Json(); }
 std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json stage_json(const StagePicture& s) {
-  Json out = {{"name", s.name},        {"status", status_name(s.status)}, {"phase", s.phase},
-              {"verdict", s.verdict},  {"seconds", s.times.seconds},      {"batches", s.batches},
+  Json out = {{"name", s.name},        {"status", word_of(s.status)}, {"phase", s.phase},
+              {"verdict", s.verdict},  {"seconds", s.times.seconds},  {"batches", s.batches},
               {"restarts", s.restarts}};
   if (s.status != StageStatus::running) return out;
   out["limit"] = s.limit > 0 ? Json(s.limit) : Json();

@@ -32,14 +32,12 @@ std::string metric_cell(const StageData& stage, const HeldOutMetric& column, dou
 
 std::string state_of(const StageData& stage) {
   if (stage.done()) return "";
-  if (stage.failed()) return " <span class=\"state bad\">failed</span>";
-  return stage.started() ? " <span class=\"state\">running</span>" : " <span class=\"state\">waiting</span>";
+  return fmt::format(" <span class=\"state{}\">{}</span>", stage.failed() ? " bad" : "", word_of(stage.row.status));
 }
 
 // What a stage brought, short enough for its box.
 std::string box_note(const StageData& stage) {
-  if (!stage.started()) return "waiting";
-  if (stage.failed()) return "failed";
+  if (!stage.started() || stage.failed()) return word_of(stage.row.status);
   for (const HeldOutMetric& m : held_out_columns(stage.summary.value("held_out_rewards", std::vector<std::string>()))) {
     const double before = stage.metric("before", m.name), after = stage.metric("after", m.name);
     if (m.place != HeldOutMetric::Place::leads || !std::isfinite(after)) continue;
@@ -50,7 +48,7 @@ std::string box_note(const StageData& stage) {
   }
   if (stage.kind == StageKind::sampling && stage.ledger.draws > 0)
     return fmt::format("kept {} of {}", stage.ledger.trained, stage.ledger.draws);
-  return stage.done() ? duration(stage.summary.value("seconds", 0.0)) : "running";
+  return stage.done() ? duration(stage.summary.value("seconds", 0.0)) : word_of(StageStatus::running);
 }
 
 }  // namespace

@@ -166,6 +166,26 @@ TEST(RunStorePower, a_store_that_was_just_made_outlives_a_power_cut) {
   EXPECT_EQ(RunStore::open(copies.path() / "left")->stages().size(), 0u);
 }
 
+// The words are in files and scripts of users (docs/formats.md).
+TEST_F(Store, every_state_has_a_word_of_its_own_and_a_stage_comes_back_with_its_status) {
+  const auto words = [](const auto& table) { return std::vector<std::string>(std::begin(table), std::end(table)); };
+  using Words = std::vector<std::string>;
+  EXPECT_EQ(words(kStageStatusWords), (Words{"waiting", "running", "done", "failed"}));
+  EXPECT_EQ(words(kStagePhaseWords), (Words{"waiting", "preparing", "running", "summing up", "done", "failed", "paused"}));
+  EXPECT_EQ(words(kRoleStatusWords), (Words{"running", "finished", "failed"}));
+  EXPECT_STREQ(word_of(StagePhase::summing_up), "summing up");
+  EXPECT_STREQ(word_of(RoleStatus::finished), "finished");
+  for (size_t i = 0; i < std::size(kStageStatusWords); ++i) {
+    const auto status = static_cast<StageStatus>(i);
+    EXPECT_STREQ(word_of(status), kStageStatusWords[i]);
+    EXPECT_EQ(stage_status_of(word_of(status)), status);
+    store->set_stage_status(stage, status);
+    reopen();
+    EXPECT_EQ(store->stages().at(0).status, status) << word_of(status);
+  }
+  EXPECT_EQ(stage_status_of("no status"), StageStatus::waiting);
+}
+
 TEST_F(Store, stages_do_not_share_draws) {
   const int64_t other = store->ensure_stage("rl2");
   EXPECT_EQ(store->ensure_stage("rl2"), other);
