@@ -24,8 +24,12 @@ struct SteeredNodes : Nodes {
   }
   int64_t batches(const std::string& stage) const {
     if (!fs::exists(run() / "shell/socket")) return 0;
-    const nlohmann::json found = row("stages", "stage", stage);
-    return found.is_null() ? 0 : found["batches"].get<int64_t>();
+    try {
+      const nlohmann::json found = row("stages", "stage", stage);
+      return found.is_null() ? 0 : found["batches"].get<int64_t>();
+    } catch (const Error&) {
+      return 0;  // the socket is there a moment before anybody listens
+    }
   }
   // Of a table, the row whose `column` is `value`; null: there is none.
   nlohmann::json row(const std::string& line, const std::string& column, const std::string& value) const {
