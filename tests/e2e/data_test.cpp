@@ -169,6 +169,16 @@ TEST_F(Data, max_tokens_beyond_the_positions_are_warned_of) {
   EXPECT_NE(r.err.find("max_tokens=100000 goes beyond the 256 positions"), std::string::npos) << r.err;
 }
 
+TEST_F(Data, what_is_warned_of_at_the_start_stands_in_the_log_of_the_run_too) {
+  write_text(top / "d.jsonl", prompt_lines(8));
+  write_text(top / "g.graph", rl("batches(1)", "", "100000"));
+  const ProgramResult r = run_program({(top / "g.graph").string(), "--run", (top / "run").string(), "-q"});
+  const std::string words = "max_tokens=100000 goes beyond the 256 positions", log = read_file(top / "run" / "r1.log");
+  EXPECT_NE(r.err.find(words), std::string::npos) << r.err;
+  EXPECT_NE(log.find("warning: "), std::string::npos) << log;
+  EXPECT_NE(log.find(words), std::string::npos) << log;
+}
+
 TEST_F(Data, messages_gsm8k_and_compressed_forms_are_accepted) {
   write_text(top / "g.graph", rl("batches(1)"));
   for (const char* line : {R"({"prompt": [{"role": "user", "content": "compute 1 + 1"}], "answer": "2"})",
