@@ -1,5 +1,6 @@
-// A real sshd on loopback that is a test's own: its host key, its authorized_keys, a high port. Nothing of the system's ssh is
-// touched. Where there is no sshd, or it does not start, it says why: a reason to skip.
+// A real sshd on loopback that is a test's own: its host key, its authorized_keys, a high port. Of the system's ssh nothing is
+// touched but /run/sshd, which is made where it is missing. Where there is no sshd, or it does not start, it says why: a reason
+// to skip.
 #pragma once
 
 #include <arpa/inet.h>
@@ -31,13 +32,11 @@ class OwnSshd {
       missing_ = "no sshd here";
       return;
     }
-    if (::getuid() == 0 && !fs::exists("/run/sshd")) {
-      std::error_code error;
-      made_run_sshd_ = fs::create_directory("/run/sshd", error);
-      if (!made_run_sshd_) {
-        missing_ = "/run/sshd cannot be made";
-        return;
-      }
+    // sshd of root wants it at every connection, and the system makes it at boot. It stays: whoever removed it would take it
+    // from the sshd of a test that runs beside this one.
+    if (std::error_code error; ::getuid() == 0 && !fs::create_directory("/run/sshd", error) && error) {
+      missing_ = "/run/sshd cannot be made";
+      return;
     }
     for (const char* name : {"host", "user"}) {
       Process keygen = Process::start({{"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path(name)}, "", {}});
@@ -56,11 +55,6 @@ class OwnSshd {
     sshd_.emplace(Process::start({{"/usr/sbin/sshd", "-D", "-e", "-f", path("sshd_config")}, "", {}}));
     for (int i = 0; i < 1000 && !answers() && !sshd_->ended(0); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     if (const auto how = sshd_->ended(0)) missing_ = "sshd does not start here: " + *how;
-  }
-  ~OwnSshd() {
-    sshd_.reset();
-    std::error_code error;
-    if (made_run_sshd_) std::filesystem::remove("/run/sshd", error);
   }
   OwnSshd(const OwnSshd&) = delete;
   OwnSshd& operator=(const OwnSshd&) = delete;
@@ -95,7 +89,6 @@ class OwnSshd {
 
   const std::filesystem::path dir_;
   std::string missing_;
-  bool made_run_sshd_ = false;
   std::optional<Process> sshd_;
 };
 
