@@ -35,13 +35,11 @@ void check_model(const fs::path& graph_dir, const std::shared_ptr<ReadOnce>& onc
     return origin_config(env, node);
   });
   check_model_fits(node, c);
-  const int32_t vocabulary = placed(node, "tokenizer", [&] {
+  const auto tokenizer = placed(node, "tokenizer", [&] {
     GraphView alone;  // the tokenizer of an artifact depends on nothing else
-    return node_tokenizer(env, alone, node)->vocab_size();
+    return node_tokenizer(env, alone, node);
   });
-  if (vocabulary > c.vocab_size)
-    throw bad_input(fmt::format("the tokenizer of '{}' has {} ids, the model only {}", node.id, vocabulary, c.vocab_size),
-                    node.where, "vocab_size in config.json must cover the tokenizer");
+  check_tokenizer_fits(*tokenizer, c, fmt::format("the tokenizer of '{}'", node.id), node.where);
 }
 
 void check_dataset(const fs::path& graph_dir, const NodePlan& node) {

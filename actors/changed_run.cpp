@@ -73,7 +73,14 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   if (text == graph_dot(graph, registry, false)) return {};
   RoleRegistry of_then = registry;
   of_then.recorded = true;
-  GraphView before = load_graph_text(text, file.string(), of_then);
+  GraphView before;
+  try {
+    before = load_graph_text(text, file.string(), of_then);
+  } catch (const Error& e) {
+    // Its paths begin at this graph's directory: one of the same name elsewhere reads other files.
+    throw bad_input("the graph that this run was started with cannot be read from here: " + e.message(), e.where(),
+                    "another directory with --run, or --fresh to start over; else put back what it reads");
+  }
   std::vector<GraphChange> changes;
   compare("graph", -1, before.attrs, graph.attrs, registry.graph_attrs, changes);
   for (NodePlan& node : before.nodes) {
@@ -133,10 +140,10 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
                         "use the graph and --set of before, another directory with --run, or --fresh to start over");
     // What r1-shell has set is journaled, whatever its kind; the newest word counts.
     const std::vector<ChangeRow> known = store.changes(id);
-    const bool set_before =
-        std::any_of(known.begin(), known.end(), [&](const ChangeRow& row) { return row.attribute == c.attribute; });
-    if (c.kind == AttrChange::journaled || set_before)
-      journal[c.stage].push_back({store.batch_count(id), c.attribute, c.before, c.after});
+    const auto last =
+        std::find_if(known.rbegin(), known.rend(), [&](const ChangeRow& row) { return row.attribute == c.attribute; });
+    if (c.kind == AttrChange::journaled || last != known.rend())
+      journal[c.stage].push_back({store.batch_count(id), c.attribute, last != known.rend() ? last->after : c.before, c.after});
   }
   for (const auto& [stage, rows] : journal) store.add_changes(store.ensure_stage(graph.stages[stage].name), rows);
   for (const GraphChange& c : changes) {

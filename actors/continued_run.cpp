@@ -12,18 +12,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// `check` throws what is wrong with a file that the stage wrote.
+template <class Check>
+void of_stage(const StageRow& stage, const char* name, Check check) {
+  try {
+    check();
+  } catch (const Error& e) {
+    throw bad_input(fmt::format("the {} that stage '{}' of this run wrote cannot be used: {}", name, stage.name, e.message()),
+                    e.where(), "put the file back as it was, or start over with --fresh");
+  }
+}
+
 template <class Check>
 void check_artifact(const RunEnv& env, const RunStore& store, const StageRow& stage, const char* name, Check check) {
   const auto artifact = store.artifact(stage.id, name);
   if (!artifact) return;
   const fs::path path = env.run_dir / artifact->first;
-  try {
+  of_stage(stage, name, [&] {
     if (!fs::exists(path)) throw bad_input("no such file or directory", {path.string()});
     check(path, artifact->second);
-  } catch (const Error& e) {
-    throw bad_input(fmt::format("the {} that stage '{}' of this run wrote cannot be used: {}", name, stage.name, e.message()),
-                    e.where(), "put the file back as it was, or start over with --fresh");
-  }
+  });
 }
 
 // The stages whose results a stage that is not done reads, and those that are not done themselves.
@@ -52,6 +60,11 @@ void compare(const RunEnv& env, const ArtifactFile& recorded) {
     throw bad_input("its bytes are not those that were written: its hash differs from the recorded one", {file.string()});
 }
 
+void compare_dataset(const RunEnv& env, const fs::path& file, const std::string& hash) {
+  env.once->keep(file, file_stamp(file), hash);
+  if (fingerprint_file(file).hex() != hash) throw bad_input("its hash differs from the recorded one", {file.string()});
+}
+
 }  // namespace
 
 std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::string& dir) {
@@ -69,10 +82,7 @@ std::vector<ArtifactFile> fingerprint_directory(const RunEnv& env, const std::st
 
 void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& store) {
   const std::set<std::string> used = stages_in_use(graph, store);
-  const auto dataset = [&](const fs::path& file, const std::string& hash) {
-    env.once->keep(file, file_stamp(file), hash);
-    if (fingerprint_file(file).hex() != hash) throw bad_input("its hash differs from the recorded one", {file.string()});
-  };
+  const auto dataset = [&](const fs::path& file, const std::string& hash) { compare_dataset(env, file, hash); };
   for (const StageRow& stage : store.stages()) {
     const auto model = [&](const char* name) {
       return [&, name](const fs::path& dir, const std::string&) {
@@ -84,6 +94,17 @@ void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& 
     check_artifact(env, store, stage, "checkpoint", model("checkpoint"));
     if (used.count(stage.name) != 0) check_artifact(env, store, stage, "reference", model("reference"));
     check_artifact(env, store, stage, "dataset", dataset);
+  }
+}
+
+void check_kept_files(const RunEnv& env, const RunStore& store) {
+  for (const StageRow& stage : store.stages()) {
+    for (const char* name : {"checkpoint", "reference"})
+      for (const ArtifactFile& file : store.artifact_files(stage.id, name))
+        if (fs::exists(env.run_dir / file.file)) of_stage(stage, name, [&] { compare(env, file); });
+    if (const auto dataset = store.artifact(stage.id, "dataset"))
+      if (const fs::path file = env.run_dir / dataset->first; fs::exists(file))
+        of_stage(stage, "dataset", [&] { compare_dataset(env, file, dataset->second); });
   }
 }
 

@@ -118,11 +118,13 @@ std::shared_ptr<const ChatTemplate> node_chat(const RunEnv& env, const GraphView
 }
 
 ModelChat load_model_chat(const fs::path& dir, const std::string& name) {
+  if (!fs::exists(dir)) throw bad_input("no such model directory or GGUF file", {dir.string()});
+  ModelConfig config = read_model_config(dir);
   ModelChat out;
   out.tokenizer = std::make_shared<const Tokenizer>(model_tokenizer(dir));
+  check_tokenizer_fits(*out.tokenizer, config, "its tokenizer", {dir.string()});
   out.chat = name == "auto" ? own_template({dir}, dir.string(), *out.tokenizer) : ChatTemplate::named(name);
   check_tags(*out.chat, *out.tokenizer, out.chat->name(), dir.string());
-  ModelConfig config = read_model_config(dir);
   std::vector<std::string> ends = {out.chat->end_token()};
   const ChatFiles files = model_chat_files(dir);
   for (const auto& [token, text] : files.special_tokens)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "actors/examples.h"
+#include "models/model_files.h"
 
 namespace r1 {
 namespace {
@@ -46,6 +47,7 @@ RewardModel make_reward_model(const EngineFactory& engines, std::shared_ptr<Weig
   if (!weights->config().scalar_head)
     throw failure("'" + name + "' is not a reward model: its checkpoint has no scalar head", where,
                   "train it with objective=reward_model");
+  check_tokenizer_fits(*tokenizer, weights->config(), fmt::format("the tokenizer of '{}'", name), where);
   RewardModel m;
   m.tokenizer = std::move(tokenizer);
   m.sees_answer = weights->config().sees == "answer";

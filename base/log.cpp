@@ -76,7 +76,8 @@ void log_open(const std::filesystem::path& file, LogLevel to_file, LogLevel to_s
   spdlog::drop(kName);
   auto made = std::make_shared<spdlog::logger>(kName, sinks.begin(), sinks.end());
   made->set_level(spdlog::level::debug);
-  made->flush_on(spdlog::level::warn);
+  // What was said before a kill is there after it, and whoever follows the file sees it at once.
+  made->flush_on(spdlog::level::info);
   // A log that cannot be written (a full disk) must not end a run, nor flood the terminal.
   auto said = std::make_shared<std::atomic<bool>>(false);
   made->set_error_handler([said, file](const std::string& why) {

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/stop.h"
 #include "models/gguf_model.h"
+#include "models/model_files.h"
 #include "models/model_export.h"
 #include "models/weight_files.h"
 
@@ -111,6 +112,7 @@ void tokenizer_keys(const ModelConfig& c, const ModelTexts& texts, const std::st
   if (file == texts.end())
     throw bad_input("the model has no tokenizer.json", {place}, "llama.cpp needs the tokenizer inside the file");
   const Tokenizer tokenizer = Tokenizer::from_json(file->second, place);
+  check_tokenizer_fits(tokenizer, c, "its tokenizer", {place});
   const nlohmann::json j = parse_json(file->second, {place});
   const GgufPreTokenizer* found = find_pre_tokenizer(j);
   if (pre.empty() && found == nullptr)

@@ -88,6 +88,12 @@ Tokenizer model_tokenizer(const fs::path& model) {
   return Tokenizer::from_json(*text, place);
 }
 
+void check_tokenizer_fits(const Tokenizer& tokenizer, const ModelConfig& config, const std::string& whose, const Where& where) {
+  if (tokenizer.vocab_size() > config.vocab_size)
+    throw bad_input(fmt::format("{} has {} ids, the model only {}", whose, tokenizer.vocab_size(), config.vocab_size), where,
+                    "vocab_size in config.json must cover the tokenizer");
+}
+
 int64_t row_size(const std::vector<int64_t>& shape) {
   int64_t n = 1;
   for (size_t i = 1; i < shape.size(); ++i) n *= shape[i];

@@ -38,6 +38,8 @@ bool lacks_mtp_module(const std::filesystem::path& model, int64_t layer);
 
 // tokenizer.json of the model. Throws bad_input.
 Tokenizer model_tokenizer(const std::filesystem::path& model);
+// Throws bad_input where the tokenizer has ids that the model has no row for. `whose`: "the tokenizer of 'base'".
+void check_tokenizer_fits(const Tokenizer&, const ModelConfig&, const std::string& whose, const Where&);
 
 // Values of a row: of all dimensions but the first.
 int64_t row_size(const std::vector<int64_t>& shape);

@@ -173,14 +173,14 @@ void check_program(const ProgramCall& call, const ProgramOptions& options, bool 
     throw bad_input(fmt::format("no program '{}' in '{}'", call.words[0], call.call), where,
                     call.words[0].find('/') == std::string::npos
                         ? "a name is looked for on the PATH; a file beside the graph is ./NAME"
-                        : "a path is relative to the graph's directory, and the file has to be executable");
+                        : fmt::format("a path begins at {}, and the file has to be executable", options.directory.string()));
   // A script that is not there is what people mistype; what else an interpreter is given, it has to know itself.
   for (size_t i = 1; i < call.words.size(); ++i) {
     const std::string& word = call.words[i];
     const std::string file = word.substr(0, word.rfind(':'));
     if (word[0] != '-' && fs::path(file).extension() == ".py" && named_file(word, options.directory).empty())
       throw bad_input(fmt::format("no file '{}' for '{}'", file, call.call), where,
-                      "a path is relative to the graph's directory");
+                      fmt::format("a path begins at {}", options.directory.string()));
   }
   if (!start) return;
   try {

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 
 #include "base/error.h"
@@ -45,6 +46,9 @@ int guarded_main(const char* program, int argc, char** argv, Body body) {
   } catch (const Error& e) {
     say("{}: {}\n", program, e.what());
     return static_cast<int>(e.code());
+  } catch (const std::filesystem::filesystem_error& e) {
+    say("{}: {}: {}\n", program, e.path1().string(), e.code().message());
+    return static_cast<int>(ExitCode::failed);
   } catch (const std::exception& e) {
     say("{}: {}\n", program, e.what());
     return static_cast<int>(ExitCode::failed);

@@ -94,12 +94,7 @@ class Chat {
         throw bad_input(fmt::format("no file can be written in {}: {}", folder.string(), std::strerror(errno)),
                         {args_.conversation.string()});
     }
-    if (!args_.system.empty()) {
-      if (!file_.messages.empty() && file_.messages[0]["role"] == "system")
-        file_.messages[0]["content"] = args_.system;
-      else
-        file_.messages.insert(file_.messages.begin(), {{"role", "system"}, {"content", args_.system}});
-    }
+    if (!args_.system.empty()) file_.set_system(args_.system);
     session_.emplace(args_.model, args_.chat_template, args_.precision, args_.device);
     if (const ChatTemplate& chat = *session_->chat().chat; chat.what_is_missing() != nullptr)
       r1::say("warning: {}; a text is continued as it stands ({})\n", *chat.what_is_missing(), chat.hint());
@@ -113,9 +108,13 @@ class Chat {
       r1::say("\nr1-chat: interrupted\n");
       return static_cast<int>(ExitCode::interrupted);
     }
-    if (!shown_any_)
-      throw failure(fmt::format("no reply within {} tokens: the model was still thinking", reply.tokens), {},
-                    "--max-tokens, or --show-thinking to read it");
+    if (!shown_any_) {
+      if (!reply.finished)
+        throw failure(fmt::format("no reply within {} tokens: the model was still thinking", reply.tokens), {},
+                      "--max-tokens, or --show-thinking to read it");
+      throw failure(fmt::format("no reply: the model ended by itself after {} tokens", reply.tokens), {},
+                    reply.tokens > 1 ? "--show-thinking prints what it thought" : "");
+    }
     return 0;
   }
 

@@ -151,6 +151,8 @@ int convert(const Arguments& a) {
   uint64_t done = 0;
   const auto add = [&](uint64_t bytes) { progress.show(fmt::format("{:.2f} GB", static_cast<double>(done += bytes) / 1e9)); };
   if (a.to == "hf") {
+    if (const auto json = texts.find("tokenizer.json"); json != texts.end())
+      check_tokenizer_fits(Tokenizer::from_json(json->second, a.model), in.config(), "its tokenizer", {a.model});
     write_model_dir(a.out, in.config(), source, texts, {*type, shard, add});
   } else {
     fs::path name = fs::path(a.model).lexically_normal();
@@ -158,7 +160,7 @@ int convert(const Arguments& a) {
     write_gguf(a.out, in.config(), source, texts, {*type, a.name.empty() ? name.stem().string() : a.name, a.pre, add});
   }
   progress.clear();
-  fmt::print("{}: {} MB in {}\n", a.out, done / 1'000'000, file_type_name(*type));
+  fmt::print("{}: {:.1f} MB in {}\n", a.out, static_cast<double>(done) / 1e6, file_type_name(*type));
   return 0;
 }
 
@@ -172,7 +174,9 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::IsMember({"hf", "gguf"}));
   app.add_option("--dtype,--type", a.type, "of the weights: bf16, f16, f32; in GGUF q8_0 too")->capture_default_str();
   app.add_option("--max-shard-size", a.shard, "hf: more becomes several files and an index")->capture_default_str();
-  app.add_option("--pre", a.pre, "gguf: llama.cpp's name of the pre-tokenizer, where r1 finds none");
+  app.add_option(
+      "--pre", a.pre,
+      "gguf: llama.cpp's name of the pre-tokenizer, where r1 finds none; r1 reads back only the names that it knows");
   app.add_option("--name", a.name, "gguf: the model's name");
   app.add_option("--at", a.version, "of RUN/versions/STAGE: the version to make again")->check(CLI::NonNegativeNumber);
   app.add_flag("--force", a.force, "replace what is there");

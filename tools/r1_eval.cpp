@@ -97,6 +97,7 @@ void warn_of_errors(const PassStatistics& total, const std::vector<const Evaluat
 }
 
 int evaluate(Arguments args) {
+  const bool own_max_tokens = !args.max_tokens.empty();
   ModelGraph g = load(args);
   EvaluationSpec spec = evaluation_spec(g.env, *g.evaluator);
   std::error_code none;
@@ -110,8 +111,11 @@ int evaluate(Arguments args) {
   check.memory = survey_memory();
   check.show = [&](const std::string& line) { progress.show(line); };
   for (const DataWarning& warning : check_data(g.env, g.graph, check, SystemClock()).warnings) {
+    const DataWarning shown{as_option(warning.where), warning.text};
+    if (!own_max_tokens && shown.where.file.starts_with("--max-tokens"))
+      continue;  // nobody asked for more than there is room for
     progress.clear();
-    say("warning: {}\n", DataWarning{as_option(warning.where), warning.text}.str());
+    say("warning: {}\n", shown.str());
   }
   progress.show("loading " + args.graph.model);
   const EvaluatedModel model{load_start_weights(g.env, g.graph, *g.evaluator, g.env.precision),

@@ -214,6 +214,10 @@ bool shows_finished(const Arguments& args, const fs::path& graph_dir, const std:
   } catch (const Error&) {
     return false;  // it is another graph: what is wrong with it is said where it is read in earnest
   }
+  RunEnv env;
+  env.run_dir = run_dir;
+  env.once = std::make_shared<ReadOnce>();
+  check_kept_files(env, *store);
   show_finished(run_dir, args);
   return true;
 }
@@ -287,7 +291,10 @@ int run_graph(Arguments args) {
   store->set_meta("graph", args.graph.string());
   store->set_meta("machine", describe_machine());
   if (!store->meta("started")) store->set_meta("started", report::utc_time(wall_clock_s()));
-  if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) return show_finished(run_dir, args);
+  if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) {
+    check_kept_files(env, *store);
+    return show_finished(run_dir, args);
+  }
 
   check_run_files(env, graph, *store);
   {
@@ -379,6 +386,8 @@ int run_graph(Arguments args) {
   fs::remove(run_dir / "summary.json");
   const double begin = SystemClock().now_s();
   const double before = stored_meta_number(*store, "seconds");
+  // A process that is killed has taken its time too.
+  hooks.times_stored = [&] { store->set_meta_later("seconds", std::to_string(before + SystemClock().now_s() - begin)); };
   report::RunOutputs outputs(graph, registry, *store, run_dir, graph_dir, view,
                              tracker_feed(graph, *store, run_dir, graph_dir, tracker));
   if (nodes) nodes->place_ranks(env);
@@ -459,6 +468,7 @@ int replay(const Arguments& args) {
       load_graph(args.replay / "graph.graph", recorded_role_registry(graph_dir, remembered_source_kinds(*store)));
   RunEnv env = make_run_env(graph, args.replay, graph_dir);
   check_start_weights(env, graph, *store);
+  check_kept_files(env, *store);
   use_devices(env, plan_devices(env, graph, is_training));
   const std::string now = fingerprint_of(env, training_fingerprint(env, graph));
   auto then = store->meta(kTrainingFingerprint);

@@ -222,13 +222,14 @@ RoleFactory RunNodes::factory(RoleFactory inner) {
 }
 
 std::vector<ShellNode> RunNodes::shell_rows() const {
+  std::map<std::string, std::vector<int>> at_work;
+  for (const Member& member : fleet_->members().list()) at_work[member.node()] = fleet_->members().nodes_at(member.peer);
   std::vector<ShellNode> nodes;
   for (const Fleet::Row& row : fleet_->rows()) {
     ShellNode& node =
         nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost});
-    for (const auto& [role, names] : placement_)
-      if (std::find(names.begin(), names.end(), row.name) != names.end())
-        node.roles += (node.roles.empty() ? "" : ", ") + graph_.nodes[static_cast<size_t>(role)].id;
+    for (const int role : at_work[row.name])
+      node.roles += (node.roles.empty() ? "" : ", ") + graph_.nodes[static_cast<size_t>(role)].id;
   }
   return nodes;
 }

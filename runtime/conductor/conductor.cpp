@@ -239,6 +239,7 @@ void Conductor::Impl::save_times(Stage& stage) {
   StageTimes total = stage.earlier;
   total.add(now);
   store.set_stage_times(stage.id, total.json());
+  if (hooks.times_stored) hooks.times_stored();
 }
 
 // What the process waits for at most before it ends without it.

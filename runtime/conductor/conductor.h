@@ -73,6 +73,8 @@ struct StageHooks {
   std::function<StageVerdict(const GraphView&, const StagePlan&)> verdict;
   // Then: the JSON stored by complete_stage. May be absent ("{}").
   std::function<std::string(const GraphView&, const StagePlan&, const StageTimes&)> summary;
+  // Every few seconds while a stage runs, when its times were stored. May be absent.
+  std::function<void()> times_stored;
 };
 
 class ProgressSink {

@@ -36,8 +36,10 @@ void check_private(const fs::path& path) {
   if (::stat(path.c_str(), &info) != 0) throw failure("a key cannot be read", {path.string()});
   if (info.st_uid != ::getuid() && ::getuid() != 0) throw bad_input("keys of somebody else", {path.string()});
   if ((info.st_mode & 077) != 0)
-    throw bad_input(fmt::format("others may read keys (mode {:04o})", info.st_mode & 07777), {path.string()},
-                    "they may be known; remove the directory keys, and new ones are made");
+    throw bad_input(
+        fmt::format("others may read keys (mode {:04o})", info.st_mode & 07777), {path.string()},
+        "they may be known: remove those that the run made itself, and it makes new ones; of an invitation ask for a "
+        "new one");
 }
 
 std::string one_key(const fs::path& file) {

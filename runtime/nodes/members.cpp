@@ -56,7 +56,7 @@ Incarnation Members::open(PeerId peer, int node, const OpenRole& role, uint64_t 
   packet.number = rank;
   packet.body = encode(role);
   const Incarnation incarnation = packet.incarnation;
-  if (members_.count(peer) != 0) open_[peer].insert(incarnation);
+  if (members_.count(peer) != 0) open_[peer][incarnation] = node;
   if (links_ != nullptr) links_->send(peer, std::move(packet));
   return incarnation;
 }
@@ -75,6 +75,14 @@ size_t Members::roles_at(PeerId peer) const {
   const std::lock_guard lock(mutex_);
   const auto at = open_.find(peer);
   return at == open_.end() ? 0 : at->second.size();
+}
+
+std::vector<int> Members::nodes_at(PeerId peer) const {
+  const std::lock_guard lock(mutex_);
+  std::set<int> nodes;
+  if (const auto at = open_.find(peer); at != open_.end())
+    for (const auto& [incarnation, node] : at->second) nodes.insert(node);
+  return {nodes.begin(), nodes.end()};
 }
 
 void Members::drain(PeerId peer) {

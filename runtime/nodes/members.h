@@ -74,6 +74,7 @@ class Members final : public LinkSink {
   bool may_run(int node, const Member& member) const;
   // A member gets no new work, and is told that the run is over for it when the last of its roles is closed.
   void drain(PeerId peer);
+  std::vector<int> nodes_at(PeerId peer) const;  // graph nodes whose roles are open there, each once, in order
   bool drains(PeerId peer) const;
   // How many members do the work of a graph node from now on, in this stage and whenever it begins again; 0: all there are.
   void scale(int node, int64_t workers);
@@ -98,7 +99,7 @@ class Members final : public LinkSink {
   std::multimap<int, PoolEar*> pools_;
   std::map<std::string, std::filesystem::path> files_;  // by hash
   std::map<PeerId, int64_t> cpu_ns_;
-  std::map<PeerId, std::set<Incarnation>> open_;
+  std::map<PeerId, std::map<Incarnation, int>> open_;  // and of which graph node
   std::set<PeerId> draining_;
   std::map<int, int64_t> scaled_;  // by graph node
   uint64_t opened_ = 0;

@@ -192,6 +192,10 @@ void PoolRole::fill(RoleContext& context) {
     if (best == nullptr) break;
     open(context, *best);
   }
+  if (!workers_.empty())
+    had_workers_ = true;
+  else if (std::exchange(had_workers_, false))
+    log_warn(fmt::format("{}: no node is left that may do its work; it waits for one to join", context.node().id));
   say_waits(context);
 }
 

@@ -108,6 +108,7 @@ class PoolRole final : public Role, private PoolEar {
   std::unique_ptr<StateKeeper> keeper_;
   OpenRole opens_;
   int64_t most_ = 0;                  // workers; 0: all
+  bool had_workers_ = false;          // and has said since that there are none
   std::map<PeerId, Member> members_;  // that may work, whether they do or not
   bool listening_ = false, ended_ = false;
   std::map<int64_t, PayloadPtr> questions_, answers_;

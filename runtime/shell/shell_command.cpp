@@ -30,7 +30,7 @@ double seconds(double s) { return round_to(s, 0.1); }
 void need_run(const ShellSources& sources) {
   if (sources.waits == nullptr)
     throw bad_input("no run is going on here", {},
-                    "start one with r1-run; 'stages', 'metrics', 'versions' and 'log' work without");
+                    "start one with r1-run; 'stages', 'metrics', 'traj', 'versions' and 'log' work without");
 }
 
 Json list_roles(const ShellSources& sources, const Words&) {
@@ -64,7 +64,9 @@ Json list_stages(const ShellSources& sources, const Words&) {
     int64_t dropped = 0;
     for (const auto& [reason, n] : counts.dropped) dropped += n;
     StageTimes times = StageTimes::of(*sources.store, row);
-    std::string phase = word_of(row.status);
+    // Of a run that nobody executes no stage is running.
+    const std::string status = row.status == StageStatus::running && !sources.stages ? "stopped" : word_of(row.status);
+    std::string phase = status;
     int restarts = 0;
     for (const ShellStage& stage : live)
       if (stage.name == row.name) {
@@ -73,7 +75,7 @@ Json list_stages(const ShellSources& sources, const Words&) {
         restarts = stage.restarts;
       }
     answer["rows"].push_back({{"stage", row.name},
-                              {"status", word_of(row.status)},
+                              {"status", status},
                               {"phase", phase},
                               {"seconds", seconds(times.seconds)},
                               {"batches", sources.store->batch_count(row.id)},

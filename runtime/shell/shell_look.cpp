@@ -31,8 +31,12 @@ std::string what_would_help(const std::string& engine) {
 // What the stage's speed hangs on, and what would change it.
 std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
   if (times.seconds <= 0 || times.engine_s.empty()) return {"no engine has worked yet", ""};
+  // Evaluators measure beside the others: a stage waits for one only when nothing else is saturated.
+  const auto rank = [&](const auto& e) {
+    return std::make_pair(e.first != "evaluator" && e.second / times.seconds >= kSaturated, e.second);
+  };
   const auto [engine, busy] =
-      *std::max_element(times.engine_s.begin(), times.engine_s.end(), [](auto& a, auto& b) { return a.second < b.second; });
+      *std::max_element(times.engine_s.begin(), times.engine_s.end(), [&](auto& a, auto& b) { return rank(a) < rank(b); });
   const double share = busy / times.seconds;
   if (share >= kSaturated)
     return {fmt::format("it goes as fast as its {}, at work {:.0f} % of the time", engine, 100 * share),

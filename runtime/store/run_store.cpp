@@ -356,10 +356,14 @@ std::optional<std::string> RunStore::meta(const std::string& key) const {
   return s.text(0);
 }
 
+static constexpr const char* kSetMeta = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)";
+
 void RunStore::set_meta(const std::string& key, const std::string& value) {
-  impl_->durable([&](Impl& impl) {
-    impl.db.prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)").bind_text(key).bind_text(value).run();
-  });
+  impl_->durable([&](Impl& impl) { impl.db.prepare(kSetMeta).bind_text(key).bind_text(value).run(); });
+}
+
+void RunStore::set_meta_later(const std::string& key, const std::string& value) {
+  impl_->later([=](Impl& impl) { impl.db.prepare(kSetMeta).bind_text(key).bind_text(value).run(); });
 }
 
 int64_t RunStore::ensure_stage(const std::string& name) {

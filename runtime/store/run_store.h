@@ -39,7 +39,8 @@ class RunStore {
   StoredPlace place(const std::string& table, const std::string& row) const;
 
   std::optional<std::string> meta(const std::string& key) const;
-  void set_meta(const std::string& key, const std::string& value);  // durable on return
+  void set_meta(const std::string& key, const std::string& value);        // durable on return
+  void set_meta_later(const std::string& key, const std::string& value);  // buffered
 
   // ---- stages
   int64_t ensure_stage(const std::string& name);  // id; creates a waiting row
@@ -79,6 +80,8 @@ class RunStore {
   std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage, int64_t first = 0) const;
   // Throws failure, naming draw and sample, when a payload does not match its hash.
   std::vector<TrajectoryRow> trajectories(int64_t stage, int64_t draw) const;
+  // (draw, sample) of those that have a reward, the highest (or lowest) first, at most `count`; equal ones by draw.
+  std::vector<std::pair<int64_t, int>> samples_by_reward(int64_t stage, bool highest_first, int64_t count) const;
 
   // ---- snapshots: the file must be durable before its row
   void add_snapshot(int64_t stage, const SnapshotRow& snapshot);  // durable

@@ -326,4 +326,17 @@ std::vector<TrajectoryRow> RunStore::trajectories(int64_t stage, int64_t draw) c
   return rows;
 }
 
+std::vector<std::pair<int64_t, int>> RunStore::samples_by_reward(int64_t stage, bool highest_first, int64_t count) const {
+  StoreReadLock lock(*impl_);
+  Statement s =
+      impl_->db.prepare(highest_first ? "SELECT draw, sample FROM trajectories WHERE stage = ? AND reward IS NOT NULL "
+                                        "ORDER BY reward DESC, draw, sample LIMIT ?"
+                                      : "SELECT draw, sample FROM trajectories WHERE stage = ? AND reward IS NOT NULL "
+                                        "ORDER BY reward, draw, sample LIMIT ?");
+  s.bind(stage).bind(count);
+  std::vector<std::pair<int64_t, int>> found;
+  while (s.step()) found.emplace_back(s.integer(0), static_cast<int>(s.integer(1)));
+  return found;
+}
+
 }  // namespace r1

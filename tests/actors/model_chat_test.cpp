@@ -205,6 +205,24 @@ TEST_F(ModelChatTest, a_model_samples_no_id_that_its_tokenizer_lacks) {
     EXPECT_EQ(load_start_weights(env, graph, *graph.node(node), DType::f32)->config().sampled_ids(), 400) << node;
 }
 
+TEST_F(ModelChatTest, a_tokenizer_with_more_ids_than_the_model_is_refused_wherever_it_is_read) {
+  ModelConfig config = read_model_config(top / "model");
+  config.vocab_size -= 1;
+  WeightSet weights(open_device("cpu"), config, DType::f32);
+  initialize(weights, 1);
+  save_model_dir(top / "model", weights, tiny_tokenizer_json());
+  const std::string why = "has 400 ids, the model only 399";
+  for (const std::function<void()>& read : {std::function<void()>([&] { load_model_chat(top / "model", "tiny"); }),
+                                            std::function<void()>([&] { load(sft("jsonl:d.jsonl?template=tiny")); })}) {
+    try {
+      read();
+      ADD_FAILURE() << "accepted";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(why), std::string::npos) << e.what();
+    }
+  }
+}
+
 // Its probabilities are over the ids that are sampled, whatever its own tokenizer knows besides.
 TEST_F(ModelChatTest, a_reference_scores_over_the_ids_of_the_policy) {
   ModelConfig config = read_model_config(top / "model");

@@ -58,6 +58,23 @@ TEST_F(BadRunDirectory, that_is_complete_and_lost_a_checkpoint_says_so) {
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_NE(r.err.find("warning: checkpoints/a of stage a is not there any more"), std::string::npos) << r.err;
 }
+TEST_F(BadRunDirectory, that_is_complete_and_whose_checkpoint_changed_since_is_not_shown_as_complete) {
+  finished_run();
+  const fs::path file = run() / "checkpoints/a/model.safetensors";
+  std::string bytes = read_file(file);
+  bytes.back() ^= 1;
+  write_text(file, bytes);
+  expect_neither_continues_nor_replays({"checkpoints/a/model.safetensors", "'a'", "not those that were written"});
+}
+TEST_F(BadRunDirectory, of_a_graph_of_the_same_name_elsewhere_is_named_as_that) {
+  finished_run();
+  const fs::path other = top / "other";
+  fs::create_directories(other);
+  fs::copy_file(top / "nano.json", other / "mine.json");
+  write_text(other / "g.graph", graph_on("config=\"mine.json\", tokenizer=tiny"));
+  expect_refusal(run_program({(other / "g.graph").string(), "--run", run().string()}),
+                 {"the graph that this run was started with cannot be read from here", "nano.json", "--run"});
+}
 TEST_F(BadRunDirectory, of_another_schema_version) {
   finished_run();
   run_sql(run(), "PRAGMA user_version = 7");

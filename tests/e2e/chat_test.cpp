@@ -86,7 +86,7 @@ TEST_F(ChatTest, bad_input_is_exit_code_2_and_says_what_is_wrong) {
            {model() + " --seed 99999999999999999999 -p x", "seed"},
            {model() + " --conversation no-such-folder/c.json -p x", "no-such-folder"},
            {model() + " --conversation " + file("c.json", "{") + " -p x", "c.json"},
-           {model() + " --template tiny --system s -p x", "chat template"}}) {
+           {model() + " --template tiny --system s -p x", "has no system message"}}) {
     const Result r = shell(std::string(R1_CHAT) + " " + arguments);
     EXPECT_EQ(r.code, 2) << arguments << r.err;
     EXPECT_NE(r.err.find(word), std::string::npos) << arguments << "\n" << r.err;

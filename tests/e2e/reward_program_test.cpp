@@ -199,7 +199,7 @@ TEST_F(RewardProgram, is_checked_before_anything_starts) {
     expect_refused(graph_with(judge), words);
   };
   refused(R"__(rewards="command('pyhton3 reward.py')")__", {"g.graph:7:32", "no program 'pyhton3'", "looked for on the PATH"});
-  refused(R"__(rewards="command('python3 rewad.py')")__", {"no file 'rewad.py'", "relative to the graph's directory"});
+  refused(R"__(rewards="command('python3 rewad.py')")__", {"no file 'rewad.py'", "a path begins at "});
   refused(R"__(rewards="command('./reward.py')")__", {"no program './reward.py'", "executable"});
   refused(R"__(rewards="command('python3 reward.py', 'loss')")__", {"'loss' is the name of another metric"});
   refused(R"__(rewards="command('python3 reward.py', 'format')")__", {"'format' is the name of another metric"});

@@ -1,10 +1,12 @@
 // r1-shell on the run that `tools/setup test` has just made (R1_MAIN_JOB); skipped without one.
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "runtime/store/run_store.h"
 #include "tests/e2e/program.h"
 
 namespace r1 {
@@ -50,7 +52,24 @@ TEST_F(FinishedRun, shows_its_trajectories_by_order_reward_draw_and_reason) {
   EXPECT_NE(shell("traj rl9", 2).find("rl1"), std::string::npos);
   EXPECT_NE(shell("traj rl1 lsat", 2).find("no trajectories are"), std::string::npos);
   EXPECT_NE(shell("traj rl1 last many", 2).find("no arguments of traj"), std::string::npos);
-  EXPECT_NE(shell("traj rl1 reason=none_such", 2).find("none of those"), std::string::npos);
+  EXPECT_NE(shell("traj rl1 reason=none_such", 2).find("no such trajectories"), std::string::npos);
+  EXPECT_NE(shell("traj base last", 2).find("no such trajectories"), std::string::npos) << "it samples nothing";
+  EXPECT_NE(shell("traj rl1 99999999", 2).find("no trajectories of draw 99999999"), std::string::npos);
+}
+
+// Compared with what is found by reading them all.
+TEST_F(FinishedRun, looks_for_a_trajectory_among_all_that_a_stage_drew) {
+  const auto store = RunStore::open_read_only(dir);
+  const auto rows = store->stages();
+  const int64_t rl1 = std::find_if(rows.begin(), rows.end(), [](const StageRow& r) { return r.name == "rl1"; })->id;
+  const std::vector<Resolution> draws = store->resolutions(rl1);
+  ASSERT_GT(draws.size(), 4000u) << "the test is about nothing";
+  double highest = -1;
+  for (const Resolution& draw : draws)
+    for (const TrajectoryRow& row : store->trajectories(rl1, draw.draw)) highest = std::max(highest, row.reward.value_or(-1));
+  EXPECT_NEAR(reward_in(shell("traj rl1 best 1", 0)), highest, 1e-3);
+  const std::string middle = std::to_string(draws[draws.size() / 2].draw);
+  EXPECT_NE(shell("traj rl1 " + middle + " 1", 0).find("draw " + middle + ", sample 0"), std::string::npos);
 }
 
 TEST_F(FinishedRun, shows_versions_and_its_log_but_nothing_of_roles_that_are_gone) {

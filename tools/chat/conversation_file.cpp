@@ -41,11 +41,18 @@ ConversationFile read_conversation(const fs::path& file) {
   return out;
 }
 
+void ConversationFile::set_system(const std::string& text) {
+  const ordered_json system = {{"role", "system"}, {"content", text}};
+  if (!messages.empty() && messages[0]["role"] == "system")
+    messages[0] = system;
+  else
+    messages.insert(messages.begin(), system);
+}
+
 void write_conversation(const fs::path& file, const ConversationFile& conversation) {
   ordered_json json = conversation.around.is_object() ? conversation.around : conversation.messages;
   if (conversation.around.is_object()) json["messages"] = conversation.messages;
-  write_file_atomically(behind_links(file),
-                        json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  write_file_atomically(behind_links(file), json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace r1

@@ -14,6 +14,8 @@ struct ConversationFile {
 
   // Messages alternate from here on: the next one is the user's.
   bool waits_for_user() const;
+  // The first message, in the place of one that stands there already.
+  void set_system(const std::string& text);
 };
 
 // Throws bad_input: no JSON, no such list, a role other than system, developer, user, assistant or tool, a content that is no

@@ -216,6 +216,9 @@ RunData read_run(const GraphView& graph, const RunStore& store) {
     run.stages.push_back(read_stage(graph, static_cast<int>(i), row == rows.end() ? nullptr : &row->second, store, run.cores));
     stage_seconds += run.stages.back().summary.value("seconds", 0.0);
   }
+  for (const StageFailure& failure : run.failures)
+    for (StageData& stage : run.stages)
+      if (stage.plan->name == failure.stage) stage.broke = true;
   // Of a run that goes on only the time of earlier processes is noted.
   run.seconds = std::max(stage_seconds, run.seconds);
   return run;

@@ -49,6 +49,8 @@ struct StageData {
   int64_t staleness_bound = 0;
   int64_t restarts = 0, stalls = 0;
 
+  bool broke = false;  // the run's last process ended because of it
+
   bool started() const { return row.status != StageStatus::waiting; }
   bool done() const { return row.status == StageStatus::done; }
   bool failed() const { return row.status == StageStatus::failed; }

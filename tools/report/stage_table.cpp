@@ -32,7 +32,8 @@ std::string metric_cell(const StageData& stage, const HeldOutMetric& column, dou
 
 std::string state_of(const StageData& stage) {
   if (stage.done()) return "";
-  return fmt::format(" <span class=\"state{}\">{}</span>", stage.failed() ? " bad" : "", word_of(stage.row.status));
+  return fmt::format(" <span class=\"state{}\">{}</span>", stage.failed() || stage.broke ? " bad" : "",
+                     stage.broke ? word_of(StageStatus::failed) : word_of(stage.row.status));
 }
 
 // What a stage brought, short enough for its box.

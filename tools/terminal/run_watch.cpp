@@ -197,8 +197,13 @@ StageState RunWatch::make(const StagePlan& plan) {
           s.staleness = std::max(s.staleness, graph_.edges[e].attrs.integer("staleness"));
   }
   if (w.kept + w.dropped > 0) s.dropped = w.dropped / (w.kept + w.dropped);
-  if (s.limit > s.step && s.step > w.first_step)
-    s.left_s = s.seconds / static_cast<double>(s.step - w.first_step) * static_cast<double>(s.limit - s.step);
+  if (s.step > w.first_step && w.paced_s < 0) {
+    w.paced_s = clock_.now_s();
+    w.paced_step = s.step;
+  }
+  if (s.limit > s.step && s.step > w.paced_step && w.paced_s >= 0)
+    s.left_s =
+        (clock_.now_s() - w.paced_s) / static_cast<double>(s.step - w.paced_step) * static_cast<double>(s.limit - s.step);
   return s;
 }
 

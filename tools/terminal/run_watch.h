@@ -36,6 +36,8 @@ class RunWatch {
     bool running = false;
     double begin_s = 0;
     int64_t first_step = 0, next = 0;  // batches when it (re)started; the first one not read yet
+    double paced_s = -1;               // when a batch of this process was first seen, and
+    int64_t paced_step = 0;            // how many there were then: what came before them says nothing about the pace
     std::vector<double> curve;
     std::map<std::string, double> latest;
     struct Mark {

@@ -63,33 +63,58 @@ std::shared_ptr<const Tokenizer> stage_tokenizer(const RunEnv& env, const GraphV
   }
 }
 
+std::string verdict_of(const Resolution& draw) {
+  return draw.batch >= 0 ? fmt::format("trained in batch {}", draw.batch) : "dropped: " + draw.reason;
+}
+
+std::vector<Resolution> ended_draws(const RunStore& store, int64_t stage) {
+  std::vector<Resolution> ended = store.resolutions(stage);
+  std::erase_if(ended, [](const Resolution& r) { return r.reason == "stage_ended"; });
+  return ended;
+}
+
+StoredSample drawn_sample(const RunStore& store, const StageRow& stage, const Tokenizer& tokenizer, const Resolution& draw,
+                          const TrajectoryRow& row) {
+  const Sequence sequence = decode_sequence(row.payload);
+  const size_t begin = report::prompt_length(sequence);
+  const std::span<const int32_t> tokens(sequence.tokens);
+  StoredSample s;
+  s.stage = stage.name;
+  s.moment = "sampled";
+  s.what = fmt::format("draw {}, sample {}", draw.draw, row.sample);
+  s.prompt = tokenizer.decode(tokens.first(begin), false);
+  s.response = tokenizer.decode(tokens.subspan(begin), false);
+  s.tokens = static_cast<int64_t>(tokens.size() - begin);
+  s.draw = draw.draw;
+  s.sample = row.sample;
+  s.versions = report::versions_of(sequence);
+  s.reward = row.reward;
+  s.scores = scores_in(store, stage.id, row);
+  s.verdict = verdict_of(draw);
+  return s;
+}
+
 void add_drawn(const RunStore& store, const StageRow& stage, const Tokenizer& tokenizer, int64_t count,
                std::vector<StoredSample>& out) {
-  std::vector<Resolution> ended = store.resolutions(stage.id);
-  std::erase_if(ended, [](const Resolution& r) { return r.reason == "stage_ended"; });
+  const std::vector<Resolution> ended = ended_draws(store, stage.id);
   const int64_t n = std::ssize(ended);
   for (int64_t i = 0; i < n; ++i) {
     if (i >= count && i < n - count) continue;
     const Resolution& draw = ended[static_cast<size_t>(i)];
-    for (const TrajectoryRow& row : store.trajectories(stage.id, draw.draw)) {
-      const Sequence sequence = decode_sequence(row.payload);
-      const size_t begin = report::prompt_length(sequence);
-      const std::span<const int32_t> tokens(sequence.tokens);
-      StoredSample& s = out.emplace_back();
-      s.stage = stage.name;
-      s.moment = "sampled";
-      s.what = fmt::format("draw {}, sample {}", draw.draw, row.sample);
-      s.prompt = tokenizer.decode(tokens.first(begin), false);
-      s.response = tokenizer.decode(tokens.subspan(begin), false);
-      s.tokens = static_cast<int64_t>(tokens.size() - begin);
-      s.draw = draw.draw;
-      s.sample = row.sample;
-      s.versions = report::versions_of(sequence);
-      s.reward = row.reward;
-      s.scores = scores_in(store, stage.id, row);
-      s.verdict = draw.batch >= 0 ? fmt::format("trained in batch {}", draw.batch) : "dropped: " + draw.reason;
-    }
+    for (const TrajectoryRow& row : store.trajectories(stage.id, draw.draw))
+      out.push_back(drawn_sample(store, stage, tokenizer, draw, row));
   }
+}
+
+// The draws among `ended` whose samples the choice may show, in the order in which it shows them.
+std::vector<Resolution> chosen_draws(const RunStore& store, const StageRow& stage, const DrawnChoice& choice) {
+  std::vector<Resolution> ended = ended_draws(store, stage.id);
+  using Of = DrawnChoice::Of;
+  if (choice.of == Of::draw) std::erase_if(ended, [&](const Resolution& r) { return r.draw != choice.draw; });
+  if (choice.of == Of::reason)
+    std::erase_if(ended, [&](const Resolution& r) { return verdict_of(r).find(choice.reason) == std::string::npos; });
+  if (choice.of == Of::last) std::reverse(ended.begin(), ended.end());
+  return ended;
 }
 
 // A run's store and what its graph says.
@@ -100,6 +125,17 @@ struct OpenedRun {
     if (!fs::exists(run_dir / "graph.graph"))
       throw bad_input("the graph of this run is missing", {(run_dir / "graph.graph").string()}, "put the file back as it was");
     graph = load_graph(run_dir / "graph.graph", recorded_role_registry(env.graph_dir, remembered_source_kinds(*store)));
+  }
+  // Where it stands in the graph; throws bad_input for one that the run does not have.
+  size_t need_stage(const std::string& stage) const {
+    std::vector<std::string> names;
+    for (const StagePlan& s : graph.stages) names.push_back(s.name);
+    const auto found = std::find(names.begin(), names.end(), stage);
+    if (found != names.end()) return static_cast<size_t>(found - names.begin());
+    const std::string near = nearest(stage, names);
+    throw bad_input(
+        fmt::format("this run has no stage '{}'", stage), {env.run_dir.string()},
+        near.empty() ? fmt::format("its stages are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
   }
   std::unique_ptr<RunStore> store;
   RunEnv env;
@@ -162,24 +198,47 @@ std::string of_versions(const report::Versions& v) {
 
 std::vector<StoredSample> stored_samples(const fs::path& run_dir, const std::string& stage, int64_t count) {
   const OpenedRun run(run_dir);
-  const GraphView& graph = run.graph;
-  std::vector<std::string> names;
-  for (const StagePlan& s : graph.stages) names.push_back(s.name);
-  if (!stage.empty() && std::find(names.begin(), names.end(), stage) == names.end()) {
-    const std::string near = nearest(stage, names);
-    throw bad_input(
-        fmt::format("this run has no stage '{}'", stage), {run_dir.string()},
-        near.empty() ? fmt::format("its stages are {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", near));
-  }
+  if (!stage.empty()) run.need_stage(stage);
   std::vector<StoredSample> out;
-  for (size_t i = 0; i < graph.stages.size(); ++i)
+  for (size_t i = 0; i < run.graph.stages.size(); ++i)
     for (const StageRow& row : run.store->stages()) {
-      if (row.name != graph.stages[i].name || (!stage.empty() && row.name != stage)) continue;
+      if (row.name != run.graph.stages[i].name || (!stage.empty() && row.name != stage)) continue;
       add_held_out(*run.store, row, count, out);
       if (run.store->ledger(row.id).draws == 0) continue;
-      if (const auto tokenizer = stage_tokenizer(run.env, graph, static_cast<int>(i)))
+      if (const auto tokenizer = stage_tokenizer(run.env, run.graph, static_cast<int>(i)))
         add_drawn(*run.store, row, *tokenizer, count, out);
     }
+  return out;
+}
+
+std::vector<StoredSample> drawn_samples(const fs::path& run_dir, const std::string& stage, const DrawnChoice& choice) {
+  const OpenedRun run(run_dir);
+  const size_t index = run.need_stage(stage);
+  std::vector<StoredSample> out;
+  const std::vector<StageRow> rows = run.store->stages();
+  const auto row = std::find_if(rows.begin(), rows.end(), [&](const StageRow& r) { return r.name == stage; });
+  const auto tokenizer = stage_tokenizer(run.env, run.graph, static_cast<int>(index));
+  if (row == rows.end() || !tokenizer) return out;
+  const bool by_reward = choice.of == DrawnChoice::Of::best || choice.of == DrawnChoice::Of::worst;
+  if (by_reward) {
+    const std::vector<Resolution> ended = ended_draws(*run.store, row->id);
+    for (const auto& [draw, sample] : run.store->samples_by_reward(row->id, choice.of == DrawnChoice::Of::best, choice.count)) {
+      const auto found =
+          std::lower_bound(ended.begin(), ended.end(), draw, [](const Resolution& r, int64_t d) { return r.draw < d; });
+      if (found == ended.end() || found->draw != draw) continue;
+      for (const TrajectoryRow& t : run.store->trajectories(row->id, draw))
+        if (t.sample == sample) out.push_back(drawn_sample(*run.store, *row, *tokenizer, *found, t));
+    }
+    return out;
+  }
+  for (const Resolution& draw : chosen_draws(*run.store, *row, choice)) {
+    std::vector<TrajectoryRow> samples = run.store->trajectories(row->id, draw.draw);
+    if (choice.of == DrawnChoice::Of::last) std::reverse(samples.begin(), samples.end());
+    for (const TrajectoryRow& t : samples) {
+      if (std::ssize(out) >= choice.count) return out;
+      out.push_back(drawn_sample(*run.store, *row, *tokenizer, draw, t));
+    }
+  }
   return out;
 }
 

@@ -34,6 +34,19 @@ struct StoredSample {
 // stage that the run does not have.
 std::vector<StoredSample> stored_samples(const std::filesystem::path& run_dir, const std::string& stage, int64_t count);
 
+// Which samples of a stage, of all that it drew.
+struct DrawnChoice {
+  enum class Of { first, last, best, worst, draw, reason };
+  Of of = Of::last;
+  int64_t draw = -1;   // of `draw`
+  std::string reason;  // of `reason`: a part of the verdict
+  int64_t count = 4;   // samples, at most
+};
+// In the order of the draws, but the last one first, and by reward for best and worst (those without one are left out). Throws
+// as above.
+std::vector<StoredSample> drawn_samples(const std::filesystem::path& run_dir, const std::string& stage,
+                                        const DrawnChoice& choice);
+
 // Fills in `said` of those that the stage drew.
 void add_tokens(const std::filesystem::path& run_dir, std::vector<StoredSample>& samples);
 

@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string_view>
@@ -15,6 +16,10 @@
 namespace r1::terminal {
 
 static constexpr const char* kArguments = "traj STAGE [last|first|best|worst|DRAW|reason=REASON] [COUNT]";
+static const std::map<std::string, DrawnChoice::Of, std::less<>> kNamed = {{"first", DrawnChoice::Of::first},
+                                                                           {"last", DrawnChoice::Of::last},
+                                                                           {"best", DrawnChoice::Of::best},
+                                                                           {"worst", DrawnChoice::Of::worst}};
 static constexpr std::string_view kAsJson = "--json ", kColoured = "--coloured ";
 
 std::string trajectories(const std::filesystem::path& run_dir, const std::string& arguments, SamplesAs as) {
@@ -25,28 +30,24 @@ std::string trajectories(const std::filesystem::path& run_dir, const std::string
   if (stage.empty()) throw bad_input("traj takes STAGE", {}, kArguments);
   constexpr int64_t kMostShown = 1000;
   if (!words.eof() || count < 1 || count > kMostShown) throw bad_input("those are no arguments of traj", {}, kArguments);
-  constexpr int64_t kLookedAt = 2000;  // draws from each end of the stage
-  std::vector<StoredSample> samples = stored_samples(run_dir, stage, which == "last" || which == "first" ? count : kLookedAt);
-  std::erase_if(samples, [](const StoredSample& s) { return s.moment != "sampled"; });
-  const auto by_reward = [&](double sign) {
-    std::erase_if(samples, [](const StoredSample& s) { return !s.reward; });
-    std::stable_sort(samples.begin(), samples.end(),
-                     [&](const StoredSample& a, const StoredSample& b) { return sign * *a.reward < sign * *b.reward; });
-  };
-  if (which == "last") {
-    std::reverse(samples.begin(), samples.end());
-  } else if (which == "best" || which == "worst") {
-    by_reward(which == "worst" ? 1 : -1);
+  DrawnChoice choice;
+  choice.count = count;
+  using Of = DrawnChoice::Of;
+  if (const auto named = kNamed.find(which); named != kNamed.end()) {
+    choice.of = named->second;
   } else if (which.starts_with("reason=")) {
-    std::erase_if(samples, [&](const StoredSample& s) { return s.verdict.find(which.substr(7)) == s.verdict.npos; });
-  } else if (which != "first") {
-    if (which.find_first_not_of("0123456789") != which.npos)
+    choice.of = Of::reason;
+    choice.reason = which.substr(7);
+  } else {
+    choice.of = Of::draw;
+    const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), choice.draw);
+    if (error != std::errc() || end != which.data() + which.size() || choice.draw < 0)
       throw bad_input(fmt::format("no trajectories are '{}'", which), {}, kArguments);
-    std::erase_if(samples, [&](const StoredSample& s) { return s.what.rfind("draw " + which + ",", 0) != 0; });
   }
+  std::vector<StoredSample> samples = drawn_samples(run_dir, stage, choice);
   if (samples.empty())
-    throw bad_input(fmt::format("stage {} has none of those among the {} draws at either end", stage, kLookedAt));
-  samples.resize(std::min(samples.size(), static_cast<size_t>(count)));
+    throw bad_input(choice.of == Of::draw ? fmt::format("stage {} has kept no trajectories of draw {}", stage, choice.draw)
+                                          : fmt::format("stage {} has no such trajectories", stage));
   if (as == SamplesAs::json) return samples_jsonl(samples);
   if (as == SamplesAs::coloured) add_tokens(run_dir, samples);
   return samples_text(samples, as == SamplesAs::coloured);

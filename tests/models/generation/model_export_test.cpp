@@ -162,6 +162,9 @@ TEST_F(ModelExport, what_a_gguf_file_cannot_hold_is_refused) {
                      {{{"type", "Split"}, {"pattern", {{"Regex", " ?\\S+"}}}, {"behavior", "Isolated"}, {"invert", false}},
                       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
   EXPECT_NE(write(config, tokenizer_text(odd)).find("no name for the way this tokenizer cuts"), std::string::npos);
+  config.vocab_size = 3;
+  EXPECT_NE(write(config, tokenizer_text()).find("ids, the model only 3"), std::string::npos);
+  config.vocab_size = 150;
   config.scalar_head = true;
   EXPECT_NE(write(config, tokenizer_text()).find("a reward model cannot"), std::string::npos);
   EXPECT_FALSE(fs::exists(file));

@@ -130,7 +130,10 @@ TEST_F(Conducting, stages_run_after_those_they_depend_on_and_are_completed) {
                               .stage("c", {1})
                               .node("c_commit", "commit")
                               .build();
+  int stored = 0;
+  hooks.times_stored = [&] { ++stored; };
   EXPECT_EQ(run(graph), ExitCode::done) << reason;
+  EXPECT_GE(stored, 3) << "at least at the end of each stage";
   EXPECT_EQ(sink.log, (std::vector<std::string>{"start a", "done a {\"name\":\"a\"}", "start b", "done b {\"name\":\"b\"}",
                                                 "start c", "done c {\"name\":\"c\"}"}));
   for (const StageRow& row : store->stages()) {

@@ -49,6 +49,8 @@ TEST_F(Shell, answers_mistakes_with_what_was_meant) {
   EXPECT_EQ(ask("ps now")["error"], "ps takes no arguments");
   EXPECT_EQ(ask("")["hint"], "try 'help'");
   EXPECT_EQ(ask("ps")["error"], "no run is going on here");
+  store->set_stage_status(stage, StageStatus::running);
+  EXPECT_EQ(ask("stages")["rows"][0]["status"], "stopped") << "nobody executes it";
   EXPECT_TRUE(is_error_answer(ask("ps").dump()));
   EXPECT_FALSE(is_error_answer(ask("help").dump()));
 }
@@ -92,6 +94,11 @@ TEST_F(Shell, says_what_a_running_stage_hangs_on) {
   EXPECT_EQ(why(sampling, "so"), "it goes as fast as its generator, at work 90 % of the time");
   EXPECT_NE(why(sampling, "try").find("max_tokens"), std::string::npos);
   EXPECT_EQ(why(sampling, "both at once"), "40 % of 10.0 s");
+  // An evaluator measures beside the others; it is what the stage waits for only where nothing else is saturated.
+  const StageTimes beside{.seconds = 10, .engine_s = {{"evaluator", 10}, {"trainer", 8.8}}};
+  EXPECT_EQ(why(beside, "so"), "it goes as fast as its trainer, at work 88 % of the time");
+  const StageTimes measuring{.seconds = 10, .engine_s = {{"evaluator", 9.5}, {"trainer", 2}}};
+  EXPECT_EQ(why(measuring, "so"), "it goes as fast as its evaluator, at work 95 % of the time");
   const StageTimes turns{.seconds = 10, .engine_s = {{"generator", 5}, {"trainer", 5}}};
   EXPECT_EQ(why(turns, "so"), "generation and training take turns");
   EXPECT_NE(why(turns, "try").find("staleness=1"), std::string::npos);

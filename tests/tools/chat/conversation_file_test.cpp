@@ -28,6 +28,18 @@ TEST(ConversationFile, keeps_what_it_held_besides_the_messages) {
   EXPECT_EQ(read_conversation(file).messages.at(0).at("name"), "kept");
 }
 
+TEST(ConversationFile, a_system_prompt_is_the_first_message_and_takes_the_place_of_another) {
+  ConversationFile c;
+  c.set_system("be brief");
+  EXPECT_EQ(c.messages.dump(), R"([{"role":"system","content":"be brief"}])");
+  c.messages.push_back({{"role", "user"}, {"content", "hi"}});
+  c.set_system("be kind");
+  EXPECT_EQ(c.messages.dump(), R"([{"role":"system","content":"be kind"},{"role":"user","content":"hi"}])");
+  c.messages.erase(0);
+  c.set_system("be brief");
+  EXPECT_EQ(c.messages.dump(), R"([{"role":"system","content":"be brief"},{"role":"user","content":"hi"}])");
+}
+
 TEST(ConversationFile, what_is_no_conversation_is_bad_input_with_its_place) {
   const TemporaryDirectory dir;
   const auto file = dir.path() / "c.json";
