@@ -97,13 +97,14 @@ void check_run_files(const RunEnv& env, const GraphView& graph, const RunStore& 
   }
 }
 
-void check_kept_files(const RunEnv& env, const RunStore& store) {
+void check_kept_files(const RunEnv& env, const RunStore& store, fs::file_time_type since) {
+  const auto is_to_check = [&](const fs::path& file) { return fs::exists(file) && fs::last_write_time(file) >= since; };
   for (const StageRow& stage : store.stages()) {
     for (const char* name : {"checkpoint", "reference"})
       for (const ArtifactFile& file : store.artifact_files(stage.id, name))
-        if (fs::exists(env.run_dir / file.file)) of_stage(stage, name, [&] { compare(env, file); });
+        if (is_to_check(env.run_dir / file.file)) of_stage(stage, name, [&] { compare(env, file); });
     if (const auto dataset = store.artifact(stage.id, "dataset"))
-      if (const fs::path file = env.run_dir / dataset->first; fs::exists(file))
+      if (const fs::path file = env.run_dir / dataset->first; is_to_check(file))
         of_stage(stage, "dataset", [&] { compare_dataset(env, file, dataset->second); });
   }
 }

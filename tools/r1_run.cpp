@@ -217,7 +217,7 @@ bool shows_finished(const Arguments& args, const fs::path& graph_dir, const std:
   RunEnv env;
   env.run_dir = run_dir;
   env.once = std::make_shared<ReadOnce>();
-  check_kept_files(env, *store);
+  check_kept_files(env, *store, fs::last_write_time(run_dir / "summary.json"));
   show_finished(run_dir, args);
   return true;
 }
@@ -292,7 +292,7 @@ int run_graph(Arguments args) {
   store->set_meta("machine", describe_machine());
   if (!store->meta("started")) store->set_meta("started", report::utc_time(wall_clock_s()));
   if (all_done(graph, *store) && fs::exists(run_dir / "summary.json")) {
-    check_kept_files(env, *store);
+    check_kept_files(env, *store, fs::last_write_time(run_dir / "summary.json"));
     return show_finished(run_dir, args);
   }
 
