@@ -4,7 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <thread>
 
 #include "base/error.h"
@@ -14,8 +13,8 @@ namespace r1::test {
 namespace {
 
 std::string words(char kind, const std::vector<int64_t>& numbers) {
-  std::string text(1 + numbers.size() * sizeof(int64_t), kind);
-  std::memcpy(text.data() + 1, numbers.data(), text.size() - 1);
+  std::string text(1, kind);
+  for (const int64_t n : numbers) text.append(reinterpret_cast<const char*>(&n), sizeof n);
   return text;
 }
 
