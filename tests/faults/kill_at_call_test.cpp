@@ -31,7 +31,8 @@ struct KillAtCall : BadInputTest {
       if (entry.path().string().find(".tmp") != std::string::npos || entry.path().extension() == ".old")
         found += entry.path().string() + "\n";
     size_t snapshots = 0;
-    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(dir / "snapshots")) ++snapshots;
+    std::error_code none;  // killed between the last batch and its snapshot, the run goes on and needs none
+    for ([[maybe_unused]] const auto& entry : fs::directory_iterator(dir / "snapshots", none)) ++snapshots;
     if (snapshots > 1) found += std::to_string(snapshots) + " snapshots\n";
     return found;
   }

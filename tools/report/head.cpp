@@ -64,9 +64,15 @@ std::string summary_sentences(const RunData& run) {
                      : fmt::format("{}: {} of {} are complete. In {}", run.failures.empty() ? "Not finished yet" : "Failed",
                                    run.done(), plural(static_cast<int64_t>(run.stages.size()), "stage"), duration(run.seconds));
   if (!run.machine.empty()) text += " on " + run.machine;
-  text += fmt::format(", this run trained {} through {} ({}) on {} tokens", plural(std::max<int64_t>(1, models), "model"),
-                      plural(static_cast<int64_t>(run.stages.size()), "stage"), kinds_text(run), count_text(trained));
-  if (generated > 0) text += fmt::format(", and sampled {} tokens itself", count_text(generated));
+  const std::string stages = fmt::format("{} ({})", plural(static_cast<int64_t>(run.stages.size()), "stage"), kinds_text(run));
+  if (trained == 0)
+    text += run.finished() ? fmt::format(", this run went through {} and trained nothing", stages) : ", nothing was trained";
+  else if (!run.finished())
+    text += fmt::format(", {} tokens were trained on", count_text(trained));
+  else
+    text += fmt::format(", this run trained {} through {} on {} tokens", plural(std::max<int64_t>(1, models), "model"), stages,
+                        count_text(trained));
+  if (generated > 0) text += fmt::format(", and {} tokens were sampled", count_text(generated));
   text += ".";
 
   std::vector<std::string> facts;

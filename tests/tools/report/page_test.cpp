@@ -117,9 +117,11 @@ TEST(ReportPage, of_an_unfinished_run_says_so_and_shows_what_there_is) {
   EXPECT_TRUE(has(page, ">running<"));
 }
 
-TEST(ReportPage, of_a_run_that_has_not_begun_is_a_page) {
+TEST(ReportPage, of_a_run_that_has_not_begun_is_a_page_and_says_that_nothing_was_trained) {
   RunFixture run;
   EXPECT_EQ(markup_complaint(run.page()), "");
+  EXPECT_TRUE(has(run.page(), ", nothing was trained."));
+  EXPECT_FALSE(has(run.page(), "this run trained"));
   run.store->ensure_stage("base");
   EXPECT_EQ(markup_complaint(run.page()), "");
 }
