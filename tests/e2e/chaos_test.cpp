@@ -143,8 +143,11 @@ class Chaos {
 };
 
 struct ChaosTest : Nodes {
-  std::vector<std::string> batches(int n) const {
-    return {"--set", fmt::format("rl_trainer.until=batches({})", n), "--set", "rl2_trainer.until=batches(4)"};
+  // Enough batches for `n` events: two that come between two looks are one occasion. Learning slowly, or a thousand batches
+  // end in groups of equal rewards and the stage as idle.
+  std::vector<std::string> batches_for(int n) const {
+    return {"--set", fmt::format("rl_trainer.until=batches({})", n * 3 / 2 + 4), "--set", "rl_trainer.lr=1e-5", "--set",
+            "rl2_trainer.until=batches(4)"};
   }
   void TearDown() override {
     EXPECT_TRUE(all_gone(processes(top / "run"), 20)) << "a node outlives its run";
@@ -154,7 +157,7 @@ struct ChaosTest : Nodes {
 
 TEST_F(ChaosTest, ends_in_the_weights_of_one_process) {
   const int n = events() * 7 / 10;
-  const auto settings = batches(n + 4);
+  const auto settings = batches_for(n);
   ASSERT_EQ(run_program(arguments(top / "alone", settings)).code, 0);
   Chaos chaos(*this, top / "run", settings, 1);
   const ProgramResult r = chaos.run(n, 200 + 10.0 * n);
@@ -167,7 +170,7 @@ TEST_F(ChaosTest, ends_in_the_weights_of_one_process) {
 
 TEST_F(ChaosTest, with_staleness_ends_in_a_run_whose_replay_is_equal) {
   const int n = events() * 3 / 10;
-  std::vector<std::string> settings = batches(n + 4);
+  std::vector<std::string> settings = batches_for(n);
   settings.insert(settings.end(), {"--set", "edge.staleness=2"});
   Chaos chaos(*this, top / "run", settings, 2);
   const ProgramResult r = chaos.run(n, 200 + 10.0 * n);
