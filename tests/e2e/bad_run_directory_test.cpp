@@ -1,6 +1,8 @@
 // Run directories that cannot be continued or replayed as they are (P10), and those that can all the same.
 #include <sqlite3.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "runtime/store/run_store.h"
 #include "tests/e2e/bad_input.h"
@@ -74,6 +76,15 @@ TEST_F(BadRunDirectory, of_a_graph_of_the_same_name_elsewhere_is_named_as_that) 
   write_text(other / "g.graph", graph_on("config=\"mine.json\", tokenizer=tiny"));
   expect_refusal(run_program({(other / "g.graph").string(), "--run", run().string()}),
                  {"the graph that this run was started with cannot be read from here", "nano.json", "--run"});
+}
+TEST_F(BadRunDirectory, of_a_killed_process_counts_the_time_that_it_took) {
+  killed_run();
+  const auto noted = RunStore::open_read_only(run())->meta("seconds");
+  ASSERT_TRUE(noted);
+  EXPECT_GT(std::stod(*noted), 0);
+  ASSERT_EQ(nano_run().code, 0);
+  const auto summary = nlohmann::json::parse(read_file(run() / "summary.json"));
+  EXPECT_GT(summary["seconds"].get<double>(), std::stod(*noted)) << "of both processes";
 }
 TEST_F(BadRunDirectory, of_another_schema_version) {
   finished_run();

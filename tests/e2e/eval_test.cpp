@@ -96,6 +96,15 @@ TEST_F(EvalTest, bad_input_is_exit_code_2_and_names_the_option) {
   EXPECT_NE(r.err.find("no-such-model"), std::string::npos) << r.err;
 }
 
+TEST_F(EvalTest, the_room_behind_a_prompt_is_no_warning_where_nobody_asked_for_more) {
+  const std::string ask = "--data tiny:reasoning_test --rewards accuracy --limit 1 --samples 1 --json";
+  const Result own = eval(ask);
+  ASSERT_EQ(own.code, 0) << own.err;
+  EXPECT_EQ(own.err.find("--max-tokens"), std::string::npos) << own.err;
+  const Result asked = eval(ask + " --max-tokens " + json::parse(own.out).at("max_tokens").dump());
+  EXPECT_NE(asked.err.find("warning: --max-tokens"), std::string::npos) << asked.err;
+}
+
 TEST_F(EvalTest, a_warning_names_the_option_and_not_an_attribute_of_a_graph_that_nobody_wrote) {
   const std::string path =
       file("half.jsonl", "{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\"}\n{\"prompt\": \"compute 1 + 2\"}\n");

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "tests/source_dir.h"
@@ -57,6 +59,28 @@ TEST_F(Convert, a_gguf_file_becomes_a_directory_and_a_gguf_file_again) {
   EXPECT_EQ(run("back.gguf again.gguf --to gguf --type f32").code, 0);
   EXPECT_EQ(fs::file_size(top / "back.gguf"), fs::file_size(top / "again.gguf"));
   EXPECT_EQ(files(), 3u);
+}
+
+TEST_F(Convert, a_tokenizer_with_more_ids_than_the_model_goes_into_neither_format) {
+  ASSERT_EQ(run(model.string() + " hf --to hf --dtype f32").code, 0);
+  const fs::path file = top / "hf/tokenizer.json";
+  std::stringstream text;
+  text << std::ifstream(file).rdbuf();
+  nlohmann::json tokenizer = nlohmann::json::parse(text.str());
+  tokenizer["added_tokens"].push_back({{"id", 60000},
+                                       {"content", "<one too many>"},
+                                       {"single_word", false},
+                                       {"lstrip", false},
+                                       {"rstrip", false},
+                                       {"normalized", false},
+                                       {"special", true}});
+  std::ofstream(file) << tokenizer;
+  for (const char* to : {" out --to hf", " out --to gguf"}) {
+    const Answer a = run("hf" + std::string(to));
+    EXPECT_EQ(a.code, 2) << a.text;
+    EXPECT_NE(a.text.find("has 60001 ids, the model only"), std::string::npos) << a.text;
+    EXPECT_FALSE(fs::exists(top / "out"));
+  }
 }
 
 TEST_F(Convert, what_is_wrong_is_one_line_and_exit_code_2_and_nothing_is_left) {

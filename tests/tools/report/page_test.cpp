@@ -117,6 +117,18 @@ TEST(ReportPage, of_an_unfinished_run_says_so_and_shows_what_there_is) {
   EXPECT_TRUE(has(page, ">running<"));
 }
 
+TEST(ReportPage, marks_the_stage_that_a_run_failed_in) {
+  RunFixture run;
+  run.measure("base", "before", 0.0);
+  run.examples("base", 30);
+  run.complete("base");
+  run.rl_batches("plain", 0, 1);
+  note_failures(*run.store, {{"plain", "it broke"}});
+  const std::string page = run.page();
+  EXPECT_TRUE(has(page, ">failed<"));
+  EXPECT_FALSE(has(page, "<span class=\"state\">running</span>"));
+}
+
 TEST(ReportPage, of_a_run_that_has_not_begun_is_a_page_and_says_that_nothing_was_trained) {
   RunFixture run;
   EXPECT_EQ(markup_complaint(run.page()), "");
