@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "models/engines.h"
 #include "models/training/scoring_engine.h"
 #include "tasks/tiny/tokenizer_json.h"
 
@@ -13,10 +14,9 @@ std::shared_ptr<const Tokenizer> tiny() {
   return std::make_shared<const Tokenizer>(Tokenizer::from_json(tiny_tokenizer_json(), "tiny"));
 }
 
-std::map<std::string, RewardModel> model_of(int64_t positions) {
-  Device& device = open_device("cpu");
+std::shared_ptr<WeightSet> reward_weights(int64_t positions, int64_t vocabulary) {
   ModelConfig config;
-  config.vocab_size = tiny()->vocab_size();
+  config.vocab_size = vocabulary;
   config.hidden = 16;
   config.ffn = 32;
   config.layers = 1;
@@ -27,10 +27,15 @@ std::map<std::string, RewardModel> model_of(int64_t positions) {
   config.scalar_head = true;
   config.tied_head = false;
   config.sees = "response";
-  auto weights = std::make_shared<WeightSet>(device, config, DType::f32);
+  auto weights = std::make_shared<WeightSet>(open_device("cpu"), config, DType::f32);
   initialize(*weights, 3);
+  return weights;
+}
+
+std::map<std::string, RewardModel> model_of(int64_t positions) {
   std::map<std::string, RewardModel> models;
-  models["rm"] = {tiny(), false, positions, std::make_unique<ScoringEngine>(device, weights)};
+  models["rm"] = {tiny(), false, positions,
+                  std::make_unique<ScoringEngine>(open_device("cpu"), reward_weights(positions, tiny()->vocab_size()))};
   return models;
 }
 
@@ -49,6 +54,12 @@ std::shared_ptr<const TrajectoriesMessage> group(const std::string& prompt, cons
     m->finished.push_back(1);
   }
   return m;
+}
+
+TEST(RewardModels, whose_tokenizer_has_more_ids_than_the_model_are_refused) {
+  const auto engines = device_engines(open_device("cpu"));
+  EXPECT_NO_THROW(make_reward_model(*engines, reward_weights(64, tiny()->vocab_size()), tiny(), "rm"));
+  EXPECT_THROW(make_reward_model(*engines, reward_weights(64, tiny()->vocab_size() - 1), tiny(), "rm"), Error);
 }
 
 TEST(Scorer, a_reward_model_sees_the_end_token_that_is_no_part_of_the_answer) {

@@ -8,6 +8,7 @@
 
 #include "actors/messages.h"
 #include "base/fingerprint.h"
+#include "base/log_sink.h"
 #include "base/rng.h"
 
 namespace r1 {
@@ -288,6 +289,23 @@ TEST_F(StarTest, a_stage_without_nodes_says_that_it_waits_for_one_and_goes_on_wh
     if (step == 200) star.add_node();
   };
   EXPECT_EQ(star.run_stage("rl"), "");
+}
+
+TEST_F(StarTest, a_pool_that_loses_its_last_node_says_so_once_and_at_once) {
+  LocalRun run(top / "run", {});
+  Star star(run, 1);
+  star.add_node();
+  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "");
+  std::vector<std::string> said;
+  log_to([&said](LogLevel, std::string_view line) { said.emplace_back(line); });
+  star.after_step = [&star](int64_t step) {
+    if (step == 100) star.kill(0);
+    if (step == 300) star.add_node();
+  };
+  const std::string end = star.run_stage("rl");
+  log_to(nullptr);
+  EXPECT_EQ(end, "");
+  EXPECT_EQ(std::count(said.begin(), said.end(), "policy: no node is left that may do its work; it waits for one to join"), 1);
 }
 
 TEST_F(StarTest, what_a_role_throws_at_a_node_fails_the_stage_and_says_where) {
