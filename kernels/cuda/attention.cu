@@ -1,4 +1,4 @@
-// AttentionPacked, AttentionPaged and KvWrite.
+// AttentionPacked and AttentionPaged in plain kernels, and KvWrite.
 #include "kernels/cuda/attention_step.h"
 #include "kernels/cuda/kernels.h"
 
@@ -30,17 +30,6 @@ __global__ void packed_kernel(const Packed<E> a) {
         [&](int j, int64_t i) { return widen(a.v.at(k0 + j, g)[i]); });
   finish_row(r, a.o.at(t, h), a.lse != nullptr ? a.lse + row : nullptr, a.dv);
 }
-
-// Pages of a layer and who owns them (kernels/ops.h, KvWrite).
-template <class E>
-struct Pages {
-  E *k, *v;
-  const int32_t *table, *row_seq, *row_pos;
-  int64_t width, heads, d, dv;
-  __device__ int64_t page(int64_t row, int64_t position) const { return table[row_seq[row] * width + position / kKeyBlock]; }
-  __device__ E* key(int64_t page, int64_t head) const { return k + (page * heads + head) * d * kKeyBlock; }
-  __device__ E* value(int64_t page, int64_t head) const { return v + (page * heads + head) * kKeyBlock * dv; }
-};
 
 template <class E>
 __global__ void paged_kernel(Heads<const E> q, Heads<E> o, const Pages<const E> pages, int64_t rows, int64_t heads,
@@ -78,22 +67,10 @@ __global__ void kv_write_kernel(Heads<const E> k, Heads<const E> v, const Pages<
     pages.value(page, h)[slot * pages.dv + i - pages.d] = v.at(row, h)[i - pages.d];
 }
 
-template <class E, class Op>
-Pages<E> pages_of(const Op& op) {
-  return {data<E>(op.k_pages),
-          data<E>(op.v_pages),
-          data<const int32_t>(op.page_table),
-          data<const int32_t>(op.row_seq),
-          data<const int32_t>(op.row_pos),
-          op.page_table.shape[1],
-          op.k_pages.shape[1],
-          op.k_pages.shape[2],
-          op.v_pages.shape[3]};
-}
-
 }  // namespace
 
 void attention_packed(Context& ctx, const AttentionPacked& op) {
+  if (op.q.dtype == DType::bf16 && use_tensor_cores() && attention_packed_mma(ctx, op)) return;
   const int64_t t = op.q.shape[0], heads = op.q.shape[1];
   with_float(op.q, [&](auto e) {
     using E = decltype(e);
@@ -116,6 +93,7 @@ void attention_packed(Context& ctx, const AttentionPacked& op) {
 }
 
 void attention_paged(Context& ctx, const AttentionPaged& op) {
+  if (op.q.dtype == DType::bf16 && use_tensor_cores() && attention_paged_mma(ctx, op)) return;
   const int64_t rows = op.q.shape[0], heads = op.q.shape[1];
   with_float(op.q, [&](auto e) {
     using E = decltype(e);

@@ -6,7 +6,7 @@
 // Legend: D, Dv: features of keys and values.
 #pragma once
 
-#include "kernels/cuda/device_code.h"
+#include "kernels/cuda/attention.h"
 
 namespace r1::cuda {
 
@@ -66,19 +66,6 @@ __device__ void finish_row(const AttentionRow& r, E* o, float* lse, int64_t dv) 
   const float inverse = 1.0f / r.sum;
   for (int64_t i = lane; i < dv; i += 32) o[i] = narrow<E>(r.o[i] * inverse);
   if (lse != nullptr && lane == 0) *lse = r.max + logf(r.sum);
-}
-
-// The sequence of row t: the last one that begins at or before it.
-__device__ inline int64_t sequence_of(const int32_t* offsets, int64_t sequences, int64_t t) {
-  int64_t low = 0, high = sequences;  // sequences below `low` begin at or before t
-  while (low < high) {
-    const int64_t middle = (low + high) / 2;
-    if (offsets[middle] <= t)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low - 1;
 }
 
 }  // namespace r1::cuda

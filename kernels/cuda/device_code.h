@@ -56,6 +56,18 @@ __device__ inline bf16 narrow<bf16>(float x) {
 
 __device__ inline float infinity() { return __uint_as_float(0x7f800000u); }
 
+// 2^x, to about 2^-22 of it; below 2^-126 it is 0.
+__device__ inline float power_of_2(float x) {
+#ifdef R1_CUDA_EMULATED
+  const float y = std::exp2(x);
+  return y < FLT_MIN ? 0.0f : y;
+#else
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#endif
+}
+
 // ---- sums of many threads, in a fixed tree: the same bits in every thread ---------------------------------------------------
 
 template <class T>

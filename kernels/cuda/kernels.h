@@ -12,7 +12,7 @@ R1_OPS(R1_DECLARE_KERNEL)
 
 const OpTable& op_table();
 
-// Whether bf16 products go to tensor cores: always, but that R1_CUDA_PRODUCTS=plain says otherwise (to compare on a card; it is
+// Whether bf16 products and attention go to tensor cores: always, but that R1_CUDA_PRODUCTS=plain says otherwise (to compare on a card; it is
 // part of the fingerprint). Anything else there ends in bad_input.
 bool use_tensor_cores();
 

@@ -109,4 +109,43 @@ __device__ inline void async_wait() {
 #endif
 }
 
+// Two values as a register, `low` in its lower half.
+__device__ inline uint32_t pack(float low, float high) {
+#ifdef R1_CUDA_EMULATED
+  return narrow<bf16>(low) | static_cast<uint32_t>(narrow<bf16>(high)) << 16;
+#else
+  uint32_t both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+#endif
+}
+
+// ---- rows in shared memory
+
+inline constexpr int kPad = 8;  // elements behind a row: its 16-byte parts then fall on all banks in turn
+
+// Whether rows of a view may be copied by 16 bytes.
+inline bool vectors(const View& v) {
+  bool yes = reinterpret_cast<uintptr_t>(v.data) % 16 == 0;
+  for (int i = 0; i + 1 < v.rank; ++i) yes = yes && v.stride[i] % 8 == 0;
+  return yes;
+}
+
+// The first n elements of rows row(0) to row(kRows - 1) (null: of none) to [kRows][kColumns + kPad], zeros behind them; by all
+// threads of the block. There after async_wait and a barrier.
+template <int kRows, int kColumns, int kThreads, class Row>
+__device__ void load_rows(bf16* to, int64_t n, bool vectors, Row row) {
+  for (int at = static_cast<int>(threadIdx.x); at < kRows * (kColumns / 8); at += kThreads) {
+    const int r = at / (kColumns / 8), c = at % (kColumns / 8) * 8;
+    const bf16* const from = row(r);
+    const int64_t left = from != nullptr ? n - c : 0;
+    bf16* const p = to + r * (kColumns + kPad) + c;
+    if (left <= 0 || (vectors && left >= 8)) {
+      async_copy16(p, left > 0 ? from + c : nullptr);
+      continue;
+    }
+    for (int e = 0; e < 8; ++e) p[e] = e < left ? from[c + e] : bf16{0};
+  }
+}
+
 }  // namespace r1::cuda

@@ -14,7 +14,6 @@ namespace r1::cuda {
 namespace {
 
 constexpr int kStep = 32;  // of depth, a stage
-constexpr int kPad = 8;    // elements behind a row in shared memory: its 16-byte parts then fall on all banks in turn
 
 // kWarpsM x kWarpsN warps, each of kMs x 16 rows and kNs x 16 columns of the tile.
 template <int kWarpsM_, int kWarpsN_, int kMs_, int kNs_, int kStages_>
@@ -46,26 +45,14 @@ __device__ Operand<Row> operand(Row row, int64_t first, int64_t end, bool vector
   return {row, first, end, vectors};
 }
 
-template <int kRows, int kColumns, int kThreads, class Row>
-__device__ void load_rows(bf16* to, const Operand<Row>& from, int64_t row0, int64_t column0) {
-  for (int at = static_cast<int>(threadIdx.x); at < kRows * (kColumns / 8); at += kThreads) {
-    const int r = at / (kColumns / 8), c = at % (kColumns / 8) * 8;
-    const bf16* const row = from.row(row0 + r);
-    const int64_t column = column0 + c, left = row != nullptr ? from.end - column : 0;
-    bf16* const p = to + r * (kColumns + kPad) + c;
-    if (from.vectors && (left >= 8 || left <= 0)) {
-      async_copy16(p, left > 0 ? row + column : nullptr);
-      continue;
-    }
-    for (int e = 0; e < 8; ++e) p[e] = e < left ? row[column + e] : bf16{0};
-  }
-}
 template <int kSize, bool kAlong, int kThreads, class Row>
 __device__ void load_stage(bf16* to, const Operand<Row>& from, int64_t k0) {
-  if constexpr (kAlong)
-    load_rows<kSize, kStep, kThreads>(to, from, 0, k0);
-  else
-    load_rows<kStep, kSize, kThreads>(to, from, k0, from.first);
+  const int64_t row0 = kAlong ? 0 : k0, column0 = kAlong ? k0 : from.first;
+  load_rows<kAlong ? kSize : kStep, kAlong ? kStep : kSize, kThreads>(to, from.end - column0, from.vectors,
+                                                                      [&](int r) -> const bf16* {
+                                                                        const bf16* const row = from.row(row0 + r);
+                                                                        return row != nullptr ? row + column0 : nullptr;
+                                                                      });
 }
 
 // The sums of a warp: of its 16-row part i and 8-column part j as mma's d.
@@ -81,8 +68,8 @@ __device__ void multiply(Sums<S>& sums, int64_t depth, const Operand<RowA>& a, c
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int m0 = warp / S::kWarpsN * S::kMs * 16, n0 = warp % S::kWarpsN * S::kNs * 16;
   const int matrix = lane / 8, line = lane % 8;
-  R1_UNROLL for (int i = 0; i < S::kMs; ++i) R1_UNROLL for (int j = 0; j < 2 * S::kNs; ++j) R1_UNROLL for (int e = 0; e < 4; ++e)
-      sums.d[i][j][e] = 0;
+  R1_UNROLL for (int i = 0; i < S::kMs; ++i) R1_UNROLL for (int j = 0; j < 2 * S::kNs; ++j)
+      R1_UNROLL for (int e = 0; e < 4; ++e) sums.d[i][j][e] = 0;
 
   const int steps = static_cast<int>((depth + kStep - 1) / kStep);
   const auto load = [&](int step) {
@@ -130,7 +117,8 @@ template <class S, class F>
 __device__ void each_sum(const Sums<S>& sums, int64_t m_n, int64_t n_n, F f) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int m0 = warp / S::kWarpsN * S::kMs * 16 + lane / 4, n0 = warp % S::kWarpsN * S::kNs * 16 + lane % 4 * 2;
-  R1_UNROLL for (int i = 0; i < S::kMs; ++i) R1_UNROLL for (int j = 0; j < 2 * S::kNs; ++j) R1_UNROLL for (int e = 0; e < 4; ++e) {
+  R1_UNROLL for (int i = 0; i < S::kMs; ++i) R1_UNROLL for (int j = 0; j < 2 * S::kNs; ++j)
+      R1_UNROLL for (int e = 0; e < 4; ++e) {
     const int m = m0 + i * 16 + e / 2 * 8, n = n0 + j * 8 + e % 2;
     if (m < m_n && n < n_n) f(m, n, sums.d[i][j][e]);
   }
@@ -148,14 +136,12 @@ __device__ int64_t tile_column() {
 // ---- dense
 
 template <class S, class Y>
-__global__ void __launch_bounds__(S::kThreads)
-    linear_kernel(Rows<const bf16> x, const bf16* w, const bf16* bias, Rows<Y> y, int64_t t_n, int64_t n_n, int64_t k_n,
-                  bool vx, bool vw) {
+__global__ void __launch_bounds__(S::kThreads) linear_kernel(Rows<const bf16> x, const bf16* w, const bf16* bias, Rows<Y> y,
+                                                             int64_t t_n, int64_t n_n, int64_t k_n, bool vx, bool vw) {
   const int64_t t0 = tile_row<S>(), n0 = tile_column<S>();
   Sums<S> sums;
-  multiply<S, true, true>(
-      sums, k_n, operand([&](int64_t m) { return t0 + m < t_n ? x.at(t0 + m) : nullptr; }, 0, k_n, vx),
-      operand([&](int64_t n) { return n0 + n < n_n ? w + (n0 + n) * k_n : nullptr; }, 0, k_n, vw));
+  multiply<S, true, true>(sums, k_n, operand([&](int64_t m) { return t0 + m < t_n ? x.at(t0 + m) : nullptr; }, 0, k_n, vx),
+                          operand([&](int64_t n) { return n0 + n < n_n ? w + (n0 + n) * k_n : nullptr; }, 0, k_n, vw));
   each_sum(sums, t_n - t0, n_n - n0, [&](int m, int n, float sum) {
     y.at(t0 + m)[n0 + n] = narrow<Y>(bias != nullptr ? sum + widen(bias[n0 + n]) : sum);
   });
@@ -168,8 +154,7 @@ __global__ void __launch_bounds__(S::kThreads)
                           bool vw, bool accumulate) {
   const int64_t t0 = tile_row<S>(), k0 = tile_column<S>();
   Sums<S> sums;
-  multiply<S, true, false>(sums, n_n,
-                           operand([&](int64_t m) { return t0 + m < t_n ? dy.at(t0 + m) : nullptr; }, 0, n_n, vdy),
+  multiply<S, true, false>(sums, n_n, operand([&](int64_t m) { return t0 + m < t_n ? dy.at(t0 + m) : nullptr; }, 0, n_n, vdy),
                            operand([&](int64_t n) { return n < n_n ? w + n * k_n : nullptr; }, k0, k_n, vw));
   each_sum(sums, t_n - t0, k_n - k0, [&](int m, int k, float sum) {
     bf16& to = dx.at(t0 + m)[k0 + k];
@@ -203,8 +188,7 @@ __global__ void __launch_bounds__(S::kThreads)
   multiply<S, true, true>(
       sums, k_n, operand([&](int64_t m) { return m < tile.rows ? x.at(places.row(tile.first + m)) : nullptr; }, 0, k_n, vx),
       operand([&](int64_t n) { return n0 + n < n_n ? we + (n0 + n) * k_n : nullptr; }, 0, k_n, vw));
-  each_sum(sums, tile.rows, n_n - n0,
-           [&](int m, int n, float sum) { y[(tile.first + m) * n_n + n0 + n] = narrow<bf16>(sum); });
+  each_sum(sums, tile.rows, n_n - n0, [&](int m, int n, float sum) { y[(tile.first + m) * n_n + n0 + n] = narrow<bf16>(sum); });
 }
 
 template <class S>
@@ -229,9 +213,9 @@ __global__ void __launch_bounds__(S::kThreads)
                                    int64_t n_n, int64_t k_n, bool vdy, bool vx) {
   const int64_t first = offsets[blockIdx.z], rows = offsets[blockIdx.z + 1] - first, n0 = tile_row<S>(), k0 = tile_column<S>();
   Sums<S> sums;
-  multiply<S, false, false>(
-      sums, rows, operand([&](int64_t t) { return t < rows ? dy + (first + t) * n_n : nullptr; }, n0, n_n, vdy),
-      operand([&](int64_t t) { return t < rows ? x.at(places.row(first + t)) : nullptr; }, k0, k_n, vx));
+  multiply<S, false, false>(sums, rows,
+                            operand([&](int64_t t) { return t < rows ? dy + (first + t) * n_n : nullptr; }, n0, n_n, vdy),
+                            operand([&](int64_t t) { return t < rows ? x.at(places.row(first + t)) : nullptr; }, k0, k_n, vx));
   float* const to = dw + blockIdx.z * n_n * k_n;
   each_sum(sums, n_n - n0, k_n - k0, [&](int n, int k, float sum) { to[(n0 + n) * k_n + k0 + k] += sum; });
 }
@@ -243,9 +227,6 @@ template <class F>
 void with_shape(int64_t rows, F&& f) {
   rows <= kFewRows ? f(Small{}) : f(Large{});
 }
-bool vectors(const View& v) { return reinterpret_cast<uintptr_t>(v.data) % 16 == 0 && v.stride[v.rank - 2] % 8 == 0; }
-// Of stacked matrices [E, N, K]: each of them.
-bool vectors_each(const View& w) { return vectors(w) && w.shape[1] * w.shape[2] % 8 == 0; }
 template <class S>
 dim3 grid_of(int64_t m, int64_t n, int64_t parts = 1) {
   return {blocks_for(n, S::kN), blocks_for(m, S::kM), static_cast<unsigned>(parts)};
@@ -294,7 +275,7 @@ void grouped_linear_mma(Context& ctx, const GroupedLinear& op) {
     launch(ctx, "grouped_linear_mma", grouped_kernel<S>, dim3(blocks_for(n, S::kN), expert_tiles(m, S::kM, experts)),
            S::kThreads, kSharedBytes<S, true, true>, rows_of<const bf16>(op.x), places_of(op.slots, op.copies),
            data<const bf16>(op.w), data<const int32_t>(op.offsets), data<bf16>(op.y), experts, n, k, vectors(op.x),
-           vectors_each(op.w));
+           vectors(op.w));
   });
 }
 
@@ -305,7 +286,7 @@ void grouped_linear_backward_input_mma(Context& ctx, const GroupedLinearBackward
     launch(ctx, "grouped_linear_backward_input_mma", grouped_backward_input_kernel<S>,
            dim3(blocks_for(k, S::kN), expert_tiles(m, S::kM, experts)), S::kThreads, kSharedBytes<S, true, false>,
            data<const bf16>(op.dy), data<const bf16>(op.w), data<const int32_t>(op.offsets), data<bf16>(op.dx), experts, n, k,
-           vectors(op.dy), vectors_each(op.w));
+           vectors(op.dy), vectors(op.w));
   });
 }
 

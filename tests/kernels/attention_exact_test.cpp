@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "tests/kernels/op_cases.h"
@@ -54,6 +55,27 @@ TEST_P(AttentionExact, a_sequence_alone_equals_the_sequence_packed_with_others) 
         packed(q.slice(begin, begin + part), k.slice(begin, begin + part), v.slice(begin, begin + part), {0, part}, false);
     EXPECT_EQ(std::memcmp(prefix.data(), all.data() + static_cast<size_t>(begin) * row, prefix.size()), 0) << "prefix of " << s;
   }
+}
+
+TEST_P(AttentionExact, numbers_that_are_not_finite_stay_in_their_sequence) {
+  Buffers b(device_, 22);
+  const int64_t t = 60, middle = 20, end = 40;
+  const auto make = [&](int64_t heads, int64_t width, bool bad) {
+    Rng rng(22, std::to_string(heads * width));
+    std::vector<double> x;
+    for (int64_t i = 0; i < t * heads * width; ++i) {
+      const int64_t row = i / (heads * width);
+      const double good = rng.normal();
+      x.push_back(bad && (row < middle || row >= end) ? std::numeric_limits<double>::quiet_NaN() : good);
+    }
+    return b.values(f_, {t, heads, width}, x);
+  };
+  const auto both = [&](bool bad) {
+    auto o = packed(make(h_.hq, h_.d, bad), make(h_.hk, h_.d, bad), make(h_.hk, h_.dv, bad), {0, middle, end, t}, true);
+    const size_t row = o.size() / static_cast<size_t>(t);
+    return std::vector<std::byte>(o.begin() + static_cast<int64_t>(middle * row), o.begin() + static_cast<int64_t>(end * row));
+  };
+  EXPECT_EQ(both(true), both(false));
 }
 
 TEST_P(AttentionExact, pages_in_any_layout_filled_in_chunks_equal_packed) {
@@ -125,6 +147,64 @@ TEST_P(AttentionExact, pages_in_any_layout_filled_in_chunks_equal_packed) {
     }
   }
 }
+
+// Long enough for what a device may do in parts: a row alone, a batch of a few, a whole prompt in order.
+class LongAttentionExact : public AttentionExact {};
+
+TEST_P(LongAttentionExact, a_row_of_a_long_sequence_has_its_bits_in_a_batch_of_any_size) {
+  Buffers b(device_, 31);
+  const int64_t t = 600, width = 40;
+  // Large values that cancel, under weights that are nearly equal: what is left of them in a row's sum shows every other order
+  // of addition, which bf16 would hide.
+  Rng rng(31, "pages");
+  std::vector<double> values, queries;
+  for (int64_t i = 0; i < t * h_.hk * h_.dv; ++i) {
+    const int64_t block = i / (h_.hk * h_.dv) / 256;
+    values.push_back(rng.normal() + (block == 0 ? 64 : block == 1 ? -64 : 0));
+  }
+  for (int64_t i = 0; i < t * h_.hq * h_.d; ++i) queries.push_back(rng.normal() / 32);
+  const View q = b.values(f_, {t, h_.hq, h_.d}, queries), k = b.in(f_, {t, h_.hk, h_.d}),
+             v = b.values(f_, {t, h_.hk, h_.dv}, values);
+  const auto expected = packed(q, k, v, {0, t}, true);
+  const size_t row_bytes = expected.size() / static_cast<size_t>(t);
+
+  std::vector<int64_t> table(width, -1), pages(width);
+  std::iota(pages.begin(), pages.end(), 0);
+  rng.shuffle(pages);
+  std::copy_n(pages.begin(), (t + kKeyBlock - 1) / kKeyBlock, table.begin());
+  const View k_pages = b.out(f_, {width, h_.hk, h_.d, kKeyBlock}),
+             v_pages = b.out(f_, {width, h_.hk, kKeyBlock, h_.dv});  // NaN
+  const View page_table = b.ints({1, width}, table);
+  std::vector<int64_t> all(static_cast<size_t>(t));
+  std::iota(all.begin(), all.end(), 0);
+  const View every_seq = b.ints({t}, std::vector<int64_t>(all.size(), 0)), every_pos = b.ints({t}, all);
+  run(ctx_, KvWrite{k, v, k_pages, v_pages, page_table, every_seq, every_pos});
+
+  const auto expect_rows = [&](int64_t begin, int64_t end) {
+    Buffers c(device_, 0);
+    const View o = c.out(f_, {end - begin, h_.hq, h_.dv});
+    run(ctx_, AttentionPaged{q.slice(begin, end), k_pages, v_pages, o, page_table, every_seq.slice(begin, end),
+                             every_pos.slice(begin, end), scale_});
+    const auto got = read_bytes(o);
+    for (int64_t i = begin; i < end; ++i)
+      ASSERT_EQ(std::memcmp(got.data() + static_cast<size_t>(i - begin) * row_bytes,
+                            expected.data() + static_cast<size_t>(i) * row_bytes, row_bytes),
+                0)
+          << "position " << i << " in a batch of " << end - begin;
+  };
+  expect_rows(0, t);
+  for (const int64_t position : {0, 63, 64, 255, 256}) expect_rows(position, position + 1);
+  for (int64_t position = 501; position < t; position += 7) expect_rows(position, position + 1);
+  expect_rows(250, 262);
+  expect_rows(497, 600);
+}
+
+INSTANTIATE_TEST_SUITE_P(On, LongAttentionExact,
+                         testing::Combine(testing::ValuesIn(test_devices(true)), testing::ValuesIn(kFloatTypes),
+                                          testing::Values(Shape4{3, 1, 24, 17})),
+                         [](const auto& i) {
+                           return device_test_name(std::get<0>(i.param)) + "_" + dtype_name(std::get<1>(i.param));
+                         });
 
 INSTANTIATE_TEST_SUITE_P(On, AttentionExact,
                          testing::Combine(testing::ValuesIn(test_devices(true)), testing::ValuesIn(kFloatTypes),

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,11 @@ struct OpCase {
   std::string name;  // "Linear bf16 T=7 K=100 N=33"
   Tolerance tolerance;
   std::function<AnyOp(Buffers&)> make;
+  std::optional<Tolerance> on_cards = {};  // where theirs is another: tensor cores take no f32 factors
+
+  const Tolerance& tolerance_on(const Device& device) const {
+    return on_cards && device.name().starts_with("gpu") ? *on_cards : tolerance;
+  }
 };
 
 // Appends the cases of a family of ops.
