@@ -7,48 +7,17 @@
 #include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/cpu/tile_packing.h"
 #include "kernels/cpu/tiles.h"
 
 namespace r1::cpu {
 namespace {
 
-// A tile of a is 16 rows of 32 of k, one of b 16 pairs of rows of k by 16 columns.
-constexpr int64_t kStep = 32, kStepBytes = 64;
 // Tiles of c that are summed together: 2 by 2, so that a tile that is loaded serves two products; where b is one tile wide and
 // a comes from memory, 4 by 1. The other four registers are operands.
 constexpr int64_t kRowsTogether = 32, kRowsOfColumn = 64;
 // Tokens of a weight product that are packed together: what the second-level cache holds.
 constexpr int64_t kTokens = 1024;
-
-int64_t steps_of(int64_t k) { return (k + kStep - 1) / kStep; }
-
-// Sixteen columns of b, stored [n,k], as tiles, one a step of k; what is missing zero.
-R1_BF16_TARGET void pack_transposed(const uint16_t* b, int64_t ldb, int64_t columns, int64_t k, std::byte* to) {
-  auto* out = reinterpret_cast<uint32_t*>(to);
-  for (int64_t i = 0; i < k; i += kStep, out += 256) {
-    if (columns >= 16 && i + kStep <= k) {
-      transpose(b + i, ldb, out, 16);
-      continue;
-    }
-    alignas(64) uint16_t edge[16 * kStep] = {};
-    for (int64_t c = 0; c < std::min<int64_t>(columns, 16); ++c)
-      std::memcpy(edge + c * kStep, b + c * ldb + i, static_cast<size_t>(std::min(k - i, kStep)) * sizeof(uint16_t));
-    transpose(edge, kStep, out, 16);
-  }
-}
-// The same of b stored [k,n].
-R1_BF16_TARGET void pack_plain(const uint16_t* b, int64_t ldb, int64_t columns, int64_t k, std::byte* to) {
-  const __mmask16 used = first(columns);
-  for (int64_t i = 0; i < steps_of(k) * kStep; i += 2, to += kStepBytes) {
-    const uint16_t* const row = b + i * ldb;
-    _mm512_store_si512(to, interleave(i < k ? row : nullptr, i + 1 < k ? row + ldb : nullptr, used));
-  }
-}
-
-// Sixteen rows of sixteen pairs, or of f32, with rows and columns exchanged.
-R1_BF16_TARGET void turn(const void* from, void* to) {
-  transpose(static_cast<const uint16_t*>(from), kStep, static_cast<uint32_t*>(to), 16);
-}
 
 // Tiles of a: block b of sixteen rows, step s of k lies at base + b * block + s * step.
 struct RowTiles {
@@ -58,13 +27,13 @@ struct RowTiles {
 
 // Rows [m, m + rows) of a, made up to `whole` rows. In place where that is possible, else a copy in `edge`.
 RowTiles row_tiles(const Bf16Matmul& x, int64_t m, int64_t rows, int64_t whole, std::byte* edge) {
-  if (rows == whole && x.k % kStep == 0)
-    return {reinterpret_cast<const std::byte*>(x.a + m * x.lda), x.lda * kTileRows * 2, kStepBytes, x.lda * 2};
-  const int64_t line = steps_of(x.k) * kStepBytes;
+  if (rows == whole && x.k % kTileStep == 0)
+    return {reinterpret_cast<const std::byte*>(x.a + m * x.lda), x.lda * kTileRows * 2, kTileStepBytes, x.lda * 2};
+  const int64_t line = tile_steps(x.k) * kTileStepBytes;
   std::memset(edge, 0, static_cast<size_t>(line * whole));
   for (int64_t r = 0; r < rows; ++r)
     std::memcpy(edge + r * line, x.a + (m + r) * x.lda, static_cast<size_t>(x.k) * sizeof(uint16_t));
-  return {edge, line * kTileRows, kStepBytes, line};
+  return {edge, line * kTileRows, kTileStepBytes, line};
 }
 
 // Rows that are asked for while others are multiplied: 64 bytes of each a step.
@@ -76,7 +45,7 @@ template <int kCount>
 inline void fetch(const Ahead& ahead, int64_t step) {
   if (!ahead.rows) return;
 #pragma GCC unroll 16
-  for (int r = 0; r < kCount; ++r) _mm_prefetch(ahead.rows + r * ahead.stride + step * kStepBytes, _MM_HINT_T0);
+  for (int r = 0; r < kCount; ++r) _mm_prefetch(ahead.rows + r * ahead.stride + step * kTileStepBytes, _MM_HINT_T0);
 }
 
 // Tiles 0 to 3 += MB blocks of rows times NB parts of b, `part` bytes apart: tile i * NB + j, or i * 2 + j where NB is 2.
@@ -87,7 +56,7 @@ inline __attribute__((always_inline)) void multiply(Tiles& tiles, const RowTiles
   const std::byte* a0 = a.base;
   for (int64_t s = 0; s < steps; ++s, a0 += a.step, b += kTileBytes) {
     fetch<kTileRows * MB>(ahead, s);
-    tiles.template load<6>(b, kStepBytes);
+    tiles.template load<6>(b, kTileStepBytes);
     tiles.template load<4>(a0, a.stride);
     tiles.template dot<0, 4, 6>();
     if constexpr (MB == 4) {
@@ -99,7 +68,7 @@ inline __attribute__((always_inline)) void multiply(Tiles& tiles, const RowTiles
       tiles.template dot<3, 4, 6>();
     } else {
       if constexpr (NB == 2) {
-        tiles.template load<7>(b + part, kStepBytes);
+        tiles.template load<7>(b + part, kTileStepBytes);
         tiles.template dot<1, 4, 7>();
       }
       if constexpr (MB == 2) {
@@ -128,14 +97,14 @@ void zero_sums(Tiles& tiles) {
 }
 
 struct Sums {
-  alignas(64) float tile[4][kTileRows * 16];
+  alignas(64) float tile[4][kTileFloats];
 };
 template <class Tiles>
 void take_sums(Tiles& tiles, Sums& sums) {
-  tiles.template store<0>(sums.tile[0], kStepBytes);
-  tiles.template store<1>(sums.tile[1], kStepBytes);
-  tiles.template store<2>(sums.tile[2], kStepBytes);
-  tiles.template store<3>(sums.tile[3], kStepBytes);
+  tiles.template store<0>(sums.tile[0], kTileStepBytes);
+  tiles.template store<1>(sums.tile[1], kTileStepBytes);
+  tiles.template store<2>(sums.tile[2], kTileStepBytes);
+  tiles.template store<3>(sums.tile[3], kTileStepBytes);
 }
 
 // One row of a tile to `columns` elements of c that begin at element `at`.
@@ -155,9 +124,9 @@ R1_BF16_INLINE void finish_row(const Bf16Matmul& x, __m512 sum, const __m512* bi
 // A tile of sums of rows [m, m + rows) of a and columns [n, n + columns) of b; at most sixteen of each are of this tile.
 R1_BF16_TARGET void finish(const Bf16Matmul& x, const float* tile, int64_t m, int64_t rows, int64_t n, int64_t columns) {
   // A row of c goes along the columns of b, or, transposed, along the rows of a.
-  alignas(64) float turned[kTileRows * 16];
+  alignas(64) float turned[kTileFloats];
   if (x.c_transposed) {
-    turn(tile, turned);
+    turn_tile(tile, turned);
     tile = turned;
     std::swap(m, n);
     std::swap(rows, columns);
@@ -172,11 +141,11 @@ template <class Tiles>
 class MatmulOnTiles {
  public:
   explicit MatmulOnTiles(const Bf16Matmul& x)
-      : x_(x), steps_(steps_of(x.k)), parts_((x.n + 15) / 16), part_bytes_(steps_ * kTileBytes) {
+      : x_(x), steps_(tile_steps(x.k)), parts_((x.n + 15) / 16), part_bytes_(steps_ * kTileBytes) {
     // Transposed b is narrow, packed once and met by every row of a; else it is wide and packed two parts at a time.
     const int64_t packed = x.c_transposed ? parts_ : 2;
     memory_ =
-        scratch_bytes(ScratchSlot::matmul, static_cast<size_t>(packed * part_bytes_ + kRowsOfColumn * steps_ * kStepBytes));
+        scratch_bytes(ScratchSlot::matmul, static_cast<size_t>(packed * part_bytes_ + kRowsOfColumn * steps_ * kTileStepBytes));
     edge_ = memory_ + packed * part_bytes_;
   }
 
@@ -207,7 +176,7 @@ class MatmulOnTiles {
 
   // The `count` rows of a behind those that begin at m, if there are so many.
   Ahead rows_after(int64_t m, int64_t count) const {
-    if (m + 2 * count > x_.m || x_.k % kStep != 0) return {};
+    if (m + 2 * count > x_.m || x_.k % kTileStep != 0) return {};
     return {reinterpret_cast<const std::byte*>(x_.a + (m + count) * x_.lda), x_.lda * 2};
   }
 
@@ -261,18 +230,18 @@ template <class Tiles>
 void weight_product_on(const TileWeightProduct& w) {
   Tiles tiles;
   Sums sums{};
-  const int64_t blocks = (w.n + kTileRows - 1) / kTileRows, most = steps_of(std::min(w.t, kTokens));
+  const int64_t blocks = (w.n + kTileRows - 1) / kTileRows, most = tile_steps(std::min(w.t, kTokens));
   std::byte* const rows = scratch_bytes(ScratchSlot::matmul, static_cast<size_t>((blocks + 2) * most * kTileBytes));
   for (int64_t t0 = 0; t0 < w.t; t0 += kTokens) {
-    const int64_t depth = std::min(kTokens, w.t - t0), steps = steps_of(depth);
+    const int64_t depth = std::min(kTokens, w.t - t0), steps = tile_steps(depth);
     std::byte* const panel = rows + blocks * most * kTileBytes;
     // dy transposed, as tiles of sixteen rows n and 32 tokens.
     for (int64_t b = 0; b < blocks; ++b)
       for (int64_t s = 0; s < steps; ++s) {
         alignas(64) std::byte pairs[kTileBytes];
-        const int64_t t = t0 + s * kStep;
-        pack_plain(w.dy + t * w.ld_dy + b * 16, w.ld_dy, w.n - b * 16, std::min(kStep, t0 + depth - t), pairs);
-        turn(pairs, rows + (b * steps + s) * kTileBytes);
+        const int64_t t = t0 + s * kTileStep;
+        pack_plain(w.dy + t * w.ld_dy + b * 16, w.ld_dy, w.n - b * 16, std::min(kTileStep, t0 + depth - t), pairs);
+        turn_tile(pairs, rows + (b * steps + s) * kTileBytes);
       }
     for (int64_t c = 0; c < w.k; c += 32) {
       const bool two_parts = c + 16 < w.k;
@@ -281,15 +250,24 @@ void weight_product_on(const TileWeightProduct& w) {
       for (int64_t b = 0; b < blocks; b += 2) {
         float* const dw = w.dw + b * kTileRows * w.ld_dw + c;
         const int64_t n = w.n - b * kTileRows;
-        copy_sums(sums, dw, w.ld_dw, n, w.k - c, false);
-        tiles.template load<0>(sums.tile[0], kStepBytes);
-        tiles.template load<1>(sums.tile[1], kStepBytes);
-        tiles.template load<2>(sums.tile[2], kStepBytes);
-        tiles.template load<3>(sums.tile[3], kStepBytes);
-        multiply(tiles, n > kTileRows, two_parts, {rows + b * steps * kTileBytes, steps * kTileBytes, kTileBytes, kStepBytes},
-                 panel, steps * kTileBytes, steps);
-        take_sums(tiles, sums);
-        copy_sums(sums, dw, w.ld_dw, n, w.k - c, true);
+        // A whole block of dw is summed where it lies; at the edges in a copy.
+        const bool whole = n >= kRowsTogether && c + 32 <= w.k;
+        if (!whole) copy_sums(sums, dw, w.ld_dw, n, w.k - c, false);
+        float* const at = whole ? dw : sums.tile[0];
+        const int64_t line = whole ? w.ld_dw * 4 : kTileStepBytes, right = whole ? 16 : kTileFloats;
+        const int64_t below = whole ? kTileRows * w.ld_dw : 2 * kTileFloats;
+        tiles.template load<0>(at, line);
+        tiles.template load<1>(at + right, line);
+        tiles.template load<2>(at + below, line);
+        tiles.template load<3>(at + below + right, line);
+        multiply(tiles, n > kTileRows, two_parts,
+                 {rows + b * steps * kTileBytes, steps * kTileBytes, kTileBytes, kTileStepBytes}, panel, steps * kTileBytes,
+                 steps);
+        tiles.template store<0>(at, line);
+        tiles.template store<1>(at + right, line);
+        tiles.template store<2>(at + below, line);
+        tiles.template store<3>(at + below + right, line);
+        if (!whole) copy_sums(sums, dw, w.ld_dw, n, w.k - c, true);
       }
     }
   }

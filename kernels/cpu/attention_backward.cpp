@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/attention_tiles-inl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/threads.h"
 
@@ -123,6 +124,131 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
   }
 }
 
+// As backward_of, by tiles: blocks of 32 keys by 32 queries, keys along the rows and queries in lanes; p and ds rounded to bf16
+// for the products. dk and dv are summed in the order of heads and queries, dq in the order of keys, a block a step.
+template <class Tiles>
+void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+  const Rows<const uint16_t> q(op.q), k(op.k), v(op.v), o(op.o), d_o(op.d_o);
+  const Rows<uint16_t> dq(op.dq), dk(op.dk), dv(op.dv);
+  const float* const lse = data_as<const float>(op.lse);
+  const int64_t Hq = q.heads, group = q.heads / k.heads, D = op.q.shape[2], Dv = op.v.shape[2];
+  const int64_t blocks = (length + kTileKeys - 1) / kTileKeys;
+  const int64_t steps = tile_steps(D), value_steps = tile_steps(Dv);    // of what is summed over
+  const int64_t d_tiles = (D + 15) / 16, value_tiles = (Dv + 15) / 16;  // of what is not
+  const int64_t key_bytes = 2 * steps * kTileBytes, value_bytes = 2 * value_steps * kTileBytes,
+                turned_bytes = d_tiles * kTileBytes;
+
+  // In tiles: k, v and k turned of all keys; q and do, as columns and as rows, of 32 queries; then f32.
+  const int64_t tiles_in_all =
+      blocks * (2 * steps + 2 * value_steps + d_tiles) + 2 * (steps + value_steps) + d_tiles + value_tiles;
+  const int64_t d_line = d_tiles * 16, value_line = value_tiles * 16;
+  std::byte* at = reinterpret_cast<std::byte*>(scratch<float>(
+      ScratchSlot::a,
+      tiles_in_all * kTileFloats + blocks * kTileKeys * (d_line + value_line) + (2 * d_tiles + 14) * kTileFloats));
+  const auto take = [&](int64_t bytes) {
+    std::byte* const here = at;
+    at += bytes;
+    return here;
+  };
+  std::byte* const k_rows = take(blocks * key_bytes);
+  std::byte* const v_rows = take(blocks * value_bytes);
+  std::byte* const k_turned = take(blocks * turned_bytes);
+  std::byte* const q_columns = take(2 * steps * kTileBytes);
+  std::byte* const do_columns = take(2 * value_steps * kTileBytes);
+  std::byte* const q_pairs = take(d_tiles * kTileBytes);
+  std::byte* const do_pairs = take(value_tiles * kTileBytes);
+  auto* const dk_sums = reinterpret_cast<float*>(take(blocks * kTileKeys * d_line * 4));
+  auto* const dv_sums = reinterpret_cast<float*>(take(blocks * kTileKeys * value_line * 4));
+  auto* const dq_sums = reinterpret_cast<float*>(take(2 * d_tiles * kTileBytes));  // [2][d_tiles][16 of d][16 queries]
+  auto* const s = reinterpret_cast<float*>(take(4 * kTileBytes));                  // [32 keys][32 queries]
+  auto* const dp = reinterpret_cast<float*>(take(4 * kTileBytes));
+  auto* const p_rows = reinterpret_cast<uint16_t*>(take(2 * kTileBytes));  // [32 keys][32 queries]
+  auto* const ds_rows = reinterpret_cast<uint16_t*>(take(2 * kTileBytes));
+  auto* const ds_pairs = reinterpret_cast<uint32_t*>(take(2 * kTileBytes));  // [2][16 pairs of keys][16 queries]
+
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t t = first + b * kTileKeys, left = length - b * kTileKeys;
+    for (int64_t i = 0; i < 2; ++i) {
+      const int64_t rows = std::max<int64_t>(left - i * 16, 0);
+      pack_rows(k(t + i * 16, key_head), k.stride0, rows, D, k_rows + b * key_bytes + i * steps * kTileBytes);
+      pack_rows(v(t + i * 16, key_head), v.stride0, rows, Dv, v_rows + b * value_bytes + i * value_steps * kTileBytes);
+    }
+    pack_turned(k(t, key_head), k.stride0, std::min(left, kTileKeys), D, kTileBytes, k_turned + b * turned_bytes);
+  }
+  std::memset(dk_sums, 0, static_cast<size_t>(blocks * kTileKeys * (d_line + value_line)) * sizeof(float));
+
+  Tiles tiles;
+  const F16 scale = set16(op.scale);
+  for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t t0 = first + block * kTileKeys, rows = std::min(kTileKeys, length - block * kTileKeys);
+      // A query that is not there has a log-sum-exp of infinity, so that it gives no key a probability.
+      alignas(64) float row_lse[32], delta[32] = {};
+      std::fill(row_lse, row_lse + 32, std::numeric_limits<float>::infinity());
+      for (int64_t r = 0; r < rows; ++r) {
+        const uint16_t* const o_row = o(t0 + r, h);
+        const uint16_t* const do_row = d_o(t0 + r, h);
+        F16 sum = zero16();
+        for (int64_t d = 0; d < Dv; d += 16) sum = fma16(load16(o_row + d, Dv - d), load16(do_row + d, Dv - d), sum);
+        delta[r] = sum16(sum);
+        row_lse[r] = lse[(t0 + r) * Hq + h];
+      }
+      for (int64_t i = 0; i < 2; ++i) {
+        const int64_t here = std::max<int64_t>(rows - i * 16, 0);
+        pack_transposed(q(t0 + i * 16, h), q.stride0, here, D, q_columns + i * steps * kTileBytes);
+        pack_transposed(d_o(t0 + i * 16, h), d_o.stride0, here, Dv, do_columns + i * value_steps * kTileBytes);
+      }
+      for (int64_t c = 0; c < d_tiles; ++c)
+        pack_plain(q(t0, h) + c * 16, q.stride0, D - c * 16, rows, q_pairs + c * kTileBytes);
+      for (int64_t c = 0; c < value_tiles; ++c)
+        pack_plain(d_o(t0, h) + c * 16, d_o.stride0, Dv - c * 16, rows, do_pairs + c * kTileBytes);
+      std::memset(dq_sums, 0, static_cast<size_t>(2 * d_tiles * kTileBytes));
+
+      for (int64_t b = 0; b <= block; ++b) {
+        tile_products<2>(tiles, k_rows + b * key_bytes, q_columns, steps, s);
+        tile_products<2>(tiles, v_rows + b * value_bytes, do_columns, value_steps, dp);
+        for (int64_t i = 0; i < 2; ++i) {
+          const F16 row_lse16 = load16(row_lse + i * 16), delta16 = load16(delta + i * 16);
+          const auto gradient = [&](int64_t j) HWY_ATTR {
+            F16 e = exp16(load16(s + j * 32 + i * 16) * scale - row_lse16);
+            if (b == block && j > i * 16) e = select16(first16(j - i * 16), zero16(), e);
+            store16(p_rows + j * 32 + i * 16, e);
+            const F16 ds = e * (load16(dp + j * 32 + i * 16) - delta16) * scale;
+            store16(ds_rows + j * 32 + i * 16, ds);
+            return ds;
+          };
+          for (int64_t j = 0; j < kTileKeys; j += 2) {
+            const F16 even = gradient(j);
+            store_pairs16(ds_pairs + i * kTileFloats + j / 2 * 16, even, gradient(j + 1));
+          }
+        }
+        for (int64_t i = 0; i < 2; ++i) {
+          const int64_t key = b * kTileKeys + i * 16;
+          const auto rows_of = [&](const uint16_t* x) { return reinterpret_cast<const std::byte*>(x + i * 16 * 32); };
+          add_products_of_row(tiles, dv_sums + key * value_line, 16, value_line * 4, rows_of(p_rows), do_pairs, value_tiles);
+          add_products_of_row(tiles, dk_sums + key * d_line, 16, d_line * 4, rows_of(ds_rows), q_pairs, d_tiles);
+          add_tile_products(tiles, dq_sums + i * d_tiles * kTileFloats, kTileFloats, kTileStepBytes,
+                            k_turned + b * turned_bytes, reinterpret_cast<const std::byte*>(ds_pairs + i * kTileFloats),
+                            d_tiles);
+        }
+      }
+      for (int64_t i = 0; i * 16 < rows; ++i)
+        store_turned(dq_sums + i * d_tiles * kTileFloats, kTileFloats, set16(1.0f), dq(t0 + i * 16, h), dq.stride0,
+                     std::min<int64_t>(rows - i * 16, 16), D);
+    }
+  }
+  for (int64_t t = 0; t < length; ++t) {
+    for (int64_t d = 0; d < D; d += 16) store16(dk(first + t, key_head) + d, load16(dk_sums + t * d_line + d), D - d);
+    for (int64_t d = 0; d < Dv; d += 16) store16(dv(first + t, key_head) + d, load16(dv_sums + t * value_line + d), Dv - d);
+  }
+}
+
+void backward_by_tiles(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+  const NoDenormals mode;
+  isa() == Isa::amx ? tile_backward_of<HardwareTiles>(op, first, length, key_head)
+                    : tile_backward_of<SoftwareTiles>(op, first, length, key_head);
+}
+
 void attention_packed_backward(Context& context, const AttentionPackedBackward& op) {
   const int32_t* const offsets = data_as<const int32_t>(op.offsets);
   const int64_t Hk = op.k.shape[1], sequences = op.offsets.shape[0] - 1;
@@ -137,6 +263,7 @@ void attention_packed_backward(Context& context, const AttentionPackedBackward& 
   for_tiles(context, sequences * Hk, static_cast<int64_t>(ns / static_cast<double>(sequences * Hk)), [&](int64_t i) HWY_ATTR {
     const int64_t s = i / Hk, first = offsets[s], length = offsets[s + 1] - first;
     if (length == 0) return;
+    if (attends_by_tiles(op.q.dtype)) return backward_by_tiles(op, first, length, i % Hk);
     op.q.dtype == DType::f32 ? backward_of<float>(op, first, length, i % Hk) : backward_of<uint16_t>(op, first, length, i % Hk);
   });
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/attention-inl.h"
+#include "kernels/cpu/attention_tiles-inl.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/threads.h"
 
@@ -72,6 +73,65 @@ void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
   }
 }
 
+// As attend_chunk, by tiles; its bits are those of attention_paged.cpp's tile_attend_heads.
+template <class Tiles>
+void tile_attend_chunk(const AttentionPacked& op, const PackedTask& task) {
+  const Rows<const uint16_t> q(op.q), k(op.k), v(op.v);
+  const Rows<uint16_t> o(op.o);
+  float* const lse = op.lse ? data_as<float>(op.lse) : nullptr;
+  const int64_t Hq = q.heads, group = q.heads / k.heads;
+  const int64_t D = op.q.shape[2], Dv = op.v.shape[2], steps = tile_steps(D), value_tiles = (Dv + 15) / 16;
+  const int64_t keys = task.end - task.first, blocks = (keys + kTileKeys - 1) / kTileKeys;
+
+  const int64_t key_bytes = 2 * steps * kTileBytes, value_bytes = value_tiles * kTileBytes;  // of a block
+  auto* const k_tiles =
+      reinterpret_cast<std::byte*>(scratch<float>(ScratchSlot::a, blocks * (key_bytes + value_bytes) / 4 + steps * kTileFloats +
+                                                                      value_tiles * kTileFloats + 3 * kTileFloats));
+  std::byte* const v_tiles = k_tiles + blocks * key_bytes;
+  std::byte* const q_tiles = v_tiles + blocks * value_bytes;
+  auto* const acc = reinterpret_cast<float*>(q_tiles + steps * kTileBytes);
+  float* const s = acc + value_tiles * kTileFloats;
+  auto* const pairs = reinterpret_cast<uint32_t*>(s + 2 * kTileFloats);
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t t = task.first + b * kTileKeys, left = keys - b * kTileKeys;
+    for (int64_t i = 0; i < 2; ++i)
+      pack_rows(k(t + i * 16, task.key_head), k.stride0, std::max<int64_t>(left - i * 16, 0), D,
+                k_tiles + b * key_bytes + i * steps * kTileBytes);
+    pack_turned(v(t, task.key_head), v.stride0, std::min(left, kTileKeys), Dv, kTileBytes, v_tiles + b * value_bytes);
+  }
+
+  Tiles tiles;
+  for (int64_t h = task.key_head * group; h < (task.key_head + 1) * group; ++h) {
+    // Sixteen rows from a multiple of sixteen end in the same block of keys.
+    for (int64_t t = task.begin; t < task.end; t += 16) {
+      const int64_t rows = std::min<int64_t>(16, task.end - t), position = t - task.first, last_block = position / kTileKeys;
+      pack_transposed(q(t, h), q.stride0, rows, D, q_tiles);
+      std::memset(acc, 0, static_cast<size_t>(value_bytes));
+      RowsInLanes state;
+      state.start();
+      for (int64_t b = 0; b <= last_block; ++b) {
+        tile_products<1>(tiles, k_tiles + b * key_bytes, q_tiles, steps, s);
+        const F16 correction = state.add_block(s, position - b * kTileKeys + 1, op.scale, pairs);
+        if (!all_one(correction))
+          for (int64_t i = 0; i < value_tiles * kTileFloats; i += 16) store16(acc + i, load16(acc + i) * correction);
+        add_tile_products(tiles, acc, kTileFloats, kTileStepBytes, v_tiles + b * value_bytes,
+                          reinterpret_cast<const std::byte*>(pairs), value_tiles);
+      }
+      store_turned(acc, kTileFloats, set16(1.0f) / state.sum, o(t, h), o.stride0, rows, Dv);
+      if (!lse) continue;
+      alignas(64) float max[16], sum[16];
+      store16(max, state.max);
+      store16(sum, state.sum);
+      for (int64_t r = 0; r < rows; ++r) lse[(t + r) * Hq + h] = max[r] + std::log(sum[r]);
+    }
+  }
+}
+
+void attend_by_tiles(const AttentionPacked& op, const PackedTask& task) {
+  const NoDenormals mode;
+  isa() == Isa::amx ? tile_attend_chunk<HardwareTiles>(op, task) : tile_attend_chunk<SoftwareTiles>(op, task);
+}
+
 void attention_packed(Context& context, const AttentionPacked& op) {
   const int32_t* const offsets = data_as<const int32_t>(op.offsets);
   std::vector<PackedTask> tasks;
@@ -88,6 +148,7 @@ void attention_packed(Context& context, const AttentionPacked& op) {
       pairs * static_cast<double>(op.q.shape[1]) * (0.015 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
   for_tiles(context, static_cast<int64_t>(tasks.size()), static_cast<int64_t>(ns / static_cast<double>(tasks.size())),
             [&](int64_t i) HWY_ATTR {
+              if (attends_by_tiles(op.q.dtype)) return attend_by_tiles(op, tasks[i]);
               op.q.dtype == DType::f32 ? attend_chunk<float>(op, tasks[i]) : attend_chunk<uint16_t>(op, tasks[i]);
             });
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/cpu/tiles.h"
 
 namespace r1::cpu {
 namespace {
@@ -38,6 +39,16 @@ bool has_amx() {
     return bf16 && tile && has_isa(Isa::avx512_bf16) && tiles_are_permitted();
   }();
   return has;
+}
+
+// Our kernels on tiles were written against the manual: where a CPU's tiles gave other bits than those that all tests are made
+// with, they would not be taken unasked.
+bool tiles_are_as_written() {
+  static const bool as_written = [] {
+    HardwareTiles tiles;
+    return tiles_agree(tiles);
+  }();
+  return as_written;
 }
 
 // The targets of Highway and the widest set of oneDNN that belong to it. Neither has begun when this is called.
@@ -106,6 +117,7 @@ bool has_isa(Isa isa) {
 }
 
 Isa default_isa() {
+  if (has_isa(Isa::amx) && tiles_are_as_written()) return Isa::amx;
   for (const Isa isa : {Isa::amx_onednn, Isa::avx512_bf16, Isa::avx512, Isa::avx2})
     if (has_isa(isa)) return isa;
   return Isa::scalar;

@@ -15,9 +15,10 @@ enum class Isa {
   avx2,          // with FMA
   avx512,        // F, BW, CD, DQ, VL
   avx512_bf16,   // bf16 products by chains of vdpbf16ps (kernels/cpu/bf16_matmul.h)
-  amx_onednn,    // bf16 products by oneDNN on AMX tiles: the default where the CPU has them
+  amx_onednn,    // bf16 products by oneDNN on AMX tiles
   amx_software,  // as amx, the tile instructions computed by AVX-512: for tests on any machine with avx512_bf16
-  amx,           // bf16 products of our own on AMX tiles (kernels/cpu/amx_matmul.h)
+  amx,           // bf16 products and attention of our own on AMX tiles (amx_matmul.h, attention_tiles-inl.h): the default where
+                 // the CPU has them and they compute as tiles.h says
 };
 inline constexpr Isa kEveryIsa[] = {Isa::scalar,     Isa::avx2,         Isa::avx512, Isa::avx512_bf16,
                                     Isa::amx_onednn, Isa::amx_software, Isa::amx};
@@ -36,7 +37,7 @@ Isa isa();
 
 // Whether bf16 products are our own kernels'.
 inline bool own_bf16(Isa isa) { return isa == Isa::avx512_bf16 || isa >= Isa::amx_software; }
-// Whether the own kernels are those of tiles.
+// Whether the own kernels, attention's too, are those of tiles.
 inline bool uses_tiles(Isa isa) { return isa >= Isa::amx_software; }
 
 }  // namespace r1::cpu

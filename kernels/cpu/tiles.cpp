@@ -1,8 +1,11 @@
 #include "kernels/cpu/tiles.h"
 
+#include <bit>
 #include <cstring>
 
+#include "base/rng.h"
 #include "kernels/cpu/bf16-inl.h"
+#include "kernels/tensor.h"
 
 namespace r1::cpu {
 namespace {
@@ -14,19 +17,6 @@ struct alignas(64) Configuration {
   uint8_t rows[16] = {};
 };
 
-// While it lives denormal numbers are zero, in operands and results, and rounding is to nearest even.
-class NoDenormals {
- public:
-  NoDenormals() : before_(_mm_getcsr()) { _mm_setcsr(kMasked | kFlushToZero | kDenormalsAreZero); }
-  ~NoDenormals() { _mm_setcsr(before_); }
-  NoDenormals(const NoDenormals&) = delete;
-  NoDenormals& operator=(const NoDenormals&) = delete;
-
- private:
-  static constexpr unsigned kMasked = 0x1f80, kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
-  unsigned before_;
-};
-
 // The two bf16 of every pair as f32.
 R1_BF16_INLINE __m512 even_of(Pairs p) { return _mm512_castsi512_ps(_mm512_slli_epi32(p, 16)); }
 R1_BF16_INLINE __m512 odd_of(Pairs p) {
@@ -34,6 +24,12 @@ R1_BF16_INLINE __m512 odd_of(Pairs p) {
 }
 
 }  // namespace
+
+NoDenormals::NoDenormals() : before_(_mm_getcsr()) {
+  constexpr unsigned kMasked = 0x1f80, kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
+  _mm_setcsr(kMasked | kFlushToZero | kDenormalsAreZero);
+}
+NoDenormals::~NoDenormals() { _mm_setcsr(before_); }
 
 HardwareTiles::HardwareTiles() {
   static const Configuration whole = [] {
@@ -75,6 +71,24 @@ R1_BF16_TARGET void SoftwareTiles::dot(int c, int a, int b) {
     }
   }
   asm volatile("" ::: "memory");
+}
+
+TileOperands random_tile_operands(uint64_t seed, bool denormals) {
+  Rng rng(seed, "operands of tiles");
+  TileOperands x;
+  const auto value = [&] { return static_cast<float>(rng.normal()); };
+  const auto small = [&] { return denormals && rng.below(8) == 0; };
+  const auto half = [&] { return small() ? static_cast<uint16_t>(1 + rng.below(0x7f)) : bf16_from_f32(value()); };
+  for (auto* const operand : {&x.a, &x.b})
+    for (auto& row : *operand)
+      for (uint32_t& pair : row) {
+        const uint32_t low = half();
+        pair = low | static_cast<uint32_t>(half()) << 16;
+      }
+  for (auto& row : x.c)
+    for (uint32_t& bits : row)
+      bits = small() ? 1 + static_cast<uint32_t>(rng.below(0x7fffff)) : std::bit_cast<uint32_t>(value());
+  return x;
 }
 
 }  // namespace r1::cpu

@@ -10,10 +10,24 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace r1::cpu {
 
-inline constexpr int64_t kTileRows = 16, kTileBytes = 1024;
+inline constexpr int64_t kTileRows = 16, kTileBytes = 1024, kTileFloats = kTileBytes / 4;
+
+// While it lives denormal numbers are zero on this thread, in operands and results, and rounding is to nearest even: as in a
+// tile, for what is computed around it or in its place.
+class NoDenormals {
+ public:
+  NoDenormals();
+  ~NoDenormals();
+  NoDenormals(const NoDenormals&) = delete;
+  NoDenormals& operator=(const NoDenormals&) = delete;
+
+ private:
+  unsigned before_;
+};
 
 class HardwareTiles {
  public:
@@ -64,5 +78,34 @@ class SoftwareTiles {
 
   alignas(64) uint32_t tile_[8][kTileRows][16];
 };
+
+// Operands of one product, as bits: c, then a and b of bf16.
+struct TileOperands {
+  alignas(64) uint32_t c[kTileRows][16], a[kTileRows][16], b[kTileRows][16];
+};
+// Ordinary numbers; where `denormals`, every eighth of all three is a denormal one, which counts as zero.
+TileOperands random_tile_operands(uint64_t seed, bool denormals);
+
+// Whether these tiles give the bits that SoftwareTiles do. Takes less than a millisecond.
+template <class T>
+bool tiles_agree(T& tiles) {
+  SoftwareTiles software;
+  for (uint64_t seed = 0; seed < 16; ++seed) {
+    const TileOperands x = random_tile_operands(seed, seed % 2 == 1);
+    TileOperands got = x, want = x;
+    const auto compute = [&x](auto& t, TileOperands& to) {
+      t.template load<0>(x.c, 64);
+      t.template load<4>(x.a, 64);
+      t.template load<7>(x.b, 64);
+      t.template dot<0, 4, 7>();
+      t.template dot<0, 4, 7>();
+      t.template store<0>(to.c, 64);
+    };
+    compute(tiles, got);
+    compute(software, want);
+    if (std::memcmp(got.c, want.c, sizeof got.c) != 0) return false;
+  }
+  return true;
+}
 
 }  // namespace r1::cpu

@@ -114,6 +114,42 @@ TEST(Tiles, of_the_hardware_have_the_bits_of_software) {
   }
 }
 
+// One bit of 256 numbers is another.
+struct LastBit : cpu::SoftwareTiles {
+  template <int T>
+  void store(void* to, int64_t stride) {
+    cpu::SoftwareTiles::store<T>(to, stride);
+    static_cast<uint32_t*>(to)[255] ^= 1;
+  }
+};
+
+// A denormal number of c counts.
+struct KeepsDenormals : cpu::SoftwareTiles {
+  template <int T>
+  void load(const void* from, int64_t stride) {
+    cpu::SoftwareTiles::load<T>(from, stride);
+    if (T == 0) std::memcpy(c, from, sizeof c);
+  }
+  template <int T>
+  void store(void* to, int64_t stride) {
+    cpu::SoftwareTiles::store<T>(to, stride);
+    for (size_t i = 0; i < 256; ++i)
+      if (std::fpclassify(c[i]) == FP_SUBNORMAL) static_cast<float*>(to)[i] += c[i] * 0x1p120f;
+  }
+  float c[256];
+};
+
+// The default set of a CPU is chosen by this.
+TEST(Tiles, that_compute_otherwise_are_noticed_before_they_are_taken_unasked) {
+  if (!cpu::has_isa(cpu::Isa::amx_software)) GTEST_SKIP() << "no AVX512_BF16";
+  cpu::SoftwareTiles same;
+  LastBit last_bit;
+  KeepsDenormals keeps_denormals;
+  EXPECT_TRUE(cpu::tiles_agree(same));
+  EXPECT_FALSE(cpu::tiles_agree(last_bit));
+  EXPECT_FALSE(cpu::tiles_agree(keeps_denormals));
+}
+
 TEST(Tiles, load_and_store_rows_that_lie_apart) {
   if (!cpu::has_isa(cpu::Isa::amx_software)) GTEST_SKIP() << "no AVX512_BF16";
   const bool hardware = cpu::has_isa(cpu::Isa::amx);
