@@ -182,9 +182,8 @@ void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t 
   for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t t0 = first + block * kTileKeys, rows = std::min(kTileKeys, length - block * kTileKeys);
-      // A query that is not there has a log-sum-exp of infinity, so that it gives no key a probability.
-      alignas(64) float row_lse[32], delta[32] = {};
-      std::fill(row_lse, row_lse + 32, std::numeric_limits<float>::infinity());
+      // A query that is not there has an output gradient of zero, so that it adds nothing.
+      alignas(64) float row_lse[32] = {}, delta[32] = {};
       for (int64_t r = 0; r < rows; ++r) {
         const uint16_t* const o_row = o(t0 + r, h);
         const uint16_t* const do_row = d_o(t0 + r, h);

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/fingerprint.h"
 
 namespace r1 {
@@ -55,7 +57,12 @@ void FileCache::add(const NodeFile& file, uint64_t offset, std::string_view byte
   if (out.tellp() != static_cast<std::streamoff>(offset)) throw failure("a piece of a file is missing", {path.string()});
   out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   out.close();
-  if (!out) throw failure("a file that was sent cannot be written", {path.string()}, "is the disk full?");
+  if (out) return;
+  const int error = errno;
+  std::error_code none;
+  fs::remove(path, none);  // or what is left of it would keep a full disk full
+  errno = error;
+  refuse_file("write a file that was sent", path);
 }
 
 void FileCache::complete(const NodeFile& file) {

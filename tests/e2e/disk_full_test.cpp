@@ -13,6 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+struct Unmount {
+  fs::path dir;
+  ~Unmount() { ::umount2(dir.c_str(), MNT_DETACH); }
+};
+
 struct DiskFull : ProgramTest {
   std::vector<std::string> arguments(const fs::path& run) const {
     return {nano(), "--run", run.string(), "-q", "--set", "node.snapshot_s=0"};
@@ -60,10 +65,7 @@ TEST_F(DiskFull, a_small_file_system_ends_the_run_resumable) {
   fs::create_directories(disk);
   if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=16M") != 0)
     GTEST_SKIP() << "a tmpfs cannot be mounted here: " << std::strerror(errno);
-  struct Unmount {
-    fs::path dir;
-    ~Unmount() { ::umount2(dir.c_str(), MNT_DETACH); }
-  } unmount{disk};
+  const Unmount unmount{disk};
   const fs::path run = disk / "run", filler = disk / "filler";
   int failures = 0;
   for (int64_t room = 40'000;; room = room * 3 / 2) {
@@ -82,6 +84,25 @@ TEST_F(DiskFull, a_small_file_system_ends_the_run_resumable) {
   }
   EXPECT_GE(failures, 3);
   fs::remove(filler);
+  expect_as_undisturbed(run);
+}
+
+// Files reach a node by content; where its disk has no room for them, the run says which node, and goes on when there is.
+TEST_F(DiskFull, a_node_whose_cache_is_full_is_named_and_the_run_goes_on_with_space_again) {
+  const fs::path disk = top / "cache", run = top / "run", hosts = top / "hosts";
+  fs::create_directories(disk);
+  if (::mount("tmpfs", disk.c_str(), "tmpfs", 0, "size=16k") != 0)
+    GTEST_SKIP() << "a tmpfs cannot be mounted here: " << std::strerror(errno);
+  const Unmount unmount{disk};
+  std::ofstream(hosts) << "localhost slots=1\n";
+  std::vector<std::string> command = arguments(run);
+  command.insert(command.end(), {"--hostfile", hosts.string()});
+  const ProgramResult full = run_program(command, {"XDG_CACHE_HOME=" + disk.string()});
+  expect_reason(full, disk, {"No space left on device"});
+  EXPECT_NE(full.err.find("(at node1/"), std::string::npos) << full.err;
+  ASSERT_EQ(::mount("tmpfs", disk.c_str(), "tmpfs", MS_REMOUNT, "size=64M"), 0) << std::strerror(errno);
+  const ProgramResult r = run_program(command, {"XDG_CACHE_HOME=" + disk.string()});
+  ASSERT_EQ(r.code, 0) << r.err;
   expect_as_undisturbed(run);
 }
 

@@ -1,9 +1,11 @@
 #include "runtime/nodes/node_words.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <fstream>
 
 #include "base/error.h"
@@ -137,6 +139,27 @@ TEST_F(Cache, a_file_comes_in_pieces_is_believed_by_its_hash_and_lies_in_the_tre
   in >> text;
   EXPECT_EQ(text, "0123456789");
   EXPECT_EQ(FileCache::in_tree("/t", "/a/../b"), "/t/b");
+}
+
+TEST_F(Cache, a_file_that_the_disk_does_not_take_is_refused_with_the_reason_and_leaves_nothing_behind) {
+  const NodeFile file = file_of("/x", std::string(20'000, 'x'));
+  FileCache cache(dir.path() / "cache");
+  cache.add(file, 0, std::string(10'000, 'x'));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{15'000, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::string said;
+  try {
+    cache.add(file, 10'000, std::string(10'000, 'x'));
+  } catch (const Error& e) {
+    said = e.message() + " | " + e.hint();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_NE(said.find("cannot write a file that was sent: File too large | free some space"), std::string::npos) << said;
+  EXPECT_TRUE(std::filesystem::is_empty(dir.path() / "cache"));
 }
 
 TEST_F(Cache, what_arrives_as_another_file_or_was_damaged_since_is_not_kept) {
