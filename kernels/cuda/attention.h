@@ -68,5 +68,6 @@ inline unsigned sequence_tiles(int64_t t, int64_t sequences) { return static_cas
 // bf16 by tensor cores. False: the heads are larger than what is compiled, and nothing was done.
 bool attention_packed_mma(Context& ctx, const AttentionPacked& op);
 bool attention_paged_mma(Context& ctx, const AttentionPaged& op);
+bool attention_packed_backward_mma(Context& ctx, const AttentionPackedBackward& op);
 
 }  // namespace r1::cuda

@@ -90,21 +90,22 @@ __global__ void __launch_bounds__(kTileThreads) paged_kernel(const Paged a) {
   int64_t keys = 0;
   for (int64_t i = 0; i < rows; ++i) keys = a.pages.row_pos[row + i] + 1 > keys ? a.pages.row_pos[row + i] + 1 : keys;
 
-  const int64_t warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4;
+  const int64_t own = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
   for (int64_t m0 = 0; m0 < tile_rows; m0 += kTileRows) {
+    // Row i of this lane is query head h(i) of row x(i), if any.
+    const auto there = [&](int i) { return m0 + own + 8 * i < tile_rows; };
+    const auto x = [&](int i) { return row + (m0 + own + 8 * i) / a.group; };
+    const auto h = [&](int i) { return kv * a.group + (m0 + own + 8 * i) % a.group; };
     const bf16* q[2];
-    int64_t own[2], h[2], position[2];
+    int64_t position[2];
     R1_UNROLL for (int i = 0; i < 2; ++i) {
-      const int64_t m = m0 + warp_row + g + 8 * i;
-      own[i] = m < tile_rows ? row + m / a.group : -1;
-      h[i] = kv * a.group + m % a.group;
-      position[i] = own[i] >= 0 ? a.pages.row_pos[own[i]] : 0;
-      q[i] = own[i] >= 0 ? a.q.at(own[i], h[i]) : nullptr;
+      position[i] = there(i) ? a.pages.row_pos[x(i)] : 0;
+      q[i] = there(i) ? a.q.at(x(i), h(i)) : nullptr;
     }
     AttentionRows<S> r;
     r.load(q, a.pages.d);
     Softmax all[2];
-    attend<S, true>(r, all, position, m0 + warp_row < tile_rows, a.chunks != nullptr ? begin : 0,
+    attend<S, true>(r, all, position, m0 + threadIdx.x / 32 * 16 < tile_rows, a.chunks != nullptr ? begin : 0,
                     a.chunks != nullptr ? part_end : end, a.scale, [&](int64_t step, bf16* k, bf16* v) {
                       constexpr int kParts = kKeyBlock / 8, kStepPages = kTileKeys / kKeyBlock;
                       const int64_t first = step * kTileKeys;
@@ -125,19 +126,19 @@ __global__ void __launch_bounds__(kTileThreads) paged_kernel(const Paged a) {
                       });
                     });
     R1_UNROLL for (int i = 0; i < 2; ++i) {
-      if (own[i] < 0) continue;
+      if (!there(i)) continue;
       if (a.chunks != nullptr && end > kChunkSteps) {
-        float* const to = a.chunk(own[i], h[i], chunk);
+        float* const to = a.chunk(x(i), h(i), chunk);
         if (threadIdx.x % 4 == 0) to[0] = all[i].max, to[1] = all[i].sum;
-        each_value(r, i, [&](int at, float x) {
-          if (at < a.pages.dv) to[2 + at] = x;
+        each_value(r, i, [&](int at, float value) {
+          if (at < a.pages.dv) to[2 + at] = value;
         });
         continue;
       }
-      bf16* const o = a.o.at(own[i], h[i]);
+      bf16* const o = a.o.at(x(i), h(i));
       const float inverse = 1.0f / all[i].sum;
-      each_value(r, i, [&](int at, float x) {
-        if (at < a.pages.dv) o[at] = narrow<bf16>(x * inverse);
+      each_value(r, i, [&](int at, float value) {
+        if (at < a.pages.dv) o[at] = narrow<bf16>(value * inverse);
       });
     }
   }

@@ -41,6 +41,26 @@ bool with_head_sizes(int64_t d, int64_t dv, F&& f) {
   return true;
 }
 
+// ---- products of a warp's 16 rows
+
+// Sums as the first factor of another product.
+template <int kColumns>
+__device__ void pack_sums(uint32_t (&p)[kColumns / 16][4], const float (&s)[kColumns / 8][4]) {
+  R1_UNROLL for (int c = 0; c < kColumns / 16; ++c) R1_UNROLL for (int i = 0; i < 4; ++i) p[c][i] =
+      pack(s[2 * c + i / 2][i % 2 * 2], s[2 * c + i / 2][i % 2 * 2 + 1]);
+}
+// d[16, kColumns] += p[16, kDepth] b[kDepth, kColumns]; b: [kDepth][kColumns + kPad].
+template <int kDepth, int kColumns>
+__device__ void multiply_across(float (&d)[kColumns / 8][4], const uint32_t (&p)[kDepth / 16][4], const bf16* b) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, matrix = lane / 8, line = lane % 8;
+  R1_UNROLL for (int c = 0; c < kDepth / 16; ++c) R1_UNROLL for (int n = 0; n < kColumns / 8; n += 2) {
+    uint32_t r[4];
+    load_matrices<true>(r, b + (c * 16 + matrix % 2 * 8 + line) * (kColumns + kPad) + (n + matrix / 2) * 8);
+    mma(d[n], p[c], r[0], r[1]);
+    mma(d[n + 1], p[c], r[2], r[3]);
+  }
+}
+
 // The 16 query rows of a warp between steps. `sum` is of this lane's keys only.
 template <class S>
 struct AttentionRows {
@@ -100,16 +120,9 @@ __device__ void attend_tile(AttentionRows<S>& r, const bf16* k, const bf16* v, c
     r.sum[h] = fmaf(r.sum[h], correction, sum);
     R1_UNROLL for (int n = 0; n < S::kDv / 8; ++n) R1_UNROLL for (int e = 0; e < 2; ++e) r.o[n][2 * h + e] *= correction;
   }
-  R1_UNROLL for (int c = 0; c < kTileKeys / 16; ++c) {
-    const uint32_t p[4] = {pack(s[2 * c][0], s[2 * c][1]), pack(s[2 * c][2], s[2 * c][3]),
-                           pack(s[2 * c + 1][0], s[2 * c + 1][1]), pack(s[2 * c + 1][2], s[2 * c + 1][3])};
-    R1_UNROLL for (int n = 0; n < S::kDv / 8; n += 2) {
-      uint32_t b[4];
-      load_matrices<true>(b, v + (c * 16 + matrix % 2 * 8 + line) * (S::kDv + kPad) + (n + matrix / 2) * 8);
-      mma(r.o[n], p, b[0], b[1]);
-      mma(r.o[n + 1], p, b[2], b[3]);
-    }
-  }
+  uint32_t p[kTileKeys / 16][4];
+  pack_sums<kTileKeys>(p, s);
+  multiply_across<kTileKeys, S::kDv>(r.o, p, v);
 }
 
 // ---- chunks
