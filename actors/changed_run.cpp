@@ -165,7 +165,8 @@ NodePlan changed_node(const NodePlan& trainer, const std::vector<ChangeRow>& cha
   std::map<std::string, std::string> values;
   std::set<std::string> reached;
   for (const ChangeRow& c : changes) {
-    const std::string name = c.attribute.substr(c.attribute.find('.') + 1);
+    if (!c.attribute.starts_with(trainer.id + ".")) continue;  // how many nodes do the work of another role
+    const std::string name = c.attribute.substr(trainer.id.size() + 1);
     if (c.version <= version) {
       values[name] = c.after;
       reached.insert(name);

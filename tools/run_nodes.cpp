@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kEpochKey = "head_epoch";
+constexpr const char* kReplicas = ".replicas";  // of a role, as `set` keeps an attribute of a trainer
 
 // Counted up before anything is opened under it.
 uint64_t next_epoch(RunStore& store) {
@@ -163,6 +164,7 @@ RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, co
   fleet.program = node_program();
   fleet.device = graph.attrs.text("device");
   fleet.invitations = options.invitations;
+  fleet.drained = store.drained();
   fleet.places = [this](int node, const FleetEntry& entry) {
     const auto at = placement_.find(node);
     // Who was invited has no tags, and may be on any host.
@@ -170,12 +172,14 @@ RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, co
     return at != placement_.end() && std::find(at->second.begin(), at->second.end(), entry.name) != at->second.end();
   };
   fleet_ = std::make_unique<Fleet>(std::move(fleet));
+  take_up_orders();
   const std::vector<Fleet::Row> rows = fleet_->join(interrupted);
   const std::string table = fleet_table(rows) + nodes_placement_text(graph, placement_);
   log_info("nodes:\n" + table);
   const auto missing =
-      std::find_if(rows.begin(), rows.end(), [](const Fleet::Row& row) { return !row.here() && !row.invited; });
-  const bool any = std::any_of(rows.begin(), rows.end(), [](const Fleet::Row& row) { return row.here(); });
+      std::find_if(rows.begin(), rows.end(), [](const Fleet::Row& row) { return !row.here() && !row.invited && !row.drained; });
+  // Of nodes that are all drained the run waits for a shell to take one back.
+  const bool any = std::any_of(rows.begin(), rows.end(), [](const Fleet::Row& row) { return row.here() || row.drained; });
   say("{}", table);
   if (interrupted || (any && (missing == rows.end() || options.allow_missing))) return;
   throw bad_input(fmt::format("{} on {} is not there: {}", missing->name, missing->host, missing->state), {},
@@ -235,7 +239,7 @@ std::vector<ShellNode> RunNodes::shell_rows() const {
 }
 
 ShellNodeOrders RunNodes::orders() {
-  return {[this](const std::string& node) { return drain(node); },
+  return {[this](const std::string& node) { return drain(node); }, [this](const std::string& node) { return undrain(node); },
           [this](const std::string& role, int64_t workers) { return scale(role, workers); }};
 }
 
@@ -252,6 +256,7 @@ std::string RunNodes::drain(const std::string& node) {
   const auto row = std::find_if(rows.begin(), rows.end(), [&](const Fleet::Row& r) { return r.name == node; });
   if (row == rows.end()) throw bad_input(fmt::format("there is no node '{}'", node), {}, "see 'nodes'");
   if (row->state == "leaves") throw bad_input(fmt::format("{} leaves already", node));
+  if (row->drained) throw bad_input(fmt::format("{} is drained already: {}", node, row->state), {}, "'undrain' takes it back");
   if (!row->here()) throw bad_input(fmt::format("{} is not there: {}", node, row->state), {}, "see 'nodes'");
   std::set<std::string> ended;
   for (const StageRow& stage : store_.stages())
@@ -263,8 +268,49 @@ std::string RunNodes::drain(const std::string& node) {
       throw bad_input(fmt::format("{} is the last that can do the work of {}", node, plan.id), {},
                       "'stop' ends the run; another node first: r1-run --invite N, r1-node --join");
   }
-  if (!fleet_->drain(node)) throw bad_input(fmt::format("{} is not there any more", node), {}, "see 'nodes'");
+  // Before it happens: what a kill in between leaves is a node that stays away, and nobody was told anything.
+  store_.set_drained(node, row->host, true);
+  if (!fleet_->drain(node)) {
+    store_.set_drained(node, row->host, false);
+    throw bad_input(fmt::format("{} is not there any more", node), {}, "see 'nodes'");
+  }
   return fmt::format("{} gets nothing new, ends what it has and leaves; 'nodes' shows when it has left", node);
+}
+
+std::string RunNodes::undrain(const std::string& node) {
+  const std::map<std::string, std::string> drained = store_.drained();
+  const auto at = drained.find(node);
+  if (at == drained.end()) throw bad_input(fmt::format("{} is not drained", node), {}, "see 'nodes'");
+  store_.set_drained(node, at->second, false);
+  fleet_->undrain(node);
+  for (const Fleet::Row& row : fleet_->rows())
+    if (row.name == node)
+      return row.state == "leaves" ? fmt::format("{} is taken back when it has left", node)
+             : row.invited         ? fmt::format("{} may join again", node)
+                                   : fmt::format("{} is started; 'nodes' shows when it is there", node);
+  return fmt::format("{} is not drained any more; the host file of this process does not name it", node);
+}
+
+void RunNodes::keep_scale(const NodePlan& role, int64_t workers) {
+  const int64_t stage = store_.ensure_stage(graph_.stages[static_cast<size_t>(role.stage)].name);
+  ChangeRow change{store_.batch_count(stage), role.id + kReplicas,
+                   role.attrs.has("replicas") ? role.attrs.text("replicas") : "0", std::to_string(workers)};
+  for (const ChangeRow& row : store_.changes(stage))
+    if (row.attribute == change.attribute) change.before = row.after;
+  if (change.before != change.after) store_.add_changes(stage, {change});
+}
+
+void RunNodes::take_up_orders() {
+  for (const auto& [role, names] : placement_) {
+    const NodePlan& plan = graph_.nodes[static_cast<size_t>(role)];
+    const int64_t stage = store_.ensure_stage(graph_.stages[static_cast<size_t>(plan.stage)].name);
+    std::optional<std::string> workers;
+    for (const ChangeRow& row : store_.changes(stage))
+      if (row.attribute == plan.id + kReplicas) workers = row.after;
+    if (workers)
+      fleet_->members().scale(
+          role, stored_integer(*workers, store_.place("changes", fmt::format("attribute='{}{}'", plan.id, kReplicas))));
+  }
 }
 
 std::string RunNodes::scale(const std::string& role, int64_t workers) {
@@ -277,6 +323,7 @@ std::string RunNodes::scale(const std::string& role, int64_t workers) {
       throw bad_input(fmt::format("how many ranks '{}' has is part of what it learns", role), {}, "ranks= in a new run");
     if (plan.role == "evaluator") throw bad_input(fmt::format("'{}' is done whole by one node", role));
     const std::vector<std::string> there = able(node);
+    keep_scale(plan, workers);
     fleet_->members().scale(node, workers);
     return fmt::format("{}: {} (there {}: {})", role,
                        workers == 0   ? "all nodes that may do its work"

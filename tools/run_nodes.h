@@ -50,7 +50,10 @@ class RunNodes {
   int cores(int here) const;  // of all machines, with `here` of this one
 
  private:
-  std::string drain(const std::string& node);                   // ends its work and leaves; is not started again
+  void take_up_orders();                       // those of a shell that earlier processes of the run have kept
+  std::string drain(const std::string& node);  // ends its work and leaves; is not started again
+  std::string undrain(const std::string& node);
+  void keep_scale(const NodePlan& role, int64_t workers);
   std::string scale(const std::string& role, int64_t workers);  // how many nodes do its work; 0: all that may
   std::vector<std::string> able(int node) const;                // names of those that may do its work, and are not leaving
 

@@ -59,6 +59,8 @@ void ShellOrders::see_to(ShellOrder order, const std::vector<OrderedStage>& stag
         return ask(order, stages);
       case ShellOrder::Kind::drain:
         return drain(order);
+      case ShellOrder::Kind::undrain:
+        return undrain(order);
       case ShellOrder::Kind::scale:
         return scale(order);
     }
@@ -212,6 +214,13 @@ void ShellOrders::drain(const ShellOrder& order) const {
   if (!nodes_.drain) throw bad_input("this run has no nodes");
   const std::string answer = nodes_.drain(order.target);
   note(0, order, "drain", order.target);
+  order.reply->answer(text_answer(answer));
+}
+
+void ShellOrders::undrain(const ShellOrder& order) const {
+  if (!nodes_.undrain) throw bad_input("this run has no nodes");
+  const std::string answer = nodes_.undrain(order.target);
+  note(0, order, "undrain", order.target);
   order.reply->answer(text_answer(answer));
 }
 

@@ -48,6 +48,7 @@ class ShellOrders {
   void kill(const ShellOrder& order, const std::vector<OrderedStage>& stages) const;
   void ask(const ShellOrder& order, const std::vector<OrderedStage>& stages) const;
   void drain(const ShellOrder& order) const;
+  void undrain(const ShellOrder& order) const;
   void scale(const ShellOrder& order) const;
 
   const OrderedStage& stage_of(const std::string& node, const std::vector<OrderedStage>& stages) const;

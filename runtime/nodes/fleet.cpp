@@ -6,6 +6,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -21,21 +22,26 @@ bool here(const FleetEntry& entry) { return entry.host.empty(); }
 }  // namespace
 
 Fleet::Fleet(Options options)
-    : options_(std::move(options)), keys_(options_.run_dir), files_(make_thread_executor("node files")) {
+    : options_(std::move(options)),
+      keys_(options_.run_dir),
+      files_(make_thread_executor("node files")),
+      drained_(options_.drained) {
   keys_.fill(ring_);
   for (const FleetEntry& plan : options_.entries) {
     Entry& entry = entries_.emplace_back();
     entry.plan = plan;
     entry.row.name = plan.name;
     entry.row.host = here(plan) ? "localhost" : plan.host;
-    entry.row.state = "starts";
+    entry.leaving = entry.row.drained = stays_away(entry, entry.row.host);
+    entry.row.state = entry.leaving ? "drained" : "starts";
   }
   for (int64_t i = 1; i <= options_.invitations; ++i) {
     Entry& entry = entries_.emplace_back();
     entry.plan.name = fmt::format("join{}", i);
     entry.row.name = entry.plan.name;
     entry.row.host = "-";
-    entry.row.state = "may join";
+    entry.row.drained = drained_.count(entry.plan.name) != 0;
+    entry.row.state = entry.row.drained ? "drained" : "may join";
     entry.plan.invited = entry.row.invited = true;
     keys_.invite(entry.plan.name, ring_);
   }
@@ -49,6 +55,11 @@ Fleet::Fleet(Options options)
     return entry == nullptr || options_.places(node, entry->plan);
   };
   members.told = [this](const Member& member, bool up, const std::string& why) { told(member, up, why); };
+  members.unwanted = [this](const Member& member) {
+    const std::lock_guard lock(mutex_);
+    const Entry* const entry = entry_of(member.hello.principal);
+    return entry != nullptr && entry->row.drained;
+  };
   members_ = std::make_unique<Members>(std::move(members));
   ZmqHeadOptions head;
   head.listen = options_.listen;
@@ -61,7 +72,7 @@ Fleet::Fleet(Options options)
   const std::lock_guard lock(mutex_);
   launcher_ = std::make_unique<Launcher>(*this, options_.launcher);
   for (Entry& entry : entries_)
-    if (!entry.row.invited) launch(entry);
+    if (!entry.row.invited && !entry.row.drained) launch(entry);
 }
 
 Fleet::~Fleet() {
@@ -86,13 +97,32 @@ bool Fleet::drain(const std::string& name) {
     const std::lock_guard lock(mutex_);
     for (Entry& entry : entries_) {
       if (entry.plan.name != name || entry.peer == 0) continue;
-      entry.leaving = true;
+      entry.leaving = entry.row.drained = true;
       entry.row.state = "leaves";
+      drained_[name] = entry.row.host;
       peer = entry.peer;
     }
   }
   if (peer != 0) members_->drain(peer);
   return peer != 0;
+}
+
+bool Fleet::undrain(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (drained_.erase(name) == 0) return false;
+  for (Entry& entry : entries_) {
+    if (entry.plan.name != name) continue;
+    entry.row.drained = false;
+    if (entry.launch != 0 || entry.peer != 0) continue;  // one that still leaves is started again when it has left
+    entry.row.state = entry.row.invited ? "may join" : "starts";
+    if (!entry.row.invited) start_again(entry);
+  }
+  return true;
+}
+
+bool Fleet::stays_away(const Entry& entry, const std::string& host) const {
+  const auto at = drained_.find(entry.plan.name);
+  return at != drained_.end() && at->second == host;
 }
 
 Fleet::Entry* Fleet::entry_of(const std::string& principal) {
@@ -103,6 +133,7 @@ Fleet::Entry* Fleet::entry_of(const std::string& principal) {
 
 void Fleet::launch(Entry& entry) {
   const FleetEntry& plan = entry.plan;
+  entry.leaving = false;
   const CurveKeys keys = keys_.new_node(plan.name, ring_);
   LaunchSpec spec;
   spec.name = plan.name;
@@ -155,23 +186,28 @@ void Fleet::told(const Member& member, bool up, const std::string& why) {
   if (entry == nullptr || ending_) return;
   if (up) {
     entry->peer = member.peer;
-    entry->leaving = false;
-    if (entry->row.invited) entry->row.host = member.hello.host;
+    if (entry->row.invited) {
+      entry->row.host = member.hello.host;
+      entry->row.drained = stays_away(*entry, entry->row.host);
+    }
+    entry->leaving = entry->row.drained;
     entry->joined = entry->launch;
     entry->fruitless = 0;
     entry->row.pid = member.hello.pid;
     entry->row.threads = member.hello.cores;
     entry->row.fingerprint = member.hello.fingerprint;
-    entry->row.state = "ok";
+    entry->row.state = entry->leaving ? "leaves" : "ok";
     log_info(fmt::format("node {} on {} joins: process {}, {} threads, {}", entry->plan.name, member.hello.host,
                          member.hello.pid, member.hello.cores, member.hello.fingerprint));
+    if (entry->leaving)
+      log_warn(fmt::format("node {} was drained: 'undrain {}' in r1-shell lets it in", entry->plan.name, entry->plan.name));
     log_flush();  // who is there may be looked for in the log of a run that goes on
     return;
   }
   if (entry->peer == member.peer) entry->peer = 0;
   if (entry->leaving || drained) {
     entry->row.pid = 0;
-    entry->row.state = entry->row.invited ? "has left, may join" : "has left";
+    entry->row.state = entry->row.drained ? "drained, has left" : entry->row.invited ? "has left, may join" : "has left";
     entry->leaving = true;
     log_info(fmt::format("node {} on {} has left", entry->plan.name, member.hello.host));
     log_flush();
@@ -207,7 +243,12 @@ void Fleet::ended(LaunchId id, const std::string& how) {
     if (entry.launch != id) continue;
     entry.launch = 0;
     entry.row.pid = 0;
-    if (entry.leaving) return;
+    if (entry.leaving && entry.row.drained) return;
+    if (std::exchange(entry.leaving, false)) {  // undrained before it had left
+      log_info(fmt::format("node {} on {} is started again", entry.plan.name, entry.row.host));
+      entry.row.state = "starts";
+      return start_again(entry);
+    }
     entry.row.state = how;
     if (entry.joined == 0 || ++entry.fruitless > kMostFruitless) {
       log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));
@@ -215,12 +256,16 @@ void Fleet::ended(LaunchId id, const std::string& how) {
     }
     log_warn(fmt::format("node {} on {} ended ({}); it is started again", entry.plan.name, entry.row.host, how));
     entry.row.state = "is lost, starts again";
-    try {
-      launch(entry);
-    } catch (const Error& e) {
-      entry.row.state = e.what();
-      log_error(e.what());
-    }
+    start_again(entry);
+  }
+}
+
+void Fleet::start_again(Entry& entry) {
+  try {
+    launch(entry);
+  } catch (const Error& e) {
+    entry.row.state = e.what();
+    log_error(e.what());
   }
 }
 

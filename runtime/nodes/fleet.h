@@ -48,8 +48,9 @@ class Fleet final : public LaunchSink {
     std::string device;                                             // of entries without one
     std::function<bool(int node, const FleetEntry& entry)> places;  // absent: every node of the graph at every entry
     LauncherOptions launcher;
-    int64_t invitations = 0;  // join1, join2, ...: for nodes that somebody else starts
-    double join_s = 60;       // from its start until it has joined
+    int64_t invitations = 0;                     // join1, join2, ...: for nodes that somebody else starts
+    double join_s = 60;                          // from its start until it has joined
+    std::map<std::string, std::string> drained;  // host by name: they stay away until undrain()
   };
   explicit Fleet(Options options);
   // Tells all that the run is over, and ends who does not go.
@@ -62,16 +63,20 @@ class Fleet final : public LaunchSink {
     int64_t pid = 0;  // there; 0: it is not there
     int threads = 0;
     std::string fingerprint;
-    std::string state;  // "ok", "starts", "leaves", "has left", "is lost, starts again", or why it is not there
+    std::string state;  // "ok", "starts", "leaves", "drained", "is lost, starts again", or why it is not there
     int64_t lost = 0;   // times
     bool invited = false;
+    bool drained = false;  // told to stay away
     bool here() const { return state == "ok" || state == "leaves"; }
   };
   // Until all entries have joined or failed, or `interrupted`.
   std::vector<Row> join(const std::atomic<bool>& interrupted);
   std::vector<Row> rows() const;
-  // A node gets no new work, ends what it has, and its process ends; it is not started again. False: no such node is here.
+  // A node gets no new work, ends what it has, and its process ends; neither is it started again, nor let in when it comes from
+  // the same host. False: no such node is here.
   bool drain(const std::string& name);
+  // It may come again, and is started again where the host file has it. False: it is not drained.
+  bool undrain(const std::string& name);
   Members& members() { return *members_; }
 
  private:
@@ -84,8 +89,10 @@ class Fleet final : public LaunchSink {
     PeerId peer = 0;  // 0: it is not there
     Row row;
   };
-  void launch(Entry& entry);  // under mutex_
+  void launch(Entry& entry);       // under mutex_
+  void start_again(Entry& entry);  // as launch(); what goes wrong is its state
   void told(const Member& member, bool up, const std::string& why);
+  bool stays_away(const Entry& entry, const std::string& host) const;  // under mutex_
   Entry* entry_of(const std::string& principal);
 
   void started(LaunchId launch, const std::string& greeting) override;
@@ -101,6 +108,7 @@ class Fleet final : public LaunchSink {
 
   mutable std::mutex mutex_;
   std::vector<Entry> entries_;
+  std::map<std::string, std::string> drained_;  // as Options::drained
   bool ending_ = false;
   std::unique_ptr<Launcher> launcher_;
 };

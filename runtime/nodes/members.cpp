@@ -143,6 +143,10 @@ void Members::peer_up(PeerId peer, const PeerHello& hello) {
   if (options_.told) options_.told(member, true, "");
   const std::lock_guard lock(mutex_);
   members_[peer] = member;
+  if (options_.unwanted && options_.unwanted(member)) {
+    draining_.insert(peer);
+    return stop(peer);
+  }
   for (const auto& [node, ear] : pools_)
     if (may_run(node, member)) ear->joined(member);
 }

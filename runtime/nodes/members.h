@@ -51,6 +51,9 @@ class Members final : public LinkSink {
     std::function<bool(int node, const Member& member)> places;
     // Told of joins and losses, for logs and launchers; on the thread of the links. May be absent.
     std::function<void(const Member& member, bool up, const std::string& why)> told;
+    // Who is to have no work: it is told that the run is over for it as soon as it has joined. On the thread of the links;
+    // absent: nobody.
+    std::function<bool(const Member& member)> unwanted;
     Executor* files = nullptr;  // reads files for nodes; outlives it
   };
   explicit Members(Options options);

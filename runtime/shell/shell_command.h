@@ -36,9 +36,11 @@ struct ShellNode {  // a process of the run beside its head
   int64_t lost = 0;  // times
 };
 
-// Steering a run of several processes; both return what comes of it, and throw bad_input. Thread rule: the conductor's thread.
+// Steering a run of several processes: each returns what comes of it, durable by then, and throws bad_input. Thread rule: the
+// conductor's thread.
 struct ShellNodeOrders {
   std::function<std::string(const std::string& node)> drain;
+  std::function<std::string(const std::string& node)> undrain;
   std::function<std::string(const std::string& role, int64_t nodes)> scale;
 };
 

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
+#include <map>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +17,7 @@ namespace r1 {
 namespace {
 
 using Json = nlohmann::ordered_json;
+constexpr std::string_view kReplicas = ".replicas";
 constexpr uint64_t kLogBytes = 256 * 1024;
 
 // From here on an engine is what its stage waits for; below, engines take turns.
@@ -48,12 +52,28 @@ std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
   return {fmt::format("its {} works most, {:.0f} % of the time, and is not all that it waits for", engine, 100 * share), ""};
 }
 
+// What a shell has done to the nodes that work for it.
+void say_steered(const ShellSources& sources, const std::string& stage,
+                 const std::function<void(const std::string&, const std::string&)>& say) {
+  if (!sources.nodes) return;
+  for (const auto& [node, host] : sources.store->drained())
+    say(fmt::format("{} on {} is drained", node, host), fmt::format("'undrain {}' lets it work again", node));
+  std::map<std::string, std::string> workers;
+  for (const StageRow& row : sources.store->stages())
+    if (row.name == stage)
+      for (const ChangeRow& c : sources.store->changes(row.id))
+        if (c.attribute.ends_with(kReplicas)) workers[c.attribute.substr(0, c.attribute.size() - kReplicas.size())] = c.after;
+  for (const auto& [role, n] : workers)
+    if (n != "0") say(fmt::format("{} is scaled", role), fmt::format("to {} node{} at a time", n, n == "1" ? "" : "s"));
+}
+
 }  // namespace
 
 Json why_so_slow(const ShellSources& sources) {
   Json answer = {{"title", "running stages"}, {"columns", {"stage", "what", "value"}}, {"rows", Json::array()}};
   for (const ShellStage& stage : sources.stages()) {
-    if (stage.phase != word_of(StagePhase::running)) continue;
+    const bool paused = stage.phase == word_of(StagePhase::paused);
+    if (stage.phase != word_of(StagePhase::running) && !paused) continue;
     const auto say = [&](const std::string& what, const std::string& value) {
       answer["rows"].push_back({{"stage", stage.name}, {"what", what}, {"value", value}});
     };
@@ -69,7 +89,9 @@ Json why_so_slow(const ShellSources& sources) {
       if (wait.key.rfind("job ", 0) != 0)
         say(fmt::format("{} waits", wait.owner),
             fmt::format("{}{}, {:.1f} s", wait.reason, wait.on.empty() ? "" : " (" + wait.on + ")", wait.waiting_s));
-    const auto [verdict, advice] = verdict_on(times);
+    say_steered(sources, stage.name, say);
+    const auto [verdict, advice] =
+        paused ? std::pair{std::string("it is paused"), std::string("'resume' lets the run go on")} : verdict_on(times);
     say("so", verdict);
     if (!advice.empty()) say("try", advice);
   }

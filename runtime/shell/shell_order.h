@@ -9,9 +9,9 @@
 namespace r1 {
 
 struct ShellOrder {
-  enum class Kind { inspect, set, pause, resume, checkpoint, kill, ask, drain, scale };
+  enum class Kind { inspect, set, pause, resume, checkpoint, kill, ask, drain, undrain, scale };
   Kind kind = Kind::inspect;
-  std::string target;  // a node of the graph; of drain: a process; of checkpoint: a stage or ""
+  std::string target;  // a node of the graph; of drain, undrain: a process; of checkpoint: a stage or ""
   std::string value;   // of set, for `target`.`attr`; of ask: the prompt
   std::string attr;
   int64_t count = 0;                  // of scale: nodes at a time, 0 for all

@@ -109,6 +109,12 @@ void drain(const ShellSources& sources, const std::string& rest, const ShellRepl
   give(sources, reply, {.kind = ShellOrder::Kind::drain, .target = rest});
 }
 
+void undrain(const ShellSources& sources, const std::string& rest, const ShellReplyPtr& reply) {
+  need_nodes(sources);
+  if (rest.empty() || first_word(rest) != rest) throw bad_input("undrain takes NODE", {}, "see 'nodes'");
+  give(sources, reply, {.kind = ShellOrder::Kind::undrain, .target = rest});
+}
+
 void scale(const ShellSources& sources, const std::string& rest, const ShellReplyPtr& reply) {
   constexpr int64_t kMostNodes = 1024;
   need_nodes(sources);
@@ -143,9 +149,12 @@ constexpr SteeringCommand kSteering[] = {
      true, checkpoint},
     {"kill", "ACTOR", "a role fails, to see its stage recover from the run store", "kill rl1_policy", true, kill},
     {"drain", "NODE",
-     "a process of the run gets nothing new, ends what it has and leaves, so that its machine can be taken away", "drain node2",
-     true, drain},
-    {"scale", "ROLE N", "how many nodes at a time do a role's work, until the run ends; 0: all that may. Changes no result",
+     "a process of the run gets nothing new, ends what it has and leaves, so that its machine can be taken away; kept by "
+     "restart",
+     "drain node2", true, drain},
+    {"undrain", "NODE", "one that was drained may work again: it is started, or let in when it joins", "undrain node2", true,
+     undrain},
+    {"scale", "ROLE N", "how many nodes at a time do a role's work; 0: all that may. Changes no result; kept by restart",
      "scale rl1_policy 2", true, scale},
     {"stop", "", "end the run after the jobs at hand; it can be continued", "", true, stop},
 };

@@ -103,6 +103,9 @@ class RunStore {
   std::vector<InputRow> inputs() const;                                    // by file
   void add_changes(int64_t stage, const std::vector<ChangeRow>& changes);  // durable
   std::vector<ChangeRow> changes(int64_t stage) const;                     // in the order they were made
+  // Processes of the run that were told to stay away: host by name. Kept as changes of no stage.
+  void set_drained(const std::string& node, const std::string& host, bool drained);  // durable
+  std::map<std::string, std::string> drained() const;
   void add_metric(int64_t stage, int64_t step, const std::string& name, double value);
   void add_tally(int64_t stage, const std::string& name, double value);  // under the step after the name's last one
   // By step, buffered ones included. The numbers in the statistics of batches are metrics too, under their version.

@@ -138,6 +138,27 @@ std::vector<ChangeRow> RunStore::changes(int64_t stage) const {
   return rows;
 }
 
+namespace {
+constexpr std::string_view kDrained = ".drained";
+}
+
+void RunStore::set_drained(const std::string& node, const std::string& host, bool drained) {
+  add_changes(0, {{0, node + std::string(kDrained), drained ? "" : host, drained ? host : ""}});
+}
+
+std::map<std::string, std::string> RunStore::drained() const {
+  std::map<std::string, std::string> hosts;
+  for (const ChangeRow& row : changes(0)) {
+    if (!row.attribute.ends_with(kDrained)) continue;
+    const std::string node = row.attribute.substr(0, row.attribute.size() - kDrained.size());
+    if (row.after.empty())
+      hosts.erase(node);
+    else
+      hosts[node] = row.after;
+  }
+  return hosts;
+}
+
 std::optional<std::pair<std::string, std::string>> RunStore::artifact(int64_t stage, const std::string& name) const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare("SELECT path, hash FROM artifacts WHERE stage = ? AND name = ?");

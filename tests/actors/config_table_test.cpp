@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "actors/changed_run.h"
 #include "actors/evaluation.h"
 #include "actors/generator_role.h"
 #include "actors/reward_programs.h"
@@ -105,6 +106,18 @@ TEST(ConfigTable, an_attribute_stands_in_a_table_or_is_known_to_be_the_role_s_ow
   for (const RoleSpec& role : role_registry(".").roles)
     for (const AttrSpec& attr : role.attrs)
       EXPECT_NE(in_tables[role.name].count(attr.name), own.at(role.name).count(attr.name)) << role.name << "." << attr.name;
+}
+
+// The run store keeps changes of all roles of a stage in one list.
+TEST(ChangedNode, is_changed_by_what_was_said_of_it_and_not_of_others_in_its_stage) {
+  NodePlan trainer;
+  trainer.id = "rl";
+  trainer.attrs.fallback = {{"lr", "1e-3"}, {"replicas", "7"}};
+  const std::vector<ChangeRow> changes = {
+      {2, "rl.lr", "1e-3", "1e-4"}, {2, "policy.replicas", "0", "1"}, {3, "rl2.lr", "1", "2"}};
+  EXPECT_EQ(value_after(trainer, changes, "lr"), "1e-4");
+  EXPECT_EQ(value_after(trainer, changes, "replicas"), "7");
+  EXPECT_EQ(changed_node(trainer, changes, 1).attrs.text("lr"), "1e-3");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "runtime/shell/shell_client.h"
 #include "tests/e2e/nodes_fixture.h"
 #include "tests/own_sshd.h"
 
@@ -158,6 +159,47 @@ TEST_F(LaunchNodes, one_that_joined_by_hand_outlives_its_head_and_comes_back_to_
   ASSERT_TRUE(joined.wait(kPatience_s)) << "it outlives the run";
   EXPECT_EQ(joined.result().code, 0) << joined.result().err;
   expect_the_weights_of_one_process(top / "run");
+}
+
+TEST_F(LaunchNodes, one_that_joined_by_hand_and_was_drained_is_sent_away_by_the_next_head_too) {
+  std::ofstream(hosts) << "localhost slots=1\n";
+  const int port = test::free_port();
+  const std::vector<std::string> more = {"--listen", fmt::format("127.0.0.1:{}", port), "--invite", "1",
+                                         "--set",    "rl_trainer.until=batches(30)"};
+  std::optional<Program> head(std::in_place, over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(logged(top / "run", "node1"));
+  Program joined(joining(port, top / "run"), environment(), 0, node.string());
+  ASSERT_TRUE(logged(top / "run", "node join1 on"));
+  ASSERT_TRUE(logged(top / "run", "joins: process", 2));
+  const auto asked = [&](const char* line) {
+    try {
+      return ShellClient(top / "run").ask(line, 60);
+    } catch (const Error&) {
+      return std::string();  // nobody listens yet
+    }
+  };
+  const auto works = [&] {
+    const std::string nodes = asked("nodes");
+    return nodes.find("join1") != nodes.npos && nodes.find("policy", nodes.find("join1")) != nodes.npos;
+  };
+  for (int i = 0; i < 1000 && !works(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  joined.send(SIGSTOP);  // it hears of nothing
+  const std::string answer = asked("drain join1");
+  EXPECT_NE(answer.find("join1 gets nothing new"), std::string::npos) << answer;
+  head->send(SIGKILL);
+  head->result();
+  head.emplace(over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(logged(top / "run", "joins: process", 3));
+  const auto paused = [&] { return asked("pause").find("paused") != std::string::npos; };  // it does not end meanwhile
+  for (int i = 0; i < 1000 && !paused(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  joined.send(SIGCONT);
+  ASSERT_TRUE(joined.wait(60)) << "it is let in";
+  EXPECT_EQ(joined.result().code, 0) << joined.result().err;
+  asked("resume");
+  EXPECT_NE(read_file(top / "run/r1.log").find("node join1 was drained"), std::string::npos) << joined.result().err;
+  ASSERT_TRUE(head->wait(kPatience_s));
+  ASSERT_EQ(head->result().code, 0) << head->result().err;
+  EXPECT_EQ(ledger_complaints(top / "run"), "");
 }
 
 // Its files, and the modules beside them, come by content.

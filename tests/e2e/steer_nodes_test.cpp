@@ -1,6 +1,7 @@
 // A run of several processes that is steered: nodes leave and roles are scaled while it stands still, it is asked, and a role
 // is killed; it ends with the weights of one process that nobody touched.
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "runtime/shell/shell_client.h"
 #include "tests/e2e/nodes_fixture.h"
@@ -57,7 +58,7 @@ TEST_F(SteeredNodes, nodes_leave_roles_are_scaled_and_killed_and_the_weights_are
   EXPECT_NE(text("scale policy 1").find("policy: one node at a time (there are: node1, node2, node3)"), std::string::npos);
   EXPECT_TRUE(comes_true([&] { return workers("policy") == 1; })) << ask("inspect policy");
   EXPECT_NE(text("drain node1").find("leaves"), std::string::npos);
-  EXPECT_TRUE(comes_true([&] { return state("node1") == "has left"; })) << state("node1");
+  EXPECT_TRUE(comes_true([&] { return state("node1") == "drained, has left"; })) << state("node1");
   EXPECT_NE(refused("drain node1").find("has left"), std::string::npos);
   EXPECT_EQ(row("nodes", "node", "node1")["roles"], "") << "nothing is done by one that is gone";
   const auto roles = [&](const std::string& node) { return row("nodes", "node", node)["roles"].get<std::string>(); };
@@ -81,6 +82,52 @@ TEST_F(SteeredNodes, nodes_leave_roles_are_scaled_and_killed_and_the_weights_are
   const auto store = RunStore::open_read_only(run());
   EXPECT_EQ(store->events(0, 10, "drain").size(), 2u);
   EXPECT_EQ(store->events(0, 10, "scale").size(), 2u);
+}
+
+// What was told a run outlives its head, from the answer on.
+TEST_F(SteeredNodes, drained_nodes_and_scaled_roles_stay_so_when_the_run_is_continued_until_they_are_taken_back) {
+  ASSERT_EQ(run_program(arguments(top / "alone", {})).code, 0);
+  auto environment = cache();
+  environment.emplace_back("R1_FAULT=slow:rl_trainer:40");
+  std::optional<Program> program(std::in_place, over_nodes(run()), environment);
+  ASSERT_TRUE(comes_true([&] { return batches("rl") >= 1; }));
+  ASSERT_NE(text("pause").find("paused"), std::string::npos);
+  EXPECT_NE(text("scale policy 1").find("one node at a time"), std::string::npos);
+  EXPECT_NE(text("drain node1").find("leaves"), std::string::npos);
+  program->send(SIGKILL);  // whether or not it has left
+  program->result();
+  ASSERT_TRUE(all_gone(processes(run()), 10));
+  {
+    const auto store = RunStore::open_read_only(run());
+    EXPECT_EQ(store->drained(), (std::map<std::string, std::string>{{"node1", "localhost"}}));
+  }
+
+  program.emplace(over_nodes(run()), environment);
+  ASSERT_TRUE(comes_true([&] { return batches("rl") >= 1 && workers("policy") > 0; }));
+  ASSERT_NE(text("pause").find("paused"), std::string::npos);
+  EXPECT_EQ(state("node1"), "drained");
+  EXPECT_TRUE(row("nodes", "node", "node1")["process"].is_null()) << ask("nodes");
+  EXPECT_EQ(workers("policy"), 1u) << ask("inspect policy");
+  EXPECT_FALSE(row("why", "what", "node1 on localhost is drained").is_null()) << ask("why");
+  EXPECT_EQ(row("why", "what", "policy is scaled").value("value", ""), "to 1 node at a time") << ask("why");
+  EXPECT_NE(refused("drain node1").find("drained already"), std::string::npos);
+  EXPECT_NE(refused("undrain node2").find("not drained"), std::string::npos);
+  EXPECT_NE(text("undrain node1").find("started"), std::string::npos);
+  EXPECT_TRUE(comes_true([&] { return state("node1") == "ok"; })) << state("node1");
+  EXPECT_NE(text("scale policy 0").find("all nodes"), std::string::npos);
+  EXPECT_TRUE(comes_true([&] { return workers("policy") == 3; })) << ask("inspect policy");
+  EXPECT_TRUE(row("why", "what", "policy is scaled").is_null()) << ask("why");
+  EXPECT_NE(text("drain node3").find("leaves"), std::string::npos);
+  EXPECT_NE(text("undrain node3").find("node3"), std::string::npos);  // before it has left, or after
+  EXPECT_TRUE(comes_true([&] { return state("node3") == "ok"; })) << state("node3");
+  EXPECT_NE(text("resume").find("goes on"), std::string::npos);
+  ASSERT_TRUE(program->wait(kPatience_s)) << "does not end";
+  const ProgramResult r = program->result();
+  ASSERT_EQ(r.code, 0) << r.err << read_file(run() / "r1.log");
+  EXPECT_EQ(summary_hashes(run()), summary_hashes(top / "alone"));
+  EXPECT_EQ(ledger_complaints(run()), "");
+  EXPECT_NE(read_file(run() / "report.html").find("policy.replicas: 1 → 0"), std::string::npos);
+  EXPECT_TRUE(all_gone(processes(run()), 10)) << "a node outlives its run";
 }
 
 }  // namespace

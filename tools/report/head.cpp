@@ -1,5 +1,6 @@
 // Head of the page: what ran, and the summary in words.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -143,6 +144,7 @@ std::string head_section(const RunData& run) {
   fact("precision", run.precision);
   fact("machine", run.machine);
   fact("numeric fingerprint", run.fingerprint);
+  fact("changed while it ran", fmt::format("{}", fmt::join(run.changes, "; ")));
   return out + "</dl>\n";
 }
 

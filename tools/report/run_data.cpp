@@ -202,6 +202,12 @@ RunData read_head(const GraphView& graph, const RunStore& store) {
   if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
     run.precision = run.fingerprint.substr(last + 2);
   run.failures = failures_of(store);
+  const auto shown = [](const std::string& value) { return value.empty() ? std::string("(none)") : value; };
+  for (const StageRow& stage : store.stages())
+    for (const ChangeRow& c : store.changes(stage.id))
+      run.changes.push_back(
+          fmt::format("{}: {} → {} from batch {} on", c.attribute, shown(c.before), shown(c.after), c.version));
+  for (const auto& [node, host] : store.drained()) run.changes.push_back(fmt::format("{} on {} is drained", node, host));
   run.seconds = stored_meta_number(store, "seconds");
   return run;
 }

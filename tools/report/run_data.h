@@ -71,6 +71,7 @@ struct RunData {
   std::vector<StageData> stages;  // in the graph's order
 
   std::vector<StageFailure> failures;  // why its last process ended with exit code 1 or 2
+  std::vector<std::string> changes;  // while it ran, by commands and r1-shell: "rl_trainer.lr: 1e-3 → 1e-4 from batch 12 on"
 
   size_t done() const;
   bool finished() const { return done() == stages.size(); }

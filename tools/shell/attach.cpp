@@ -84,7 +84,7 @@ class RunElsewhere final : public Attached {
 
 double answer_limit_s(const std::string& line) {
   const std::string command = first_word(line);
-  for (const char* order : {"set", "checkpoint", "ask", "kill", "pause", "resume", "drain", "scale"})
+  for (const char* order : {"set", "checkpoint", "ask", "kill", "pause", "resume", "drain", "undrain", "scale"})
     if (command == order) return 600;
   return 10;
 }

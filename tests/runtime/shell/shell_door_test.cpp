@@ -88,8 +88,8 @@ TEST_F(DoorOfARun, a_key_for_looking_looks_and_steers_nothing) {
   EXPECT_FALSE(is_error_answer(shell->ask("stages")));
   EXPECT_FALSE(is_error_answer(shell->ask("inspect x")));
   const int before = orders;
-  for (const char* line : {"stop", "set a.b 1", "pause", "resume", "checkpoint", "kill x", "drain x", "scale x 1", "ask hello",
-                           " stop ", "stop\nstop"}) {
+  for (const char* line : {"stop", "set a.b 1", "pause", "resume", "checkpoint", "kill x", "drain x", "undrain x", "scale x 1",
+                           "ask hello", " stop ", "stop\nstop"}) {
     const std::string answer = shell->ask(line);
     EXPECT_TRUE(is_error_answer(answer)) << line << ": " << answer;
     EXPECT_NE(answer.find("for looking"), std::string::npos) << line << ": " << answer;

@@ -59,6 +59,7 @@ TEST(ShellCompletion, offers_what_the_run_has_at_that_place) {
   EXPECT_TRUE(offers("help s", "set"));
   EXPECT_TRUE(offers("kill ", "rl1_policy"));
   EXPECT_TRUE(offers("drain ", "node2"));
+  EXPECT_TRUE(offers("undrain ", "node2"));
   EXPECT_EQ(offered("scale "), (std::vector<std::string>{"judge", "policy"}));
   EXPECT_TRUE(offers("set rl", "rl1_trainer.lr"));
   EXPECT_TRUE(offers("metrics ", "rl1"));
