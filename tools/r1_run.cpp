@@ -532,7 +532,7 @@ int main_checked(int argc, char** argv) {
                  "machine alone unless HOST is given (docs/operations.md)")
       ->type_name("[HOST:]PORT");
   CLI::Option* const simulates = app.add_option(
-      "--simulate", args.simulate, "run nothing; say how fast the graph's RL would be on these machines (docs/scaling.md)");
+      "--simulate", args.simulate, "run nothing; say how fast the graph's stages would be on these machines (docs/scaling.md)");
   simulates->type_name("hosts=N,gpus=M");
   app.add_option("--costs", args.costs, "with --simulate: what engines take, from a JSON file or the directory of a run")
       ->type_name("FILE|DIR")

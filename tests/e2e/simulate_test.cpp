@@ -18,6 +18,7 @@ TEST_F(SimulateProgram, prints_a_table_or_json_and_writes_nothing) {
   const ProgramResult json = run_program({graph, "--simulate", "hosts=2,gpus=4,batches=2", "--costs", costs, "--json"});
   EXPECT_EQ(json.code, 0) << json.err;
   EXPECT_EQ(json.out.rfind("[\n", 0), 0u) << json.out;
+  EXPECT_NE(table.out.find("batches of 64 examples"), std::string::npos) << table.out;
   EXPECT_FALSE(std::filesystem::exists("runs/rl_only"));
 }
 

@@ -13,6 +13,7 @@
 #include "runtime/store/run_store.h"
 #include "runtime/store/stage_times.h"
 #include "tools/report/shown_tokens.h"
+#include "tools/simulate/stage_simulation.h"
 
 namespace r1::simulate {
 
@@ -37,6 +38,7 @@ std::vector<Field> fields_of(Costs& c) {
           {"tokens", "prompt", &c.tokens.prompt, 0, 1e9},
           {"tokens", "mean", &c.tokens.mean, 1, 1e9},
           {"tokens", "deviation", &c.tokens.deviation, 0, 1e9},
+          {"tokens", "example", &c.tokens.example, 0, 1e9},
           {"", "kept", &c.kept, 0, 1},
           {"bytes", "token", &c.bytes.token, 0, 1e6},
           {"bytes", "weights", &c.bytes.weights, 0, 1e15},
@@ -78,7 +80,7 @@ Costs read_costs(const std::filesystem::path& file) {
   return costs;
 }
 
-Costs measured_costs(const std::filesystem::path& run_dir, const std::string& stage) {
+Costs measured_costs(const std::filesystem::path& run_dir, const std::string& stage, const StageShape& shape) {
   constexpr int64_t kDrawsRead = 512;
   const auto store = RunStore::open_read_only(run_dir);
   const auto none = [&](const std::string& what) {
@@ -88,8 +90,35 @@ Costs measured_costs(const std::filesystem::path& run_dir, const std::string& st
   for (const StageRow& row : store->stages()) {
     if (row.name != stage) continue;
     const StageTimes times = StageTimes::of(*store, row);
+    const auto engine_s = [&](const char* engine) {
+      const auto found = times.engine_s.find(engine);
+      return found == times.engine_s.end() ? 0.0 : found->second;
+    };
+    Costs c;
+    if (shape.sort == StageSort::learns_from_examples) {
+      double tokens = 0;
+      const auto batches = store->batch_stats(row.id);
+      for (const auto& [version, stats] : batches) tokens += parse_json(stats, {run_dir.string()}).value("tokens", 0.0);
+      if (tokens == 0) throw none("it has learned from no batch");
+      c.tokens.example = tokens / static_cast<double>(std::ssize(batches) * shape.examples);
+      c.train.token_s = engine_s("trainer") / tokens;
+      return c;
+    }
+    if (shape.sort == StageSort::evaluates) {
+      double problems = 0, tokens = 0;
+      for (const EvaluationRow& e : store->evaluations(row.id)) {
+        const nlohmann::json metrics = parse_json(e.metrics_json, {run_dir.string()});
+        problems += metrics.value("problems", 0.0);
+        tokens += metrics.value("problems", 0.0) * metrics.value("length", 0.0);
+      }
+      if (tokens == 0) throw none("it has measured no completion");
+      c.tokens.mean = std::max(1.0, tokens / problems);
+      c.generate.token_s = engine_s("evaluator") / (tokens * static_cast<double>(shape.samples + (shape.greedy ? 1 : 0)));
+      return c;
+    }
     const LedgerCounts ledger = store->ledger(row.id);
-    if (ledger.trained == 0) throw none("no group was trained on");
+    const bool learns = shape.sort == StageSort::learns_from_samples;
+    if (learns && ledger.trained == 0) throw none("no group was trained on");
     double n = 0, sum = 0, squares = 0, prompts = 0, groups = 0;
     std::vector<Resolution> draws = store->resolutions(row.id);
     std::erase_if(draws, [](const Resolution& r) { return r.reason == "stage_ended"; });
@@ -106,11 +135,6 @@ Costs measured_costs(const std::filesystem::path& run_dir, const std::string& st
       }
     }
     if (n == 0) throw none("it has no trajectories");
-    Costs c;
-    const auto engine_s = [&](const char* engine) {
-      const auto found = times.engine_s.find(engine);
-      return found == times.engine_s.end() ? 0.0 : found->second;
-    };
     c.tokens.prompt = prompts / n;
     c.tokens.mean = std::max(1.0, sum / n);
     c.tokens.deviation = std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)));
@@ -119,8 +143,10 @@ Costs measured_costs(const std::filesystem::path& run_dir, const std::string& st
                  learned = static_cast<double>(ledger.trained) * n / groups;
     c.generate.token_s = engine_s("generator") / (sampled * c.tokens.mean);
     c.judge.completion_s = engine_s("judge") / sampled;
-    c.reference.token_s = engine_s("reference") / (learned * (c.tokens.mean + c.tokens.prompt));
-    c.train.token_s = engine_s("trainer") / (learned * (c.tokens.mean + c.tokens.prompt));
+    if (learns) {
+      c.reference.token_s = engine_s("reference") / (learned * (c.tokens.mean + c.tokens.prompt));
+      c.train.token_s = engine_s("trainer") / (learned * (c.tokens.mean + c.tokens.prompt));
+    }
     c.kept = static_cast<double>(ledger.trained) / static_cast<double>(draws.size());
     return c;
   }

@@ -9,6 +9,8 @@
 
 namespace r1::simulate {
 
+struct StageShape;
+
 // Seconds, bytes, tokens. A device samples n sequences at once at one token each in step_s + n * token_s.
 struct Costs {
   struct {
@@ -25,7 +27,9 @@ struct Costs {
   } train;
   struct {
     double prompt = 0, mean = 1, deviation = 0;  // of a completion; log-normal, cut at max_tokens
+    double example = 0;                          // that is learned from, or of both responses of a pair; 0: prompt + mean
   } tokens;
+  double example_tokens() const { return tokens.example > 0 ? tokens.example : tokens.prompt + tokens.mean; }
   double kept = 1;  // share of groups that teach something
   struct {
     double token = 12;   // of a trajectory: id, log-probability, the rest
@@ -40,7 +44,8 @@ struct Costs {
 // and for numbers out of range.
 Costs read_costs(const std::filesystem::path& file);
 
-// What the roles of a stage took in a run. Throws bad_input where the run has not sampled and trained there.
-Costs measured_costs(const std::filesystem::path& run_dir, const std::string& stage);
+// What the roles of a stage of that shape took in a run. Throws bad_input where the run has not done there what such a stage
+// does.
+Costs measured_costs(const std::filesystem::path& run_dir, const std::string& stage, const StageShape& shape);
 
 }  // namespace r1::simulate

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 #include "actors/run_env.h"
@@ -21,9 +22,51 @@ namespace {
 constexpr int64_t kMostHosts = 4096, kMostDevices = 4096, kMostBatches = 100'000, kUsualBatches = 64;
 constexpr int64_t kUsualCapacity = 64;
 
-bool simulated(const GraphView& graph, int stage) {
-  const NodePlan* const trainer = stage_trainer(graph, stage);
-  return trainer != nullptr && stage_node(graph, stage, "generator") != nullptr && trainer->attrs.text("objective") == "grpo";
+std::optional<StageSort> sort_of(const GraphView& graph, int stage) {
+  const bool samples = stage_node(graph, stage, "generator") != nullptr;
+  if (stage_trainer(graph, stage) != nullptr) return samples ? StageSort::learns_from_samples : StageSort::learns_from_examples;
+  if (samples) return StageSort::samples;
+  if (stage_node(graph, stage, "evaluator") != nullptr) return StageSort::evaluates;
+  return std::nullopt;
+}
+
+int64_t batches_of(int64_t limit, const Setting& setting) {
+  return setting.batches > 0 ? setting.batches : std::min(limit > 0 ? limit : kUsualBatches, kUsualBatches);
+}
+
+StageShape examples_shape(const GraphView& graph, const NodePlan& trainer, const Setting& setting) {
+  StageShape s;
+  s.sort = StageSort::learns_from_examples;
+  s.examples = trainer.attrs.integer("batch");
+  int64_t limit = parse_until(graph, trainer).batch_limit();
+  // A set whose size stands in the graph.
+  int64_t records = 0;
+  bool known = true;
+  for (const int e : trainer.in_edges) {
+    const NodePlan& from = graph.nodes[static_cast<size_t>(graph.edges[static_cast<size_t>(e)].from)];
+    const bool prompter = from.role == "prompter";
+    if (prompter) records += from.attrs.integer("count");
+    known = known && (!prompter ? graph.edges[static_cast<size_t>(e)].carries != "dataset" : from.attrs.integer("count") > 0);
+  }
+  if (const int64_t epochs = trainer.attrs.integer("epochs"); epochs > 0 && known && records > 0) {
+    const int64_t all = (records * epochs + s.examples - 1) / s.examples;
+    limit = limit > 0 ? std::min(limit, all) : all;
+  }
+  s.batches = setting.batches > 0 ? setting.batches : limit > 0 ? limit : kUsualBatches;  // a sum: there is no need for fewer
+  return s;
+}
+
+StageShape evaluation_shape(const NodePlan& evaluator) {
+  StageShape s;
+  s.sort = StageSort::evaluates;
+  const std::string sources = evaluator.attrs.text("source");
+  s.groups = evaluator.attrs.integer("problems") * (1 + std::count(sources.begin(), sources.end(), ','));
+  s.samples = evaluator.attrs.integer("samples");
+  s.greedy = evaluator.attrs.flag("greedy");
+  s.max_running = evaluator.attrs.integer("max_running");
+  s.max_tokens = evaluator.attrs.integer("max_tokens");
+  s.capacity = s.groups;
+  return s;
 }
 
 }  // namespace
@@ -62,6 +105,7 @@ Setting parse_setting(const std::string& text) {
                     "a trainer stays with the head, on one host");
   if (s.hosts * s.gpus == 1)
     throw bad_input("--simulate: one GPU cannot train and sample at once here", {}, "gpus=2, or gpus=0");
+  s.halved = s.gpus > 0 && s.trainer == 0 && s.hosts == 1;
   if (s.gpus > 0 && s.trainer == 0) s.trainer = s.hosts > 1 ? s.gpus : s.gpus / 2;
   if (s.gpus > 0 && s.hosts == 1 && s.trainer == s.gpus)
     throw bad_input("--simulate: the trainer takes all devices", {}, "fewer with trainer=, or more hosts");
@@ -69,9 +113,13 @@ Setting parse_setting(const std::string& text) {
 }
 
 StageShape shape_of(const GraphView& graph, int stage, const Setting& setting) {
+  const StageSort sort = *sort_of(graph, stage);
+  const NodePlan* const trainer = stage_trainer(graph, stage);
+  if (sort == StageSort::learns_from_examples) return examples_shape(graph, *trainer, setting);
+  if (sort == StageSort::evaluates) return evaluation_shape(*stage_node(graph, stage, "evaluator"));
   const NodePlan& generator = *stage_node(graph, stage, "generator");
-  const NodePlan& trainer = *stage_trainer(graph, stage);
   StageShape s;
+  s.sort = sort;
   s.groups = stage_window(graph, stage);
   s.samples = generator.attrs.integer("samples");
   s.staleness = stage_staleness(graph, stage);
@@ -83,24 +131,45 @@ StageShape shape_of(const GraphView& graph, int stage, const Setting& setting) {
   for (const int e : generator.in_edges)
     if (graph.edges[static_cast<size_t>(e)].carries == "prompts" && graph.edges[static_cast<size_t>(e)].attrs.has("capacity"))
       s.capacity = graph.edges[static_cast<size_t>(e)].attrs.integer("capacity");
-  const int64_t limit = parse_until(graph, trainer).batch_limit();
-  s.batches = setting.batches > 0 ? setting.batches : std::min(limit > 0 ? limit : kUsualBatches, kUsualBatches);
+  int64_t limit = trainer != nullptr ? parse_until(graph, *trainer).batch_limit() : 0;
+  if (sort == StageSort::samples)
+    if (const NodePlan* const prompter = stage_node(graph, stage, "prompter"))
+      if (const int64_t count = prompter->attrs.integer("count"); count > 0) {
+        s.groups = std::min(s.groups, count);
+        limit = (count + s.groups - 1) / s.groups;
+      }
+  s.batches = batches_of(limit, setting);
   return s;
 }
 
 Machines machines_of(const GraphView& graph, int stage, const Setting& setting) {
   Machines m;
+  const StageSort sort = *sort_of(graph, stage);
+  const bool trains = stage_trainer(graph, stage) != nullptr;
   if (setting.gpus == 0) {
-    m.generators = {0};
+    if (sort != StageSort::learns_from_examples) m.generators = {0};
+    m.trainers = trains ? 1 : 0;
     m.reference_apart = true;
     return m;
   }
-  m.trainers = static_cast<int>(setting.trainer);
+  const int64_t devices = setting.hosts * setting.gpus;
+  if (sort == StageSort::learns_from_examples) {
+    m.trainers = static_cast<int>(setting.halved ? setting.gpus : setting.trainer);
+    m.idle = devices - m.trainers;
+    return m;
+  }
+  const int64_t first = trains ? setting.trainer : 0;  // of the head's devices that sample
+  m.trainers = static_cast<int>(first);
+  if (sort == StageSort::evaluates) {  // done whole by one node
+    m.generators = {0};
+    m.idle = devices - 1;
+    return m;
+  }
   // One entry of a host file for each device that does not train.
   std::vector<FleetEntry> entries;
   std::map<std::string, int> host_of;
   for (int64_t host = 0; host < setting.hosts; ++host)
-    for (int64_t gpu = host == 0 ? setting.trainer : 0; gpu < setting.gpus; ++gpu) {
+    for (int64_t gpu = host == 0 ? first : 0; gpu < setting.gpus; ++gpu) {
       FleetEntry& e = entries.emplace_back();
       e.name = fmt::format("node{}", entries.size());
       e.host = host == 0 ? "" : fmt::format("host{}", host + 1);
@@ -114,6 +183,7 @@ Machines machines_of(const GraphView& graph, int stage, const Setting& setting) 
   const Attrs& attrs = graph.nodes[static_cast<size_t>(node)].attrs;
   const auto most = static_cast<size_t>(attrs.has("replicas") ? attrs.integer("replicas") : 0);
   if (most > 0 && most < m.generators.size()) m.generators.resize(most);
+  m.idle = devices - m.trainers - std::ssize(m.generators);
   return m;
 }
 
@@ -125,43 +195,97 @@ std::vector<SimulatedStage> simulate_graph(const GraphView& graph, const Setting
   std::vector<SimulatedStage> out;
   for (size_t i = 0; i < graph.stages.size(); ++i) {
     const int stage = static_cast<int>(i);
-    if (!simulated(graph, stage)) continue;
+    if (!sort_of(graph, stage)) continue;
     SimulatedStage s;
     s.name = graph.stages[i].name;
     s.shape = shape_of(graph, stage, setting);
     s.machines = machines_of(graph, stage, setting);
-    s.result = simulate_stage(s.shape, s.machines, run ? measured_costs(costs, s.name) : read_costs(costs),
+    s.result = simulate_stage(s.shape, s.machines, run ? measured_costs(costs, s.name, s.shape) : read_costs(costs),
                               static_cast<uint64_t>(graph.attrs.integer("seed")));
     out.push_back(std::move(s));
   }
   if (out.empty())
-    throw bad_input("this graph has no stage that samples and trains on it", {graph.file},
-                    "--simulate is about stages with a generator and a trainer with objective=grpo");
+    throw bad_input("this graph has no stage that samples, trains or measures", {graph.file},
+                    "--simulate is about stages with a generator, a trainer or an evaluator");
   return out;
 }
+
+namespace {
+
+const char* word_of(StageSort sort) {
+  switch (sort) {
+    case StageSort::learns_from_samples:
+      return "learns from samples";
+    case StageSort::learns_from_examples:
+      return "learns from examples";
+    case StageSort::samples:
+      return "samples";
+    case StageSort::evaluates:
+      return "evaluates";
+  }
+  return "";
+}
+
+std::string head_line(const SimulatedStage& s) {
+  const StageShape& shape = s.shape;
+  std::string text = fmt::format("stage {}: ", s.name);
+  if (shape.sort == StageSort::learns_from_examples)
+    text += fmt::format("{} of {}", report::plural(s.result.batches, "batch"), report::plural(shape.examples, "example"));
+  else if (shape.sort == StageSort::evaluates)
+    text += fmt::format("{} of {}{}", report::plural(shape.groups, "prompt"), report::plural(shape.samples, "completion"),
+                        shape.greedy ? " and a greedy one" : "");
+  else
+    text += fmt::format("{} of {} groups of {} completions", report::plural(s.result.batches, "batch"), shape.groups,
+                        shape.samples);
+  if (shape.sort == StageSort::learns_from_samples) text += fmt::format(", staleness {}", shape.staleness);
+  const std::string sampling = report::plural(std::ssize(s.machines.generators), "device");
+  switch (shape.sort) {
+    case StageSort::learns_from_samples:
+      text += fmt::format("; {} to sample, {} to train", sampling, s.machines.trainers);
+      break;
+    case StageSort::learns_from_examples:
+      text += fmt::format("; {} to train", report::plural(s.machines.trainers, "device"));
+      break;
+    case StageSort::samples:
+    case StageSort::evaluates:
+      text += fmt::format("; {} to sample", sampling);
+  }
+  if (s.machines.idle > 0) text += fmt::format(", {} without work", s.machines.idle);
+  return text + "\n";
+}
+
+}  // namespace
 
 std::string simulation_table(const std::vector<SimulatedStage>& stages) {
   std::string text;
   const auto percent = [](double share) { return fmt::format("{:.0f} %", 100 * share); };
   for (const SimulatedStage& s : stages) {
     const StageResult& r = s.result;
-    const double batches = static_cast<double>(std::max<int64_t>(r.batches, 1));
-    text += fmt::format("stage {}: {} of {} groups of {} completions, staleness {}; {} to sample, {} to train\n", s.name,
-                        report::plural(r.batches, "batch"), s.shape.groups, s.shape.samples, s.shape.staleness,
-                        report::plural(std::ssize(s.machines.generators), "device"), s.machines.trainers);
+    const StageSort sort = s.shape.sort;
+    const double batches = static_cast<double>(std::max<int64_t>(r.batches, 1)), seconds = std::max(r.seconds, 1e-300);
+    text += head_line(s);
     const auto line = [&](const char* what, const std::string& value) { text += fmt::format("  {:<22} {}\n", what, value); };
-    line("time", fmt::format("{:.3f} s, {:.4g} s a batch", r.seconds, r.seconds / batches));
-    line("tokens a second",
-         fmt::format("{:.0f} sampled, {:.0f} trained", r.tokens_generated / r.seconds, r.tokens_trained / r.seconds));
-    line("generators at work", fmt::format("{} (from {} to {}); held back by staleness {}", percent(r.generators),
-                                           percent(r.idlest), percent(r.busiest), percent(r.held_back)));
-    line("trainer at work", percent(r.trainer));
+    line("time", sort == StageSort::evaluates ? fmt::format("{:.3f} s", r.seconds)
+                                              : fmt::format("{:.3f} s, {:.4g} s a batch", r.seconds, r.seconds / batches));
+    const std::string sampled = fmt::format("{:.0f} sampled", r.tokens_generated / seconds),
+                      trained = fmt::format("{:.0f} trained", r.tokens_trained / seconds);
+    line("tokens a second", sort == StageSort::learns_from_samples    ? sampled + ", " + trained
+                            : sort == StageSort::learns_from_examples ? trained
+                                                                      : sampled);
+    if (sort != StageSort::learns_from_examples)
+      line("generators at work",
+           fmt::format("{} (from {} to {}){}", percent(r.generators), percent(r.idlest), percent(r.busiest),
+                       sort == StageSort::learns_from_samples ? "; held back by staleness " + percent(r.held_back) : ""));
+    if (s.machines.trainers > 0) line("trainer at work", percent(r.trainer));
     if (s.shape.reference) line("reference at work", percent(r.reference));
-    line("judge at work", percent(r.judge));
-    line("the head's link",
-         fmt::format("sends {} ({} a batch), takes in {} ({} a batch)", percent(r.link_out),
-                     report::bytes_text(r.bytes_out / batches), percent(r.link_in), report::bytes_text(r.bytes_in / batches)));
-    line("age when trained", fmt::format("{:.2f} versions, at most {}", r.age, r.age_max));
+    if (sort != StageSort::learns_from_examples) {
+      line("judge at work", percent(r.judge));
+      line("the head's link", fmt::format("sends {} ({} a batch), takes in {} ({} a batch)", percent(r.link_out),
+                                          report::bytes_text(r.bytes_out / batches), percent(r.link_in),
+                                          report::bytes_text(r.bytes_in / batches)));
+    }
+    if (sort == StageSort::learns_from_samples)
+      line("age when trained", fmt::format("{:.2f} versions, at most {}", r.age, r.age_max));
     line("so", what_to_scale(r));
   }
   return text;
@@ -171,28 +295,36 @@ std::string simulation_json(const std::vector<SimulatedStage>& stages) {
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
   for (const SimulatedStage& s : stages) {
     const StageResult& r = s.result;
-    out.push_back({{"stage", s.name},
-                   {"generators", s.machines.generators.size()},
-                   {"trainers", s.machines.trainers},
-                   {"batches", r.batches},
-                   {"seconds", r.seconds},
-                   {"tokens_generated", r.tokens_generated},
-                   {"tokens_trained", r.tokens_trained},
-                   {"use",
-                    {{"generators", r.generators},
-                     {"generators_idlest", r.idlest},
-                     {"generators_busiest", r.busiest},
-                     {"generators_held_back", r.held_back},
-                     {"trainer", r.trainer},
-                     {"reference", r.reference},
-                     {"judge", r.judge},
-                     {"link_out", r.link_out},
-                     {"link_in", r.link_in}}},
-                   {"bytes_out", r.bytes_out},
-                   {"bytes_in", r.bytes_in},
-                   {"age", r.age},
-                   {"age_max", r.age_max},
-                   {"so", what_to_scale(r)}});
+    const StageSort sort = s.shape.sort;
+    // What a stage has not is absent.
+    nlohmann::ordered_json use, stage = {{"stage", s.name}, {"does", word_of(sort)}};
+    if (sort != StageSort::learns_from_examples) {
+      stage["generators"] = s.machines.generators.size();
+      use = {{"generators", r.generators}, {"generators_idlest", r.idlest}, {"generators_busiest", r.busiest}};
+      if (sort == StageSort::learns_from_samples) use["generators_held_back"] = r.held_back;
+      use.update({{"judge", r.judge}, {"link_out", r.link_out}, {"link_in", r.link_in}});
+    }
+    if (s.machines.trainers > 0) {
+      stage["trainers"] = s.machines.trainers;
+      use["trainer"] = r.trainer;
+    }
+    if (s.shape.reference) use["reference"] = r.reference;
+    stage["devices_without_work"] = s.machines.idle;
+    if (sort != StageSort::evaluates) stage["batches"] = r.batches;
+    stage["seconds"] = r.seconds;
+    if (sort != StageSort::learns_from_examples) stage["tokens_generated"] = r.tokens_generated;
+    if (s.machines.trainers > 0) stage["tokens_trained"] = r.tokens_trained;
+    stage["use"] = use;
+    if (sort != StageSort::learns_from_examples) {
+      stage["bytes_out"] = r.bytes_out;
+      stage["bytes_in"] = r.bytes_in;
+    }
+    if (sort == StageSort::learns_from_samples) {
+      stage["age"] = r.age;
+      stage["age_max"] = r.age_max;
+    }
+    stage["so"] = what_to_scale(r);
+    out.push_back(std::move(stage));
   }
   return out.dump(2) + "\n";
 }

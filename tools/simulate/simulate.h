@@ -1,4 +1,4 @@
-// r1-run --simulate: how fast the stages of reinforcement learning of a graph would be on machines that are not here. Runs
+// r1-run --simulate: how fast the stages of a graph would be on machines that are not here. Runs
 // nothing, writes nothing. What it is made of: stage_simulation.h, costs.h; what it says: docs/scaling.md.
 // Thread rule: pure functions but for reading files.
 #pragma once
@@ -17,7 +17,8 @@ namespace r1::simulate {
 struct Setting {
   int64_t hosts = 1, gpus = 0;  // gpus: of each host
   int64_t trainer = 0;          // devices of the first host that train; 0: all of it, or half of it where there is no other
-  int64_t batches = 0;          // 0: as many as the graph allows, at most 64
+  bool halved = false;          // trainer is that half: where nobody samples, all of it train
+  int64_t batches = 0;          // 0: as many as the graph allows; of what samples at most 64
 };
 Setting parse_setting(const std::string& text);  // throws bad_input
 
@@ -31,8 +32,8 @@ struct SimulatedStage {
   Machines machines;
   StageResult result;
 };
-// Of every stage that samples and trains. `costs`: a file, or the directory of a run. Throws bad_input; also for a graph
-// without such a stage.
+// Of every stage that samples, trains or measures; evaluators of other stages are left out. `costs`: a file, or the directory
+// of a run. Throws bad_input; also for a graph without such a stage.
 std::vector<SimulatedStage> simulate_graph(const GraphView& graph, const Setting& setting, const std::filesystem::path& costs);
 
 std::string simulation_table(const std::vector<SimulatedStage>& stages);

@@ -67,8 +67,9 @@ class Stage {
         seed_(seed),
         trainers_(machines.trainers),
         apart_(machines.reference_apart),
+        learns_(shape.sort == StageSort::learns_from_samples),
         pool_({.window = shape.capacity, .needed = {true}}) {
-    R1_CHECK(!machines.generators.empty() && trainers_ > 0, "a stage needs devices");
+    R1_CHECK(!machines.generators.empty() && (trainers_ > 0 || !learns_), "a stage needs devices");
     for (const int host : machines.generators) workers_.emplace_back().host = host;
   }
 
@@ -153,7 +154,7 @@ class Stage {
   void admit(size_t number) {
     Worker& w = workers_[number];
     const int64_t before = w.begun;
-    while (!w.waiting.empty() && *w.waiting.begin() < (s_.staleness + w.version + 1) * s_.groups &&
+    while (!w.waiting.empty() && (!learns_ || *w.waiting.begin() < (s_.staleness + w.version + 1) * s_.groups) &&
            (w.running.empty() || static_cast<int64_t>(w.running.size()) + s_.samples <= s_.max_running)) {
       const int64_t draw = *w.waiting.begin();
       w.waiting.erase(w.waiting.begin());
@@ -324,6 +325,11 @@ class Stage {
       ++aged_;
     }
     trained_ += batch.tokens;
+    if (!learns_) {  // it is kept
+      ++version_;
+      training_ = false;
+      return train();
+    }
     const double seconds = c_.train.batch_s + batch.tokens * c_.train.token_s / trainers_;
     trainer_busy_ += seconds;
     devices_.use(events_, seconds, [this] {
@@ -336,6 +342,7 @@ class Stage {
 
   StageResult result() {
     StageResult r;
+    r.sort = s_.sort;
     r.seconds = events_.now();
     r.batches = version_;
     r.tokens_generated = generated_;
@@ -366,7 +373,7 @@ class Stage {
   const Costs c_;
   const uint64_t seed_;
   const double trainers_;
-  const bool apart_;
+  const bool apart_, learns_;
   Events events_;
   PoolCore pool_;
   std::vector<Worker> workers_;
@@ -381,9 +388,45 @@ class Stage {
   int64_t aged_ = 0, age_max_ = 0;
 };
 
+// The trainer takes a batch after the other: examples come faster than anybody learns from them.
+StageResult learn_from_examples(const StageShape& shape, const Machines& machines, const Costs& costs) {
+  const double batches = static_cast<double>(shape.batches),
+               tokens = static_cast<double>(shape.examples) * costs.example_tokens();
+  StageResult r;
+  r.sort = shape.sort;
+  r.batches = shape.batches;
+  r.tokens_trained = batches * tokens;
+  r.seconds = batches * (costs.train.batch_s + tokens * costs.train.token_s / machines.trainers);
+  r.trainer = r.seconds > 0 ? 1 : 0;
+  return r;
+}
+
+// What is sampled, then what is decoded greedily: the second begins when the first has ended.
+StageResult evaluate(const StageShape& shape, const Machines& machines, const Costs& costs, uint64_t seed) {
+  StageResult r = Stage(shape, machines, costs, seed).run();
+  if (!shape.greedy) return r;
+  StageShape again = shape;
+  again.samples = 1;
+  const StageResult greedy = Stage(again, machines, costs, seed).run();
+  const double seconds = r.seconds + greedy.seconds;
+  const auto both = [&](double StageResult::*use) {
+    r.*use = seconds > 0 ? (r.*use * r.seconds + greedy.*use * greedy.seconds) / seconds : 0;
+  };
+  for (const auto use : {&StageResult::generators, &StageResult::idlest, &StageResult::busiest, &StageResult::judge,
+                         &StageResult::link_out, &StageResult::link_in})
+    both(use);
+  r.seconds = seconds;
+  r.tokens_generated += greedy.tokens_generated;
+  r.bytes_out += greedy.bytes_out;
+  r.bytes_in += greedy.bytes_in;
+  return r;
+}
+
 }  // namespace
 
 StageResult simulate_stage(const StageShape& shape, const Machines& machines, const Costs& costs, uint64_t seed) {
+  if (shape.sort == StageSort::learns_from_examples) return learn_from_examples(shape, machines, costs);
+  if (shape.sort == StageSort::evaluates) return evaluate(shape, machines, costs, seed);
   return Stage(shape, machines, costs, seed).run();
 }
 
@@ -396,7 +439,10 @@ std::string what_to_scale(const StageResult& r) {
   const Part parts[] = {
       {r.trainer + (r.devices_shared ? r.reference : 0),
        "it goes as fast as its trainer: more devices that train (trainer=), fewer tokens a batch"},
-      {r.generators, "it goes as fast as its generators: more devices that sample"},
+      {r.generators,
+       r.sort == StageSort::evaluates
+           ? "it goes as fast as its one device: fewer problems or samples, a larger max_running, a smaller max_tokens"
+           : "it goes as fast as its generators: more devices that sample"},
       {r.link_out, "it goes as fast as the head's link sends: smaller differences, a faster link, fewer and larger generators"},
       {r.link_in, "it goes as fast as the head's link takes in: a faster link"},
       {r.reference, "it goes as fast as its reference: more devices that train share it, or kl=0"},
@@ -404,6 +450,10 @@ std::string what_to_scale(const StageResult& r) {
   const Part& most =
       *std::max_element(std::begin(parts), std::end(parts), [](const Part& a, const Part& b) { return a.use < b.use; });
   if (most.use >= kSaturated) return most.text;
+  if (r.sort == StageSort::evaluates)
+    return "its one device waits for the longest completions: fewer max_tokens, or more problems for the same tail";
+  if (r.sort == StageSort::samples)
+    return "nobody is saturated: at the end devices wait for the longest completions; more prompts (count=), or fewer devices";
   if (r.held_back > 0.1) return "generators wait for newer versions: a larger staleness, or a faster trainer";
   return "nobody is saturated: batches wait for their longest completions; more groups a batch, or a larger staleness and "
          "capacity";

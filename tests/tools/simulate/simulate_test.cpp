@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "actors/roles.h"
@@ -60,10 +61,16 @@ struct SimulatedGraph : testing::Test {
 };
 
 TEST_F(SimulatedGraph, stages_that_sample_and_train_are_simulated_where_the_graph_places_them) {
-  const auto stages =
-      simulate_graph(graph, parse_setting("hosts=2,gpus=4,trainer=2,batches=3"), source_dir() / "docs/costs_7b.json");
-  ASSERT_EQ(stages.size(), 1u) << "pre-training samples nothing";
+  auto stages = simulate_graph(graph, parse_setting("hosts=2,gpus=4,trainer=2,batches=3"), source_dir() / "docs/costs_7b.json");
+  ASSERT_EQ(stages.size(), 2u);
+  const SimulatedStage learned = stages[0];
+  EXPECT_EQ(learned.shape.sort, StageSort::learns_from_examples);
+  EXPECT_EQ(learned.result.batches, 3);
+  EXPECT_EQ(learned.machines.trainers, 2);
+  EXPECT_EQ(learned.machines.idle, 6);
+  stages.erase(stages.begin());
   EXPECT_EQ(stages[0].name, "zero");
+  EXPECT_EQ(stages[0].machines.idle, 3);
   EXPECT_EQ(stages[0].machines.generators, (std::vector<int>{0, 0, 1})) << "replicas=3 of six devices";
   EXPECT_EQ(stages[0].machines.trainers, 2);
   EXPECT_EQ(stages[0].shape.groups, 32);
@@ -73,6 +80,48 @@ TEST_F(SimulatedGraph, stages_that_sample_and_train_are_simulated_where_the_grap
   const auto json = nlohmann::json::parse(simulation_json(stages));
   EXPECT_EQ(json[0]["generators"], 3);
   EXPECT_NE(simulation_table(stages).find("age when trained"), std::string::npos);
+}
+
+TEST_F(SimulatedGraph, every_stage_of_the_main_job_says_its_time_and_what_to_scale) {
+  const GraphView all = load_graph(source_dir() / "graphs/r1_full.graph", role_registry(source_dir() / "graphs"));
+  const auto stages = simulate_graph(all, parse_setting("hosts=2,gpus=4"), source_dir() / "docs/costs_7b.json");
+  ASSERT_EQ(stages.size(), all.stages.size());
+  std::map<std::string, SimulatedStage> by_name;
+  for (const SimulatedStage& s : stages) by_name[s.name] = s;
+  EXPECT_EQ(by_name["base"].result.batches, 2400) << "all of them: they are a sum";
+  EXPECT_EQ(by_name["cold_start"].result.batches, 600 * 4 / 32) << "count=, epochs= and batch= of the graph";
+  EXPECT_EQ(by_name["helpful"].shape.sort, StageSort::learns_from_examples);
+  EXPECT_EQ(by_name["qwen_distill"].result.batches, 64) << "how much a teacher keeps is not known";
+  EXPECT_EQ(by_name["rejection"].shape.sort, StageSort::samples);
+  EXPECT_EQ(by_name["rejection"].result.batches, 3072 / 64);
+  EXPECT_EQ(by_name["rejection"].machines.generators.size(), 8u) << "nobody trains: all devices sample";
+  EXPECT_EQ(by_name["rl1"].machines.generators.size(), 4u);
+  const auto json = nlohmann::json::parse(simulation_json(stages));
+  for (const auto& stage : json) {
+    EXPECT_GT(stage["seconds"], 0) << stage;
+    EXPECT_EQ(stage["use"].contains("trainer"), stage.contains("trainers")) << stage;
+    EXPECT_EQ(stage["use"].contains("generators"), stage.contains("generators")) << stage;
+    EXPECT_NE(stage["so"], "") << stage;
+  }
+  EXPECT_EQ(simulate_graph(all, parse_setting("gpus=8"), source_dir() / "docs/costs_7b.json")[0].machines.trainers, 8)
+      << "where nobody samples all devices of the host train";
+}
+
+TEST_F(SimulatedGraph, an_evaluation_is_done_by_one_device) {
+  const GraphView alone = load_graph_text(R"(digraph g {
+  m [kind=model, config="models/tiny_base.json", tokenizer=tiny];
+  subgraph cluster_e { e [role=evaluator, source="tiny:reasoning_test, tiny:general_test", problems=100, samples=2]; }
+  m -> e;
+})",
+                                          "g", role_registry(source_dir() / "graphs"));
+  const auto stages = simulate_graph(alone, parse_setting("hosts=2,gpus=4"), source_dir() / "docs/costs_7b.json");
+  ASSERT_EQ(stages.size(), 1u);
+  EXPECT_EQ(stages[0].shape.groups, 200);
+  EXPECT_EQ(stages[0].machines.generators.size(), 1u);
+  EXPECT_EQ(stages[0].machines.idle, 7);
+  const auto json = nlohmann::json::parse(simulation_json(stages));
+  EXPECT_FALSE(json[0].contains("batches"));
+  EXPECT_GT(json[0]["seconds"], 0);
 }
 
 TEST_F(SimulatedGraph, what_cannot_be_simulated_is_said) {

@@ -23,20 +23,21 @@ TEST(SimulatedRun, takes_as_long_as_the_real_one_within_fifteen_percent) {
   for (const StageRow& row : store->stages()) {
     const StagePlan* const plan = graph.stage(row.name);
     const int stage = static_cast<int>(plan - graph.stages.data());
-    if (row.name != "rl1" && row.name != "rl2" && row.name != "qwen_rl" && row.name != "llama_rl") continue;
     Setting setting;
     setting.batches = store->batch_count(row.id);
-    const StageResult r =
-        simulate_stage(shape_of(graph, stage, setting), machines_of(graph, stage, setting), measured_costs(dir, row.name));
+    const StageShape shape = shape_of(graph, stage, setting);
+    const StageResult r = simulate_stage(shape, machines_of(graph, stage, setting), measured_costs(dir, row.name, shape));
     const StageTimes times = StageTimes::of(*store, row);
     const auto evaluator = times.engine_s.find("evaluator");  // before and after the batches; not simulated
     const double took = times.seconds - (evaluator == times.engine_s.end() ? 0 : evaluator->second);
     const double off = std::abs(r.seconds / took - 1);
-    EXPECT_LT(off, 0.25) << row.name << ": " << r.seconds << " s simulated, " << took << " s took";
+    // What only learns from examples begins with reading all of them, which is not simulated either.
+    EXPECT_LT(off, shape.sort == StageSort::learns_from_examples ? 0.3 : 0.25)
+        << row.name << ": " << r.seconds << " s simulated, " << took << " s took";
     sum += off;
     ++stages;
   }
-  ASSERT_EQ(stages, 4);
+  ASSERT_EQ(stages, 15);
   EXPECT_LT(sum / stages, 0.15);
 }
 

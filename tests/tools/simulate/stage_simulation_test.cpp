@@ -131,5 +131,72 @@ TEST_F(OneByOne, groups_that_teach_nothing_make_batches_smaller) {
   EXPECT_DOUBLE_EQ(run().tokens_trained, 20 * 3 * kLength);
 }
 
+struct WithoutLearning : OneByOne {
+  WithoutLearning() {
+    shape.sort = StageSort::samples;
+    shape.groups = 4, shape.batches = 5;  // 20 draws
+    machines.trainers = 0;
+  }
+};
+
+TEST_F(WithoutLearning, what_only_samples_is_bound_by_no_version_and_takes_as_long_as_its_completions) {
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, 20 * kGroup_s);
+  EXPECT_DOUBLE_EQ(r.generators, 1);
+  EXPECT_DOUBLE_EQ(r.held_back, 0);
+  EXPECT_DOUBLE_EQ(r.trainer, 0);
+  EXPECT_DOUBLE_EQ(r.tokens_generated, 20 * kLength);
+  EXPECT_NE(what_to_scale(r).find("as fast as its generators"), std::string::npos) << what_to_scale(r);
+  machines.generators = {0, 0, 1, 1};
+  costs.bytes = {0, 1e12};
+  costs.link = {1e9, 0};
+  EXPECT_DOUBLE_EQ(run().seconds, 5 * kGroup_s) << "four at once, and no version is sent";
+  EXPECT_DOUBLE_EQ(run().bytes_out, 0);
+}
+
+TEST_F(WithoutLearning, a_slow_judge_is_the_whole_time_but_for_the_first_completion) {
+  costs.judge.completion_s = 10;
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, kGroup_s + 20 * 10);
+  EXPECT_NE(what_to_scale(r).find("its judge"), std::string::npos) << what_to_scale(r);
+}
+
+TEST_F(WithoutLearning, of_more_devices_than_draws_half_have_nothing_to_do) {
+  machines.generators = std::vector<int>(40, 0);
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, kGroup_s);
+  EXPECT_DOUBLE_EQ(r.generators, 0.5);
+  EXPECT_DOUBLE_EQ(r.idlest, 0);
+  EXPECT_NE(what_to_scale(r).find("fewer devices"), std::string::npos) << what_to_scale(r);
+}
+
+TEST_F(WithoutLearning, an_evaluation_samples_and_then_decodes_greedily_on_one_device) {
+  shape.sort = StageSort::evaluates;
+  shape.batches = 1, shape.groups = shape.capacity = 6, shape.samples = 4, shape.max_running = 8;
+  EXPECT_DOUBLE_EQ(run().seconds, 3 * kLength * 8 * kToken_s) << "two prompts at a time";
+  shape.greedy = true;
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, 3 * kLength * 8 * kToken_s + kLength * 6 * kToken_s) << "and all six at once";
+  EXPECT_DOUBLE_EQ(r.tokens_generated, 6 * 5 * kLength);
+  EXPECT_DOUBLE_EQ(r.generators, 1);
+  EXPECT_NE(what_to_scale(r).find("its one device"), std::string::npos) << what_to_scale(r);
+}
+
+TEST_F(OneByOne, what_learns_from_examples_is_its_trainer_alone) {
+  shape.sort = StageSort::learns_from_examples;
+  shape.examples = 32;
+  machines.generators.clear();
+  machines.trainers = 4;
+  costs.tokens.example = 100;
+  costs.train = {2, 0.01};
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, 20 * (2 + 32 * 100 * 0.01 / 4));
+  EXPECT_DOUBLE_EQ(r.tokens_trained, 20 * 32 * 100);
+  EXPECT_DOUBLE_EQ(r.trainer, 1);
+  EXPECT_NE(what_to_scale(r).find("as fast as its trainer"), std::string::npos) << what_to_scale(r);
+  costs.tokens.example = 0;
+  EXPECT_DOUBLE_EQ(run().tokens_trained, 20 * 32 * kLength) << "of a prompt and a completion where nothing is said";
+}
+
 }  // namespace
 }  // namespace r1::simulate
