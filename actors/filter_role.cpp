@@ -40,6 +40,7 @@ class FilterRole : public Role {
     by_arrival_ = context.node().attrs.text("order") == "arrival";
     next_ = context.recovered().batches;
     begin(context);
+    pump(context);
   }
 
   void receive(RoleContext& context, int edge, PayloadPtr payload) override {

@@ -182,8 +182,11 @@ RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, co
   const bool any = std::any_of(rows.begin(), rows.end(), [](const Fleet::Row& row) { return row.here() || row.drained; });
   say("{}", table);
   if (interrupted || (any && (missing == rows.end() || options.allow_missing))) return;
+  const bool unknown =
+      missing->state.find("ssh: exit code 127") != std::string::npos;  // what a shell says of a program it lacks
   throw bad_input(fmt::format("{} on {} is not there: {}", missing->name, missing->host, missing->state), {},
-                  any ? "mend it, take it out of the host file, or go on without it: --allow-missing" : "mend it");
+                  fmt::format("{}{}", unknown ? "r1-node has to be on the PATH of the login shell there" : "mend it",
+                              any ? ", or go on without it: --allow-missing" : ""));
 }
 
 std::string nodes_placement_text(const GraphView& graph, const Placement& placement) {

@@ -144,7 +144,8 @@ void Fleet::launch(Entry& entry) {
     if (plan.slurm) spec.way = LaunchSpec::Way::srun;
     spec.user = plan.user;
     spec.port = plan.port;
-    spec.words = {"r1-node", "--stdin"};
+    // The machines of a Slurm job see the same files as a rule; and srun, unlike sshd, has no login shell to ask for a PATH.
+    spec.words = {plan.slurm ? options_.program.string() : "r1-node", "--stdin"};
   }
   spec.line = nlohmann::json{{"name", plan.name},
                              {"head", links_->address().text()},

@@ -30,7 +30,7 @@ struct LaunchSpec {
   Way way = Way::direct_or_ssh;    // srun: as a step of this Slurm job
   std::string user;                // of ssh; "": as its configuration says
   int port = 0;                    // of ssh; 0: as its configuration says
-  std::vector<std::string> words;  // program and arguments, without secrets; elsewhere found by the PATH of the login shell
+  std::vector<std::string> words;  // program and arguments, without secrets; by ssh found by the PATH of the login shell
   std::string line;                // told on stdin, without the line's end
 };
 

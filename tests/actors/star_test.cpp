@@ -36,6 +36,17 @@ TEST_F(StarTest, one_node_and_three_give_the_weights_and_datasets_of_one_process
   }
 }
 
+TEST_F(StarTest, a_stage_that_no_node_is_left_for_says_of_each_role_what_it_waits_for) {
+  LocalRun run(top / "none", {});
+  Star star(run, 7);
+  star.add_node();
+  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "");
+  star.kill(0);
+  const std::string said = star.run_stage("rl");
+  EXPECT_NE(said.find("for a worker to join"), std::string::npos) << said;
+  EXPECT_EQ(said.find("does not say what it waits for"), std::string::npos) << said;
+}
+
 TEST_F(StarTest, weights_that_go_in_many_parts_are_the_same_weights) {
   const auto expected = alone();
   LocalRun run(top / "parts", {});

@@ -26,7 +26,7 @@ struct LaunchNodes : Nodes {
   }
   std::vector<std::string> environment(std::vector<std::string> more = {}) const {
     more.push_back("XDG_CACHE_HOME=" + (top / "cache").string());
-    more.push_back(fmt::format("PATH={}:{}:{}", (top / "bin").string(), node.parent_path().string(), std::getenv("PATH")));
+    more.push_back(fmt::format("PATH={}:/usr/bin:/bin", (top / "bin").string()));
     return more;
   }
   void expect_the_weights_of_one_process(const fs::path& run) {
@@ -87,7 +87,7 @@ TEST_F(LaunchNodes, in_a_slurm_job_each_machine_has_a_node_that_srun_starts) {
   const ProgramResult r = program.result();
   ASSERT_EQ(r.code, 0) << r.err;
   const std::string sruns = read_file(top / "sruns");
-  EXPECT_NE(sruns.find("--nodelist=gpu01 r1-node --stdin"), std::string::npos) << sruns;
+  EXPECT_NE(sruns.find("--nodelist=gpu01 " + node.string() + " --stdin"), std::string::npos) << sruns;
   EXPECT_NE(sruns.find("--nodelist=gpu02"), std::string::npos) << sruns;
   EXPECT_NE(r.err.find("node2  gpu02"), std::string::npos) << r.err;
   EXPECT_TRUE(all_gone(processes(top / "run"), 10));
@@ -114,6 +114,16 @@ TEST_F(LaunchNodes, a_machine_that_is_not_there_ends_the_run_before_it_begins_un
                         {"SLURM_JOB_ID="})
                 .code,
             2);
+}
+
+TEST_F(LaunchNodes, a_machine_without_the_program_is_told_what_it_lacks) {
+  script("ssh", "echo 'sh: 1: exec: r1-node: not found' >&2; exit 127\n");
+  std::ofstream(hosts) << "gpu01 slots=1\n";
+  const ProgramResult r =
+      run_program(over_nodes(top / "run", {"--listen", fmt::format("127.0.0.1:{}", test::free_port())}), environment());
+  EXPECT_EQ(r.code, 2);
+  EXPECT_NE(r.err.find("r1-node: not found (r1-node has to be on the PATH of the login shell there)"), std::string::npos)
+      << r.err;
 }
 
 TEST_F(LaunchNodes, one_that_joins_by_hand_leaves_when_it_is_told_to_and_the_run_goes_on) {
