@@ -57,6 +57,9 @@ class Device {
   // same ops again; null on a device that does not record (`issue` was run all the same). The memory must outlive it.
   virtual std::unique_ptr<Recording> record(Context& ctx, const std::function<void()>& issue);
 
+  // Whether issuing ops costs enough here that steps which come again and again should be recorded.
+  virtual bool recordings_pay() const { return false; }
+
   // True when bf16 matmuls have hardware dot products here (precision=auto picks bf16 only then).
   virtual bool has_fast_bf16() const = 0;
   // Whether ops of several contexts may write different parts of one tensor at the same time, on several threads.

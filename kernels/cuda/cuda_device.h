@@ -32,6 +32,7 @@ class CudaDevice final : public Device {
   void finish() override;
   // Runs `issue` under a capture, then once.
   std::unique_ptr<Recording> record(Context& ctx, const std::function<void()>& issue) override;
+  bool recordings_pay() const override { return true; }
   bool has_fast_bf16() const override { return true; }
   std::string fingerprint() const override { return fingerprint_; }
 

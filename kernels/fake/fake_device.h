@@ -40,6 +40,7 @@ class FakeDevice final : public Device {
   void copy_to_host(void* dst, const std::byte* src, size_t bytes) override;
   void finish() override;
   std::unique_ptr<Recording> record(Context& ctx, const std::function<void()>& issue) override;
+  bool recordings_pay() const override { return true; }
   bool has_fast_bf16() const override { return inner_.has_fast_bf16(); }
   bool concurrent_parts() const override { return inner_.concurrent_parts(); }
   bool cheap_row_parts(DType t) const override { return inner_.cheap_row_parts(t); }

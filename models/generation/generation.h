@@ -63,6 +63,7 @@ struct GeneratorStats {
   int64_t tokens_recomputed = 0;                    // rows computed again after a flip or a preemption
   int64_t tokens_drafted = 0, tokens_accepted = 0;  // drafts that got a row; those that were the token sampled
   int64_t steps = 0, flips = 0, peak_pages = 0;
+  int64_t steps_replayed = 0;  // that a recording issued (Device::recordings_pay)
 };
 
 }  // namespace r1

@@ -14,6 +14,7 @@
 #include "kernels/staging.h"
 #include "models/generation/kv_cache.h"
 #include "models/generation/scheduler.h"
+#include "models/generation/step_recordings.h"
 #include "models/model.h"
 
 namespace r1 {
@@ -49,7 +50,7 @@ struct Shard {
   Staging staging;
   std::vector<Draw> draws;
   std::vector<SampledToken> drawn;  // of draws
-  std::vector<int32_t> next_ids, rows, positions, sampled;
+  std::vector<int32_t> inputs, next_ids, rows, positions, sampled;
   std::vector<int64_t> keys;
   std::vector<float> temperatures;
 };
@@ -121,9 +122,13 @@ struct GeneratorEngine::Impl {
              std::vector<SampledToken>& out);
   // Puts shard.draws, whose order changes, into its staging.
   DrawSlots add_draws(Shard&, const StepPlan::Batch& batch);
-  // shard.draws -> shard.drawn.  rows_of: the final rows of the rows of a view.
+  // Issues shard.draws; returns where they will be, for read().  rows_of: the final rows of the rows of a view.
   template <class RowsOf>
-  void sample(Shard&, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots, const RowsOf& rows_of);
+  View sample(Shard&, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots, const RowsOf& rows_of);
+  // -> shard.drawn, of shard.draws.
+  void read(Shard&, const View& result);
+  // How many rows to fill a step up to that is to be a recording; 0: it is none.
+  int64_t recorded_rows(const StepPlan::Batch& batch, const ShardPlan& plan, std::span<const RowShard> parts) const;
 
   Device& device;
   GeneratorConfig config;
@@ -131,6 +136,7 @@ struct GeneratorEngine::Impl {
   Shard whole;  // all rows, where they are cut inside the layers only
   Model model;
   KvCache cache;
+  StepRecordings recordings;
   Scheduler scheduler;
   bool small = false;
   std::map<int64_t, std::shared_ptr<const WeightSet>> weights;  // by epoch
@@ -170,9 +176,12 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
   context.arena.reset();
   Staging& staging = shard.staging;
   staging.clear();
-  const int64_t r = plan.end - plan.begin;
+  const int64_t filled = recorded_rows(batch, plan, parts);
   const auto add = [&](const std::vector<int32_t>& all) {
-    return staging.add(all.data() + plan.begin, static_cast<size_t>(r));
+    if (filled == 0) return staging.add(all.data() + plan.begin, static_cast<size_t>(plan.end - plan.begin));
+    shard.inputs = all;
+    shard.inputs.resize(static_cast<size_t>(filled), all.back());
+    return staging.add(shard.inputs);
   };
   const Staging::Slot ids_at = add(batch.ids), positions_at = add(batch.positions), slots_at = add(batch.slots);
   shard.draws.clear();
@@ -180,14 +189,24 @@ void GeneratorEngine::Impl::run_shard(Shard& shard, const StepPlan::Batch& batch
     const int32_t row = batch.logit_rows[static_cast<size_t>(emit)];
     shard.draws.push_back({emit, row - static_cast<int32_t>(plan.begin), batch.positions[static_cast<size_t>(row)] + 1});
   }
+  if (filled > 0) shard.draws.resize(static_cast<size_t>(filled), shard.draws.back());
   const DrawSlots draws_at = add_draws(shard, batch);
   staging.send(context.arena);
   const View ids = staging.view(ids_at), row_pos = staging.view(positions_at);
   const AttentionContext attention = PagedAttention{cache.layers(), page_table, staging.view(slots_at), row_pos};
   Pass pass{context, *weights.at(batch.epoch), attention};
   pass.shards = parts;
-  const Value x = model.trunk(pass, ids, row_pos);
-  sample(shard, pass, batch, draws_at, [&](const View& rows) { return model.final_rows(pass, x, rows); });
+  Value x;
+  const auto issue = [&] {
+    x = model.trunk(pass, ids, row_pos);
+    return sample(shard, pass, batch, draws_at, [&](const View& rows) { return model.final_rows(pass, x, rows); });
+  };
+  if (filled > 0) {
+    const auto [top_k, top_p] = truncation(batch, shard.draws[0]);
+    read(shard, recordings.run(context, {filled, pass.weights.flat().data, ids.data, cache.generation(), top_k, top_p}, issue));
+  } else {
+    read(shard, issue());
+  }
   for (size_t i = 0; i < shard.draws.size(); ++i) {
     const Draw& d = shard.draws[i];
     const SampledToken& token = shard.drawn[i];
@@ -232,7 +251,7 @@ void GeneratorEngine::Impl::draft(Shard& shard, Pass& pass, const Value& x, cons
   shard.staging.send(shard.ctx.arena);
   const Value h = model.final_rows(pass, x, View{});
   const Value rows = model.mtp_rows(pass, h, shard.staging.view(next_at), row_pos);
-  sample(shard, pass, batch, draws_at, [&](const View& chosen) { return gather_rows(pass, rows, chosen); });
+  read(shard, sample(shard, pass, batch, draws_at, [&](const View& chosen) { return gather_rows(pass, rows, chosen); }));
   for (size_t i = 0; i < shard.draws.size(); ++i) out[static_cast<size_t>(shard.draws[i].emit)].draft = shard.drawn[i].token;
 }
 
@@ -254,12 +273,24 @@ DrawSlots GeneratorEngine::Impl::add_draws(Shard& shard, const StepPlan::Batch& 
           shard.staging.add(shard.temperatures)};
 }
 
+// Only where as many tokens are sampled as there are rows, all in one way: decoding.
+int64_t GeneratorEngine::Impl::recorded_rows(const StepPlan::Batch& batch, const ShardPlan& plan,
+                                             std::span<const RowShard> parts) const {
+  const size_t rows = batch.ids.size();
+  if (!device.recordings_pay() || config.draft || !parts.empty() || plan.end - plan.begin != static_cast<int64_t>(rows) ||
+      plan.emits.size() != rows)
+    return 0;
+  for (size_t i = 1; i < rows; ++i)
+    if (truncation(batch, {static_cast<int32_t>(i), 0, 0}) != truncation(batch, {0, 0, 0})) return 0;
+  return StepRecordings::filled(static_cast<int64_t>(rows));
+}
+
 template <class RowsOf>
-void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots,
+View GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Batch& batch, const DrawSlots& slots,
                                    const RowsOf& rows_of) {
   const std::vector<Draw>& draws = shard.draws;
   const size_t n = draws.size();
-  if (n == 0) return;
+  if (n == 0) return {};
   Context& context = shard.ctx;
   const auto count = static_cast<int64_t>(n);
   const View row_view = shard.staging.view(slots.rows), position_view = shard.staging.view(slots.positions),
@@ -283,6 +314,12 @@ void GeneratorEngine::Impl::sample(Shard& shard, Pass& pass, const StepPlan::Bat
     context.arena.release(mark);
     begin = end;
   }
+  return result;
+}
+
+void GeneratorEngine::Impl::read(Shard& shard, const View& result) {
+  const size_t n = shard.draws.size();
+  if (n == 0) return;
   shard.sampled.resize(2 * n);
   download(result, shard.sampled.data(), shard.sampled.size() * sizeof(int32_t));
   shard.drawn.assign(n, {});
@@ -343,7 +380,10 @@ std::vector<uint64_t> GeneratorEngine::cancel_all() {
   return ids;
 }
 
-const GeneratorStats& GeneratorEngine::stats() const { return impl_->scheduler.stats(); }
+const GeneratorStats& GeneratorEngine::stats() const {
+  impl_->scheduler.stats().steps_replayed = impl_->recordings.replayed();
+  return impl_->scheduler.stats();
+}
 
 int64_t GeneratorEngine::pages_in_use() const { return impl_->scheduler.pool().used(); }
 

@@ -31,6 +31,7 @@ void KvCache::reserve(Context& ctx, int64_t pages, int64_t limit) {
     views_.push_back({k_[l], v_[l]});
   }
   pages_ = size;
+  ++generation_;
 }
 
 void KvCache::copy_pages(Context& ctx, std::span<const PageCopy> copies) {
@@ -45,7 +46,7 @@ void KvCache::copy_pages(Context& ctx, std::span<const PageCopy> copies) {
 const View& KvCache::sync_table(std::span<const int32_t> table, int64_t width, std::vector<uint8_t>& dirty) {
   const int64_t rows = static_cast<int64_t>(dirty.size());
   const bool fresh = !table_ || table_.view().shape[0] != rows || table_.view().shape[1] != width;
-  if (fresh) table_ = Tensor(*device_, DType::i32, {rows, width});
+  if (fresh) table_ = Tensor(*device_, DType::i32, {rows, width}), ++generation_;
   // One copy from the first changed row to the last: a copy costs more than the rows between.
   const auto first = fresh ? dirty.begin() : std::find(dirty.begin(), dirty.end(), uint8_t{1});
   if (first != dirty.end()) {

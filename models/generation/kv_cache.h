@@ -32,6 +32,8 @@ class KvCache {
   // In order, all layers.
   void copy_pages(Context& ctx, std::span<const PageCopy> copies);
   std::span<const KvLayer> layers() const { return views_; }
+  // Another number whenever pages or table lie elsewhere than before.
+  int64_t generation() const { return generation_; }
 
   // Makes the device's table equal to the host's [rows, width], sending the rows from the first to the last marked dirty in one
   // copy; marks are cleared.
@@ -41,7 +43,7 @@ class KvCache {
   Device* device_;
   ModelConfig config_;
   DType dtype_;
-  int64_t layers_, pages_ = 0;
+  int64_t layers_, pages_ = 0, generation_ = 0;
   std::vector<Tensor> k_, v_;  // per layer: [P, Hk, qk_head_dim, kKeyBlock], [P, Hk, kKeyBlock, v_head_dim]
   std::vector<KvLayer> views_;
   Tensor table_;  // [rows, width] i32
