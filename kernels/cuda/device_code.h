@@ -163,6 +163,42 @@ Rows<E> rows_of(const View& v) {
   return {data<E>(v), v.stride[0]};
 }
 
+// Whether rows of a view may be taken by 16 bytes.
+inline bool vectors(const View& v) {
+  bool yes = reinterpret_cast<uintptr_t>(v.data) % 16 == 0;
+  for (int i = 0; i + 1 < v.rank; ++i) yes = yes && v.stride[i] % 8 == 0;
+  return yes;
+}
+
+// What a thread takes at once of a row: its sums have one order whether rows are aligned or not.
+template <class E>
+struct alignas(16) Eight {
+  E e[8];
+};
+// The card's own fault for an address that is not aligned is the emulator's too.
+template <class E>
+__device__ bool whole_eight([[maybe_unused]] const E* p, int64_t left, bool vectors) {
+#ifdef R1_CUDA_EMULATED
+  if (vectors && reinterpret_cast<uintptr_t>(p) % 16 != 0) emulator::stop("eight elements are not 16-byte aligned");
+#endif
+  return vectors && left >= 8;
+}
+// p[0, left) and zeros behind.  vectors: p is aligned to 16 bytes.
+template <class E>
+__device__ Eight<E> load_eight(const E* p, int64_t left, bool vectors) {
+  if (whole_eight(p, left, vectors)) return *reinterpret_cast<const Eight<E>*>(p);
+  Eight<E> x;
+  for (int e = 0; e < 8; ++e) x.e[e] = e < left ? p[e] : E{0};
+  return x;
+}
+template <class E>
+__device__ void store_eight(E* p, const Eight<E>& x, int64_t left, bool vectors) {
+  if (whole_eight(p, left, vectors))
+    *reinterpret_cast<Eight<E>*>(p) = x;
+  else
+    for (int e = 0; e < 8 && e < left; ++e) p[e] = x.e[e];
+}
+
 // ---- launches
 // -----------------------------------------------------------------------------------------------------------------
 

@@ -30,29 +30,48 @@ __global__ void rope_kernel(Heads<E> x, const int32_t* positions, const float* t
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
+// A thread eight features of a row; `parts` of them make a row.
 template <class E>
-__global__ void swiglu_kernel(const E* gate_up, E* y, int64_t n, int64_t f) {
-  const int64_t at = global_index();
-  if (at >= n) return;
-  const E* const row = gate_up + at / f * 2 * f + at % f;
-  const float g = widen(row[0]), u = widen(row[f]);
-  y[at] = narrow<E>(g * sigmoid(g) * u);
+__global__ void swiglu_kernel(const E* gate_up, E* y, int64_t rows, int64_t f, int64_t parts, bool vectors) {
+  const int64_t at = global_index(), row = at / parts, c = at % parts * 8, left = f - c;
+  if (row >= rows) return;
+  const E* const in = gate_up + row * 2 * f + c;
+  const Eight<E> gate = load_eight(in, left, vectors), up = load_eight(in + f, left, vectors);
+  Eight<E> out;
+  R1_UNROLL for (int e = 0; e < 8; ++e) {
+    const float g = widen(gate.e[e]), u = widen(up.e[e]);
+    out.e[e] = narrow<E>(g * sigmoid(g) * u);
+  }
+  store_eight(y + row * f + c, out, left, vectors);
 }
 
 template <class E>
-__global__ void swiglu_backward_kernel(const E* gate_up, const E* dy, E* dgate_up, int64_t n, int64_t f) {
-  const int64_t at = global_index();
-  if (at >= n) return;
-  const int64_t first = at / f * 2 * f + at % f;
-  const float g = widen(gate_up[first]), u = widen(gate_up[first + f]), d = widen(dy[at]), s = sigmoid(g);
-  dgate_up[first] = narrow<E>(d * u * s * (1.0f + g * (1.0f - s)));
-  dgate_up[first + f] = narrow<E>(d * g * s);
+__global__ void swiglu_backward_kernel(const E* gate_up, const E* dy, E* dgate_up, int64_t rows, int64_t f, int64_t parts,
+                                       bool vectors) {
+  const int64_t at = global_index(), row = at / parts, c = at % parts * 8, left = f - c;
+  if (row >= rows) return;
+  const int64_t first = row * 2 * f + c;
+  const Eight<E> gate = load_eight(gate_up + first, left, vectors), up = load_eight(gate_up + first + f, left, vectors),
+                 dout = load_eight(dy + row * f + c, left, vectors);
+  Eight<E> dgate, dup;
+  R1_UNROLL for (int e = 0; e < 8; ++e) {
+    const float g = widen(gate.e[e]), u = widen(up.e[e]), d = widen(dout.e[e]), s = sigmoid(g);
+    dgate.e[e] = narrow<E>(d * u * s * (1.0f + g * (1.0f - s)));
+    dup.e[e] = narrow<E>(d * g * s);
+  }
+  store_eight(dgate_up + first, dgate, left, vectors);
+  store_eight(dgate_up + first + f, dup, left, vectors);
 }
 
+// A thread eight elements.
 template <class E>
-__global__ void add_kernel(const E* a, const E* b, E* y, int64_t n) {
-  const int64_t at = global_index();
-  if (at < n) y[at] = narrow<E>(widen(a[at]) + widen(b[at]));
+__global__ void add_kernel(const E* a, const E* b, E* y, int64_t n, bool vectors) {
+  const int64_t at = global_index() * 8, left = n - at;
+  if (left <= 0) return;
+  Eight<E> x = load_eight(a + at, left, vectors);
+  const Eight<E> other = load_eight(b + at, left, vectors);
+  R1_UNROLL for (int e = 0; e < 8; ++e) x.e[e] = narrow<E>(widen(x.e[e]) + widen(other.e[e]));
+  store_eight(y + at, x, left, vectors);
 }
 
 template <class E>
@@ -194,28 +213,33 @@ void rope(Context& ctx, const Rope& op) {
 }
 
 void swiglu(Context& ctx, const SwiGlu& op) {
-  const int64_t n = op.y.size();
+  const int64_t rows = op.y.shape[0], f = op.y.shape[1], parts = (f + 7) / 8;
+  const bool aligned = vectors(op.gate_up) && vectors(op.y);
   with_float(op.y, [&](auto e) {
     using E = decltype(e);
-    launch(ctx, "swiglu", swiglu_kernel<E>, blocks_for(n), kBlock, 0, data<const E>(op.gate_up), data<E>(op.y), n,
-           op.y.shape[1]);
+    launch(ctx, "swiglu", swiglu_kernel<E>, blocks_for(rows * parts), kBlock, 0, data<const E>(op.gate_up), data<E>(op.y), rows,
+           f, parts, aligned);
   });
 }
 
 void swiglu_backward(Context& ctx, const SwiGluBackward& op) {
-  const int64_t n = op.dy.size();
+  const int64_t rows = op.dy.shape[0], f = op.dy.shape[1], parts = (f + 7) / 8;
+  const bool aligned = vectors(op.gate_up) && vectors(op.dy) && vectors(op.dgate_up);
   with_float(op.dy, [&](auto e) {
     using E = decltype(e);
-    launch(ctx, "swiglu_backward", swiglu_backward_kernel<E>, blocks_for(n), kBlock, 0, data<const E>(op.gate_up),
-           data<const E>(op.dy), data<E>(op.dgate_up), n, op.dy.shape[1]);
+    launch(ctx, "swiglu_backward", swiglu_backward_kernel<E>, blocks_for(rows * parts), kBlock, 0, data<const E>(op.gate_up),
+           data<const E>(op.dy), data<E>(op.dgate_up), rows, f, parts, aligned);
   });
 }
 
 void add(Context& ctx, const Add& op) {
   const int64_t n = op.y.size();
+  const auto aligned = [](const View& v) { return reinterpret_cast<uintptr_t>(v.data) % 16 == 0; };
+  const bool all = aligned(op.a) && aligned(op.b) && aligned(op.y);
   with_float(op.y, [&](auto e) {
     using E = decltype(e);
-    launch(ctx, "add", add_kernel<E>, blocks_for(n), kBlock, 0, data<const E>(op.a), data<const E>(op.b), data<E>(op.y), n);
+    launch(ctx, "add", add_kernel<E>, blocks_for(n, 8 * int64_t{kBlock}), kBlock, 0, data<const E>(op.a), data<const E>(op.b),
+           data<E>(op.y), n, all);
   });
 }
 

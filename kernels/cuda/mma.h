@@ -124,13 +124,6 @@ __device__ inline uint32_t pack(float low, float high) {
 
 inline constexpr int kPad = 8;  // elements behind a row: its 16-byte parts then fall on all banks in turn
 
-// Whether rows of a view may be copied by 16 bytes.
-inline bool vectors(const View& v) {
-  bool yes = reinterpret_cast<uintptr_t>(v.data) % 16 == 0;
-  for (int i = 0; i + 1 < v.rank; ++i) yes = yes && v.stride[i] % 8 == 0;
-  return yes;
-}
-
 // The first n elements of rows row(0) to row(kRows - 1) (null: of none) to [kRows][kColumns + kPad], zeros behind them; by all
 // threads of the block. There after async_wait and a barrier.
 template <int kRows, int kColumns, int kThreads, class Row>

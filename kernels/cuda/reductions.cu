@@ -8,21 +8,29 @@ namespace {
 constexpr int kWarps = 4;  // rows of a block
 constexpr int64_t kRowBlock = 64, kSumBlock = int64_t{1} << 16;
 
-// A warp a row; lane l sums elements l, l + 32, ... in order.
+// A warp a row; lane l has elements [8 l, 8 l + 8) of every 256, and sums them in order.
 template <class E>
 __global__ void rms_norm_kernel(Heads<const E> x, const E* w, Heads<E> y, float* rstd, int64_t rows, int64_t heads, int64_t d,
-                                float eps) {
+                                float eps, bool vectors) {
   const int lane = threadIdx.x % 32;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (row >= rows) return;
   const E* const in = x.at(row / heads, row % heads);
   E* const out = y.at(row / heads, row % heads);
   float sum = 0;
-  for (int64_t i = lane; i < d; i += 32) sum = fmaf(widen(in[i]), widen(in[i]), sum);
+  for (int64_t i = 8 * lane; i < d; i += 256) {
+    const Eight<E> part = load_eight(in + i, d - i, vectors);
+    R1_UNROLL for (int e = 0; e < 8; ++e) sum = fmaf(widen(part.e[e]), widen(part.e[e]), sum);
+  }
   sum = warp_sum(sum);
   const float r = 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
   if (rstd != nullptr && lane == 0) rstd[row] = r;
-  for (int64_t i = lane; i < d; i += 32) out[i] = narrow<E>(widen(narrow<E>(widen(in[i]) * r)) * widen(w[i]));
+  for (int64_t i = 8 * lane; i < d; i += 256) {
+    Eight<E> part = load_eight(in + i, d - i, vectors);
+    const Eight<E> by = load_eight(w + i, d - i, vectors);
+    R1_UNROLL for (int e = 0; e < 8; ++e) part.e[e] = narrow<E>(widen(narrow<E>(widen(part.e[e]) * r)) * widen(by.e[e]));
+    store_eight(out + i, part, d - i, vectors);
+  }
 }
 
 // Each block's rows one after the other: partial[block, d] = sum over them of dy n, in order, with n = x rstd.
@@ -49,7 +57,7 @@ __global__ void add_partials_kernel(const float* partial, float* to, int64_t blo
 // dx = rstd (dy w - n mean_d(dy w n)).  dx may be dy.
 template <class E>
 __global__ void norm_input_kernel(Heads<const E> x, const E* w, const float* rstd, Heads<const E> dy, Heads<E> dx, int64_t rows,
-                                  int64_t heads, int64_t d, bool accumulate) {
+                                  int64_t heads, int64_t d, bool accumulate, bool vectors) {
   const int lane = threadIdx.x % 32;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (row >= rows) return;
@@ -57,12 +65,26 @@ __global__ void norm_input_kernel(Heads<const E> x, const E* w, const float* rst
   const E* const g = dy.at(row / heads, row % heads);
   E* const out = dx.at(row / heads, row % heads);
   const float r = rstd[row];
+  struct Factors {
+    Eight<E> in, g, w;
+  };
+  const auto load = [&](int64_t i) -> Factors {
+    return {load_eight(in + i, d - i, vectors), load_eight(g + i, d - i, vectors), load_eight(w + i, d - i, vectors)};
+  };
   float sum = 0;
-  for (int64_t i = lane; i < d; i += 32) sum = fmaf(widen(g[i]) * widen(w[i]), widen(in[i]) * r, sum);
+  for (int64_t i = 8 * lane; i < d; i += 256) {
+    const Factors f = load(i);
+    R1_UNROLL for (int e = 0; e < 8; ++e) sum = fmaf(widen(f.g.e[e]) * widen(f.w.e[e]), widen(f.in.e[e]) * r, sum);
+  }
   const float mean = warp_sum(sum) / static_cast<float>(d);
-  for (int64_t i = lane; i < d; i += 32) {
-    const float change = r * (widen(g[i]) * widen(w[i]) - widen(in[i]) * r * mean);
-    out[i] = narrow<E>(accumulate ? widen(out[i]) + change : change);
+  for (int64_t i = 8 * lane; i < d; i += 256) {
+    const Factors f = load(i);
+    Eight<E> to = accumulate ? load_eight<E>(out + i, d - i, vectors) : Eight<E>{};
+    R1_UNROLL for (int e = 0; e < 8; ++e) {
+      const float change = r * (widen(f.g.e[e]) * widen(f.w.e[e]) - widen(f.in.e[e]) * r * mean);
+      to.e[e] = narrow<E>(accumulate ? widen(to.e[e]) + change : change);
+    }
+    store_eight(out + i, to, d - i, vectors);
   }
 }
 
@@ -101,7 +123,8 @@ void rms_norm(Context& ctx, const RmsNorm& op) {
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
     launch(ctx, "rms_norm", rms_norm_kernel<E>, blocks_for(s.rows, kWarps), kWarps * 32, 0, heads_of<const E>(op.x),
-           data<const E>(op.w), heads_of<E>(op.y), data<float>(op.rstd), s.rows, s.heads, s.d, op.eps);
+           data<const E>(op.w), heads_of<E>(op.y), data<float>(op.rstd), s.rows, s.heads, s.d, op.eps,
+           vectors(op.x) && vectors(op.w) && vectors(op.y));
   });
 }
 
@@ -118,7 +141,7 @@ void rms_norm_backward(Context& ctx, const RmsNormBackward& op) {
     launch(ctx, "add_partials", add_partials_kernel, blocks_for(s.d), kBlock, 0, partial, data<float>(op.dw), blocks, s.d);
     launch(ctx, "norm_input", norm_input_kernel<E>, blocks_for(s.rows, kWarps), kWarps * 32, 0, heads_of<const E>(op.x),
            data<const E>(op.w), data<const float>(op.rstd), heads_of<const E>(op.dy), heads_of<E>(op.dx), s.rows, s.heads, s.d,
-           op.accumulate);
+           op.accumulate, vectors(op.x) && vectors(op.w) && vectors(op.dy) && vectors(op.dx));
   });
 }
 

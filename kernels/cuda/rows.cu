@@ -11,20 +11,46 @@ __global__ void gather_kernel(const E* x, const int32_t* rows, E* y, int64_t n, 
   if (at < n * d) y[at] = x[rows[at / d] * d + at % d];
 }
 
+// The rows of a table that are named more than once, as chains: next[n]: the next after n that names the same row, or -1;
+// first[n]: whether there is none before. A warp each, 32 names at a time.
+__global__ void chain_kernel(const int32_t* rows, int32_t* next, int32_t* first, int64_t n_n) {
+  const int lane = threadIdx.x % 32;
+  const int64_t n = static_cast<int64_t>(blockIdx.x) * (kBlock / 32) + threadIdx.x / 32;
+  if (n >= n_n) return;
+  const int32_t row = rows[n];
+  int64_t found = -1;
+  for (int64_t i = n + 1; i < n_n && found < 0; i += 32) {
+    const unsigned same = __ballot_sync(~0u, i + lane < n_n && rows[i + lane] == row);
+    if (same != 0) found = i + __popc((same & (0u - same)) - 1);
+  }
+  bool before = false;
+  for (int64_t end = n; end > 0 && !before; end -= 32)
+    before = __ballot_sync(~0u, end - 1 - lane >= 0 && rows[end - 1 - lane] == row) != 0;
+  if (lane == 0) next[n] = static_cast<int32_t>(found), first[n] = before ? 0 : 1;
+}
+
 // to[rows[n]] += from[n] in order of n: a block for every n, of which only those work whose row was not named before. The sum
 // is held in f32 and rounded once.
 template <class E, class To>
-__global__ void scatter_add_kernel(const int32_t* rows, const E* from, To* to, int64_t n, int64_t d) {
-  const int64_t first = blockIdx.x;
-  const int32_t row = rows[first];
-  for (int64_t i = 0; i < first; ++i)
-    if (rows[i] == row) return;
+__global__ void scatter_add_kernel(const int32_t* rows, const int32_t* next, const int32_t* first, const E* from, To* to,
+                                   int64_t d) {
+  const int64_t n = blockIdx.x;
+  if (first[n] == 0) return;
+  To* const row = to + rows[n] * d;
   for (int64_t c = threadIdx.x; c < d; c += blockDim.x) {
-    float sum = widen(to[row * d + c]);
-    for (int64_t i = first; i < n; ++i)
-      if (rows[i] == row) sum += widen(from[i * d + c]);
-    to[row * d + c] = narrow<To>(sum);
+    float sum = widen(row[c]);
+    for (int64_t i = n; i >= 0; i = next[i]) sum += widen(from[i * d + c]);
+    row[c] = narrow<To>(sum);
   }
+}
+template <class E, class To>
+void scatter_add(Context& ctx, const char* name, const View& rows, const View& from, const View& to) {
+  const int64_t n = rows.size();
+  Scratch scratch(ctx);
+  int32_t *const next = scratch.ints(n), *const first = scratch.ints(n);
+  launch(ctx, "chains_of_rows", chain_kernel, blocks_for(n, kBlock / 32), kBlock, 0, data<const int32_t>(rows), next, first, n);
+  launch(ctx, name, scatter_add_kernel<E, To>, static_cast<unsigned>(n), kBlock, 0, data<const int32_t>(rows), next, first,
+         data<const E>(from), data<To>(to), from.shape[1]);
 }
 
 void gather(Context& ctx, const char* name, const View& x, const View& rows, const View& y) {
@@ -42,21 +68,11 @@ void embedding(Context& ctx, const Embedding& op) { gather(ctx, "embedding", op.
 void gather_rows(Context& ctx, const GatherRows& op) { gather(ctx, "gather_rows", op.x, op.rows, op.y); }
 
 void embedding_backward(Context& ctx, const EmbeddingBackward& op) {
-  const int64_t n = op.ids.size(), d = op.dy.shape[1];
-  with_float(op.dy, [&](auto e) {
-    using E = decltype(e);
-    launch(ctx, "embedding_backward", scatter_add_kernel<E, float>, static_cast<unsigned>(n), kBlock, 0,
-           data<const int32_t>(op.ids), data<const E>(op.dy), data<float>(op.dtable), n, d);
-  });
+  with_float(op.dy, [&](auto e) { scatter_add<decltype(e), float>(ctx, "embedding_backward", op.ids, op.dy, op.dtable); });
 }
 
 void gather_rows_backward(Context& ctx, const GatherRowsBackward& op) {
-  const int64_t n = op.rows.size(), d = op.dy.shape[1];
-  with_float(op.dy, [&](auto e) {
-    using E = decltype(e);
-    launch(ctx, "gather_rows_backward", scatter_add_kernel<E, E>, static_cast<unsigned>(n), kBlock, 0,
-           data<const int32_t>(op.rows), data<const E>(op.dy), data<E>(op.dx), n, d);
-  });
+  with_float(op.dy, [&](auto e) { scatter_add<decltype(e), decltype(e)>(ctx, "gather_rows_backward", op.rows, op.dy, op.dx); });
 }
 
 }  // namespace r1::cuda
