@@ -193,6 +193,26 @@ bool by_tensor_cores(const View& a, const View& b) {
   return a.dtype == DType::bf16 && b.dtype == DType::bf16 && use_tensor_cores();
 }
 
+// A thread eight elements; `parts` of them make a row.
+__global__ void round_kernel(Rows<const float> x, bf16* y, int64_t rows, int64_t n, int64_t parts, bool vectors) {
+  const int64_t at = global_index(), row = at / parts, c = at % parts * 8, left = n - c;
+  if (row >= rows) return;
+  const Eight<float> in = load_eight(x.at(row) + c, left, vectors);
+  Eight<bf16> out;
+  R1_UNROLL for (int e = 0; e < 8; ++e) out.e[e] = narrow<bf16>(in.e[e]);
+  store_eight(y + row * n + c, out, left, vectors);
+}
+// Gradients as they meet `other`: those of logits are f32, and are rounded to bf16 where that is what tensor cores need. In the
+// arena.
+View to_meet(Context& ctx, const View& dy, const View& other) {
+  if (dy.dtype != DType::f32 || other.dtype != DType::bf16 || !use_tensor_cores()) return dy;
+  const int64_t rows = dy.shape[0], n = dy.shape[1], parts = (n + 7) / 8;
+  const View y = ctx.arena.alloc(DType::bf16, {rows, n});
+  launch(ctx, "round_gradients", round_kernel, blocks_for(rows * parts), kBlock, 0, rows_of<const float>(dy), data<bf16>(y),
+         rows, n, parts, vectors(dy) && vectors(y));
+  return y;
+}
+
 }  // namespace
 
 bool use_tensor_cores() {
@@ -221,7 +241,9 @@ void linear(Context& ctx, const Linear& op) {
 }
 
 void linear_backward_input(Context& ctx, const LinearBackwardInput& op) {
-  if (by_tensor_cores(op.dy, op.w)) return linear_backward_input_mma(ctx, op);
+  const Scratch scratch(ctx);
+  if (const View dy = to_meet(ctx, op.dy, op.w); by_tensor_cores(dy, op.w))
+    return linear_backward_input_mma(ctx, {dy, op.w, op.dx, op.accumulate});
   const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
   with_float(op.w, [&](auto e) {
     using E = decltype(e);
@@ -236,12 +258,14 @@ void linear_backward_input(Context& ctx, const LinearBackwardInput& op) {
 
 void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
   const int64_t t = op.dy.shape[0], n = op.dw.shape[0], k = op.dw.shape[1];
+  const Scratch scratch(ctx);
+  const View dy = to_meet(ctx, op.dy, op.x);
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
     const auto go = [&](auto g) {
       using G = decltype(g);
-      if (by_tensor_cores(op.dy, op.x))
-        linear_backward_weight_mma(ctx, op);
+      if (by_tensor_cores(dy, op.x))
+        linear_backward_weight_mma(ctx, {dy, op.x, op.dw, View{}});
       else
         launch(ctx, "linear_backward_weight", backward_weight_kernel<G, E>, tile_grid(n, k), kThreads, 0,
                rows_of<const G>(op.dy), rows_of<const E>(op.x), data<float>(op.dw), t, n, k);

@@ -85,8 +85,9 @@ void add_linear_cases(std::vector<OpCase>& cases) {
     }
     for (const LinearShape& s : {LinearShape{7, 100, 137}, LinearShape{33, 96, 1030}, LinearShape{64, 64, 137}}) {
       linear(f, DType::f32, s, s.t == 7, kDense, kStrided);
-      backward_input(f, DType::f32, s, s.t == 7, kDense);
-      backward_weight(f, DType::f32, s, s.t == 7, kDense);
+      const Layout l = s.t == 7 ? kStrided : s.t == 33 ? kWide : kDense;
+      backward_input(f, DType::f32, s, s.t == 7, l);
+      backward_weight(f, DType::f32, s, s.t == 7, l);
     }
   }
 }
