@@ -69,6 +69,7 @@ CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", i
   int runtime = 0;
   check(cudaGetDeviceProperties(&p, index), "cudaGetDeviceProperties");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  multiprocessors_ = p.multiProcessorCount;
   fingerprint_ = fmt::format("cuda {} sm_{}{}, {} multiprocessors, runtime {}, {} products", p.name, p.major, p.minor,
                              p.multiProcessorCount, runtime, use_tensor_cores() ? "mma" : "plain");
 }
@@ -174,6 +175,7 @@ std::unique_ptr<Recording> CudaDevice::record(Context&, const std::function<void
   return recording;
 }
 
+int multiprocessors_of(Context& ctx) { return static_cast<CudaDevice&>(*ctx.device).multiprocessors(); }
 cudaStream_t stream_of(Context& ctx) { return static_cast<CudaDevice&>(*ctx.device).stream().stream(); }
 
 }  // namespace r1::cuda

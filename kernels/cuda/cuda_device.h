@@ -36,6 +36,7 @@ class CudaDevice final : public Device {
   bool has_fast_bf16() const override { return true; }
   std::string fingerprint() const override { return fingerprint_; }
 
+  int multiprocessors() const { return multiprocessors_; }
   // The calling thread's.
   HostStream& stream();
   void give_stream_back(std::unique_ptr<HostStream> s);
@@ -44,7 +45,7 @@ class CudaDevice final : public Device {
   void set_current() const;
   std::vector<cudaStream_t> all_streams();  // with the mutex
 
-  int index_;
+  int index_, multiprocessors_ = 0;
   std::string name_, fingerprint_;
   mutable MemoryPool pool_;
   std::mutex mutex_;

@@ -34,6 +34,7 @@ namespace r1::cuda {
 using bf16 = uint16_t;  // its bits
 
 cudaStream_t stream_of(Context& ctx);
+int multiprocessors_of(Context& ctx);
 
 // ---- numbers ---------------------------------------------------------------------------------------------------------------
 

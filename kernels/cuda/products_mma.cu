@@ -21,9 +21,10 @@ struct Shape {
   static constexpr int kWarpsM = kWarpsM_, kWarpsN = kWarpsN_, kMs = kMs_, kNs = kNs_, kStages = kStages_;
   static constexpr int kM = kWarpsM * kMs * 16, kN = kWarpsN * kNs * 16, kThreads = kWarpsM * kWarpsN * 32;
 };
-using Large = Shape<2, 4, 4, 2, 3>;  // 128 x 128
-using Small = Shape<1, 2, 1, 1, 4>;  // 16 x 32, for few rows: many blocks, each at its weights
-constexpr int64_t kFewRows = 64;
+using Large = Shape<2, 4, 4, 2, 3>;   // 128 x 128
+using Medium = Shape<2, 2, 1, 2, 4>;  // 32 x 64
+using Small = Shape<1, 2, 1, 1, 4>;   // 16 x 32, for few rows: many blocks, each at its weights
+constexpr int64_t kFewRows = 64, kSomeRows = 512;
 
 // Elements of a stage of an operand with kSize of its own index.
 template <int kSize, bool kAlong>
@@ -222,10 +223,17 @@ __global__ void __launch_bounds__(S::kThreads)
 
 // ---- launches
 
-// Calls f(Large{}) or f(Small{}): a choice of speed alone.
+// Calls f(Large{}), f(Medium{}) or f(Small{}): a choice of speed alone. For weights and their gradients, whose depth is of rows,
+// Large is right even where it leaves a part of the card idle: smaller tiles read more for each product.
 template <class F>
 void with_shape(int64_t rows, F&& f) {
   rows <= kFewRows ? f(Small{}) : f(Large{});
+}
+// For results of so many rows and columns, whose time is that of reading the weights as long as rows are not many.
+template <class F>
+void with_shape(Context& ctx, int64_t rows, int64_t columns, F&& f) {
+  const int64_t blocks = int64_t{blocks_for(rows, Large::kM)} * blocks_for(columns, Large::kN);
+  rows > kFewRows && rows <= kSomeRows && blocks < multiprocessors_of(ctx) ? f(Medium{}) : with_shape(rows, f);
 }
 template <class S>
 dim3 grid_of(int64_t m, int64_t n, int64_t parts = 1) {
@@ -238,7 +246,7 @@ void linear_mma(Context& ctx, const Linear& op) {
   const int64_t t = op.x.shape[0], k = op.x.shape[1], n = op.w.shape[0];
   const auto go = [&](auto y) {
     using Y = decltype(y);
-    with_shape(t, [&](auto s) {
+    with_shape(ctx, t, n, [&](auto s) {
       using S = decltype(s);
       launch(ctx, "linear_mma", linear_kernel<S, Y>, grid_of<S>(t, n), S::kThreads, kSharedBytes<S, true, true>,
              rows_of<const bf16>(op.x), data<const bf16>(op.w), data<const bf16>(op.bias), rows_of<Y>(op.y), t, n, k,
@@ -250,7 +258,7 @@ void linear_mma(Context& ctx, const Linear& op) {
 
 void linear_backward_input_mma(Context& ctx, const LinearBackwardInput& op) {
   const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
-  with_shape(t, [&](auto s) {
+  with_shape(ctx, t, k, [&](auto s) {
     using S = decltype(s);
     launch(ctx, "linear_backward_input_mma", backward_input_kernel<S>, grid_of<S>(t, k), S::kThreads,
            kSharedBytes<S, true, false>, rows_of<const bf16>(op.dy), data<const bf16>(op.w), rows_of<bf16>(op.dx), t, n, k,
