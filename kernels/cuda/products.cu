@@ -108,14 +108,27 @@ __global__ void backward_weight_kernel(Rows<const G> dy, Rows<const E> x, float*
   each_sum(r, n_n - n0, k_n - k0, [&](int n, int k, float sum) { dw[(n0 + n) * k_n + k0 + k] += sum; });
 }
 
-// db[n] += sum_t dy[t, n], in order of t
+// to[part, n] (+)= sum of dy[t, n] over the `rows` rows of a part, in order
 template <class G>
-__global__ void column_sums_kernel(Rows<const G> dy, float* db, int64_t t_n, int64_t n_n) {
-  const int64_t n = global_index();
+__global__ void column_sums_kernel(Rows<const G> dy, float* to, int64_t t_n, int64_t n_n, int64_t rows, bool add) {
+  const int64_t n = global_index(), first = blockIdx.y * rows, end = first + rows < t_n ? first + rows : t_n;
   if (n >= n_n) return;
   float sum = 0;
-  for (int64_t t = 0; t < t_n; ++t) sum += widen(dy.at(t)[n]);
-  db[n] += sum;
+  for (int64_t t = first; t < end; ++t) sum += widen(dy.at(t)[n]);
+  float& result = to[blockIdx.y * n_n + n];
+  result = add ? result + sum : sum;
+}
+// db[n] += sum_t dy[t, n], in parts of kSumRows rows, joined in order.
+template <class G>
+void add_column_sums(Context& ctx, const View& dy, const View& db) {
+  constexpr int64_t kSumRows = 128;
+  const int64_t t = dy.shape[0], n = dy.shape[1], parts = (t + kSumRows - 1) / kSumRows;
+  Scratch scratch(ctx);
+  float* const sums = scratch.floats(parts * n);
+  launch(ctx, "column_sums", column_sums_kernel<G>, dim3(blocks_for(n), static_cast<unsigned>(parts)), kBlock, 0,
+         rows_of<const G>(dy), sums, t, n, kSumRows, false);
+  launch(ctx, "column_sums_of_parts", column_sums_kernel<float>, blocks_for(n), kBlock, 0, Rows<const float>{sums, n},
+         data<float>(db), parts, n, parts, true);
 }
 
 // ---- grouped by expert
@@ -269,9 +282,7 @@ void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
       else
         launch(ctx, "linear_backward_weight", backward_weight_kernel<G, E>, tile_grid(n, k), kThreads, 0,
                rows_of<const G>(op.dy), rows_of<const E>(op.x), data<float>(op.dw), t, n, k);
-      if (op.db)
-        launch(ctx, "column_sums", column_sums_kernel<G>, blocks_for(n), kBlock, 0, rows_of<const G>(op.dy), data<float>(op.db),
-               t, n);
+      if (op.db) add_column_sums<G>(ctx, op.dy, op.db);
     };
     op.dy.dtype == op.x.dtype ? go(e) : go(float{});
   });
