@@ -1,55 +1,61 @@
 #include "actors/far_ranks.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "actors/rank_words.h"
 #include "base/error.h"
-#include "kernels/relayed_ranks.h"
+#include "base/wait_note.h"
+#include "kernels/ring_ranks.h"
 #include "models/training/trainer_flaws.h"
 
 namespace r1 {
 namespace {
 
-constexpr const char *kReady = "Ready", *kDone = "Done", *kBegin = "Begin", *kOrder = "Order";
+constexpr const char *kBegin = "Begin", *kPlace = "Place", *kBefore = "Before", *kReady = "Ready", *kOrder = "Order",
+                     *kDone = "Done", *kWaits = "Waits";
+constexpr size_t kMostReason = 1000;
 constexpr double kPatience_s = 600;  // for a word of a rank that works, as a collective has for a rank
-// Beside the weights, what ranks exchange of a batch: a value a token at most.
-constexpr int64_t kLeastElements = int64_t{1} << 28;
 
-class FarRank final : public ServedRank {
+ChannelMessage expected(ChannelMessage message, const char* word) {
+  if (message.text != word)
+    throw failure("a rank of the trainer says what no rank says", {}, "the two ends are of different builds");
+  return message;
+}
+
+// Tells it what to do, and waits for that.
+class ServedFarRank final : public ServedRank {
  public:
-  FarRank(Device& device, const TrainerConfig& config, const WeightSet& start, std::unique_ptr<Collective> together,
-          std::unique_ptr<RankChannel> channel)
-      : channel_(std::move(channel)),
-        rank_(together->rank()),
-        relay_(device, std::move(together), std::max(start.config().parameter_count(), kLeastElements)) {
-    channel_->send(channel_message(kBegin, encode(RankBegin{rank_, config})));
-  }
+  ServedFarRank(FarRank far, std::shared_ptr<RankRing> ring) : far_(std::move(far)), ring_(std::move(ring)) {}
 
   void obey(const RankOrder& order) override {
-    // It reads files first, which may have to come to it.
-    if (!std::exchange(ready_, true)) expect(channel_->receive(), kReady);
-    channel_->send(channel_message(kOrder, encode(order)));
-    for (;;) {
-      const ChannelMessage message = channel_->receive(kPatience_s);
-      if (RankRelay::leaves(message)) channel_->receive(kPatience_s);  // throws why
-      if (!relay_.relay(message, *channel_)) return expect(message, kDone);
-    }
+    // It reads files first.
+    if (!std::exchange(ready_, true)) expected(word(MessageChannel::kForEver), kReady);
+    far_.channel->send(channel_message(kOrder, encode(order)));
+    expected(word(kPatience_s), kDone);
   }
-  void leave() override { relay_.leave(); }
-  void give_up() override { channel_->give_up(); }
+  void leave() override { ring_->give_up(std::make_exception_ptr(failure(far_.name + " has failed"))); }
+  void give_up() override { far_.channel->give_up(); }
 
  private:
-  static void expect(const ChannelMessage& message, const char* word) {
-    if (message.text != word)
-      throw failure("a rank of the trainer says what no rank says", {}, "the two ends are of different builds");
+  // What it waits for meanwhile is passed on to who looks at the trainer.
+  ChannelMessage word(double patience_s) {
+    WaitNote note(far_.name);
+    for (;;) {
+      ChannelMessage message = far_.channel->receive(patience_s);
+      if (message.text != kWaits) return message;
+      const std::string reason(message.bytes.substr(0, kMostReason));
+      reason.empty() ? note.over() : note.say("waits " + reason);
+    }
   }
 
-  std::unique_ptr<RankChannel> channel_;
-  int64_t rank_;
-  RankRelay relay_;
+  const FarRank far_;
+  const std::shared_ptr<RankRing> ring_;
   bool ready_ = false;
 };
+
+std::unique_ptr<Collective> place_in(RankRing& ring, const RingInvitation& told) {
+  return ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks);
+}
 
 ChannelMessage word_of_the_head(MessageChannel& channel, const char* word) {
   ChannelMessage message = channel.receive();
@@ -63,22 +69,7 @@ void refuse_flaw(const std::string& flaw) {
                   "the two ends are of different builds, or of different models");
 }
 
-}  // namespace
-
-std::unique_ptr<ServedRank> far_rank(Device& device, const TrainerConfig& config, const WeightSet& start,
-                                     std::unique_ptr<Collective> together, std::unique_ptr<RankChannel> channel) {
-  return std::make_unique<FarRank>(device, config, start, std::move(together), std::move(channel));
-}
-
-void serve_rank(Device& device, MessageChannel& channel, const std::function<std::shared_ptr<WeightSet>()>& start) {
-  const RankBegin begin = decode_rank_begin(word_of_the_head(channel, kBegin).bytes);
-  TrainerConfig config = begin.config;
-  std::shared_ptr<WeightSet> weights = start();
-  const ModelConfig model = weights->config();
-  refuse_flaw(flaw_of(config, model));
-  TrainerEngine engine(device, config, *weights, 0, relayed_rank(channel, begin.rank, config.ranks));
-  weights = nullptr;
-  channel.send(channel_message(kReady));
+[[noreturn]] void obey_orders(TrainerEngine& engine, MessageChannel& channel, TrainerConfig config, const ModelConfig& model) {
   for (;;) {
     const HeldOrder held = decode_rank_order(word_of_the_head(channel, kOrder).bytes);
     if (held.kind == RankOrder::Kind::train) refuse_flaw(flaw_of(held.batch, config, model));
@@ -88,6 +79,52 @@ void serve_rank(Device& device, MessageChannel& channel, const std::function<std
     }
     obey(engine, held.order());
     channel.send(channel_message(kDone));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Learner> far_ranked_learner(Device& device, const TrainerConfig& config, const WeightSet& start,
+                                            uint64_t attempt, const std::string& first_name, std::vector<FarRank> far,
+                                            const MakeRankRing& make_ring) {
+  std::vector<std::string> names = {first_name};
+  for (const FarRank& rank : far) names.push_back(rank.name);
+  const std::vector<RingInvitation> told = new_ring(attempt, names);
+  const std::shared_ptr<RankRing> ring = make_ring(told[0]);
+  for (size_t i = 0; i < far.size(); ++i) far[i].channel->send(channel_message(kBegin, encode(RankBegin{told[i + 1], config})));
+  // Files that they read may have to come to them first.
+  std::vector<std::string> places = {ring->address()};
+  for (const FarRank& rank : far) places.emplace_back(expected(rank.channel->receive(), kPlace).bytes);
+  for (size_t i = 0; i < far.size(); ++i) far[i].channel->send(channel_message(kBefore, places[i]));
+  ring->join(told[0].dials() ? places.back() : "");
+  auto first = std::make_unique<TrainerEngine>(device, config, start, 0, place_in(*ring, told[0]));
+  std::vector<std::unique_ptr<ServedRank>> others;
+  for (FarRank& rank : far) others.push_back(std::make_unique<ServedFarRank>(std::move(rank), ring));
+  return ranked_learner(std::move(first), std::move(others));
+}
+
+void serve_rank(Device& device, MessageChannel& channel, const std::function<std::shared_ptr<WeightSet>()>& start,
+                const MakeRankRing& make_ring) {
+  const RankBegin begin = decode_rank_begin(word_of_the_head(channel, kBegin).bytes);
+  const std::unique_ptr<RankRing> ring = make_ring(begin.ring);
+  channel.send(channel_message(kPlace, ring->address()));
+  ring->join(std::string(word_of_the_head(channel, kBefore).bytes));
+  std::unique_ptr<Collective> together = place_in(*ring, begin.ring);
+  std::shared_ptr<WeightSet> weights = start();
+  const ModelConfig model = weights->config();
+  refuse_flaw(flaw_of(begin.config, model));
+  TrainerEngine engine(device, begin.config, *weights, 0, std::move(together));
+  weights = nullptr;
+  channel.send(channel_message(kReady));
+  const WaitSink waits = [&channel](const std::string&, const std::string& reason) {
+    channel.send(channel_message(kWaits, reason));
+  };
+  const WaitScope looked_at(&waits);
+  try {
+    obey_orders(engine, channel, begin.config, model);
+  } catch (const Error& e) {
+    engine.leave(e.message());
+    throw;
   }
 }
 

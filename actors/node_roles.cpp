@@ -179,7 +179,8 @@ RoleFactory pooled_roles(const RunEnv& env, RunStore& store, const fs::path& gra
 }
 
 std::shared_ptr<const NodeGraph> node_graph(const OpenRole& open, const fs::path& tree, std::shared_ptr<ReadOnce> once,
-                                            std::shared_ptr<const EngineFactory> engines, const std::string& device) {
+                                            std::shared_ptr<const EngineFactory> engines, const std::string& device,
+                                            MakeRankRing ring) {
   std::map<std::string, std::string> kinds;
   std::string graph_file, graph_dir, run_dir, precision;
   with_json_errors({"settings of a role"}, "head and node are of different builds", [&] {
@@ -200,9 +201,11 @@ std::shared_ptr<const NodeGraph> node_graph(const OpenRole& open, const fs::path
   env.precision = precision == dtype_name(DType::bf16) ? DType::bf16 : DType::f32;
   if (engines) env.engines = std::move(engines);
   made->factory = role_factory(env);
-  made->rank = [env, &graph = made->graph](const NodePlan& node, MessageChannel& head) {
+  made->rank = [env, &graph = made->graph, ring = std::move(ring)](const NodePlan& node, MessageChannel& head) {
+    if (!ring) throw failure("this node has no ranks");
     const RunEnv own = env_of(env, node);
-    serve_rank(*own.device, head, [&] { return trainer_start_weights(own, graph, node); });
+    serve_rank(
+        *own.device, head, [&] { return trainer_start_weights(own, graph, node); }, ring);
   };
   return made;
 }

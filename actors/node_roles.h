@@ -10,6 +10,7 @@
 #include "actors/run_env.h"
 #include "runtime/nodes/opened_role.h"
 #include "runtime/nodes/pool_role.h"
+#include "runtime/nodes/rank_ring.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -29,10 +30,10 @@ RoleFactory pooled_roles(const RunEnv& env, RunStore& store, const std::filesyst
                          RoleFactory inner);
 
 // At a node: the graph and what makes its roles, all on `device` ("": the graph's). `engines`: null for the device's own.
-// Throws failure for what is none.
+// `ring`: how a rank of a trainer comes to its neighbours; null: no rank may live here. Throws failure for what is none.
 std::shared_ptr<const NodeGraph> node_graph(const OpenRole& open, const std::filesystem::path& tree,
                                             std::shared_ptr<ReadOnce> once,
                                             std::shared_ptr<const EngineFactory> engines = nullptr,
-                                            const std::string& device = "");
+                                            const std::string& device = "", MakeRankRing ring = nullptr);
 
 }  // namespace r1

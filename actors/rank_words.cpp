@@ -125,7 +125,8 @@ TrainBatch read_batch(const msgpack::object& o) {
 std::string encode(const RankBegin& begin) {
   RankWriter w;
   w.pack.pack_array(2);
-  w.put(begin.rank);
+  const auto& [attempt, rank, ranks, keys, previous_key, next_key, name, previous, next] = begin.ring;
+  w.all(attempt, rank, ranks, keys.public_key, keys.secret_key, previous_key, next_key, name, previous, next);
   write(w, begin.config);
   return w.take();
 }
@@ -134,10 +135,13 @@ RankBegin decode_rank_begin(std::string_view bytes) {
   const Unpacked unpacked(bytes);
   Items items(unpacked.root(), 2);
   RankBegin begin;
-  get(items, begin.rank);
+  auto& [attempt, rank, ranks, keys, previous_key, next_key, name, previous, next] = begin.ring;
+  get_all(items.next(), attempt, rank, ranks, keys.public_key, keys.secret_key, previous_key, next_key, name, previous, next);
   begin.config = read_config(items.next());
-  if (begin.config.ranks < 2 || begin.rank < 1 || begin.rank >= begin.config.ranks)
+  if (ranks < 2 || rank < 1 || rank >= ranks || ranks != begin.config.ranks)
     throw malformed_message("it names a rank that is none");
+  for (const std::string& key : {keys.public_key, keys.secret_key, previous_key, next_key})
+    if (!is_curve_key(key)) throw malformed_message("a key is none");
   return begin;
 }
 

@@ -8,12 +8,13 @@
 #include "models/sequence.h"
 #include "models/training/ranked_learner.h"
 #include "models/training/trainer_config.h"
+#include "runtime/nodes/rank_ring.h"
 
 namespace r1 {
 
-// Which rank it is, and with what it begins.
+// Which rank of which ring it is, and with what it begins.
 struct RankBegin {
-  int64_t rank = 0;
+  RingInvitation ring;
   TrainerConfig config;
 };
 std::string encode(const RankBegin& begin);

@@ -17,6 +17,8 @@ class SeatChannel final : public RankChannel {
   void send(ChannelMessage message) override { seat_.send(std::move(message)); }
   ChannelMessage receive(double patience_s) override { return seat_.receive(patience_s); }
   void give_up() override { seat_.give_up(); }
+  Incarnation incarnation() const { return seat_.incarnation(); }
+  const std::string& at() const { return seat_.at(); }
 
  private:
   RankSeat seat_;
@@ -38,12 +40,17 @@ class EnginesWithRanks final : public EngineFactory {
     seat.node = static_cast<int>(&plan - graph.nodes.data());
     seat.open = open_role(*world_.env, graph, plan, world_.graph_file, *world_.store);
     seat.open.stage = graph.stages[static_cast<size_t>(plan.stage)].name;
-    return ranked_learner(start.device(), config, start, [&](int64_t rank, std::unique_ptr<Collective> together) {
-      seat.rank = rank;
-      seat.name = fmt::format("rank {} of {}", rank, node);
-      seat.preferred = place_of_rank(places->second, rank);
-      return far_rank(start.device(), config, start, std::move(together), std::make_unique<SeatChannel>(seat));
-    });
+    std::vector<FarRank> ranks;
+    uint64_t attempt = 0;
+    for (seat.rank = 1; seat.rank < config.ranks; ++seat.rank) {
+      seat.name = fmt::format("rank {} of {}", seat.rank, node);
+      seat.preferred = place_of_rank(places->second, seat.rank);
+      auto channel = std::make_unique<SeatChannel>(seat);
+      attempt = channel->incarnation();
+      ranks.push_back({fmt::format("{} at {}", seat.name, channel->at()), std::move(channel)});
+    }
+    return far_ranked_learner(start.device(), config, start, attempt, fmt::format("rank 0 of {} at the head", node),
+                              std::move(ranks), world_.ring);
   }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {

@@ -12,6 +12,7 @@
 #include "actors/run_env.h"
 #include "models/engines.h"
 #include "runtime/nodes/members.h"
+#include "runtime/nodes/rank_ring.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -27,6 +28,7 @@ struct RankWorld {
   const GraphView* graph = nullptr;
   RunStore* store = nullptr;
   std::filesystem::path graph_file;                        // the effective graph
+  MakeRankRing ring;                                       // for the rank that is with the head
   std::map<std::string, std::vector<std::string>> places;  // by id of the trainer: names of the nodes that may have its ranks
 };
 // As `inner`, but for trainers that RankWorld::places names.

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <utility>
 
-#include "base/error.h"
 #include "base/stop.h"
 
 namespace r1 {
@@ -25,6 +24,8 @@ class MemoryEnd final : public MessageChannel {
 };
 
 }  // namespace
+
+NothingSaid::NothingSaid(double patience_s) : Error(ExitCode::failed, fmt::format("nothing was said for {:g} s", patience_s)) {}
 
 ChannelMessage channel_message(std::string text, std::string bytes) {
   if (bytes.empty()) return {std::move(text), nullptr, {}};
@@ -63,7 +64,7 @@ ChannelMessage MessageQueue::take(double patience_s) {
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, kLooksForAStop, [this] { return end_ || !messages_.empty(); })) {
     if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > patience_s)
-      throw failure(fmt::format("nothing was said for {:g} s", patience_s));
+      throw NothingSaid(patience_s);
     lock.unlock();
     check_stop();
     lock.lock();

@@ -1,5 +1,5 @@
 // Messages between two threads, of one process or of two: in order, each once, until the channel ends. For engines that work
-// together without knowing what carries their words (ranks of a trainer, kernels/relayed_ranks.h). Not a link: nothing here
+// together without knowing what carries their words (ranks of a trainer, kernels/ring_ranks.h). Not a link: nothing here
 // survives the end of the other side.
 #pragma once
 
@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace r1 {
 
 struct ChannelMessage {
@@ -22,6 +24,12 @@ struct ChannelMessage {
 };
 ChannelMessage channel_message(std::string text, std::string bytes = {});
 
+// What receive() throws when nothing came in time.
+class NothingSaid final : public Error {
+ public:
+  explicit NothingSaid(double patience_s);
+};
+
 // Thread rule: receive() by one thread at a time; send() by any.
 class MessageChannel {
  public:
@@ -30,8 +38,8 @@ class MessageChannel {
   virtual ~MessageChannel() = default;
   // Never blocks and never fails; to an end that is gone: nothing happens.
   virtual void send(ChannelMessage message) = 0;
-  // Waits for the next one. Throws what ended the channel, failure when nothing came for `patience_s`, and looks for a stop
-  // (base/stop.h).
+  // Waits for the next one. Throws what ended the channel, NothingSaid when nothing came for `patience_s`, and looks for a
+  // stop (base/stop.h).
   virtual ChannelMessage receive(double patience_s = kForEver) = 0;
 };
 

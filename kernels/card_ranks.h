@@ -1,6 +1,6 @@
 // Ranks of a collective on cards, each in a thread or a process of its own with a card of its own, by NCCL (which the plugin
-// opens at run time). Sums are ours, in the order of ranks: NCCL only carries bytes, so no bit depends on its version,
-// algorithm or number of channels.
+// opens at run time). Sums are ours, in the order of kernels/collective.h: NCCL only carries bytes, so no bit depends on its
+// version, algorithm or number of channels.
 //
 // Less than kernels/collective.h promises: a rank that left or never came is not named; the others fail after `patience_s`, and
 // say so. NCCL authenticates nobody and encrypts nothing: its sockets are bound to the loopback interface unless the

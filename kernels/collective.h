@@ -1,17 +1,20 @@
 // Collectives: what several ranks of one trainer do together, over ranges of flat arrays of which each rank has its own.
 //
-// Not a way to send messages, and no knowledge of what the arrays mean. Sums are taken in the order of ranks, ((0 + 1) + 2) +
-// ..., whatever the implementation and whoever is late: an element's bits are a function of the ranks' values alone.
+// Not a way to send messages, and no knowledge of what the arrays mean. What goes to rank r is summed in the order of a ring
+// that ends there, ((r+1 + r+2) + ...) + r, whatever the implementation and whoever is late: an element's bits are a function
+// of the ranks' values and of whose it is.
 //
 // A call returns when the calling rank's array holds the result (in order with the thread's ops) and may be changed. All ranks
 // call the same operations with the same shapes, types, ranges and roots, in the same order. Throws failure, naming ranks, when
-// they do not, when a rank has left, or when one has kept the others waiting for too long; the collective is of no use then.
+// they do not, when a rank has left, or when one has kept the others waiting for too long; the collective is of no use then. A
+// rank that has all that it asked for by then may hear of it in its next call.
 // Thread rule: a Collective belongs to one thread at a time, and each rank to another one.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "kernels/device.h"
@@ -24,6 +27,8 @@ struct ElementRange {
 };
 // [0, n) in `ranks` consecutive ranges that begin at multiples of `unit`, as equal as that allows.
 std::vector<ElementRange> equal_ranges(int64_t n, int64_t ranks, int64_t unit = 1);
+// Who sums what of an all_reduce: it is a reduce_scatter of these and an all_gather.
+inline std::vector<ElementRange> all_reduce_ranges(int64_t n, int64_t ranks) { return equal_ranges(n, ranks, 32); }
 
 class Collective {
  public:
@@ -32,7 +37,7 @@ class Collective {
   virtual int64_t rank() const = 0;
   virtual int64_t ranks() const = 0;
 
-  // x of every rank becomes the sum over ranks.  x: [n] f32.
+  // x of every rank becomes the sum over ranks, in ranges that are all_reduce_ranges'.  x: [n] f32.
   virtual void all_reduce(Context&, const View& x) = 0;
   // The elements ranges[r] of rank r's x become the sum over ranks; the others stay.  x: [n] f32; ranges: one a rank, disjoint.
   virtual void reduce_scatter(Context&, const View& x, std::span<const ElementRange> ranges) = 0;
@@ -40,6 +45,8 @@ class Collective {
   virtual void all_gather(Context&, const View& x, std::span<const ElementRange> ranges) = 0;
   // x of rank `root` goes to the x of all others.  x: [n] of any type.
   virtual void broadcast(Context&, const View& x, int64_t root) = 0;
+  // Before it leaves: why, for those who wait for it, as far as the implementation can tell them.
+  virtual void say_why(const std::string& /*why*/) {}
 };
 
 // Ranks that are threads of this process and whose arrays are on one device. `patience_s`: how long one waits for the others.

@@ -8,31 +8,13 @@
 
 #include "base/error.h"
 #include "base/stop.h"
-#include "kernels/collective.h"
+#include "kernels/collective_call.h"
 #include "kernels/ops.h"
 
 namespace r1 {
 namespace {
 
 constexpr int64_t kPiece = int64_t{1} << 20;  // elements that are summed at once: bounds the scratch memory
-
-// What a rank asks for; all must ask for the same.
-struct Call {
-  const char* name = "";
-  View x;
-  std::vector<ElementRange> ranges;
-  int64_t root = 0;
-
-  bool agrees(const Call& o) const {
-    return std::string_view(name) == o.name && x.dtype == o.x.dtype && x.size() == o.x.size() && x.device == o.x.device &&
-           ranges == o.ranges && root == o.root;
-  }
-  std::string str() const {
-    std::string s = fmt::format("{} of {}", name, x.str());
-    for (const ElementRange& r : ranges) s += fmt::format(" [{}, {})", r.begin, r.end);
-    return std::string_view(name) == "broadcast" ? s + fmt::format(" from rank {}", root) : s;
-  }
-};
 
 // Where the ranks meet.
 class Group {
@@ -44,13 +26,13 @@ class Group {
   const View& x_of(int64_t r) const { return calls_[static_cast<size_t>(r)].x; }
 
   // Returns when all ranks are in the operation; from then on the caller works: it may read the others' arrays.
-  void begin(int64_t rank, Call call) {
+  void begin(int64_t rank, CollectiveCall call) {
     std::unique_lock lock(mutex_);
     refuse_if_broken();
     calls_[static_cast<size_t>(rank)] = std::move(call);
     if (arrived_.size() + 1 == calls_.size())
       for (size_t r = 1; r < calls_.size(); ++r)
-        if (!calls_[r].agrees(calls_[0]))
+        if (calls_[r].str() != calls_[0].str() || calls_[r].x.device != calls_[0].x.device)
           break_up(fmt::format("rank 0 called {}, rank {} called {}", calls_[0].str(), r, calls_[r].str()));
     refuse_if_broken();
     wait_for_all(lock, rank, true);
@@ -112,8 +94,8 @@ class Group {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::vector<Call> calls_;       // by rank
-  std::vector<int64_t> arrived_;  // ranks that wait
+  std::vector<CollectiveCall> calls_;  // by rank
+  std::vector<int64_t> arrived_;       // ranks that wait
   int64_t meetings_ = 0;
   int64_t at_work_ = 0;  // ranks that may be reading the others' arrays
   std::string broken_;   // why
@@ -128,7 +110,7 @@ class ThreadRank final : public Collective {
   int64_t ranks() const override { return group_->ranks(); }
 
   void all_reduce(Context& ctx, const View& x) override {
-    const std::vector<ElementRange> ranges = equal_ranges(x.size(), ranks());
+    const std::vector<ElementRange> ranges = all_reduce_ranges(x.size(), ranks());
     together(ctx, {"all_reduce", x, {}, 0}, [&] {
       reduce(ctx, x, ranges);
       meet(ctx, true);
@@ -142,7 +124,6 @@ class ThreadRank final : public Collective {
     together(ctx, {"all_gather", x, {ranges.begin(), ranges.end()}, 0}, [&] { gather(ctx, x, ranges); });
   }
   void broadcast(Context& ctx, const View& x, int64_t root) override {
-    R1_CHECK(0 <= root && root < ranks(), fmt::format("rank {} of {}", root, ranks()));
     together(ctx, {"broadcast", x, {}, root}, [&] {
       if (rank_ != root) run(ctx, Copy{group_->x_of(root), x});
     });
@@ -151,8 +132,8 @@ class ThreadRank final : public Collective {
  private:
   // Runs `work` between two meetings: before it all ranks have finished what they wrote, behind it what they read.
   template <class F>
-  void together(Context& ctx, const Call& call, F&& work) {
-    check(call);
+  void together(Context& ctx, const CollectiveCall& call, F&& work) {
+    call.check(ranks());
     try {
       ctx.device->finish();
       group_->begin(rank_, call);
@@ -170,17 +151,7 @@ class ThreadRank final : public Collective {
     group_->meet(rank_, more);
     working_ = more;
   }
-  void check(const Call& c) const {
-    R1_CHECK(c.x && c.x.rank == 1 && c.x.contiguous(), c.str());
-    R1_CHECK(c.x.dtype == DType::f32 || std::string_view(c.name).find("reduce") == std::string_view::npos, c.str());
-    if (c.ranges.empty()) return;
-    R1_CHECK(static_cast<int64_t>(c.ranges.size()) == ranks(), c.str());
-    for (const ElementRange& r : c.ranges) {
-      R1_CHECK(0 <= r.begin && r.begin <= r.end && r.end <= c.x.size(), c.str());
-      for (const ElementRange& o : c.ranges) R1_CHECK(&o == &r || o.end <= r.begin || r.end <= o.begin, c.str());
-    }
-  }
-  // Only this rank touches its range of its own x; the others read theirs.
+  // Only this rank touches its range of its own x; the others read theirs. In the order of a ring that ends here.
   void reduce(Context& ctx, const View& x, std::span<const ElementRange> ranges) {
     const ElementRange mine = ranges[static_cast<size_t>(rank_)];
     const Arena::Mark mark = ctx.arena.mark();
@@ -188,8 +159,9 @@ class ThreadRank final : public Collective {
     for (int64_t begin = mine.begin; begin < mine.end; begin += kPiece) {
       const int64_t end = std::min(mine.end, begin + kPiece);
       const View sum = scratch.slice(0, end - begin);
-      run(ctx, Copy{group_->x_of(0).slice(begin, end), sum});
-      for (int64_t r = 1; r < ranks(); ++r) run(ctx, Axpby{group_->x_of(r).slice(begin, end), sum, 1, 1});
+      const auto term = [&](int64_t i) { return group_->x_of((rank_ + 1 + i) % ranks()).slice(begin, end); };
+      run(ctx, Copy{term(0), sum});
+      for (int64_t i = 1; i < ranks(); ++i) run(ctx, Axpby{term(i), sum, 1, 1});
       run(ctx, Copy{sum, x.slice(begin, end)});
     }
     ctx.arena.release(mark);

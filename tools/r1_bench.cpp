@@ -10,6 +10,7 @@
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/channel.h"
 #include "tools/bench/logits.h"
+#include "tools/bench/ranks.h"
 #include "tools/bench/sync.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
@@ -24,6 +25,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench kernels --filter Attention
   r1-bench train --arch llama,qwen3                one optimizer step, sequences of 512 tokens, bf16
   r1-bench train --shape tiny --arch llama         the built-in world's model
+  r1-bench train --arch llama --ranks 2            ranks as threads, and as processes around a ring of links
   r1-bench generate --batch 1,16,64 --json
   r1-bench versions --shape published --arch smollm2-135m   publishing and snapshots, as shares of a training step
   r1-bench sync --arch smollm2-135m                from f32 masters to another process's generator, beside memcpy
@@ -47,7 +49,8 @@ struct Arguments {
   VersionOptions versions;
   ChannelOptions channel;
   SyncOptions sync;
-  std::string sync_peer;
+  std::string sync_peer, ranks_peer;
+  int64_t ranks = 1;
   std::vector<std::string> peer;  // of the channel: what this process is to be, and where the other one is
 };
 
@@ -159,6 +162,11 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
 
+  train->add_option("--ranks", a.ranks, "of the trainer: a step as threads and as processes, and what it moves between them")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  train->add_option("--ranks-peer", a.ranks_peer)->group("");  // another process
+
   CLI::App* const generate = app.add_subcommand("generate", "decode steps of whole models");
   add_common(*generate, a);
   add_models(*generate, a);
@@ -240,6 +248,19 @@ int main_checked(int argc, char** argv) {
     if (!a.peer.empty()) return channel_peer(a.peer[0], a.peer[1]);
     const ChannelReport report = bench_channel(a.channel, describe_machine());
     std::cout << (a.json ? channel_json(report).dump(2) + "\n" : channel_table(report));
+    return static_cast<int>(report.ok() ? ExitCode::done : ExitCode::failed);
+  }
+  if (train->parsed() && (a.ranks > 1 || !a.ranks_peer.empty())) {
+    if (a.small) shrink(a);
+    Device& device = open_device("cpu");
+    set_cpu_threads(a.threads);
+    const DType type = chosen_type(a, device);
+    if (!a.ranks_peer.empty()) return ranks_peer(device, chosen_models(a).at(0), type, a.ranks_peer);
+    if (a.device != "cpu") throw bad_input("ranks are on the CPU", {}, "without --device");
+    a.train.type = type;
+    a.train.shape = a.shape;
+    const RanksReport report = bench_ranks(device, chosen_models(a), a.ranks, a.train, describe_machine());
+    std::cout << (a.json ? ranks_json(report).dump(2) + "\n" : ranks_table(report));
     return static_cast<int>(report.ok() ? ExitCode::done : ExitCode::failed);
   }
   const Report report = run_benchmark(app.get_subcommands().front()->get_name(), a);

@@ -30,6 +30,7 @@
 #include "runtime/net/zmq_links.h"
 #include "runtime/nodes/launcher.h"
 #include "runtime/nodes/node.h"
+#include "runtime/nodes/ring_links.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/node_hello.h"
@@ -114,7 +115,7 @@ class NodeProcess {
     options.tree = tree;
     options.cache = cache_;
     options.prepare = [this](const OpenRole& open, const fs::path& in) {
-      return node_graph(open, in, once_, nullptr, device_->name());
+      return node_graph(open, in, once_, nullptr, device_->name(), [this](const RingInvitation& told) { return ring(told); });
     };
     options.cpu_ns = compute_cpu_ns;
     options.ended = [&](const std::string& reason) {
@@ -167,6 +168,15 @@ class NodeProcess {
   }
 
  private:
+  // A rank of a trainer listens where this machine is reached from the head's, and on no other address.
+  std::unique_ptr<RankRing> ring(const RingInvitation& told) const {
+    RingLinksOptions options;
+    options.head = parse_link_address(told_.head);
+    options.listen = host_towards(*options.head);
+    options.self = node_hello(*device_, threads_);
+    return ring_links(told, std::move(options));
+  }
+
   const Told told_;
   const fs::path cache_;
   int threads_ = 1;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -104,8 +105,12 @@ int threads_needed(const GraphView& graph) {
          static_cast<int>(std::thread::hardware_concurrency()) + kOwn;
 }
 
-std::string fingerprint_of(const RunEnv& env, const std::string& devices) {
-  return fmt::format("r1 {}; {}; {}", version(), devices, dtype_name(env.precision));
+// Sums of three and more ranks were once taken in another order.
+std::string fingerprint_of(const RunEnv& env, const GraphView& graph, const std::string& devices) {
+  const bool sums = std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const NodePlan& node) {
+    return !node.artifact && node.attrs.has("ranks") && node.attrs.integer("ranks") > 2;
+  });
+  return fmt::format("r1 {}; {}; {}{}", version(), devices, dtype_name(env.precision), sums ? "; ranks sum in a ring" : "");
 }
 
 // Of what trains alone: that is all that a replay does again.
@@ -284,9 +289,9 @@ int run_graph(Arguments args) {
   auto store = RunStore::open(run_dir);
   remove_leftovers(run_dir, *store);
   apply_changes(changes, graph, run_dir, registry, *store);
-  const std::string fingerprint = fingerprint_of(env, devices_fingerprint(env));
+  const std::string fingerprint = fingerprint_of(env, graph, devices_fingerprint(env));
   check_fingerprint(*store, fingerprint, args.accept_fingerprint);
-  store->set_meta(kTrainingFingerprint, fingerprint_of(env, training_fingerprint(env, graph)));
+  store->set_meta(kTrainingFingerprint, fingerprint_of(env, graph, training_fingerprint(env, graph)));
   store->set_meta("graph_dir", graph_dir.string());
   store->set_meta("graph", args.graph.string());
   store->set_meta("machine", describe_machine());
@@ -470,7 +475,7 @@ int replay(const Arguments& args) {
   check_start_weights(env, graph, *store);
   check_kept_files(env, *store);
   use_devices(env, plan_devices(env, graph, is_training));
-  const std::string now = fingerprint_of(env, training_fingerprint(env, graph));
+  const std::string now = fingerprint_of(env, graph, training_fingerprint(env, graph));
   auto then = store->meta(kTrainingFingerprint);
   if (!then) then = store->meta("fingerprint");  // of a run that had one device
   if (then && *then != now && !args.accept_fingerprint)

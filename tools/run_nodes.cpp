@@ -20,6 +20,7 @@
 #include "kernels/plugin.h"
 #include "runtime/nodes/hostfile.h"
 #include "runtime/nodes/pool_role.h"
+#include "runtime/nodes/ring_links.h"
 #include "runtime/nodes/slurm.h"
 #include "tools/node_hello.h"
 
@@ -153,12 +154,17 @@ NodesPlan plan_nodes(const fs::path& hostfile, const std::string& listen, const 
 
 RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, const GraphView& graph, RunStore& store,
                    const std::atomic<bool>& interrupted)
-    : env_(env), graph_(graph), store_(store), placement_(std::move(plan.placement)) {
+    : env_(env),
+      graph_(graph),
+      store_(store),
+      placement_(std::move(plan.placement)),
+      listen_host_(plan.listen.host),
+      self_(node_hello(head_device(env, graph), cpu_threads())) {
   Fleet::Options fleet;
   fleet.run_dir = env.run_dir;
   fleet.entries = std::move(plan.entries);
   fleet.listen = plan.listen;
-  fleet.self = node_hello(head_device(env, graph), cpu_threads());
+  fleet.self = self_;
   fleet.any_fingerprint = options.any_fingerprint;
   fleet.epoch = next_epoch(store);
   fleet.program = node_program();
@@ -213,6 +219,10 @@ void RunNodes::place_ranks(RunEnv& env) {
   world.graph = &graph_;
   world.store = &store_;
   world.graph_file = env_.run_dir / "graph.graph";
+  RingLinksOptions ring;
+  ring.listen = listen_host_;
+  ring.self = self_;
+  world.ring = [ring](const RingInvitation& told) { return ring_links(told, ring); };
   for (const auto& [node, names] : placement_)
     if (const NodePlan& plan = graph_.nodes[static_cast<size_t>(node)]; ranks_at_nodes(plan) > 0) world.places[plan.id] = names;
   if (world.places.empty()) return;

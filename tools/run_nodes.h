@@ -61,6 +61,8 @@ class RunNodes {
   const GraphView& graph_;
   RunStore& store_;
   Placement placement_;
+  const std::string listen_host_;  // where the head's own ranks listen too
+  const PeerHello self_;
   std::unique_ptr<Fleet> fleet_;
 };
 

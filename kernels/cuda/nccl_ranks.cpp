@@ -87,7 +87,7 @@ class NcclRank final : public Collective {
 
   void all_reduce(Context& ctx, const View& x) override {
     agree(ctx, "all_reduce", x, {}, 0);
-    const std::vector<ElementRange> parts = equal_ranges(x.size(), ranks_, 32);
+    const std::vector<ElementRange> parts = all_reduce_ranges(x.size(), ranks_);
     sum_own_part(ctx, x, parts);
     give_all(x, parts);
   }
@@ -129,7 +129,7 @@ class NcclRank final : public Collective {
     });
   }
 
-  // Every rank gets the others' values of its part and adds them in the order of ranks.
+  // Every rank gets the others' values of its part and adds them in the order of a ring that ends with it.
   void sum_own_part(Context& ctx, const View& x, std::span<const ElementRange> ranges) {
     int64_t longest = 0;
     for (const ElementRange& r : ranges) longest = std::max(longest, r.end - r.begin);
@@ -167,8 +167,8 @@ class NcclRank final : public Collective {
         part.rank = 1, part.shape[0] = n, part.stride[0] = 1, part.data += bytes_of(x, r * n);
         return r == rank_ ? mine : part;
       };
-      card_.ops().copy(ctx, Copy{of(0), sum});
-      for (int64_t r = 1; r < ranks_; ++r) card_.ops().axpby(ctx, Axpby{of(r), sum, 1, 1});
+      card_.ops().copy(ctx, Copy{of((rank_ + 1) % ranks_), sum});
+      for (int64_t i = 2; i <= ranks_; ++i) card_.ops().axpby(ctx, Axpby{of((rank_ + i) % ranks_), sum, 1, 1});
       card_.ops().copy(ctx, Copy{sum, mine});
     }
     ctx.arena.release(mark);

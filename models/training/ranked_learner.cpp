@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/wait_note.h"
 
 namespace r1 {
 
@@ -35,6 +36,7 @@ RankedLearner::~RankedLearner() { first_->leave(); }
 template <class F>
 auto RankedLearner::together(const RankOrder& order, F&& own) const {
   others_->tell(order);
+  const auto abandon = [this](const std::string& why) { others_->abandon([&] { first_->leave(why); }); };
   try {
     if constexpr (std::is_void_v<decltype(own())>) {
       own();
@@ -44,8 +46,11 @@ auto RankedLearner::together(const RankOrder& order, F&& own) const {
       others_->settle();
       return result;
     }
+  } catch (const Error& e) {
+    abandon(e.message());
+    throw;
   } catch (...) {
-    others_->abandon([this] { first_->leave(); });
+    abandon("");
     throw;
   }
 }
@@ -105,6 +110,7 @@ class RankThreads final : public OtherRanks {
       if (failed_) std::rethrow_exception(failed_);
       order_ = order;
       stop_ = current_stop();
+      waits_ = current_waits();
       working_ = threads_.size();
       ++orders_;
     }
@@ -137,6 +143,7 @@ class RankThreads final : public OtherRanks {
     for (int64_t done = 0;;) {
       RankOrder order;
       const std::atomic<bool>* stop = nullptr;
+      const WaitSink* waits = nullptr;
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return over_ || orders_ > done; });
@@ -144,10 +151,12 @@ class RankThreads final : public OtherRanks {
         done = orders_;
         order = order_;
         stop = stop_;
+        waits = waits_;
       }
       std::exception_ptr failed;
       try {
         const StopScope scope(stop);
+        const WaitScope looked_at(waits);
         rank.obey(order);
       } catch (...) {
         failed = std::current_exception();
@@ -171,6 +180,7 @@ class RankThreads final : public OtherRanks {
   std::condition_variable changed_;
   RankOrder order_;
   const std::atomic<bool>* stop_ = nullptr;
+  const WaitSink* waits_ = nullptr;
   int64_t orders_ = 0;
   size_t working_ = 0;  // threads that have not done the last order
   std::exception_ptr failed_;
@@ -190,24 +200,16 @@ class RankHere final : public ServedRank {
 
 }  // namespace
 
-std::unique_ptr<ServedRank> rank_here(Device& device, const TrainerConfig& config, const WeightSet& start,
-                                      std::unique_ptr<Collective> together) {
-  return std::make_unique<RankHere>(device, config, start, std::move(together));
-}
-
-std::unique_ptr<Learner> ranked_learner(Device& device, const TrainerConfig& config, const WeightSet& start,
-                                        const MakeServedRank& make) {
-  std::vector<std::unique_ptr<Collective>> places = thread_ranks(config.ranks);
-  std::vector<std::unique_ptr<ServedRank>> others;
-  for (size_t r = 1; r < places.size(); ++r) others.push_back(make(static_cast<int64_t>(r), std::move(places[r])));
-  auto first = std::make_unique<TrainerEngine>(device, config, start, 0, std::move(places[0]));
+std::unique_ptr<Learner> ranked_learner(std::unique_ptr<TrainerEngine> first, std::vector<std::unique_ptr<ServedRank>> others) {
   return std::make_unique<RankedLearner>(std::move(first), std::make_unique<RankThreads>(std::move(others)));
 }
 
 std::unique_ptr<Learner> thread_ranked_learner(Device& device, const TrainerConfig& config, const WeightSet& start) {
-  return ranked_learner(device, config, start, [&](int64_t, std::unique_ptr<Collective> together) {
-    return rank_here(device, config, start, std::move(together));
-  });
+  std::vector<std::unique_ptr<Collective>> places = thread_ranks(config.ranks);
+  std::vector<std::unique_ptr<ServedRank>> others;
+  for (size_t r = 1; r < places.size(); ++r)
+    others.push_back(std::make_unique<RankHere>(device, config, start, std::move(places[r])));
+  return ranked_learner(std::make_unique<TrainerEngine>(device, config, start, 0, std::move(places[0])), std::move(others));
 }
 
 }  // namespace r1

@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "models/training/trainer_engine.h"
 
@@ -69,15 +70,11 @@ class ServedRank {
   // Another rank has failed. From any thread: an obey() that waits for somebody elsewhere ends soon, by an error.
   virtual void give_up() {}
 };
-// Gives rank 1, 2, ... of TrainerConfig::ranks, with its place among the others.
-using MakeServedRank = std::function<std::unique_ptr<ServedRank>(int64_t rank, std::unique_ptr<Collective> together)>;
 
-// Ranks that meet in this process (thread_ranks), each served by a thread of its own, wherever it computes.
-std::unique_ptr<Learner> ranked_learner(Device&, const TrainerConfig&, const WeightSet& start, const MakeServedRank& make);
-// One that computes here, on its thread.
-std::unique_ptr<ServedRank> rank_here(Device&, const TrainerConfig&, const WeightSet& start,
-                                      std::unique_ptr<Collective> together);
-// All of them.
+// `first` and `others` meet in what their engines do together; each of the others is served by a thread of its own, wherever it
+// computes.
+std::unique_ptr<Learner> ranked_learner(std::unique_ptr<TrainerEngine> first, std::vector<std::unique_ptr<ServedRank>> others);
+// All of them compute here.
 std::unique_ptr<Learner> thread_ranked_learner(Device&, const TrainerConfig&, const WeightSet& start);
 
 }  // namespace r1

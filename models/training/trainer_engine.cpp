@@ -451,7 +451,10 @@ const WeightSet& TrainerEngine::masters() const {
 }
 Hash128 TrainerEngine::masters_hash() const { return masters().hash(); }
 void TrainerEngine::gather_masters() { impl_->gather(); }
-void TrainerEngine::leave() { impl_->together = nullptr; }
+void TrainerEngine::leave(const std::string& why) {
+  if (impl_->together && !why.empty()) impl_->together->say_why(why);
+  impl_->together = nullptr;
+}
 
 void TrainerEngine::change(const TrainerConfig& config) {
   const std::string flaw = flaw_of_change(impl_->config, config);

@@ -41,8 +41,8 @@ class TrainerEngine final : public Learner {
   void load(const StoredState*);
   void load(const std::filesystem::path& file) override;
   void gather_masters();
-  // The other ranks fail in what they do together; this engine is of no use then.
-  void leave();
+  // The other ranks fail in what they do together, and are told why as far as can be; this engine is of no use then.
+  void leave(const std::string& why = {});
 
  private:
   struct Impl;

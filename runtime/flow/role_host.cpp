@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/stop.h"
+#include "base/wait_note.h"
 
 namespace r1 {
 namespace {
@@ -366,6 +367,10 @@ Job RoleHost::make_job(int from, std::string what, std::string engine, std::func
     if (services_.faults->fail(plan_.id, number)) throw failure(fmt::format("injected fault: job {} of {}", number, plan_.id));
     const StopScope scope(services_.stop);
     check_stop();
+    const WaitSink waits = [this](const std::string& who, const std::string& reason) {
+      reason.empty() ? services_.waits->end(stage_, plan_.id, who) : services_.waits->begin(stage_, plan_.id, who, reason, "");
+    };
+    const WaitScope looked_at(&waits);
     const InRoleCall call(false);
     work();
   };

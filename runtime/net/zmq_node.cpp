@@ -94,6 +94,8 @@ class Node final : public Links {
     }
     if (!try_) return;
     LinkOutput out;
+    for (End::Order& o : orders)
+      if (o.packet) try_->protocol.send(end_.now_ns(), std::move(*o.packet), out);
     try_->protocol.end("its process ends", out);
     quiet_ = true;
     act(std::move(out));

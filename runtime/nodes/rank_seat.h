@@ -38,6 +38,7 @@ class RankSeat final : private PoolEar {
   ChannelMessage receive(double patience_s);
   void give_up();                                // receive() throws from now on
   const std::string& at() const { return at_; }  // "node2/4711"
+  Incarnation incarnation() const { return incarnation_; }
 
  private:
   void joined(const Member& member) override;

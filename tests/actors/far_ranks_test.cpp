@@ -1,51 +1,32 @@
-// Ranks of a trainer behind channels: the bits of ranks that are threads, whatever they are told; and what they are told, as
-// bytes.
+// Ranks of a trainer behind channels, in a ring: the bits of ranks that are threads, whatever they are told; and what they are
+// told, as bytes.
 #include "actors/far_ranks.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdlib>
+#include <chrono>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <thread>
-
 #include "actors/rank_words.h"
 #include "base/error.h"
+#include "base/stop.h"
+#include "base/wait_note.h"
 #include "models/training/scoring_engine.h"
+#include "tests/actors/memory_ranks.h"
 #include "tests/models/tiny.h"
 
 namespace r1::test {
 namespace {
 
-class MemoryRankChannel final : public RankChannel {
- public:
-  explicit MemoryRankChannel(std::unique_ptr<MessageChannel> end) : end_(std::move(end)) {}
-  void send(ChannelMessage message) override { end_->send(std::move(message)); }
-  ChannelMessage receive(double patience_s) override { return end_->receive(patience_s); }
-  void give_up() override {}
-
- private:
-  std::unique_ptr<MessageChannel> end_;
-};
-
-// What other processes would be.
 struct FarRanks : ::testing::Test {
   Device& device = open_device("cpu");
-  std::vector<std::thread> threads;
-  void TearDown() override {
-    for (std::thread& t : threads) t.join();
-  }
+  MemoryRanks ranks;
   std::unique_ptr<Learner> learner(const TrainerConfig& config, const std::shared_ptr<WeightSet>& start) {
-    return ranked_learner(device, config, *start, [&](int64_t, std::unique_ptr<Collective> together) {
-      ChannelEnds ends = channel_in_memory();
-      threads.emplace_back([this, start, channel = std::move(ends.other)] {
-        try {
-          serve_rank(device, *channel, [&] { return start; });
-        } catch (const Error&) {  // its trainer is gone, or what it computes is no number
-        }
-      });
-      return far_rank(device, config, *start, std::move(together), std::make_unique<MemoryRankChannel>(std::move(ends.one)));
-    });
+    return ranks.learner(device, config, start);
   }
 };
 
@@ -64,10 +45,10 @@ TEST_F(FarRanks, learn_what_threads_learn_bit_by_bit) {
   const std::filesystem::path top = mkdtemp(name.data());
   for (const char* optimizer : {"adamw", "muon"})
     for (DType precision : {DType::f32, DType::bf16})
-      for (int64_t ranks : {2, 3}) {
-        SCOPED_TRACE(std::string(optimizer) + " " + dtype_name(precision));
+      for (int64_t n : {2, 3, 4}) {
+        SCOPED_TRACE(std::string(optimizer) + " " + dtype_name(precision) + " " + std::to_string(n));
         const auto start = random_weights(device, tiny_config(Architecture::deepseek_v3), 3);
-        const TrainerConfig c = in_pieces(ranks, optimizer, precision);
+        const TrainerConfig c = in_pieces(n, optimizer, precision);
         const auto threads = thread_ranked_learner(device, c, *start), far = learner(c, start);
         TrainerConfig changed = c;
         changed.lr = 3 * c.lr;
@@ -131,25 +112,51 @@ TEST_F(FarRanks, an_error_of_what_they_compute_is_that_of_one_engine) {
   EXPECT_THROW(far->train(random_batch(1, 16, 19)), Error);
 }
 
-TEST_F(FarRanks, one_that_is_lost_ends_what_all_are_doing_and_is_what_the_error_says) {
+TEST_F(FarRanks, one_that_is_lost_while_all_learn_ends_what_all_are_doing_and_is_named) {
   const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
-  const TrainerConfig c = in_pieces(3, "adamw", DType::f32);
-  const auto far = ranked_learner(device, c, *start, [&](int64_t rank, std::unique_ptr<Collective> together) {
-    ChannelEnds ends = channel_in_memory();
-    threads.emplace_back([this, start, rank, channel = std::move(ends.other)]() mutable {
+  const TrainerConfig c = in_pieces(4, "adamw", DType::f32);
+  for (const int64_t lost : {1, 2, 3}) {
+    std::atomic<bool> stop{false};
+    ranks.around = [&](int64_t rank, const std::function<void()>& serve) {
+      const StopScope scope(rank == lost ? &stop : nullptr);
       try {
-        if (rank == 2) return;  // its process is gone
-        serve_rank(device, *channel, [&] { return start; });
-      } catch (const Error&) {
+        serve();
+      } catch (const Stopped&) {  // as a node that its head has closed, or that is gone
       }
-    });
-    return far_rank(device, c, *start, std::move(together), std::make_unique<MemoryRankChannel>(std::move(ends.one)));
-  });
-  try {
+    };
+    const auto far = learner(c, start);
     far->train(random_batch(1, 16, 19));
-    FAIL() << "rank 2 is missing";
-  } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("the other end of a channel is gone"), std::string::npos) << e.what();
+    stop = true;
+    try {
+      for (int i = 0; i < 100; ++i) far->train(random_batch(1, 16, 19));
+      ADD_FAILURE() << "rank " << lost << " is missing";
+    } catch (const Error& e) {
+      const std::string what = e.what(), left = "rank " + std::to_string(lost) + " has left";
+      EXPECT_TRUE(what.find(left) != std::string::npos || what.find("the other end of a channel is gone") != std::string::npos)
+          << what;
+    }
+    EXPECT_THROW(far->train(random_batch(1, 16, 19)), Error);
+  }
+}
+
+TEST_F(FarRanks, who_waits_for_whom_is_said_while_it_lasts) {
+  std::mutex mutex;
+  std::map<std::string, std::vector<std::string>> said;
+  const WaitSink sink = [&](const std::string& who, const std::string& reason) {
+    const std::lock_guard lock(mutex);
+    said[who].push_back(reason);
+  };
+  const WaitScope scope(&sink);
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  ranks.loads = [](int64_t rank) {
+    if (rank == 2) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  };
+  learner(in_pieces(3, "adamw", DType::f32), start)->train(random_batch(1, 16, 19));
+  // Rank 0 hears nothing of rank 2 and sends no sum on, for which rank 1 waits.
+  for (const auto& [who, whom] : {std::pair{"rank 0", " for rank 2"}, {"rank 1", " for rank 0"}}) {
+    ASSERT_GE(said[who].size(), 2u) << who;
+    EXPECT_NE(said[who][0].find(whom), std::string::npos) << said[who][0];
+    EXPECT_EQ(said[who].back(), "") << who;
   }
 }
 
@@ -158,16 +165,19 @@ std::string end_of_rank(const RankBegin& begin, const std::string& order) {
   Device& device = open_device("cpu");
   ChannelEnds ends = channel_in_memory();
   ends.one->send(channel_message("Begin", encode(begin)));
-  ends.one->send(channel_message("Order", order));
   try {
-    serve_rank(device, *ends.other, [&] { return random_weights(device, tiny_config(Architecture::llama), 3); });
+    MemoryRing ring;
+    ends.one->send(channel_message("Before", begin.ring.previous_key));
+    ends.one->send(channel_message("Order", order));
+    serve_rank(
+        device, *ends.other, [&] { return random_weights(device, tiny_config(Architecture::llama), 3); }, ring.make());
   } catch (const Error& e) {
     return e.message();
   }
 }
 
 TEST(FarRank, what_no_head_says_ends_a_rank_by_an_error_and_not_its_process) {
-  const RankBegin good{1, in_pieces(2, "adamw", DType::f32)};
+  const RankBegin good{new_ring(7, {"rank 0", "rank 1"})[1], in_pieces(2, "adamw", DType::f32)};
   const auto train = [](const TrainBatch& batch) { return encode(RankOrder{RankOrder::Kind::train, &batch, nullptr}); };
   const auto has = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
   const TrainBatch batch = random_batch(3, 5, 19);
@@ -205,7 +215,7 @@ TEST(FarRank, what_no_head_says_ends_a_rank_by_an_error_and_not_its_process) {
 
 TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
   RankBegin begin;
-  begin.rank = 2;
+  begin.ring = new_ring(uint64_t{1} << 40, {"rank 0", "rank 1", "rank 2"})[2];
   begin.config = in_pieces(3, "muon", DType::bf16);
   begin.config.objective = Objective::grpo;
   begin.config.lr = 1.0 / 3;
@@ -215,7 +225,20 @@ TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
   begin.config.loss_mean = LossMean::constant;
   const RankBegin back = decode_rank_begin(encode(begin));
   EXPECT_EQ(encode(back), encode(begin)) << "every member is named";
-  EXPECT_EQ(back.rank, 2);
+  EXPECT_EQ(back.ring.rank, 2);
+  EXPECT_EQ(back.ring.attempt, uint64_t{1} << 40);
+  EXPECT_EQ(back.ring.keys.secret_key, begin.ring.keys.secret_key);
+  EXPECT_EQ(back.ring.previous_key + back.ring.next_key, begin.ring.previous_key + begin.ring.next_key);
+  EXPECT_EQ(back.ring.name + back.ring.previous + back.ring.next, "rank 2rank 1rank 0");
+  RankBegin none = begin;
+  none.ring.next_key.pop_back();
+  EXPECT_THROW(decode_rank_begin(encode(none)), Error) << "39 characters of a key";
+  none = begin;
+  none.ring.rank = 3;
+  EXPECT_THROW(decode_rank_begin(encode(none)), Error) << "rank 3 of 3";
+  none = begin;
+  none.config.ranks = 4;
+  EXPECT_THROW(decode_rank_begin(encode(none)), Error) << "a ring of other ranks";
   EXPECT_EQ(back.config.lr, begin.config.lr);
   EXPECT_TRUE(std::signbit(back.config.kl));
   EXPECT_EQ(back.config.shuffle_key, ~uint64_t{0});

@@ -2,6 +2,7 @@
 // replay.
 #include "actors/changed_run.h"
 #include "base/error.h"
+#include "tests/actors/memory_ranks.h"
 #include "tests/actors/stage_fixture.h"
 
 namespace r1 {
@@ -38,6 +39,47 @@ TEST_F(StageTest, trainers_of_two_ranks_give_the_same_weights_in_any_order_after
   for (const auto& [stage, hash] : crashed.hashes()) EXPECT_EQ(hash, straight.hashes().at(stage)) << stage;
   EXPECT_EQ(crashed.hashes().size(), 3u);
   crashed.expect_exact_ledgers();
+}
+
+// Trainers whose ranks are behind channels, in a ring.
+class EnginesInARing final : public EngineFactory {
+ public:
+  explicit EnginesInARing(std::shared_ptr<const EngineFactory> inner) : inner_(std::move(inner)) {}
+  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
+                                   const WeightSet& start) const override {
+    if (config.ranks < 2) return inner_->learner(node, config, start);
+    ++made;
+    return ranks_.learner(start.device(), config,
+                          std::make_shared<WeightSet>(convert_weights(start, start.config(), DType::f32)));
+  }
+  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
+                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
+    return inner_->sampler(node, config, std::move(weights), version);
+  }
+  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
+    return inner_->frozen(node, std::move(weights));
+  }
+  mutable int made = 0;
+
+ private:
+  const std::shared_ptr<const EngineFactory> inner_;
+  mutable test::MemoryRanks ranks_;
+};
+
+TEST_F(StageTest, ranks_in_a_ring_give_the_weights_of_ranks_that_are_threads) {
+  for (const int ranks : {2, 3, 4}) {
+    LocalRun threads(top / ("threads" + std::to_string(ranks)), ranked(ranks));
+    LocalRun ring(top / ("ring" + std::to_string(ranks)), ranked(ranks));
+    const auto engines = std::make_shared<EnginesInARing>(ring.env.engines);
+    ring.env.engines = engines;
+    for (const char* stage : {"base", "sft", "rl"}) {
+      ASSERT_TRUE(threads.run_stage(stage, 1)) << threads.report;
+      ASSERT_TRUE(ring.run_stage(stage, 2)) << ring.report;
+      EXPECT_EQ(ring.hashes().at(stage), threads.hashes().at(stage)) << stage << ", " << ranks << " ranks";
+    }
+    EXPECT_EQ(engines->made, 3);
+    ring.expect_exact_ledgers();
+  }
 }
 
 TEST_F(StageTest, a_run_is_not_continued_with_another_number_of_ranks) {

@@ -11,9 +11,11 @@ namespace fs = std::filesystem;
 struct RankNodes : Nodes {
   static std::vector<std::string> ranked(const std::vector<std::string>& more = {}) {
     std::vector<std::string> set;
-    for (const char* trainer : {"base_trainer", "sft_trainer", "rl_trainer", "rm_trainer", "student", "rl2_trainer"})
-      set.insert(set.end(), {"--set", fmt::format("{}.ranks={}", trainer, std::string(trainer) == "rl_trainer" ? 3 : 2),
-                             "--set", fmt::format("{}.micro_batch_tokens=64", trainer)});
+    const std::map<std::string, int> ranks = {{"base_trainer", 2}, {"sft_trainer", 2}, {"rl_trainer", 3},
+                                              {"rm_trainer", 2},   {"student", 2},     {"rl2_trainer", 4}};
+    for (const auto& [trainer, n] : ranks)
+      set.insert(set.end(),
+                 {"--set", fmt::format("{}.ranks={}", trainer, n), "--set", fmt::format("{}.micro_batch_tokens=64", trainer)});
     set.insert(set.end(),
                {"--set", "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=0", "--set", "graph.max_restarts=20"});
     set.insert(set.end(), more.begin(), more.end());
@@ -42,7 +44,14 @@ TEST_F(RankNodes, ranks_at_nodes_learn_what_threads_learn_whoever_of_them_is_kil
   ASSERT_EQ(c.code, 0) << c.err << read_file(top / "calm/r1.log");
   EXPECT_NE(c.err.find("sft_trainer: rank 0 head, 1 node1\n"), std::string::npos) << c.err;
   EXPECT_EQ(lives_at_a_node(top / "calm"), 2) << read_file(top / "calm/r1.log");
+  const std::string log = read_file(top / "calm/r1.log");
+  EXPECT_TRUE(std::regex_search(
+      log,
+      std::regex("rank 1 of rl_trainer at node1/[0-9]+ listens on 127\\.0\\.0\\.1:[0-9]+ for rank 2 of rl_trainer at node2/")))
+      << log;
+  EXPECT_EQ(log.find("of sft_trainer at node1 listens"), std::string::npos) << "of two ranks the second dials the head";
   EXPECT_EQ(summary_hashes(top / "calm"), expected);
+  EXPECT_NE(read_file(top / "calm/summary.json").find("; ranks sum in a ring"), std::string::npos) << "in the fingerprint";
 
   Program disturbed(over_nodes(top / "disturbed", ranked()), cache());
   const int kills = disturb(disturbed, top / "disturbed", 4, {SIGKILL, SIGKILL, SIGSTOP, SIGKILL});

@@ -1,13 +1,14 @@
 // What a trainer and its ranks in other processes say to each other (actors/far_ranks.h). The first byte says who hears the
-// rest: a rank that is told how to begin, or an order; the head's relay of a rank, which hears a script of messages; a rank in
-// the middle of a collective, which hears one too. All is heard as it comes out of a link's packet. It is an error with a
+// rest: a rank that is told how to begin, or an order; a rank in the middle of a ring, which hears a script of messages of both
+// its neighbours, or the last but one of two. All is heard as it comes out of a link's packet. It is an error with a
 // reason, or it is done: by nobody is memory taken or touched that the agreed sizes do not allow, and what a rank would
 // compute with keeps the promises that its engine checks.
 #include <algorithm>
 #include <cstring>
 
 #include "actors/rank_words.h"
-#include "kernels/relayed_ranks.h"
+#include "kernels/ops.h"
+#include "kernels/ring_ranks.h"
 #include "models/training/trainer_flaws.h"
 #include "runtime/nodes/node_words.h"
 #include "tests/fuzz/fuzz.h"
@@ -16,8 +17,7 @@ namespace {
 
 using namespace r1;
 
-constexpr int64_t kRanks = 3, kRank = 1;
-constexpr int64_t kMostElements = int64_t{1} << 18;  // two chunks of i64
+constexpr int64_t kMostElements = int64_t{1} << 18;  // two pieces of i64
 constexpr size_t kMostBytes = size_t{8} << 20;       // an arena with them, and its growth
 
 class Script {
@@ -62,7 +62,21 @@ class Scripted final : public MessageChannel {
 class HostMemory final : public Device {
  public:
   const std::string& name() const override { return name_; }
-  const OpTable& ops() const override { fuzz::finding("an op"); }
+  const OpTable& ops() const override {
+    static const OpTable table = [] {
+      OpTable only;
+      only.axpby = [](Context&, const Axpby& op) {
+        for (int64_t i = 0; i < op.x.size(); ++i) {
+          float x, y;
+          std::memcpy(&x, op.x.data + i * 4, 4), std::memcpy(&y, op.y.data + i * 4, 4);
+          y += x;
+          std::memcpy(op.y.data + i * 4, &y, 4);
+        }
+      };
+      return only;
+    }();
+    return table;
+  }
   std::byte* allocate(size_t bytes) override {
     if ((held_ += bytes) > kMostBytes) fuzz::finding("more memory than the agreed sizes need");
     return static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64));
@@ -82,47 +96,11 @@ class HostMemory final : public Device {
   size_t held_ = 0;
 };
 
-// A rank's place among threads: what these take for a broken invariant is a finding.
-class Place final : public Collective {
- public:
-  explicit Place(bool fails) : fails_(fails) {}
-  int64_t rank() const override { return kRank; }
-  int64_t ranks() const override { return kRanks; }
-  void all_reduce(Context&, const View& x) override { meet(x, true); }
-  void reduce_scatter(Context&, const View& x, std::span<const ElementRange> ranges) override {
-    check(x, ranges);
-    meet(x, true);
-  }
-  void all_gather(Context&, const View& x, std::span<const ElementRange> ranges) override {
-    check(x, ranges);
-    meet(x, false);
-  }
-  void broadcast(Context&, const View& x, int64_t root) override {
-    if (root < 0 || root >= kRanks) fuzz::finding("a root that is no rank");
-    meet(x, false);
-  }
-
- private:
-  void meet(const View& x, bool sums) {
-    if (!x || x.rank != 1 || !x.contiguous() || x.size() > kMostElements) fuzz::finding("no array of a collective");
-    if (sums && x.dtype != DType::f32) fuzz::finding("a sum of what is no f32");
-    std::memset(x.data, 1, static_cast<size_t>(x.size()) * dtype_size(x.dtype));
-    if (fails_) throw failure("rank 2 has left");
-  }
-  static void check(const View& x, std::span<const ElementRange> ranges) {
-    if (static_cast<int64_t>(ranges.size()) != kRanks) fuzz::finding("not one range a rank");
-    for (const ElementRange& r : ranges) {
-      if (r.begin < 0 || r.begin > r.end || r.end > x.size()) fuzz::finding("a range outside of its array");
-      for (const ElementRange& o : ranges)
-        if (&o != &r && r.begin < o.end && o.begin < r.end) fuzz::finding("ranges that meet");
-    }
-  }
-  const bool fails_;
-};
-
 void hear_begin(std::string_view bytes) {
   const RankBegin begin = decode_rank_begin(bytes);
-  if (begin.rank < 1 || begin.rank >= begin.config.ranks) fuzz::finding("a rank that is none");
+  const RingInvitation& ring = begin.ring;
+  if (ring.rank < 1 || ring.rank >= ring.ranks || ring.ranks != begin.config.ranks) fuzz::finding("a rank that is none");
+  if (!is_curve_key(ring.keys.secret_key) || !is_curve_key(ring.next_key)) fuzz::finding("a key that is none");
   const std::string again = encode(begin);
   if (encode(decode_rank_begin(again)) != again) fuzz::finding("what was read is written as something else");
   if (flaw_of(begin.config).empty() &&
@@ -154,23 +132,17 @@ void hear_order(std::string_view bytes, uint8_t way) {
     }
 }
 
-void relay(Script& script, Device& device, bool fails) {
-  Scripted channel(script);
-  RankRelay relay(device, std::make_unique<Place>(fails), kMostElements);
-  while (!script.empty()) relay.relay(script.message(), channel);
-}
-
-void take_part(Script& script, Device& device) {
-  Scripted channel(script);
+void take_part(Script& script, Device& device, int64_t ranks) {
   Context ctx(device);
-  const auto rank = relayed_rank(channel, kRank, kRanks);
+  const auto rank = ring_rank(std::make_unique<Scripted>(script), std::make_unique<Scripted>(script), 1, ranks);
   while (!script.empty()) {
     const uint8_t what = script.byte();
     const int64_t n = what % 2 == 0 ? script.byte() : kMostElements;
     ctx.arena.reset();
-    const View x = ctx.arena.alloc(what / 8 % 2 == 0 ? DType::f32 : DType::i64, {n});
+    const bool sums = what / 2 % 4 < 2;
+    const View x = ctx.arena.alloc(sums || what / 8 % 2 == 0 ? DType::f32 : DType::i64, {n});
     std::memset(x.data, 0, static_cast<size_t>(n) * dtype_size(x.dtype));
-    const std::vector<ElementRange> ranges = equal_ranges(n, kRanks);
+    const std::vector<ElementRange> ranges = equal_ranges(n, ranks);
     switch (what / 2 % 4) {
       case 0:
         rank->all_reduce(ctx, x);
@@ -182,7 +154,7 @@ void take_part(Script& script, Device& device) {
         rank->all_gather(ctx, x, ranges);
         break;
       case 3:
-        rank->broadcast(ctx, x, what / 16 % kRanks);
+        rank->broadcast(ctx, x, what / 16 % ranks);
         break;
     }
   }
@@ -206,10 +178,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         hear_order(text, way / 4);
         break;
       case 2:
-        relay(script, device, way / 4 % 2 == 1);
+        take_part(script, device, 3);
         break;
       case 3:
-        take_part(script, device);
+        take_part(script, device, 2);
         break;
     }
   } catch (const Error& e) {

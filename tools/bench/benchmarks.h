@@ -26,6 +26,7 @@ struct TrainOptions {
   int64_t sequences = 8, length = 512;  // of a batch: one optimizer step; `length` predicted tokens a sequence
   int64_t micro_batch_tokens = 2048;
   int repetitions = 2;
+  std::string shape = "base";  // of which the model is (bench_models), for other processes
 };
 CaseResult bench_train(Device&, CeilingMeter&, const BenchModel&, const TrainOptions&);
 

@@ -1,0 +1,198 @@
+// Rings of ranks over sockets: whose words are heard, who is let in, what ends a channel, and that the error names both ends.
+#include "runtime/nodes/ring_links.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+
+namespace r1 {
+namespace {
+
+constexpr uint64_t kAttempt = 77;
+
+PeerHello self(int64_t rank) {
+  PeerHello hello = hello_of_this_process("r1 test");
+  hello.nonce = "of rank " + std::to_string(rank);
+  return hello;
+}
+
+RingLinksOptions options(int64_t rank) {
+  RingLinksOptions o;
+  o.self = self(rank);
+  o.link.dial_ns = 2'000'000'000;
+  return o;
+}
+
+std::vector<RingInvitation> invitations(size_t ranks, uint64_t attempt = kAttempt) {
+  std::vector<std::string> names;
+  for (size_t r = 0; r < ranks; ++r) names.push_back("rank " + std::to_string(r) + " at node" + std::to_string(r));
+  return new_ring(attempt, names);
+}
+
+// A whole ring, each rank as a process of its own would have it.
+struct Ring {
+  explicit Ring(std::vector<RingInvitation> told) {
+    for (const RingInvitation& t : told) ends.push_back(ring_links(t, options(t.rank)));
+    for (size_t r = 0; r < ends.size(); ++r) ends[r]->join(ends[(r + ends.size() - 1) % ends.size()]->address());
+    for (const auto& end : ends) {
+      previous.push_back(end->to_previous());
+      next.push_back(end->to_next());
+    }
+  }
+  std::vector<std::unique_ptr<RankRing>> ends;
+  std::vector<std::unique_ptr<MessageChannel>> previous, next;
+};
+
+std::string heard(MessageChannel& channel, double patience_s = 20) {
+  try {
+    const ChannelMessage message = channel.receive(patience_s);
+    return message.text + std::string(message.bytes.substr(0, 1)) + std::to_string(message.bytes.size());
+  } catch (const Error& e) {
+    return e.message();
+  }
+}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST(RingLinks, words_go_both_ways_to_the_neighbours_and_to_nobody_else_in_rings_of_two_three_and_four) {
+  for (const size_t ranks : {2, 3, 4}) {
+    Ring ring(invitations(ranks));
+    for (size_t r = 0; r < ranks; ++r) {
+      const std::string own = std::to_string(r);
+      ring.next[r]->send(channel_message("on from " + own + " "));
+      ring.next[r]->send(channel_message("d", std::string(size_t{1} << 20, static_cast<char>('a' + r))));
+      ring.previous[r]->send(channel_message("back from " + own + " "));
+    }
+    for (size_t r = 0; r < ranks; ++r) {
+      const size_t before = (r + ranks - 1) % ranks, behind = (r + 1) % ranks;
+      EXPECT_EQ(heard(*ring.previous[r]), "on from " + std::to_string(before) + " 0") << ranks;
+      EXPECT_EQ(heard(*ring.previous[r]), std::string("d") + static_cast<char>('a' + before) + "1048576") << ranks;
+      EXPECT_EQ(heard(*ring.next[r]), "back from " + std::to_string(behind) + " 0") << ranks;
+      EXPECT_EQ(heard(*ring.previous[r], 0.01), "nothing was said for 0.01 s");
+    }
+  }
+}
+
+TEST(RingLinks, of_two_ranks_the_second_does_not_listen) {
+  const Ring two(invitations(2)), three(invitations(3));
+  EXPECT_TRUE(two.ends[0]->address().starts_with("127.0.0.1:"));
+  EXPECT_EQ(two.ends[1]->address(), "");
+  for (const auto& end : three.ends) EXPECT_TRUE(end->address().starts_with("127.0.0.1:")) << end->address();
+}
+
+TEST(RingLinks, a_rank_with_a_key_of_another_attempt_is_not_let_in_and_the_one_with_this_ones_is) {
+  const std::vector<RingInvitation> now = invitations(3), before = invitations(3, kAttempt - 1);
+  const auto listens = ring_links(now[1], options(1));
+  const auto hears = listens->to_next();
+  RingInvitation old = before[2];
+  old.previous_key = now[1].keys.public_key;  // it has heard of that, and has an old key
+  {
+    const auto stranger = ring_links(old, options(2));
+    stranger->join(listens->address());
+    const auto channel = stranger->to_previous();
+    channel->send(channel_message("d", std::string(1000, 'x')));
+    const std::string why = heard(*channel);
+    EXPECT_TRUE(has(why, "rank 2 at node2 does not reach rank 1 at node1 at " + listens->address())) << why;
+    EXPECT_TRUE(has(why, "does not know this key")) << why;
+  }
+  EXPECT_EQ(heard(*hears, 0.1), "nothing was said for 0.1 s");
+  const auto other = ring_links(now[2], options(2));
+  other->join(listens->address());
+  other->to_previous()->send(channel_message("back "));
+  EXPECT_EQ(heard(*hears), "back 0");
+}
+
+TEST(RingLinks, somebody_else_in_the_place_of_a_rank_is_not_talked_to) {
+  const std::vector<RingInvitation> told = invitations(3), others = invitations(3);
+  RingInvitation thief = others[1];
+  thief.next_key = told[2].keys.public_key;
+  const auto listens = ring_links(thief, options(1));
+  const auto dials = ring_links(told[2], options(2));
+  dials->join(listens->address());
+  const auto channel = dials->to_previous();
+  channel->send(channel_message("d", "secret"));
+  const std::string why = heard(*channel);
+  EXPECT_TRUE(has(why, "rank 2 at node2 does not reach rank 1 at node1")) << why;
+  EXPECT_TRUE(has(why, "no answer within 2 s")) << why;
+  EXPECT_EQ(heard(*listens->to_next(), 0.01), "nothing was said for 0.01 s");
+}
+
+TEST(RingLinks, a_word_of_another_attempt_is_not_heard_and_ends_the_link) {
+  std::vector<RingInvitation> told = invitations(3);
+  const auto one = ring_links(told[1], options(1));
+  told[2].attempt = kAttempt - 1;  // with the keys of this one: so it is not the keys that keep it out
+  const auto two = ring_links(told[2], options(2));
+  two->join(one->address());
+  const auto hears = one->to_next(), says = two->to_previous();
+  says->send(channel_message("d", "of another sum"));
+  const std::string why = heard(*hears);
+  EXPECT_TRUE(has(why, "rank 1 at node1 was told by rank 2 at node2 what no rank says: a word of attempt 76, this is 77"))
+      << why;
+  EXPECT_EQ(heard(*hears), why) << "nothing comes behind it";
+  const std::string other_end = heard(*says);
+  EXPECT_TRUE(has(other_end, "the link between rank 2 at node2 and rank 1 at node1 is lost: it left: a word of attempt 76"))
+      << other_end;
+}
+
+TEST(RingLinks, a_neighbour_that_goes_ends_the_channel_behind_what_it_said_and_both_ends_are_named) {
+  Ring ring(invitations(3));
+  for (size_t r = 0; r < 3; ++r) ring.next[r]->send(channel_message("here "));
+  for (size_t r = 0; r < 3; ++r) ASSERT_EQ(heard(*ring.previous[r]), "here 0");
+  ring.next[1]->send(channel_message("fno power "));
+  ring.ends[1] = nullptr;
+  ring.previous[1] = nullptr;
+  ring.next[1] = nullptr;
+  EXPECT_EQ(heard(*ring.previous[2]), "fno power 0");
+  const std::string at2 = heard(*ring.previous[2]), at0 = heard(*ring.next[0]);
+  EXPECT_TRUE(has(at2, "the link between rank 2 at node2 and rank 1 at node1 is lost: ")) << at2;
+  EXPECT_TRUE(has(at0, "the link between rank 0 at node0 and rank 1 at node1 is lost: ")) << at0;
+  ring.next[2]->send(channel_message("still here "));
+  EXPECT_EQ(heard(*ring.previous[0]), "still here 0") << "the others' link goes on";
+}
+
+TEST(RingLinks, a_neighbour_that_sends_more_than_is_agreed_is_let_go_and_what_it_sent_with_it) {
+  Ring ring(invitations(3));
+  for (int i = 0; i < 40; ++i) ring.next[1]->send(channel_message("d", std::string(size_t{1} << 20, 'x')));
+  const std::string at1 = heard(*ring.next[1]), at2 = heard(*ring.previous[2]);
+  // Whether its last word comes before its connection is closed is TCP's.
+  EXPECT_TRUE(has(at1, "the link between rank 1 at node1 and rank 2 at node2 is lost: ")) << at1;
+  EXPECT_TRUE(has(at2, "rank 2 at node2 was told by rank 1 at node1 what no rank says: more than is agreed to be under way"))
+      << at2;
+}
+
+TEST(RingLinks, a_rank_that_is_given_up_waits_no_longer_for_neighbours_that_never_come) {
+  const auto alone = ring_links(invitations(3)[1], options(1));
+  const auto previous = alone->to_previous(), next = alone->to_next();
+  next->send(channel_message("to nobody"));
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    alone->give_up(std::make_exception_ptr(failure("rank 2 has failed")));
+  });
+  EXPECT_EQ(heard(*previous), "rank 2 has failed");
+  EXPECT_EQ(heard(*next), "rank 2 has failed");
+  later.join();
+}
+
+TEST(RingLinks, an_address_that_is_none_is_a_failure_that_names_whose_it_is_said_to_be) {
+  const auto ring = ring_links(invitations(3)[2], options(2));
+  for (const char* text : {"", "nowhere", "127.0.0.1:70000"}) try {
+      ring->join(text);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::failed);
+      EXPECT_TRUE(has(e.message(), "where rank 1 at node1 listens: ")) << e.message();
+    }
+}
+
+TEST(RingLinks, a_machine_has_an_address_towards_each_that_it_reaches) {
+  EXPECT_EQ(host_towards({"127.0.0.1", 4000}), "127.0.0.1");
+  EXPECT_EQ(host_towards({"localhost", 4000}).empty(), false);
+  EXPECT_THROW(host_towards({"no.such.host.invalid", 4000}), Error);
+}
+
+}  // namespace
+}  // namespace r1
