@@ -109,11 +109,11 @@ TEST_F(SimulatedGraph, every_stage_of_the_main_job_says_its_time_and_what_to_sca
 
 TEST_F(SimulatedGraph, an_evaluation_is_done_by_one_device) {
   const GraphView alone = load_graph_text(R"(digraph g {
-  m [kind=model, config="models/tiny_base.json", tokenizer=tiny];
+  m [kind=model, config="tiny_base.json", tokenizer=tiny];
   subgraph cluster_e { e [role=evaluator, source="tiny:reasoning_test, tiny:general_test", problems=100, samples=2]; }
   m -> e;
 })",
-                                          "g", role_registry(source_dir() / "graphs"));
+                                          "g", role_registry(source_dir() / "graphs/models"));
   const auto stages = simulate_graph(alone, parse_setting("hosts=2,gpus=4"), source_dir() / "docs/costs_7b.json");
   ASSERT_EQ(stages.size(), 1u);
   EXPECT_EQ(stages[0].shape.groups, 200);
