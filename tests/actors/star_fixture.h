@@ -43,7 +43,8 @@ class Star {
   }
 
   const PayloadCodec* codec = &message_codec();  // of nodes that join from now on
-  int64_t job_ns = 0;  // that a job takes
+  int64_t job_ns = 0;                            // that a job takes
+  std::shared_ptr<const EngineFactory> engines;  // of nodes that join from now on; null: the device's own
 
   // A node joins; its number.
   int add_node() {
@@ -53,8 +54,8 @@ class Star {
     Node::Options options;
     options.tree = node->tree;
     options.cache = run_.dir / "cache";
-    options.prepare = [](const OpenRole& open, const std::filesystem::path& tree) {
-      return node_graph(open, tree, std::make_shared<ReadOnce>());
+    options.prepare = [engines = engines](const OpenRole& open, const std::filesystem::path& tree) {
+      return node_graph(open, tree, std::make_shared<ReadOnce>(), engines);
     };
     options.ended = [p = node.get()](const std::string& why) { p->ended = why.empty() ? "stop" : why; };
     node->node = std::make_unique<Node>(node->world, *codec, options);

@@ -139,6 +139,72 @@ TEST_F(StarTest, weights_that_a_generator_finds_to_be_others_in_idle_time_come_a
   EXPECT_EQ(star.lost, 0);
 }
 
+// Samplers that look at their weights before every step: whether they are still those that were given.
+class WatchingEngines final : public EngineFactory {
+ public:
+  explicit WatchingEngines(std::shared_ptr<const EngineFactory> inner) : inner_(std::move(inner)) {}
+  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
+                                   const WeightSet& start) const override {
+    return inner_->learner(node, config, start);
+  }
+  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
+                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
+    return std::make_unique<Watched>(*this, inner_->sampler(node, config, weights, version), *weights);
+  }
+  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
+    return inner_->frozen(node, std::move(weights));
+  }
+  mutable int64_t steps = 0, on_others = 0;
+
+ private:
+  class Watched final : public Sampler {
+   public:
+    Watched(const WatchingEngines& of, std::unique_ptr<Sampler> inner, const WeightSet& weights)
+        : of_(of), inner_(std::move(inner)), weights_(&weights), given_(weights.hash()) {}
+    void submit(GenRequest request) override { inner_->submit(std::move(request)); }
+    int64_t pending() const override { return inner_->pending(); }
+    std::vector<GenResult> step() override {
+      ++of_.steps;
+      of_.on_others += weights_->hash() != given_;
+      return inner_->step();
+    }
+    void set_weights(std::shared_ptr<const WeightSet> weights, int64_t version) override {
+      weights_ = weights.get();
+      given_ = weights->hash();
+      inner_->set_weights(std::move(weights), version);
+    }
+    int64_t version() const override { return inner_->version(); }
+    std::vector<uint64_t> cancel_all() override { return inner_->cancel_all(); }
+    const GeneratorStats& stats() const override { return inner_->stats(); }
+
+   private:
+    const WatchingEngines& of_;
+    const std::unique_ptr<Sampler> inner_;
+    const WeightSet* weights_;
+    Hash128 given_;
+  };
+  const std::shared_ptr<const EngineFactory> inner_;
+};
+
+// Differences are applied to the set that is sampled with, so a bad one leaves nothing to go on with, while samples run.
+TEST_F(StarTest, nothing_is_sampled_with_weights_that_a_bad_difference_has_begun_to_change) {
+  const std::vector<std::string> set = {"rl_trainer.until=batches(10)", "rl_trainer.lr=1e-6", "reference.host=head",
+                                        "edge.staleness=2"};
+  LocalRun run(top / "run", set);
+  const DamagingCodec codec(2);
+  const auto engines = std::make_shared<WatchingEngines>(device_engines(open_device("cpu")));
+  Star star(run, 3);
+  star.codec = &codec;
+  star.engines = engines;
+  star.job_ns = 1'000'000;
+  star.add_node();
+  for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+  EXPECT_GE(run.store->events(run.id("rl"), 1000, "sent_whole").size(), 2u) << "the test is vacuous";
+  EXPECT_GT(engines->steps, 0);
+  EXPECT_EQ(engines->on_others, 0) << "of " << engines->steps << " steps";
+  run.expect_exact_ledgers();
+}
+
 // Nodes die and others join, at steps that the seed says; one is always there.
 void disturb(Star& star, Rng& rng, int64_t& kills) {
   auto next = std::make_shared<int64_t>(static_cast<int64_t>(rng.below(600)));
