@@ -88,6 +88,14 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
     if (now == nullptr || now->role != node.role) refuse(before, graph, run_dir);
     compare(node.id, now->stage, node.attrs, now->attrs, registry.find(node.role)->attrs, changes);
   }
+  // What r1-shell has set counts, and not what the graph of before says.
+  if (!changes.empty() && fs::exists(run_dir / "run.db")) {
+    const auto store = RunStore::open_read_only(run_dir);
+    for (const StageRow& stage : store->stages())
+      for (const ChangeRow& row : store->changes(stage.id))
+        for (GraphChange& c : changes)
+          if (row.attribute == c.attribute) c.before = row.after;
+  }
   for (GraphChange& c : changes) {
     if (c.kind == AttrChange::never || steers(graph, c)) refuse(before, graph, run_dir);
     // A schedule that ends with the stage depends on when that is.
@@ -102,7 +110,7 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   if (!graph_difference(rest, graph).empty()) refuse(before, graph, run_dir);
   std::string asks;
   for (const GraphChange& c : changes)
-    if (c.kind == AttrChange::journaled) asks += "\n  " + shown(c);
+    if (c.kind == AttrChange::journaled && c.before != c.after) asks += "\n  " + shown(c);
   if (!asks.empty() && !change)
     throw bad_input("this changes what the run is trained with:" + asks, {run_dir.string()},
                     "add --change to let it take effect from the next batch on; or use the graph and --set of before");

@@ -489,7 +489,15 @@ int replay(const Arguments& args) {
     std::fflush(stdout);
     equal = equal && r.equal;
   });
-  if (replayed.empty()) throw bad_input("this run has no batch yet: there is nothing to replay", {args.replay.string()});
+  if (replayed.empty()) {
+    bool learns = false;
+    for (size_t stage = 0; stage < graph.stages.size(); ++stage)
+      learns = learns || stage_trainer(graph, static_cast<int>(stage)) != nullptr;
+    throw learns
+        ? bad_input("no stage of this run has learned from a batch yet: there is nothing to replay", {args.replay.string()})
+        : bad_input("no stage of this run learns: a replay recomputes updates of weights, and there are none",
+                    {args.replay.string()}, "what was sampled and scored: r1-run --samples " + args.replay.string());
+  }
   fmt::print("{}\n", equal ? "replay: every update is equal" : "replay: NOT equal");
   return equal ? 0 : 1;
 }

@@ -209,6 +209,8 @@ class Scoring {
     }
     for (const std::string& model : args.models) known_.push_back(model.substr(0, model.find('=')));
     known_.insert(known_.end(), rule_names().begin(), rule_names().end());
+    for (const ProgramCall& call : program_calls(expression_))
+      for (const std::string& part : call.parts) never_came_.insert(part);
     scorer_ = std::make_unique<ExpressionScorer>(std::move(expression), std::move(sources));
   }
 
@@ -247,6 +249,10 @@ class Scoring {
     if (without_answers_ > 0)
       say("r1-score: warning: {} of {} lines have no \"answer\" to compare with: {} is 0 for them\n", without_answers_,
           written_, comparing_);
+    // Of lines that could not be scored nothing came, and that was said.
+    if (failed_ < written_)
+      for (const std::string& part : never_came_)
+        say("r1-score: warning: the part '{}' that the expression declares came with none of {} responses\n", part, written_);
     return failed_ > 0 ? 1 : 0;
   }
 
@@ -306,6 +312,7 @@ class Scoring {
       out["reward"] = score.reward ? ordered_json(*score.reward) : ordered_json();
       ordered_json scores = ordered_json::object();
       for (const auto& [name, value] : score.values) scores[name] = value;
+      for (const auto& [name, value] : score.parts) never_came_.erase(name);
       for (const auto& [name, value] : score.parts)
         if (!scores.contains(name) && !metric_name_taken(name)) scores[name] = value;
       out["scores"] = std::move(scores);
@@ -328,6 +335,7 @@ class Scoring {
   RewardExpression expression_;
   std::unique_ptr<ExpressionScorer> scorer_;
   std::set<std::string> unanswered_;  // names that no line had so far
+  std::set<std::string> never_came_;  // parts of programs that are declared, and that no answer had so far
   std::vector<std::string> known_;
   std::map<uint64_t, Open> open_;
   std::vector<std::pair<uint64_t, ScoreItemPtr>> held_;

@@ -103,8 +103,8 @@ class Head final : public ZmqHead {
         return;
       } catch (const zmq::error_t& e) {
         if (any && tries < 50) continue;
-        throw failure(fmt::format("cannot listen on {} and the port after it: {}", options_.listen.text(), e.what()), {},
-                      "another port, or an address of this machine");
+        throw bad_input(fmt::format("cannot listen on {} and the port after it: {}", options_.listen.text(), e.what()), {},
+                        "another port, or an address of this machine");
       }
     }
   }

@@ -144,6 +144,12 @@ void read_attribute(HostEntry& entry, std::string_view word, const Line& line, s
   if (key == "device") {
     if (!is_word(value, "._-:", kMaxWord))
       throw line.bad(fmt::format("'{}' is no device", clipped(value)), "as the graph's attribute: device=cpu", offset);
+    // As open_device() knows them; a range is for roles, and a node has one.
+    const bool number = value.starts_with("gpu:") && value.size() > 4 && value.size() < 9 &&
+                        std::all_of(value.begin() + 4, value.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (value != "cpu" && value != "gpu" && !number)
+      throw line.bad(fmt::format("'{}' is no device of a node", clipped(value)), "device=cpu, device=gpu or device=gpu:N",
+                     offset);
     entry.device = value;
   }
 }

@@ -30,6 +30,15 @@ TEST_F(Change, of_the_learning_rate_is_refused_with_what_to_type) {
   killed_after_three_batches();
   expect_refusal(go({"--set", "t.lr=1e-3"}), {"t.lr: 1e-2 -> 1e-3", "--change", "next batch"}, 2);
 }
+// A shell has changed it before: what is refused is said with the value that it has now.
+TEST_F(Change, of_what_was_set_while_the_run_went_on_is_refused_with_the_value_in_force) {
+  killed_after_three_batches();
+  RunStore::open(run())->add_changes(1, {{3, "t.lr", "1e-2", "5e-3"}});
+  expect_refusal(go({"--set", "t.lr=1e-3"}), {"t.lr: 5e-3 -> 1e-3", "--change"}, 2);
+  const ProgramResult r = go({"--set", "t.lr=5e-3"});
+  ASSERT_EQ(r.code, 0) << "nothing changes: " << r.err;
+  EXPECT_EQ(learning_rates(), (std::vector<double>{1e-2, 1e-2, 1e-2, 5e-3, 5e-3, 5e-3, 5e-3, 5e-3}));
+}
 TEST_F(Change, of_the_learning_rate_takes_effect_from_the_next_batch_and_is_replayed) {
   killed_after_three_batches();
   const ProgramResult r = go({"--set", "t.lr=1e-3", "--change"});

@@ -281,6 +281,9 @@ TEST_F(RewardProgram, prompter_generator_and_judge_alone_write_the_scored_respon
     EXPECT_FALSE(j["answers"].empty());
   }
   EXPECT_EQ(n, 30);
+  const ProgramResult replay = run_program({"--replay", (top / "run").string()});
+  EXPECT_EQ(replay.code, 2);
+  EXPECT_NE(replay.err.find("no stage of this run learns"), std::string::npos) << replay.err;
   EXPECT_EQ(run(scoring_graph(", count=10"), {"--fresh"}).code, 0);
   EXPECT_EQ(read_file(top / "run/datasets/scores.jsonl"), text) << "the same again";
 }

@@ -150,6 +150,11 @@ TEST_F(ScoreTest, a_programs_part_with_the_name_of_a_rule_or_metric_is_refused_o
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.lines.at(0)["scores"].size(), 2u) << r.out;
   EXPECT_EQ(r.lines.at(0)["scores"]["mine"], 2) << r.out;
+  EXPECT_EQ(score(says(",'mine'"), line).err, "");
+  const Result missing = score(says(",'mine','yours'"), line);
+  EXPECT_EQ(missing.code, 0) << missing.err;
+  EXPECT_NE(missing.err.find("the part 'yours' that the expression declares came with none of 1 responses"), std::string::npos)
+      << missing.err;
   const Result declared = score(says(",'length'"), line);
   EXPECT_EQ(declared.code, 2);
   EXPECT_NE(declared.err.find("length"), std::string::npos) << declared.err;

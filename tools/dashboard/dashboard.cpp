@@ -1,5 +1,7 @@
 #include "tools/dashboard/dashboard.h"
 
+#include <unistd.h>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -236,10 +238,16 @@ Dashboard::Dashboard(const Address& address, const fs::path& run_dir) : impl_(st
 Dashboard::~Dashboard() = default;
 
 std::string Dashboard::url() const {
+  const auto at = [&](const std::string& host) {
+    const std::string url =
+        fmt::format("http://{}:{}/", host.find(':') == host.npos ? host : "[" + host + "]", impl_->server.port());
+    return impl_->server.loopback() ? url : url + "?token=" + impl_->token;
+  };
   const std::string& host = impl_->host;
-  const std::string at =
-      fmt::format("http://{}:{}/", host.find(':') == host.npos ? host : "[" + host + "]", impl_->server.port());
-  return impl_->server.loopback() ? at : at + "?token=" + impl_->token;
+  if (host != "0.0.0.0" && host != "::") return at(host);
+  char name[256] = {};
+  if (::gethostname(name, sizeof name - 1) != 0 || *name == 0) return at("127.0.0.1");
+  return at(name) + "  here: " + at(host == "::" ? "::1" : "127.0.0.1");
 }
 
 std::shared_ptr<void> Dashboard::show(const GraphView& graph, fs::path run_dir, const fs::path& graph_dir, RunLabels labels,

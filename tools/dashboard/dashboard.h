@@ -25,7 +25,8 @@ class Dashboard {
   // Listens, and answers once it is shown a run. Throws bad_input where it cannot.
   Dashboard(const Address& address, const std::filesystem::path& run_dir);
   ~Dashboard();
-  // Where a browser finds it; with the token where it is needed to get in.
+  // Where a browser finds it; with the token where it is needed to get in. Of all addresses of the machine ("0.0.0.0", "::")
+  // one from elsewhere, by its name, and the one from here.
   std::string url() const;
   // From now on until the result is destroyed it shows this run, once. What cannot be shown is a line in the log, and the
   // result is null: a run never fails for want of a picture. The graph and what `sources` refers to outlive the result.

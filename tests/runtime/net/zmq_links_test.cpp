@@ -138,7 +138,7 @@ TEST(ZmqLinks, a_head_that_goes_says_so_and_a_taken_port_is_an_error) {
     zmq_listen(same, here.ring, terms(), nobody);
     FAIL();
   } catch (const Error& e) {
-    EXPECT_EQ(e.code(), ExitCode::failed);
+    EXPECT_EQ(e.code(), ExitCode::bad_input) << "as a dashboard's port";
     EXPECT_NE(e.message().find("cannot listen on 127.0.0.1:"), std::string::npos) << e.what();
   }
   auto node = zmq_dial(here.node(here.let_in("node:a")), terms("there", "na"), at_node);

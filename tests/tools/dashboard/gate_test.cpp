@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <sys/wait.h>
 
 #include "base/error.h"
@@ -117,6 +118,20 @@ TEST(DashboardAddress, a_port_is_of_loopback_and_nonsense_is_refused) {
   EXPECT_EQ(parse_address("[::1]:80").host, "::1");
   for (const char* bad : {"", "x", "70000", "-1", ":80", "a b:80", "::1:80", "host:", "8080x", "[::1]", "http://a:80"})
     EXPECT_THROW(parse_address(bad), Error) << bad;
+}
+
+TEST(DashboardAddress, of_all_addresses_two_are_said_that_a_browser_can_open) {
+  const TemporaryDirectory dir;
+  const std::string url = Dashboard({"0.0.0.0", 0}, dir.path()).url();
+  char name[256] = {};
+  ASSERT_EQ(::gethostname(name, sizeof name - 1), 0);
+  EXPECT_EQ(url.rfind(std::string("http://") + name + ":", 0), 0u) << url;
+  EXPECT_NE(url.find("here: http://127.0.0.1:"), std::string::npos) << url;
+  EXPECT_NE(url.find("?token="), std::string::npos) << url;
+  EXPECT_EQ(url.find("0.0.0.0"), std::string::npos) << url;
+  const std::string local = Dashboard({"127.0.0.1", 0}, dir.path()).url();
+  EXPECT_EQ(local.rfind("http://127.0.0.1:", 0), 0u);
+  EXPECT_EQ(local.find("here"), std::string::npos) << local;
 }
 
 }  // namespace
