@@ -99,6 +99,8 @@ class GeneratorRole final : public Role {
                        running_.size(), reported_tokens_);
   }
 
+  PayloadPtr state() override { return has_trainer_ ? weights_.published() : nullptr; }
+
  private:
   // ---- on the role
 

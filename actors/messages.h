@@ -127,6 +127,7 @@ struct WeightsMessage final : Payload {
   const char* kind() const override { return "weights"; }
   std::string describe() const override { return "version " + std::to_string(version); }
   int64_t number() const override { return version; }
+  std::string content() const override { return describe() + " " + hash.hex() + (final ? " final" : ""); }
 };
 
 }  // namespace r1

@@ -28,6 +28,7 @@ void check(const WeightSet& weights, int64_t version, const Hash128& published) 
 void WeightReceiver::hold(std::shared_ptr<const WeightSet> weights, int64_t version) {
   held_ = std::move(weights);
   version_ = version;
+  hash_ = {};
   unverified_ = 0;
   usable_ = true;
   own_ = spare_ = nullptr;
@@ -75,6 +76,7 @@ const std::shared_ptr<const WeightSet>& WeightReceiver::take(const WeightsMessag
     const std::shared_ptr<const WeightSet> here = on_device(m.weights, *device_);
     check(*here, m.version, m.hash);
     hold(here, m.version);
+    hash_ = m.hash;
   } else if (m.delta.full()) {
     keep(apply_delta(nullptr, m.delta, *m.config, *device_, m.dtype), m);
     unverified_ = 0;
@@ -122,6 +124,20 @@ bool WeightReceiver::ask_again(RoleContext& context, int edge) {
   const std::exception_ptr why = std::exchange(refused_, nullptr);
   if (why && !std::exchange(asked_, true) && !context.ask_whole(edge)) std::rethrow_exception(why);
   return why != nullptr;
+}
+
+std::shared_ptr<const WeightsMessage> WeightReceiver::published() {
+  if (!held_ || !usable_ || version_ < 0 || hash_ == Hash128{}) return nullptr;
+  try {
+    verify();
+  } catch (const Error&) {
+    return nullptr;
+  }
+  auto message = std::make_shared<WeightsMessage>();
+  message->version = version_;
+  message->hash = hash_;
+  message->weights = held_;
+  return message;
 }
 
 // What is held is no version from now on, and nothing is a difference to it.

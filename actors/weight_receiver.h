@@ -61,6 +61,8 @@ class WeightReceiver {
 
   // Whether what is held has only been compared by its changes.
   bool unverified() const { return unverified_ > 0; }
+  // What is held as the message that brought it, with the set; null where it is no published version.
+  std::shared_ptr<const WeightsMessage> published();
   // Compares all of it with the published hash. Throws failure when it is something else; then it is not usable().
   void verify();
 

@@ -118,6 +118,7 @@ class NodeProcess {
       return node_graph(open, in, once_, nullptr, device_->name(), [this](const RingInvitation& told) { return ring(told); });
     };
     options.cpu_ns = compute_cpu_ns;
+    options.kept = &kept_;
     options.ended = [&](const std::string& reason) {
       end.why = reason;
       loop.stop();
@@ -129,6 +130,7 @@ class NodeProcess {
     dial.keys = told_.keys;
     LinkTerms terms;
     terms.self = node_hello(*device_, threads_);
+    terms.self.extra = kept_.greeting();
     auto links = zmq_dial(std::move(dial), std::move(terms), node);
     node.use(links.get());
     {
@@ -183,6 +185,7 @@ class NodeProcess {
   const Device* device_ = nullptr;
   const std::shared_ptr<ReadOnce> once_ = std::make_shared<ReadOnce>();
   Deadline deadline_;
+  KeptStates kept_;  // from link to link
   std::mutex mutex_;
   NodeLoop* loop_ = nullptr;
   Node* node_ = nullptr;

@@ -16,6 +16,8 @@ class Payload {
   virtual std::string describe() const = 0;  // "draw 57", "version 12"
   // Of its draw, batch or version: what an answer has in common with its question. -1: it is neither.
   virtual int64_t number() const { return -1; }
+  // Equal text, equal payload, whoever made it; "": it is not known by its content.
+  virtual std::string content() const { return ""; }
 };
 using PayloadPtr = std::shared_ptr<const Payload>;
 

@@ -99,6 +99,9 @@ class Role {
   // finish().
   virtual void on_stage_end(RoleContext&) {}
   virtual std::string inspect() const { return "{}"; }  // JSON for the shell
+  // The newest message of its state that it holds whole, for who would send it again; null: none. None of its jobs runs any
+  // more.
+  virtual PayloadPtr state() { return nullptr; }
 };
 
 // A role that decides the end of its stage calls this through RoleContext: every role of the stage gets on_stage_end().

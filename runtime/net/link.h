@@ -48,6 +48,7 @@ enum class PacketKind : uint8_t {
   part,   // frames of the payload that comes next on its edge; and back: it was taken in
   whole,  // the newest payload of the edge, again, as a whole
   rank,   // a word between a trainer and a rank of it at a node
+  held,   // in the place of a payload: what the node said in its greeting that it holds
   // Files by content.
   get = 64,
   blob,

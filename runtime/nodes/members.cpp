@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/nodes/kept_states.h"
 
 namespace r1 {
 
@@ -77,6 +78,12 @@ size_t Members::roles_at(PeerId peer) const {
   return at == open_.end() ? 0 : at->second.size();
 }
 
+bool Members::take_kept(PeerId peer, const std::string& content) {
+  const std::lock_guard lock(mutex_);
+  const auto member = members_.find(peer);
+  return !content.empty() && member != members_.end() && std::erase(member->second.kept, content) > 0;
+}
+
 std::vector<int> Members::nodes_at(PeerId peer) const {
   const std::lock_guard lock(mutex_);
   std::set<int> nodes;
@@ -139,7 +146,12 @@ void Members::stop(PeerId peer) {
 // ---- what the links say -----------------------------------------------------------------------------------------------
 
 void Members::peer_up(PeerId peer, const PeerHello& hello) {
-  Member member{peer, hello};
+  Member member{peer, hello, {}};
+  try {
+    member.kept = kept_contents(hello.extra);
+  } catch (const Error& e) {
+    return drop(peer, e.what());
+  }
   if (options_.told) options_.told(member, true, "");
   const std::lock_guard lock(mutex_);
   members_[peer] = member;

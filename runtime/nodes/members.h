@@ -24,8 +24,9 @@ namespace r1 {
 struct Member {
   PeerId peer = 0;
   PeerHello hello;
-  std::string node() const;  // "node3", as its key and the table of nodes have it
-  std::string name() const;  // "node3/4711": with its process
+  std::vector<std::string> kept;  // contents of states that it holds from an earlier link
+  std::string node() const;       // "node3", as its key and the table of nodes have it
+  std::string name() const;       // "node3/4711": with its process
 };
 
 // One pool: what it hears. Called on the thread of the links: only hands the news over.
@@ -71,6 +72,8 @@ class Members final : public LinkSink {
   void send(PeerId peer, LinkPacket packet);
   void drop(PeerId peer, const std::string& why);
   size_t roles_at(PeerId peer) const;  // open there
+  // Whether a member has a state of that content from an earlier link; it has it no more then.
+  bool take_kept(PeerId peer, const std::string& content);
 
   // ---- for programs
   std::vector<Member> list() const;

@@ -103,6 +103,7 @@ void Node::open(const LinkPacket& packet) {
   const Incarnation incarnation = packet.incarnation;
   try {
     roles_[incarnation] = opened(packet);
+    node_of_[incarnation] = packet.node;
   } catch (const Error& e) {
     links_->drop(head_, e.what());
     return end(e.what());
@@ -125,8 +126,8 @@ std::unique_ptr<OpenedWork> Node::opened(const LinkPacket& packet) {
   if (packet.number > 0)
     return std::make_unique<OpenedRank>(OpenedRank::Services{&world_, say_from_any_thread, options_.cpu_ns}, packet.incarnation,
                                         packet.node, std::move(open));
-  return std::make_unique<OpenedRole>(OpenedRole::Services{&world_, &codec_, say, options_.cpu_ns}, packet.incarnation,
-                                      packet.node, std::move(open));
+  return std::make_unique<OpenedRole>(OpenedRole::Services{&world_, &codec_, say, options_.cpu_ns, options_.kept},
+                                      packet.incarnation, packet.node, std::move(open));
 }
 
 void Node::prepare(Incarnation incarnation) {
@@ -152,7 +153,11 @@ void Node::close(Incarnation incarnation) {
   role.close([self = self_, incarnation] {
     if (*self == nullptr) return;
     Node& node = **self;
-    node.closing_.erase(incarnation);
+    const auto closed = node.closing_.extract(incarnation);
+    const auto of = node.node_of_.extract(incarnation);
+    // The link was lost, and not the role given up.
+    if (node.ending_ && !node.why_.empty() && node.options_.kept != nullptr)
+      node.options_.kept->put(closed.mapped()->open(), of.mapped(), closed.mapped()->state());
     LinkPacket packet;
     packet.kind = PacketKind::closed;
     packet.incarnation = incarnation;

@@ -13,6 +13,7 @@
 
 #include "runtime/net/link.h"
 #include "runtime/nodes/file_cache.h"
+#include "runtime/nodes/kept_states.h"
 #include "runtime/nodes/node_world.h"
 #include "runtime/nodes/opened_work.h"
 #include "runtime/nodes/pool_core.h"
@@ -27,6 +28,8 @@ class Node final : public LinkSink {
     // In a job: reads the graph and makes what makes its roles. `tree` as above.
     std::function<std::shared_ptr<const NodeGraph>(const OpenRole& open, const std::filesystem::path& tree)> prepare;
     std::function<int64_t()> cpu_ns;
+    // What is here from an earlier link, and what this one leaves for the next; outlives the node. Null: nothing is kept.
+    KeptStates* kept = nullptr;
     // It is over: the head said so (""), or why the link is. Once; nothing of this node runs any more.
     std::function<void(const std::string& why)> ended;
   };
@@ -83,6 +86,7 @@ class Node final : public LinkSink {
   std::map<std::string, Fetch> fetches_;  // by hash
   std::map<Incarnation, std::unique_ptr<OpenedWork>> roles_;
   std::map<Incarnation, std::unique_ptr<OpenedWork>> closing_;
+  std::map<Incarnation, int> node_of_;  // of the graph
   bool ending_ = false, ended_ = false, refused_ = false;
   std::string why_;
   std::shared_ptr<Node*> self_;

@@ -91,8 +91,15 @@ void OpenedRole::received(const LinkPacket& packet) {
         envelope = decode_envelope(whole, *services_.codec);
         if (envelope.payload && envelope.payload->number() >= 0 && is_question(envelope.edge))
           asked_[envelope.payload->number()] = envelope.payload;
+        else if (services_.kept != nullptr)
+          services_.kept->forget(open_, node_);
         break;
       }
+      case PacketKind::held:
+        envelope = {Envelope::Kind::payload, packet.edge, static_cast<int64_t>(packet.number),
+                    services_.kept != nullptr ? services_.kept->take(packet.body) : nullptr};
+        if (!envelope.payload) throw failure("the head speaks of weights that are not held here: " + packet.body);
+        break;
       case PacketKind::credit:
         envelope.kind = Envelope::Kind::credit;
         envelope.edge = packet.edge;

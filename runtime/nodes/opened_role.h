@@ -15,6 +15,7 @@
 #include "runtime/flow/role_host.h"
 #include "runtime/flow/wire.h"
 #include "runtime/net/link.h"
+#include "runtime/nodes/kept_states.h"
 #include "runtime/nodes/node_words.h"
 #include "runtime/nodes/node_world.h"
 #include "runtime/nodes/opened_work.h"
@@ -29,6 +30,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
     const PayloadCodec* codec = nullptr;
     std::function<void(LinkPacket)> send;  // to the head
     std::function<int64_t()> cpu_ns;       // inside ops, of the process
+    KeptStates* kept = nullptr;            // outlives it; null: there is nothing
   };
   OpenedRole(Services services, Incarnation incarnation, int node, OpenRole open);
   ~OpenedRole() override;
@@ -42,6 +44,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   // One that is destroyed without waits for its jobs at hand.
   void close(std::function<void()> then) override;
   void tick() override;  // what the role waits for goes to the head
+  PayloadPtr state() override { return host_ ? host_->role().state() : nullptr; }
 
   void post(int from, int to, Envelope envelope) override;
   void run(int from, int on, std::function<void()> call) override;

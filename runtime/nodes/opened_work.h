@@ -32,6 +32,8 @@ class OpenedWork {
   // Ends it: jobs at hand stop at their next unit. `then`: when nothing of it runs any more.
   virtual void close(std::function<void()> then) = 0;
   virtual void tick() {}  // now and then
+  // Once it is closed: Role::state(); null for what is no role.
+  virtual PayloadPtr state() { return nullptr; }
 };
 
 // The node of the graph that an `open` names, of its stage. Throws failure where there is none.

@@ -331,13 +331,14 @@ void PoolRole::answer(RoleContext& context, const Member& member, const LinkPack
 
 // ---- what follows -----------------------------------------------------------------------------------------------------
 
-void PoolRole::say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge, int64_t number) {
+void PoolRole::say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge, int64_t number, std::string body) {
   LinkPacket packet;
   packet.kind = kind;
   packet.incarnation = incarnation;
   packet.node = node_;
   packet.edge = edge;
   packet.number = static_cast<uint64_t>(number);
+  packet.body = std::move(body);
   world_.members->send(peer, std::move(packet));
 }
 
@@ -364,6 +365,13 @@ void PoolRole::obey(RoleContext& context, const PoolCommand& c, std::vector<Codi
     case Kind::state: {
       PayloadPtr& held = workers_.at(c.worker).held[static_cast<size_t>(c.state)];
       const PayloadPtr& newest = newest_[static_cast<size_t>(c.state)];
+      if (!held && world_.members->take_kept(c.worker, newest->content())) {
+        held = newest;
+        say(c.worker, c.incarnation, PacketKind::held, state_edges_[static_cast<size_t>(c.state)], c.number, newest->content());
+        context.event("worker_holds",
+                      nlohmann::json{{"worker", workers_.at(c.worker).member.name()}, {"what", newest->describe()}}.dump());
+        break;
+      }
       auto same = std::find_if(codings.begin(), codings.end(), [&](const Coding& coding) {
         return coding.newest == newest && coding.before == held && coding.to.front().number == c.number;
       });

@@ -96,7 +96,7 @@ class PoolRole final : public Role, private PoolEar {
   void send_part(Worker& worker, int edge);
   void resend(RoleContext& context, Worker& worker, int edge);
   int state_of(int edge) const;
-  void say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge = -1, int64_t number = 0);
+  void say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge = -1, int64_t number = 0, std::string body = {});
   void finish_if_ended(RoleContext& context);
   void say_waits(RoleContext& context);
 

@@ -223,5 +223,27 @@ TEST_F(WeightReceiverTest, a_delta_to_what_is_not_held_is_refused) {
             "version 8 of the weights is the difference to version 7, and version -1 is held");
 }
 
+TEST_F(WeightReceiverTest, what_is_held_can_be_given_on_as_the_version_it_is_and_nothing_else_can) {
+  const auto first = weights(1), second = weights(2);
+  EXPECT_EQ(receiver.published(), nullptr) << "nothing is held";
+  receiver.hold(first, 0);
+  EXPECT_EQ(receiver.published(), nullptr) << "weights that nobody published";
+  receiver.take(message(nullptr, -1, first, 1));
+  receiver.take(message(first.get(), 1, second, 2));
+  ASSERT_TRUE(receiver.unverified());
+  const auto kept = receiver.published();
+  ASSERT_NE(kept, nullptr);
+  EXPECT_EQ(kept->content(), message(second, 2).content());
+  WeightReceiver next(device);
+  EXPECT_EQ(next.take(*kept)->hash(), second->hash());
+  ASSERT_NE(next.published(), nullptr) << "and again";
+  EXPECT_EQ(next.published()->content(), kept->content());
+  // Memory that changed while the link was down.
+  Context ctx(device);
+  run(ctx, Fill{const_cast<WeightSet&>(*kept->weights).param(0).slice(0, 1), 9.0f});
+  WeightReceiver another(device);
+  EXPECT_THROW(another.take(*kept), Error);
+}
+
 }  // namespace
 }  // namespace r1

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "runtime/shell/shell_client.h"
@@ -47,6 +48,27 @@ struct LaunchNodes : Nodes {
   }
   std::vector<std::string> joining(int port, const fs::path& run) const {
     return {"--join", fmt::format("127.0.0.1:{}", port), "--key", (run / "keys/join1.join").string(), "--threads", "1"};
+  }
+  // What the run answers; "" while nobody listens.
+  std::string asked(const std::string& line) const {
+    try {
+      return ShellClient(top / "run").ask(line, 60);
+    } catch (const Error&) {
+      return "";
+    }
+  }
+  // Whether its answer has `text`, in the end.
+  bool answers(const std::string& line, const std::string& text) const {
+    for (int i = 0; i < 1000; ++i) {
+      if (asked(line).find(text) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  static int64_t rl_stage(const fs::path& run) {
+    for (const StageRow& row : RunStore::open_read_only(run)->stages())
+      if (row.name == "rl") return row.id;
+    return -1;
   }
   // What a node leaves on disk beside its cache.
   int trees() const {
@@ -181,13 +203,6 @@ TEST_F(LaunchNodes, one_that_joined_by_hand_and_was_drained_is_sent_away_by_the_
   Program joined(joining(port, top / "run"), environment(), 0, node.string());
   ASSERT_TRUE(logged(top / "run", "node join1 on"));
   ASSERT_TRUE(logged(top / "run", "joins: process", 2));
-  const auto asked = [&](const char* line) {
-    try {
-      return ShellClient(top / "run").ask(line, 60);
-    } catch (const Error&) {
-      return std::string();  // nobody listens yet
-    }
-  };
   const auto works = [&] {
     const std::string nodes = asked("nodes");
     return nodes.find("join1") != nodes.npos && nodes.find("policy", nodes.find("join1")) != nodes.npos;
@@ -210,6 +225,53 @@ TEST_F(LaunchNodes, one_that_joined_by_hand_and_was_drained_is_sent_away_by_the_
   ASSERT_TRUE(head->wait(kPatience_s));
   ASSERT_EQ(head->result().code, 0) << head->result().err;
   EXPECT_EQ(ledger_complaints(top / "run"), "");
+}
+
+// It is the only one that samples, so that versions stand still until it is back.
+TEST_F(LaunchNodes, one_that_joined_by_hand_keeps_its_weights_when_its_head_dies_and_is_not_sent_them_again) {
+  std::ofstream(hosts) << "localhost slots=1\n";
+  const int port = test::free_port();
+  const std::vector<std::string> more = {"--listen", fmt::format("127.0.0.1:{}", port), "--invite", "1"};
+  std::optional<Program> head(std::in_place, over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(logged(top / "run", "node1"));
+  // Most of the time goes into sampling, so that the run is paused there.
+  Program joined(joining(port, top / "run"), environment({"R1_FAULT=slow:policy:100"}), 0, node.string());
+  ASSERT_TRUE(logged(top / "run", "node join1 on"));
+  ASSERT_TRUE(logged(top / "run", "joins: process", 2));
+  ASSERT_TRUE(answers("drain node1", "leaves")) << "join1 is there and can do all";
+  // The version at the node, when everything stands: that of the last batch, unless one is committed and not learned from yet.
+  const auto held = [&] {
+    const nlohmann::json inspected = nlohmann::json::parse(asked("inspect policy"), nullptr, false);
+    for (const auto& row : inspected.value("rows", nlohmann::json::array()))
+      if (row["what"] == "workers" && row["value"].size() == 1 && row["value"][0]["role"].is_object())
+        return row["value"][0]["role"].value("version", int64_t{-1});
+    return int64_t{-1};
+  };
+  const auto batches = [&] { return RunStore::open_read_only(top / "run")->batch_count(rl_stage(top / "run")); };
+  bool stands = false;
+  for (int i = 0; i < 100 && !stands; ++i) {
+    ASSERT_TRUE(answers("pause", "paused"));
+    for (int j = 0; j < 25 && !stands; ++j) {  // what a node says of itself comes twice a second
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      stands = held() > 0 && held() == batches();
+    }
+    if (!stands) answers("resume", "goes on");
+  }
+  ASSERT_TRUE(stands) << asked("inspect policy");
+  head->send(SIGKILL);
+  head->result();
+  head.emplace(over_nodes(top / "run", more), environment());
+  ASSERT_TRUE(head->wait(kPatience_s));
+  ASSERT_EQ(head->result().code, 0) << head->result().err;
+  EXPECT_TRUE(logged(top / "run", "node join1 on", 2));
+  ASSERT_TRUE(joined.wait(kPatience_s));
+  EXPECT_EQ(joined.result().code, 0) << joined.result().err;
+  const auto store = RunStore::open_read_only(top / "run");
+  const auto holds = store->events(rl_stage(top / "run"), 10, "worker_holds");
+  ASSERT_EQ(holds.size(), 1u);
+  EXPECT_NE(holds[0][2].find("version "), std::string::npos) << holds[0][2];
+  EXPECT_TRUE(store->events(rl_stage(top / "run"), 10, "sent_whole").empty()) << "it could not use them";
+  expect_the_weights_of_one_process(top / "run");
 }
 
 // Its files, and the modules beside them, come by content.

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fingerprint.h"
 #include "runtime/nodes/file_cache.h"
+#include "runtime/nodes/kept_states.h"
 #include "tests/runtime/temporary_directory.h"
 
 namespace r1 {
@@ -203,6 +204,36 @@ TEST(FileCacheTest, what_was_not_used_for_long_is_removed_and_what_is_in_use_sta
   cache.prune(30 * day, 0);
   EXPECT_FALSE(there("days"));
   EXPECT_TRUE(there("today")) << "another process may be about to read it";
+}
+
+struct KeptPayload final : Payload {
+  explicit KeptPayload(std::string text) : text(std::move(text)) {}
+  const char* kind() const override { return "weights"; }
+  std::string describe() const override { return text; }
+  std::string content() const override { return text; }
+  std::string text;
+};
+
+TEST(KeptStatesTest, each_state_is_said_in_the_greeting_and_handed_out_once) {
+  OpenRole rl, rl2;
+  rl.stage = "rl", rl2.stage = "rl2";
+  KeptStates kept;
+  EXPECT_TRUE(kept_contents(kept.greeting()).empty());
+  kept.put(rl, 3, nullptr);
+  kept.put(rl, 3, std::make_shared<KeptPayload>(""));
+  EXPECT_TRUE(kept_contents(kept.greeting()).empty()) << "what is not known by its content is not kept";
+  kept.put(rl, 3, std::make_shared<KeptPayload>("version 7 aa"));
+  kept.put(rl, 3, std::make_shared<KeptPayload>("version 8 bb"));
+  kept.put(rl2, 9, std::make_shared<KeptPayload>("version 2 cc"));
+  EXPECT_EQ(kept_contents(kept.greeting()), (std::vector<std::string>{"version 8 bb", "version 2 cc"}));
+  EXPECT_EQ(kept.take("version 7 aa"), nullptr);
+  ASSERT_NE(kept.take("version 8 bb"), nullptr);
+  EXPECT_EQ(kept.take("version 8 bb"), nullptr);
+  kept.forget(rl2, 9);
+  EXPECT_EQ(kept.take("version 2 cc"), nullptr) << "its role has something newer";
+  for (int i = 0; i < 1000; ++i) kept.put(rl, i, std::make_shared<KeptPayload>(std::string(128, 'x')));
+  EXPECT_LE(kept.greeting().size(), kMaxHelloExtra);
+  for (const char* garbage : {"x", "\xc4\xff", "\x91\x05"}) EXPECT_THROW(kept_contents(garbage), Error);
 }
 
 }  // namespace
