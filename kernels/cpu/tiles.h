@@ -86,6 +86,17 @@ struct TileOperands {
 // Ordinary numbers; where `denormals`, every eighth of all three is a denormal one, which counts as zero.
 TileOperands random_tile_operands(uint64_t seed, bool denormals);
 
+// to.c = x.c and twice the product of x.a and x.b.
+template <class T>
+void two_products(T& tiles, const TileOperands& x, TileOperands& to) {
+  tiles.template load<0>(x.c, 64);
+  tiles.template load<4>(x.a, 64);
+  tiles.template load<7>(x.b, 64);
+  tiles.template dot<0, 4, 7>();
+  tiles.template dot<0, 4, 7>();
+  tiles.template store<0>(to.c, 64);
+}
+
 // Whether these tiles give the bits that SoftwareTiles do. Takes less than a millisecond.
 template <class T>
 bool tiles_agree(T& tiles) {
@@ -93,16 +104,8 @@ bool tiles_agree(T& tiles) {
   for (uint64_t seed = 0; seed < 16; ++seed) {
     const TileOperands x = random_tile_operands(seed, seed % 2 == 1);
     TileOperands got = x, want = x;
-    const auto compute = [&x](auto& t, TileOperands& to) {
-      t.template load<0>(x.c, 64);
-      t.template load<4>(x.a, 64);
-      t.template load<7>(x.b, 64);
-      t.template dot<0, 4, 7>();
-      t.template dot<0, 4, 7>();
-      t.template store<0>(to.c, 64);
-    };
-    compute(tiles, got);
-    compute(software, want);
+    two_products(tiles, x, got);
+    two_products(software, x, want);
     if (std::memcmp(got.c, want.c, sizeof got.c) != 0) return false;
   }
   return true;

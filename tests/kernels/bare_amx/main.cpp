@@ -93,16 +93,6 @@ void result(const char* what, uint64_t wrong, uint64_t cases) {
   wrong_in_all += wrong;
 }
 
-template <class Tiles>
-void dot_twice(Tiles& tiles, const TileOperands& x, TileOperands& to) {
-  tiles.template load<0>(x.c, 64);
-  tiles.template load<4>(x.a, 64);
-  tiles.template load<7>(x.b, 64);
-  tiles.template dot<0, 4, 7>();
-  tiles.template dot<0, 4, 7>();
-  tiles.template store<0>(to.c, 64);
-}
-
 void check_dots(const char* what, Kind kind) {
   HardwareTiles hardware;
   static SoftwareTiles software;
@@ -115,8 +105,8 @@ void check_dots(const char* what, Kind kind) {
         for (uint32_t& pair : row) pair = half(kind) | static_cast<uint32_t>(half(kind)) << 16;
     for (auto& row : x.c)
       for (uint32_t& bits : row) bits = single(kind);
-    dot_twice(hardware, x, got);
-    dot_twice(software, x, want);
+    two_products(hardware, x, got);
+    two_products(software, x, want);
     wrong += memcmp(got.c, want.c, sizeof got.c) != 0;
   }
   result(what, wrong, kRounds);
