@@ -162,7 +162,9 @@ void measure_exchange(Device& device, Heads& heads, const TrainerConfig& config,
     if (i == 1 || (i > 1 && s < r.exchange_s)) r.exchange_s = s;
   }
   r.sent_bytes = static_cast<double>(bytes);
+  // Nobody leaves the ring before all have come around it.
   for (const auto& head : heads) ToPeer(*head).receive(kPatience_s);
+  for (const auto& head : heads) ToPeer(*head).send(channel_message("Leave"));
 }
 
 double best_step(Learner& learner, const TrainBatch& batch, int repetitions) {
@@ -255,6 +257,7 @@ int ranks_peer(Device& device, const BenchModel& model, DType type, const std::s
     Exchange exchange(device, model.config.parameter_count(), type);
     for (int i = 0; i < kExchanges; ++i) exchange(*together);
     first.send(channel_message("Done"));
+    first.receive(kPatience_s);
   }
   try {
     serve_rank(
