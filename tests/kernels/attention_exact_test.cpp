@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/cpu/isa.h"
 #include "tests/kernels/op_cases.h"
 #include "tests/kernels/test_devices.h"
 
@@ -37,6 +38,21 @@ class AttentionExact : public testing::TestWithParam<std::tuple<std::string, DTy
     return read_bytes(op.o);
   }
 };
+
+// Two keys of weights 1 and e^-0.3125 = .7316, which bf16 rounds to 187/256: values that cancel with that give 0 with rounded
+// weights and .0007 with others.
+TEST(TileAttention, rounds_softmax_weights_where_the_instruction_set_has_tiles_and_only_there) {
+  Device& device = open_device("cpu");
+  Context ctx(device);
+  Buffers b(device, 0);
+  constexpr double kRounded = 187.0 / 256;
+  const View q = b.values(DType::bf16, {2, 1, 2}, {1, 0, 1, 0}), k = b.values(DType::bf16, {2, 1, 2}, {0, 0, -0.3125, 0});
+  const View v = b.values(DType::bf16, {2, 1, 1}, {-kRounded, 1});
+  const AttentionPacked op{q, k, v, b.out(DType::bf16, {2, 1, 1}), {}, b.ints({2}, {0, 2}), 1};
+  run(ctx, op);
+  const double exact = (std::exp(-0.3125) - kRounded) / (std::exp(-0.3125) + 1);
+  EXPECT_NEAR(read_values(op.o)[1], cpu::uses_tiles(cpu::isa()) ? 0 : exact, 1e-5);
+}
 
 TEST_P(AttentionExact, a_sequence_alone_equals_the_sequence_packed_with_others) {
   Buffers b(device_, 21);
