@@ -238,6 +238,13 @@ TEST_F(WeightReceiverTest, what_is_held_can_be_given_on_as_the_version_it_is_and
   EXPECT_EQ(next.take(*kept)->hash(), second->hash());
   ASSERT_NE(next.published(), nullptr) << "and again";
   EXPECT_EQ(next.published()->content(), kept->content());
+  // What its changes vouch for, and its hash does not.
+  WeightReceiver wrong(device);
+  wrong.take(message(nullptr, -1, first, 1));
+  WeightsMessage other = message(first.get(), 1, second, 2);
+  other.hash.lo ^= 1;
+  wrong.take(other);
+  EXPECT_EQ(wrong.published(), nullptr);
   // Memory that changed while the link was down.
   Context ctx(device);
   run(ctx, Fill{const_cast<WeightSet&>(*kept->weights).param(0).slice(0, 1), 9.0f});
