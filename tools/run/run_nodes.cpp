@@ -1,4 +1,4 @@
-#include "tools/run_nodes.h"
+#include "tools/run/run_nodes.h"
 
 #include <fmt/format.h>
 
