@@ -290,7 +290,7 @@ class GeneratorRole final : public Role {
     if (trainer == nullptr) return engine_->step();
     try {
       return engine_->step();
-    } catch (const Error& e) {
+    } catch (const NotFinite& e) {
       throw with_smaller_rate(e, context.graph(), *trainer);
     }
   }

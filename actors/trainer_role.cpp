@@ -295,7 +295,7 @@ class TrainerRole final : public Role, public SteeredRole {
   TrainStats trained_on(const RoleContext& context, const TrainBatch& batch) {
     try {
       return engine_->train(batch);
-    } catch (const Error& e) {
+    } catch (const NotFinite& e) {
       throw with_smaller_rate(e, context.graph(), context.node());
     }
   }

@@ -7,9 +7,18 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
+
 namespace r1 {
+
+// What was trained or sampled is not finite any more: a failure that a smaller learning rate may mend.
+class NotFinite final : public Error {
+ public:
+  explicit NotFinite(std::string what, std::string hint = {}) : Error(ExitCode::failed, std::move(what), {}, std::move(hint)) {}
+};
 
 // The index of the first of `n` values at `data` (any alignment) whose exponent is all ones: infinity or NaN. -1: none.
 // dtype: "F32", "BF16" or "F16"; of any other type every value is finite. At memory speed.

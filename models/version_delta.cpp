@@ -12,6 +12,7 @@
 #include "kernels/ops.h"
 #include "kernels/staging.h"
 #include "models/delta_pack.h"
+#include "models/finite.h"
 
 // The flat buffer of a WeightSet is cut into chunks of kDeltaChunk values, each coded by itself (kernels/delta_format.h), and
 // the chunks into groups, each packed by itself (models/delta_pack.h).
@@ -170,7 +171,7 @@ Hash128 published_hash(const WeightSet& weights, int64_t version) {
   std::string not_finite;
   const Hash128 hash = weights.hash(&not_finite);
   if (!not_finite.empty())
-    throw failure(fmt::format("version {} is not finite: {}", version, not_finite), {}, "a smaller learning rate may help");
+    throw NotFinite(fmt::format("version {} is not finite: {}", version, not_finite), "a smaller learning rate may help");
   return hash;
 }
 

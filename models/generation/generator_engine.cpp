@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "kernels/ops.h"
 #include "kernels/staging.h"
+#include "models/finite.h"
 #include "models/generation/kv_cache.h"
 #include "models/generation/scheduler.h"
 #include "models/generation/step_recordings.h"
@@ -81,8 +82,8 @@ std::vector<ShardPlan> cut_batch(const StepPlan::Batch& batch, int64_t n) {
 }
 
 [[noreturn]] void refuse(const GenSample& s, int32_t position) {
-  throw failure(
-      fmt::format("the logits of draw {}, sample {}, token {} are not finite", s.group->request.id, s.index, position), {},
+  throw NotFinite(
+      fmt::format("the logits of draw {}, sample {}, token {} are not finite", s.group->request.id, s.index, position),
       "the weights are finite, so the forward pass overflows: a smaller learning rate, or precision=f32");
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "kernels/ops.h"
+#include "models/finite.h"
 #include "models/training/expert_load.h"
 #include "models/training/mtp_loss.h"
 #include "models/training/objective.h"
@@ -337,8 +338,8 @@ struct TrainerEngine::Impl {
     totals.add(now);
     const double norm = std::sqrt(report.squares);
     if (!std::isfinite(norm))
-      throw failure(
-          fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss), {},
+      throw NotFinite(
+          fmt::format("the gradient's norm is {} at optimizer step {} (loss {})", norm, optimizer.steps() + 1, now.loss),
           "a smaller learning rate or clip_norm may help");
     const double scale = config.clip_norm > 0 && norm > config.clip_norm ? config.clip_norm / norm : 1;
     const double factor = schedule_factor(config, optimizer.steps());

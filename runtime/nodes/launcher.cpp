@@ -189,7 +189,7 @@ void Launcher::Impl::write_line(Launch& launch) {
 
 void Launcher::Impl::hand_on(LaunchId id, Launch& launch, std::string_view text) {
   const std::string clean = printable(text);
-  launch.last_words.push_back(clean.substr(0, 300));
+  if (!clean.starts_with("info: ")) launch.last_words.push_back(clean.substr(0, 300));
   if (launch.last_words.size() > kLastWords) launch.last_words.pop_front();
   const double now = clock.now_s();
   launch.allowance = std::min(kBurst, launch.allowance + (now - launch.counted_s) * kRate);

@@ -59,6 +59,7 @@ TEST_F(RankNodes, ranks_at_nodes_learn_what_threads_learn_whoever_of_them_is_kil
   ASSERT_EQ(d.code, 0) << d.err << read_file(top / "disturbed/r1.log");
   EXPECT_GE(kills, 3);
   EXPECT_GE(lives_at_a_node(top / "disturbed"), 4) << "the stage began again";
+  EXPECT_EQ(d.err.find("--change"), std::string::npos) << "a lost rank is no matter of the learning rate: " << d.err;
   EXPECT_EQ(summary_hashes(top / "disturbed"), expected);
   EXPECT_EQ(ledger_complaints(top / "disturbed"), "");
   EXPECT_TRUE(all_gone(processes(top / "disturbed"), 10)) << "a node outlives its run";

@@ -71,7 +71,7 @@ TEST(LauncherTest, noise_before_the_greeting_is_logged_and_a_second_greeting_is_
 TEST(LauncherTest, how_a_program_ended_and_what_it_said_last_is_told) {
   LaunchLog log;
   Launcher launcher(log);
-  const LaunchId failed = launcher.start(shell("echo 'no such library' >&2; exit 3"));
+  const LaunchId failed = launcher.start(shell("echo 'no such library' >&2; echo 'info: it listens' >&2; exit 3"));
   EXPECT_EQ(log.wait_ended(failed).end, "exit code 3; it said: no such library");
   const LaunchId killed = launcher.start(shell(kNode));
   log.wait_started(killed);
