@@ -47,7 +47,8 @@ void PoolRole::start(RoleContext& context) {
   options.broken = world_.broken;
   core_ = std::make_unique<PoolCore>(options);
   most_ = world_.replicas ? world_.replicas(graph, plan) : 0;
-  keeper_ = world_.keeper ? world_.keeper(graph, plan) : nullptr;
+  // Nothing is to be kept of who is never sent a state: a reference that is not refreshed.
+  keeper_ = world_.keeper && !state_edges_.empty() ? world_.keeper(graph, plan) : nullptr;
   R1_CHECK(!keeper_ || state_edges_.size() == 1, plan.id);
   auto first = std::make_shared<PayloadPtr>();
   context.submit(

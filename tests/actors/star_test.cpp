@@ -36,6 +36,22 @@ TEST_F(StarTest, one_node_and_three_give_the_weights_and_datasets_of_one_process
   }
 }
 
+TEST_F(StarTest, a_reference_that_is_never_refreshed_scores_at_a_node) {
+  std::string text = read_file(nano_graph());
+  const std::string edge = "rl_trainer -> reference [carries=weights, every=4];", model = "\"nano.json\"";
+  text.erase(text.find(edge), edge.size());
+  text.replace(text.find(model), model.size(), '"' + (nano_graph().parent_path() / "nano.json").string() + '"');
+  write_file_atomically(top / "frozen.graph", text);
+  LocalRun alone(top / "alone", {}, (top / "frozen.graph").string()), run(top / "run", {}, (top / "frozen.graph").string());
+  Star star(run, 7);
+  star.add_node();
+  for (const char* stage : {"base", "sft", "rl"}) {
+    ASSERT_TRUE(alone.run_stage(stage, 1)) << stage;
+    ASSERT_EQ(star.run_stage(stage), "") << stage;
+  }
+  EXPECT_EQ(run.hashes(), alone.hashes());
+}
+
 TEST_F(StarTest, a_stage_that_no_node_is_left_for_says_of_each_role_what_it_waits_for) {
   LocalRun run(top / "none", {});
   Star star(run, 7);

@@ -37,6 +37,45 @@ TEST_F(Nodes, three_processes_give_the_weights_of_one_whoever_of_them_is_killed_
   EXPECT_TRUE(all_gone(processes(top / "disturbed"), 10)) << "a node outlives its run";
 }
 
+// Every kind of stage that graphs/r1_full.graph has, which has kinds that nano.graph lacks.
+TEST_F(Nodes, the_whole_recipe_in_short_has_over_processes_the_hashes_of_one) {
+  std::vector<std::string> words = {(source_dir() / "graphs/r1_full.graph").string(), "-q"};
+  for (const char* set : {"base_trainer.until=batches(60)",
+                          "rl1_trainer.until=batches(3)",
+                          "rl2_trainer.until=batches(3)",
+                          "qwen_trainer.until=batches(100)",
+                          "llama_trainer.until=batches(100)",
+                          "qwen_rl_trainer.until=batches(2)",
+                          "llama_rl_trainer.until=batches(2)",
+                          "rs_prompts.count=64",
+                          "teacher_prompts.count=64",
+                          "sft_general.count=200",
+                          "helpful_pairs.count=64",
+                          "harmless_pairs.count=64",
+                          "rs_filter.keep=language >= 0",
+                          "teacher_filter.keep=language >= 0",
+                          "node.problems=20",
+                          "base_eval.problems_before=20",
+                          "qwen_eval.problems_before=20",
+                          "llama_eval.problems_before=20",
+                          "edge.staleness=0",
+                          "node.ranks=2",
+                          "node.micro_batch_tokens=256"})
+    words.insert(words.end(), {"--set", set});
+  auto in = [&](const char* run, std::vector<std::string> more) {
+    std::vector<std::string> all = words;
+    more.insert(more.end(), {"--run", (top / run).string()});
+    all.insert(all.end(), more.begin(), more.end());
+    return run_program(all, cache());
+  };
+  const ProgramResult alone = in("alone", {}), nodes = in("nodes", {"--hostfile", hosts.string()});
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  ASSERT_EQ(nodes.code, 0) << nodes.err << read_file(top / "nodes/r1.log");
+  EXPECT_EQ(summary_hashes(top / "alone").size(), 15u);
+  EXPECT_EQ(summary_hashes(top / "nodes"), summary_hashes(top / "alone"));
+  EXPECT_EQ(ledger_complaints(top / "nodes"), "");
+}
+
 TEST_F(Nodes, with_staleness_the_replay_of_a_run_whose_nodes_were_killed_and_stopped_is_equal) {
   std::vector<std::string> more = kLonger;
   more.insert(more.end(), {"--set", "edge.staleness=2"});

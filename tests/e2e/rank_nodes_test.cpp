@@ -8,27 +8,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct RankNodes : Nodes {
-  static std::vector<std::string> ranked(const std::vector<std::string>& more = {}) {
-    std::vector<std::string> set;
-    const std::map<std::string, int> ranks = {{"base_trainer", 2}, {"sft_trainer", 2}, {"rl_trainer", 3},
-                                              {"rm_trainer", 2},   {"student", 2},     {"rl2_trainer", 4}};
-    for (const auto& [trainer, n] : ranks)
-      set.insert(set.end(),
-                 {"--set", fmt::format("{}.ranks={}", trainer, n), "--set", fmt::format("{}.micro_batch_tokens=64", trainer)});
-    set.insert(set.end(),
-               {"--set", "rl_trainer.until=batches(20)", "--set", "node.snapshot_s=0", "--set", "graph.max_restarts=20"});
-    set.insert(set.end(), more.begin(), more.end());
-    return set;
-  }
-  static int lives_at_a_node(const fs::path& run) {
-    std::ifstream log(run / "r1.log");
-    int times = 0;
-    for (std::string line; std::getline(log, line);) times += line.find("of rl_trainer lives at ") != std::string::npos;
-    return times;
-  }
-};
-
 TEST_F(RankNodes, ranks_at_nodes_learn_what_threads_learn_whoever_of_them_is_killed_or_stopped) {
   ASSERT_EQ(run_program(arguments(top / "threads", ranked())).code, 0);
   const auto expected = summary_hashes(top / "threads");
