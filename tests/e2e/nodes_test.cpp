@@ -1,5 +1,6 @@
 // A run over several processes of this machine: the weights of one process, whatever happens to the nodes; and no process is
 // left behind.
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "tests/e2e/nodes_fixture.h"
@@ -10,6 +11,12 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::vector<std::string> kLonger = {"--set", "rl_trainer.until=batches(40)", "--set", "rl2_trainer.until=batches(16)"};
+
+std::vector<std::string> stages_in(const fs::path& run) {
+  std::vector<std::string> names;
+  for (const auto& stage : nlohmann::json::parse(read_file(run / "summary.json"))["stages"]) names.push_back(stage["name"]);
+  return names;
+}
 
 TEST_F(Nodes, three_processes_give_the_weights_of_one_whoever_of_them_is_killed_or_stopped) {
   const ProgramResult alone = run_program(arguments(top / "alone", kLonger));
@@ -22,6 +29,7 @@ TEST_F(Nodes, three_processes_give_the_weights_of_one_whoever_of_them_is_killed_
   const ProgramResult r = calm.result();
   ASSERT_EQ(r.code, 0) << r.err << read_file(top / "calm/r1.log");
   EXPECT_EQ(summary_hashes(top / "calm"), expected);
+  EXPECT_EQ(stages_in(top / "calm"), stages_in(top / "alone")) << "in the order of the graph";
   EXPECT_EQ(ledger_complaints(top / "calm"), "");
   EXPECT_EQ(processes(top / "calm").size(), 3u) << read_file(top / "calm/r1.log");
   EXPECT_TRUE(all_gone(processes(top / "calm"), 10)) << "a node outlives its run";

@@ -98,6 +98,7 @@ OpenedRun open_run(const PlannedRun& run, const RunArguments& args) {
     try_reward_programs(run.env, graph, [&done](const std::string& stage) { return done.count(stage) != 0; });
   }
   opened.continued = !store.stages().empty();
+  for (const StagePlan& stage : graph.stages) store.ensure_stage(stage.name);  // in this order tables show them
   return opened;
 }
 
