@@ -48,8 +48,13 @@ class Pieces {
 class RingRank final : public Collective {
  public:
   RingRank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next, int64_t rank, int64_t ranks,
-           double patience_s)
-      : previous_(std::move(previous)), next_(std::move(next)), rank_(rank), ranks_(ranks), patience_s_(patience_s) {}
+           double patience_s, RingNames names)
+      : previous_(std::move(previous)),
+        next_(std::move(next)),
+        rank_(rank),
+        ranks_(ranks),
+        patience_s_(patience_s),
+        names_(std::move(names)) {}
   ~RingRank() override { break_up(fmt::format("rank {} has left{}", rank_, why_)); }
   int64_t rank() const override { return rank_; }
   int64_t ranks() const override { return ranks_; }
@@ -73,6 +78,11 @@ class RingRank final : public Collective {
   void say_why(const std::string& why) override { why_ = ": " + why; }
 
  private:
+  // Of a neighbour, or its own.
+  std::string name_of(int64_t rank) const {
+    const std::string& name = rank == rank_ ? names_.own : rank == around(rank_ - 1) ? names_.previous : names_.next;
+    return name.empty() ? fmt::format("rank {}", rank) : name;
+  }
   int64_t around(int64_t rank) const { return ((rank % ranks_) + ranks_) % ranks_; }
 
   template <class F>
@@ -113,8 +123,8 @@ class RingRank final : public Collective {
     } catch (const NothingSaid&) {
       if (patience_s <= kSaysNothing_s) throw waited(patience_s, who);
     }
-    WaitNote note(fmt::format("rank {}", rank_));
-    note.say(fmt::format("in {} for rank {}", name_, who));
+    WaitNote note(name_of(rank_));
+    note.say(fmt::format("in {} for {}", name_, name_of(who)));
     try {
       return channel.receive(patience_s - kSaysNothing_s);
     } catch (const NothingSaid&) {
@@ -122,7 +132,7 @@ class RingRank final : public Collective {
     }
   }
   Error waited(double patience_s, int64_t who) const {
-    return failure(fmt::format("{:g} s of waiting in {} for rank {}", patience_s, name_, who));
+    return failure(fmt::format("{:g} s of waiting in {} for {}", patience_s, name_, name_of(who)));
   }
   // The next word of `who`, which is of that kind.
   ChannelMessage word(MessageChannel& channel, int64_t who, char kind, double patience_s) const {
@@ -202,6 +212,7 @@ class RingRank final : public Collective {
   const std::unique_ptr<MessageChannel> previous_, next_;
   const int64_t rank_, ranks_;
   const double patience_s_;
+  const RingNames names_;
   const char* name_ = "";  // of the operation that it is in
   int64_t under_way_ = 0;  // pieces that the next rank has not said it took
   std::string broken_;     // why
@@ -211,9 +222,9 @@ class RingRank final : public Collective {
 }  // namespace
 
 std::unique_ptr<Collective> ring_rank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next,
-                                      int64_t rank, int64_t ranks, double patience_s) {
+                                      int64_t rank, int64_t ranks, double patience_s, RingNames names) {
   R1_CHECK(ranks >= 2 && 0 <= rank && rank < ranks, fmt::format("rank {} of {}", rank, ranks));
-  return std::make_unique<RingRank>(std::move(previous), std::move(next), rank, ranks, patience_s);
+  return std::make_unique<RingRank>(std::move(previous), std::move(next), rank, ranks, patience_s, std::move(names));
 }
 
 }  // namespace r1

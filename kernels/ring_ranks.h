@@ -17,15 +17,20 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "base/message_channel.h"
 #include "kernels/collective.h"
 
 namespace r1 {
 
+// Who they are, for who looks at waits and errors; "": "rank 2".
+struct RingNames {
+  std::string own, previous, next;
+};
 // The channels to the neighbours; with two ranks both are to the other one. `patience_s`: how long the rank before this one may
 // take until it makes the same call.
 std::unique_ptr<Collective> ring_rank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next,
-                                      int64_t rank, int64_t ranks, double patience_s = 600);
+                                      int64_t rank, int64_t ranks, double patience_s = 600, RingNames names = {});
 
 }  // namespace r1

@@ -512,6 +512,8 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   update_board();
   std::unique_ptr<ShellServer> shell;
   ShellSources sources = board.sources(interrupted);
+  sources.stall_s = options.stall_s;
+  sources.job_stall_s = options.job_stall_s;
   sources.nodes = options.nodes;
   sources.check_set = options.check_set;
   sources.live = options.live;

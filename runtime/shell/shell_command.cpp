@@ -5,7 +5,9 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
+#include <string>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -38,11 +40,14 @@ Json list_roles(const ShellSources& sources, const Words&) {
   Json answer = table("roles", {"stage", "node", "role", "state", "jobs", "waits_for", "progress"});
   for (const ShellRole& role : sources.roles()) {
     std::string jobs, waits_for;
+    std::set<std::string> said;
     for (const WaitRow& wait : sources.waits->waits(role.stage)) {
       if (wait.owner != role.node) continue;
       const bool job = wait.key.rfind("job ", 0) == 0;
       std::string& list = job ? jobs : waits_for;
-      list += fmt::format("{}{}", list.empty() ? "" : ", ", job ? wait.key.substr(4) : wait.on.empty() ? wait.reason : wait.on);
+      const std::string text = job ? wait.key.substr(4) : wait.on.empty() ? wait.reason : wait.on;
+      if (!job && !said.insert(text).second) continue;
+      list += (list.empty() ? "" : ", ") + text;
     }
     answer["rows"].push_back({{"stage", role.stage},
                               {"node", role.node},
@@ -108,14 +113,18 @@ Json list_channels(const ShellSources& sources, const Words&) {
 
 Json list_waits(const ShellSources& sources, const Words&) {
   need_run(sources);
-  Json answer = table("waits", {"owner", "wait", "reason", "on", "waiting_s", "idle_s"});
-  for (const WaitRow& row : sources.waits->waits())
-    answer["rows"].push_back({{"owner", row.owner},
-                              {"wait", row.key},
-                              {"reason", row.reason},
-                              {"on", row.on},
-                              {"waiting_s", seconds(row.waiting_s)},
-                              {"idle_s", seconds(row.idle_s)}});
+  Json answer = table("waits", {"owner", "wait", "reason", "on", "waiting_s", "idle_s", "limit"});
+  for (const WaitRow& row : sources.waits->waits()) {
+    const bool job = row.key.rfind("job ", 0) == 0;
+    answer["rows"].push_back(
+        {{"owner", row.owner},
+         {"wait", row.key},
+         {"reason", row.reason},
+         {"on", row.on},
+         {"waiting_s", seconds(row.waiting_s)},
+         {"idle_s", seconds(row.idle_s)},
+         {"limit", job ? fmt::format("{:g} s waiting", sources.job_stall_s) : fmt::format("{:g} s idle", sources.stall_s)}});
+  }
   return answer;
 }
 
@@ -212,7 +221,7 @@ constexpr Command kCommands[] = {
     {"ps", "", "the roles of the running stages: state, jobs, whom they wait for, progress", 0, list_roles},
     {"stages", "", "all stages: status, seconds, batches, ledger, overlap of generation and training", 0, list_stages},
     {"channels", "", "messages sent, received and released on every channel; lost ones by name", 0, list_channels},
-    {"waits", "", "who waits for what, for how long; running jobs too", 0, list_waits},
+    {"waits", "", "who waits for what, for how long and how long at most; running jobs too", 0, list_waits},
     {"metrics", "[STAGE [NAME]]", "the newest value of every metric, or the curve of one", 2, list_metrics},
     {"why", "", "where the time of the running stages goes, what they wait for, and what would help", 0, explain},
     {"versions", "STAGE", "the versions that a stage published, with the hashes of their weights", 1, list_versions},

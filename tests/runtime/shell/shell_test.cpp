@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -106,6 +107,34 @@ TEST_F(Shell, says_what_a_running_stage_hangs_on) {
   EXPECT_EQ(why(idle, "so"), "no engine is at work 60 % of the time");
   waits.begin("rl1", "rl1_trainer", "groups", "for groups", "rl1_filter");
   EXPECT_NE(why(idle, "rl1_trainer waits").find("for groups (rl1_filter)"), std::string::npos);
+}
+
+TEST_F(Shell, says_of_each_wait_how_long_it_may_last_and_names_once_who_is_waited_for) {
+  VirtualClock virtual_clock;
+  WaitRegistry waits(virtual_clock);
+  ShellSources sources;
+  sources.store = store.get();
+  sources.waits = &waits;
+  sources.stall_s = 60;
+  sources.job_stall_s = 600;
+  sources.roles = [] { return std::vector<ShellRole>{{"rl1", "policy", "generator", "running", ""}}; };
+  waits.begin("rl1", "policy", "job sample under version 3", "running", "");
+  for (const char* key : {"weights at node1", "weights at node2"})
+    waits.begin("rl1", "policy", key, "for newer weights than version 3", "rl1_trainer");
+  waits.begin("rl1", "policy", "answers", "for answers", "");
+  virtual_clock.advance_ns(2'000'000'000);
+  const auto roles = nlohmann::json::parse(handle_command("ps", sources)),
+             all = nlohmann::json::parse(handle_command("waits", sources));
+  const auto& ps = roles.at("rows").at(0);
+  EXPECT_EQ(ps["jobs"], "sample under version 3");
+  EXPECT_EQ(ps["waits_for"], "for answers, rl1_trainer");
+  std::map<std::string, std::string> limits;
+  for (const auto& row : all.at("rows")) {
+    limits[row["wait"]] = row["limit"];
+    EXPECT_EQ(row["waiting_s"], 2.0);
+  }
+  EXPECT_EQ(limits.at("job sample under version 3"), "600 s waiting");
+  EXPECT_EQ(limits.at("answers"), "60 s idle");
 }
 
 TEST(Render, draws_what_is_to_be_plotted_above_the_table_for_who_watches) {
