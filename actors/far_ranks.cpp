@@ -44,7 +44,7 @@ class ServedFarRank final : public ServedRank {
       ChannelMessage message = far_.channel->receive(patience_s);
       if (message.text != kWaits) return message;
       const std::string reason(message.bytes.substr(0, kMostReason));
-      reason.empty() ? note.over() : note.say("waits " + reason);
+      reason.empty() ? note.over() : note.say(reason);
     }
   }
 
@@ -54,7 +54,8 @@ class ServedFarRank final : public ServedRank {
 };
 
 std::unique_ptr<Collective> place_in(RankRing& ring, const RingInvitation& told) {
-  return ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks);
+  return ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks, kPatience_s,
+                   {told.name, told.previous, told.next});
 }
 
 ChannelMessage word_of_the_head(MessageChannel& channel, const char* word) {
@@ -69,7 +70,7 @@ void refuse_flaw(const std::string& flaw) {
                   "the two ends are of different builds, or of different models");
 }
 
-[[noreturn]] void obey_orders(TrainerEngine& engine, MessageChannel& channel, TrainerConfig config, const ModelConfig& model) {
+[[noreturn]] void obey_orders(RankLearner& engine, MessageChannel& channel, TrainerConfig config, const ModelConfig& model) {
   for (;;) {
     const HeldOrder held = decode_rank_order(word_of_the_head(channel, kOrder).bytes);
     if (held.kind == RankOrder::Kind::train) refuse_flaw(flaw_of(held.batch, config, model));
@@ -84,9 +85,9 @@ void refuse_flaw(const std::string& flaw) {
 
 }  // namespace
 
-std::unique_ptr<Learner> far_ranked_learner(Device& device, const TrainerConfig& config, const WeightSet& start,
-                                            uint64_t attempt, const std::string& first_name, std::vector<FarRank> far,
-                                            const MakeRankRing& make_ring) {
+std::unique_ptr<Learner> far_ranked_learner(const EngineFactory& engines, const std::string& node, const TrainerConfig& config,
+                                            const WeightSet& start, uint64_t attempt, const std::string& first_name,
+                                            std::vector<FarRank> far, const MakeRankRing& make_ring) {
   std::vector<std::string> names = {first_name};
   for (const FarRank& rank : far) names.push_back(rank.name);
   const std::vector<RingInvitation> told = new_ring(attempt, names);
@@ -97,14 +98,14 @@ std::unique_ptr<Learner> far_ranked_learner(Device& device, const TrainerConfig&
   for (const FarRank& rank : far) places.emplace_back(expected(rank.channel->receive(), kPlace).bytes);
   for (size_t i = 0; i < far.size(); ++i) far[i].channel->send(channel_message(kBefore, places[i]));
   ring->join(told[0].dials() ? places.back() : "");
-  auto first = std::make_unique<TrainerEngine>(device, config, start, 0, place_in(*ring, told[0]));
+  auto first = engines.rank(node, config, start, place_in(*ring, told[0]));
   std::vector<std::unique_ptr<ServedRank>> others;
   for (FarRank& rank : far) others.push_back(std::make_unique<ServedFarRank>(std::move(rank), ring));
   return ranked_learner(std::move(first), std::move(others));
 }
 
-void serve_rank(Device& device, MessageChannel& channel, const std::function<std::shared_ptr<WeightSet>()>& start,
-                const MakeRankRing& make_ring) {
+void serve_rank(const EngineFactory& engines, const std::string& node, MessageChannel& channel,
+                const std::function<std::shared_ptr<WeightSet>()>& start, const MakeRankRing& make_ring) {
   const RankBegin begin = decode_rank_begin(word_of_the_head(channel, kBegin).bytes);
   const std::unique_ptr<RankRing> ring = make_ring(begin.ring);
   channel.send(channel_message(kPlace, ring->address()));
@@ -113,7 +114,7 @@ void serve_rank(Device& device, MessageChannel& channel, const std::function<std
   std::shared_ptr<WeightSet> weights = start();
   const ModelConfig model = weights->config();
   refuse_flaw(flaw_of(begin.config, model));
-  TrainerEngine engine(device, begin.config, *weights, 0, std::move(together));
+  const std::unique_ptr<RankLearner> engine = engines.rank(node, begin.config, *weights, std::move(together));
   weights = nullptr;
   channel.send(channel_message(kReady));
   const WaitSink waits = [&channel](const std::string&, const std::string& reason) {
@@ -121,9 +122,9 @@ void serve_rank(Device& device, MessageChannel& channel, const std::function<std
   };
   const WaitScope looked_at(&waits);
   try {
-    obey_orders(engine, channel, begin.config, model);
+    obey_orders(*engine, channel, begin.config, model);
   } catch (const Error& e) {
-    engine.leave(e.message());
+    engine->leave(e.message());
     throw;
   }
 }

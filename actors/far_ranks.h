@@ -35,11 +35,13 @@ struct FarRank {
   std::unique_ptr<RankChannel> channel;
 };
 // In the head. `attempt`: no other ring of the run has it. `far`: ranks 1, 2, ...; waits until they have begun.
-std::unique_ptr<Learner> far_ranked_learner(Device&, const TrainerConfig&, const WeightSet& start, uint64_t attempt,
-                                            const std::string& first_name, std::vector<FarRank> far, const MakeRankRing&);
+// `node`: whose ranks they are, as EngineFactory has it.
+std::unique_ptr<Learner> far_ranked_learner(const EngineFactory&, const std::string& node, const TrainerConfig&,
+                                            const WeightSet& start, uint64_t attempt, const std::string& first_name,
+                                            std::vector<FarRank> far, const MakeRankRing&);
 
 // In the other process, for as long as the channel is there: throws what ends it. `start`: makes the weights to begin with.
-[[noreturn]] void serve_rank(Device&, MessageChannel&, const std::function<std::shared_ptr<WeightSet>()>& start,
-                             const MakeRankRing&);
+[[noreturn]] void serve_rank(const EngineFactory&, const std::string& node, MessageChannel&,
+                             const std::function<std::shared_ptr<WeightSet>()>& start, const MakeRankRing&);
 
 }  // namespace r1

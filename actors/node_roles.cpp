@@ -205,7 +205,7 @@ std::shared_ptr<const NodeGraph> node_graph(const OpenRole& open, const fs::path
     if (!ring) throw failure("this node has no ranks");
     const RunEnv own = env_of(env, node);
     serve_rank(
-        *own.device, head, [&] { return trainer_start_weights(own, graph, node); }, ring);
+        *own.engines, node.id, head, [&] { return trainer_start_weights(own, graph, node); }, ring);
   };
   return made;
 }

@@ -49,8 +49,12 @@ class EnginesWithRanks final : public EngineFactory {
       attempt = channel->incarnation();
       ranks.push_back({fmt::format("{} at {}", seat.name, channel->at()), std::move(channel)});
     }
-    return far_ranked_learner(start.device(), config, start, attempt, fmt::format("rank 0 of {} at the head", node),
+    return far_ranked_learner(*inner_, node, config, start, attempt, fmt::format("rank 0 of {} at the head", node),
                               std::move(ranks), world_.ring);
+  }
+  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return inner_->rank(node, config, start, std::move(together));
   }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {

@@ -2,15 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
-
-#include "base/stop.h"
 
 namespace r1 {
 namespace {
-
-constexpr std::chrono::milliseconds kLooksForAStop{50};
 
 class MemoryEnd final : public MessageChannel {
  public:
@@ -60,15 +55,8 @@ void MessageQueue::end_at_once(std::exception_ptr why) {
 }
 
 ChannelMessage MessageQueue::take(double patience_s) {
-  const auto begin = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, kLooksForAStop, [this] { return end_ || !messages_.empty(); })) {
-    if (std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > patience_s)
-      throw NothingSaid(patience_s);
-    lock.unlock();
-    check_stop();
-    lock.lock();
-  }
+  if (!changed_.wait_or_stop(lock, patience_s, [this] { return end_ || !messages_.empty(); })) throw NothingSaid(patience_s);
   if (messages_.empty()) std::rethrow_exception(end_);
   ChannelMessage message = std::move(messages_.front());
   messages_.pop_front();

@@ -3,7 +3,6 @@
 // survives the end of the other side.
 #pragma once
 
-#include <condition_variable>
 #include <deque>
 #include <exception>
 #include <limits>
@@ -13,6 +12,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/turns.h"
 
 namespace r1 {
 
@@ -55,7 +55,7 @@ class MessageQueue {
 
  private:
   std::mutex mutex_;
-  std::condition_variable changed_;
+  Condition changed_;
   std::deque<ChannelMessage> messages_;
   std::exception_ptr end_;
 };

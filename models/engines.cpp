@@ -19,6 +19,10 @@ class DeviceEngines final : public EngineFactory {
     if (config.ranks > 1) return thread_ranked_learner(device_, config, start);
     return std::make_unique<TrainerEngine>(device_, config, start);
   }
+  std::unique_ptr<RankLearner> rank(const std::string&, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return std::make_unique<TrainerEngine>(device_, config, start, 0, std::move(together));
+  }
   std::unique_ptr<Sampler> sampler(const std::string&, const GeneratorConfig& asked, std::shared_ptr<const WeightSet> weights,
                                    int64_t version) const override {
     GeneratorConfig config = asked;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/collective.h"
 #include "models/generation/generation.h"
 #include "models/sequence.h"
 #include "models/training/trainer_config.h"
@@ -37,6 +38,21 @@ class Learner {
   [[nodiscard]] virtual std::function<void()> begin_save(const std::filesystem::path& file) const = 0;
   void save(const std::filesystem::path& file) const { begin_save(file)(); }
   virtual void load(const std::filesystem::path& file) = 0;
+};
+
+// One of several engines that share a trainer's work (TrainerConfig::ranks, models/training/ranked_learner.h): each is asked
+// for the same things in the same order, with the same batches.
+class RankLearner : public Learner {
+ public:
+  // Of several the first saves, and the others give_state() meanwhile; it has begun to load - has read the file, and refuses
+  // what is none, as load() does - before the others are told, and then loads while they take_state().
+  virtual void give_state() const = 0;
+  [[nodiscard]] virtual std::function<void()> begin_load(const std::filesystem::path& file) = 0;
+  virtual void take_state() = 0;
+  void load(const std::filesystem::path& file) override { begin_load(file)(); }
+  virtual void gather_masters() = 0;  // the first rank's are those of all then
+  // The other ranks fail in what they do together, and are told why as far as can be; this engine is of no use then.
+  virtual void leave(const std::string& why = {}) = 0;
 };
 
 // Samples completions: many requests at once, a step at a time. A sampled token is a function of (weights history, prompt, seed
@@ -81,6 +97,9 @@ class EngineFactory {
   virtual ~EngineFactory() = default;
   // `start`: any dtype; masters are f32 copies.
   virtual std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig&, const WeightSet& start) const = 0;
+  // A rank of it; `together`: of TrainerConfig::ranks ranks.
+  virtual std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig&, const WeightSet& start,
+                                            std::unique_ptr<Collective> together) const = 0;
   virtual std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig&,
                                            std::shared_ptr<const WeightSet> weights, int64_t version) const = 0;
   virtual std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const = 0;

@@ -23,6 +23,7 @@
 #include "kernels/device.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
+#include "tools/sim/one_core.h"
 #include "tools/sim/simulation.h"
 
 namespace r1 {
@@ -37,7 +38,7 @@ constexpr const char* kExamples = R"TEXT(Examples:
 
 A seed is a graph of five stages, how long everything takes, and faults: the process is killed, or the power fails, at any
 step or before any fsync; messages are lost, repeated or damaged; engines fail. Two seeds of five are stars: nodes do the work
-of roles, and are killed, stopped, cut off one way or both, damaged, drained and scaled. The conductor, roles, pools, links,
+of roles and, of some, ranks of trainers, and are killed, stopped, cut off one way or both, damaged, drained and scaled. The conductor, roles, pools, links,
 messages, run store and files are the real ones, engines pretend to compute (docs/testing.md).
 
 Exit codes: 0 every promise was kept, 1 one was broken, 2 bad input.)TEXT";
@@ -102,6 +103,7 @@ void say(int out, const std::string& line) {
 // A worker process: every jobs-th seed. "S seed" before one, then "D numbers" or "F violation".
 [[noreturn]] void work(const Arguments& args, int64_t number, int out) {
   set_cpu_threads(1);
+  const OneCore core(number);
   SimulationOptions options;
   options.dir = work_dir(args);
   std::map<std::string, std::map<std::string, std::string>> known;
@@ -211,6 +213,7 @@ int many(const Arguments& args) {
 
 int one(const Arguments& args) {
   set_cpu_threads(1);
+  const OneCore core;
   const Scenario scenario = r1::scenario(args, *args.seed);
   SimulationOptions options;
   options.dir = work_dir(args);

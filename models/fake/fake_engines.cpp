@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kChangedPerVersion = 8;  // values of the masters, so that deltas are sparse
 constexpr int64_t kTokensPerStep = 4;      // of each running sample
+constexpr int64_t kSums = 96;              // numbers that ranks add up: some for each of three
 
 // splitmix64's finaliser.
 uint64_t mixed(uint64_t a, uint64_t b) {
@@ -81,14 +82,43 @@ int64_t trained_tokens(const TrainBatch& batch, Objective objective) {
   return n;
 }
 
-class FakeLearner final : public Learner {
+// What rank r of several adds to the sums of a batch.
+std::vector<float> gradient(uint64_t momentum, uint64_t batch, int64_t rank) {
+  Rng rng(rng_key(momentum, "gradient", batch, static_cast<uint64_t>(rank)));
+  std::vector<float> g(kSums);
+  for (float& e : g) e = static_cast<float>(rng.normal());
+  return g;
+}
+
+// The sums of all ranks, by one that has no others: in the order that a Collective keeps.
+std::vector<float> sum_of_all(uint64_t momentum, uint64_t batch, int64_t ranks) {
+  std::vector<std::vector<float>> all;
+  for (int64_t r = 0; r < ranks; ++r) all.push_back(gradient(momentum, batch, r));
+  std::vector<float> sum(kSums);
+  const std::vector<ElementRange> ranges = all_reduce_ranges(kSums, ranks);
+  for (int64_t owner = 0; owner < ranks; ++owner)
+    for (int64_t i = ranges[static_cast<size_t>(owner)].begin; i < ranges[static_cast<size_t>(owner)].end; ++i) {
+      const auto at = static_cast<size_t>(i);
+      sum[at] = all[static_cast<size_t>((owner + 1) % ranks)][at];
+      for (int64_t k = 2; k <= ranks; ++k) sum[at] += all[static_cast<size_t>((owner + k) % ranks)][at];
+    }
+  return sum;
+}
+
+// One engine, or with `together` a rank of several: each has numbers that no other one has (as moments are), and its share of
+// what moves; sums, weights and states go around as a real trainer's do. One without others does what all of them do.
+class FakeLearner final : public RankLearner {
  public:
-  FakeLearner(Device& device, std::string node, const TrainerConfig& config, const WeightSet& start, FakeEngineHooks hooks)
+  FakeLearner(Device& device, std::string node, const TrainerConfig& config, const WeightSet& start, FakeEngineHooks hooks,
+              std::unique_ptr<Collective> together = nullptr)
       : device_(device),
         node_(std::move(node)),
         config_(config),
         hooks_(std::move(hooks)),
-        masters_(convert_weights(start, model_of(config, start), DType::f32)) {}
+        masters_(convert_weights(start, model_of(config, start), DType::f32)),
+        together_(std::move(together)),
+        ctx_(device),
+        own_(static_cast<size_t>(config.ranks), 1) {}
 
   int64_t version() const override { return version_; }
 
@@ -106,7 +136,9 @@ class FakeLearner final : public Learner {
       stats.optimizer_steps = config_.mini_batches * config_.inner_epochs;
       momentum_ =
           rng_key(momentum_, "train", hash_of(batch), std::bit_cast<uint64_t>(config_.lr), std::bit_cast<uint64_t>(config_.kl));
-      if (config_.ranks > 1) momentum_ = mixed(momentum_, static_cast<uint64_t>(config_.ranks));  // sums are rounded otherwise
+      if (config_.ranks > 1) momentum_ = mixed(momentum_, hash_of(sums(hash_of(batch))));
+      for (int64_t r = 0; r < config_.ranks; ++r)
+        if (mine(r)) own_[static_cast<size_t>(r)] = mixed(own_[static_cast<size_t>(r)], momentum_);
       move();
     }
     ++version_;
@@ -121,28 +153,36 @@ class FakeLearner final : public Learner {
   void change(const TrainerConfig& config) override { config_ = config; }
 
   std::function<void()> begin_save(const std::filesystem::path& file) const override {
+    gather_own();
     called("save");
     std::vector<float> values = download_as<float>(masters_.flat());
-    std::string bytes(sizeof(Head) + values.size() * sizeof(float), '\0');
+    const size_t owned = own_.size() * sizeof(uint64_t);
+    std::string bytes(sizeof(Head) + owned + values.size() * sizeof(float), '\0');
     Head head{version_, momentum_, 0};
-    std::memcpy(bytes.data() + sizeof(Head), values.data(), values.size() * sizeof(float));
+    std::memcpy(bytes.data() + sizeof(Head), own_.data(), owned);
+    std::memcpy(bytes.data() + sizeof(Head) + owned, values.data(), values.size() * sizeof(float));
     head.check = check_of(head, bytes);
     std::memcpy(bytes.data(), &head, sizeof(Head));
     return [file, bytes = std::move(bytes)] { write_file_atomically(file, bytes); };
   }
+  void give_state() const override { gather_own(); }
 
-  void load(const std::filesystem::path& file) override {
+  std::function<void()> begin_load(const std::filesystem::path& file) override {
     called("load");
     const std::string bytes = read_file(file);
     Head head;
-    const auto n = static_cast<size_t>(masters_.flat().size());
-    if (bytes.size() != sizeof(Head) + n * sizeof(float)) throw bad_input("not a state of this model", {file.string()});
+    if (bytes.size() != state_bytes()) throw bad_input("not a state of this model", {file.string()});
     std::memcpy(&head, bytes.data(), sizeof(Head));
     if (head.check != check_of(head, bytes)) throw bad_input("the state has another hash", {file.string()});
-    upload(masters_.flat(), bytes.data() + sizeof(Head), n * sizeof(float));
-    device_.finish();
-    version_ = head.version;
-    momentum_ = head.momentum;
+    return [this, bytes] { take(bytes); };
+  }
+  void take_state() override { take(std::string(state_bytes(), '\0')); }
+  void gather_masters() override {
+    if (together_) together_->all_gather(ctx_, masters_.flat(), equal_ranges(masters_.flat().size(), config_.ranks, 32));
+  }
+  void leave(const std::string& why) override {
+    if (together_ && !why.empty()) together_->say_why(why);
+    together_ = nullptr;
   }
 
  private:
@@ -155,15 +195,60 @@ class FakeLearner final : public Learner {
     const Hash128 values = hash_bytes(bytes.data() + sizeof(Head), bytes.size() - sizeof(Head));
     return rng_key(values.lo, "state", static_cast<uint64_t>(head.version), head.momentum);
   }
+  size_t state_bytes() const {
+    return sizeof(Head) + own_.size() * sizeof(uint64_t) + static_cast<size_t>(masters_.flat().size()) * sizeof(float);
+  }
 
   static ModelConfig model_of(const TrainerConfig& config, const WeightSet& start) {
     ModelConfig model = start.config();
     if (config.objective == Objective::reward_model) model.scalar_head = true;
     return model;
   }
+  static uint64_t hash_of(const TrainBatch& batch) { return r1::hash_of(batch); }
+  static uint64_t hash_of(const std::vector<float>& values) {
+    return hash_bytes(values.data(), values.size() * sizeof(float)).lo;
+  }
 
   void called(const char* what) const {
     if (hooks_.call) hooks_.call(node_, what);
+  }
+  bool mine(int64_t rank) const { return !together_ || together_->rank() == rank; }
+
+  std::vector<float> sums(uint64_t batch) {
+    if (!together_) return sum_of_all(momentum_, batch, config_.ranks);
+    const Tensor x = tensor_from(device_, DType::f32, {kSums}, gradient(momentum_, batch, together_->rank()).data());
+    together_->all_reduce(ctx_, x);
+    return download_as<float>(x);
+  }
+
+  // What each rank alone has goes to the first.
+  void gather_own() const {
+    if (!together_) return;
+    constexpr int64_t kWords = sizeof(uint64_t) / sizeof(float);
+    const auto n = static_cast<int64_t>(own_.size());
+    const Tensor x = tensor_from(device_, DType::i32, {n * kWords}, own_.data());
+    std::vector<ElementRange> ranges;
+    for (int64_t r = 0; r < n; ++r) ranges.push_back({r * kWords, (r + 1) * kWords});
+    together_->all_gather(ctx_, x, ranges);
+    if (together_->rank() == 0) download(x, own_.data(), own_.size() * sizeof(uint64_t));
+  }
+  // The first rank's bytes go to all.
+  void take(std::string bytes) {
+    if (together_) {
+      const Tensor x = tensor_from(device_, DType::i32, {static_cast<int64_t>(bytes.size() / 4)}, bytes.data());
+      together_->broadcast(ctx_, x, 0);
+      download(x, bytes.data(), bytes.size());
+    }
+    Head head;
+    std::memcpy(&head, bytes.data(), sizeof(Head));
+    const size_t owned = own_.size() * sizeof(uint64_t);
+    std::memcpy(own_.data(), bytes.data() + sizeof(Head), owned);
+    for (int64_t r = 0; r < config_.ranks; ++r)
+      if (!mine(r)) own_[static_cast<size_t>(r)] = 0;
+    upload(masters_.flat(), bytes.data() + sizeof(Head) + owned, bytes.size() - sizeof(Head) - owned);
+    device_.finish();
+    version_ = head.version;
+    momentum_ = head.momentum;
   }
 
   // P2, as the real one measures it.
@@ -180,15 +265,22 @@ class FakeLearner final : public Learner {
     stats.entropy = 1;
   }
 
+  // Each rank moves values of its share, by what it alone has.
   void move() {
     const View& moved = masters_.param(0);
     std::vector<float> values = download_as<float>(moved);
-    Rng rng(momentum_);
-    for (int64_t i = 0; i < kChangedPerVersion; ++i) {
-      float& value = values[rng.below(values.size())];
-      value = value * 0.5f + static_cast<float>(rng.normal()) * 0.05f;
+    const std::vector<ElementRange> shares = equal_ranges(moved.size(), config_.ranks, 32);
+    for (int64_t r = 0; r < config_.ranks; ++r) {
+      if (!mine(r)) continue;
+      const ElementRange share = shares[static_cast<size_t>(r)];
+      Rng rng(config_.ranks > 1 ? own_[static_cast<size_t>(r)] : momentum_);
+      for (int64_t i = 0; i < kChangedPerVersion; ++i) {
+        float& value = values[static_cast<size_t>(share.begin) + rng.below(static_cast<uint64_t>(share.end - share.begin))];
+        value = value * 0.5f + static_cast<float>(rng.normal()) * 0.05f;
+      }
     }
     upload(moved, values);
+    if (together_) together_->all_gather(ctx_, moved.reshape({moved.size()}), shares);
     device_.finish();
   }
 
@@ -197,6 +289,9 @@ class FakeLearner final : public Learner {
   TrainerConfig config_;
   FakeEngineHooks hooks_;
   WeightSet masters_;
+  std::unique_ptr<Collective> together_;
+  mutable Context ctx_;
+  mutable std::vector<uint64_t> own_;  // by rank, what that one has: here its own, or all where it is alone
   int64_t version_ = 0;
   uint64_t momentum_ = 1;
 };
@@ -372,6 +467,10 @@ class FakeEngines final : public EngineFactory {
   std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
                                    const WeightSet& start) const override {
     return std::make_unique<FakeLearner>(device_, node, config, start, hooks_);
+  }
+  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return std::make_unique<FakeLearner>(device_, node, config, start, hooks_, std::move(together));
   }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {

@@ -1,19 +1,20 @@
 #include "models/training/ranked_learner.h"
 
-#include <condition_variable>
+#include <deque>
 #include <exception>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/turns.h"
 #include "base/wait_note.h"
+#include "models/finite.h"
 
 namespace r1 {
 
-void obey(TrainerEngine& engine, const RankOrder& order) {
+void obey(RankLearner& engine, const RankOrder& order) {
   switch (order.kind) {
     case RankOrder::Kind::train:
       engine.train(*order.batch);
@@ -25,11 +26,11 @@ void obey(TrainerEngine& engine, const RankOrder& order) {
     case RankOrder::Kind::save:
       return engine.give_state();
     case RankOrder::Kind::load:
-      return engine.load(nullptr);
+      return engine.take_state();
   }
 }
 
-RankedLearner::RankedLearner(std::unique_ptr<TrainerEngine> first, std::unique_ptr<OtherRanks> others)
+RankedLearner::RankedLearner(std::unique_ptr<RankLearner> first, std::unique_ptr<OtherRanks> others)
     : others_(std::move(others)), first_(std::move(first)) {}
 RankedLearner::~RankedLearner() { first_->leave(); }
 
@@ -46,6 +47,12 @@ auto RankedLearner::together(const RankOrder& order, F&& own) const {
       others_->settle();
       return result;
     }
+  } catch (const NotFinite& e) {
+    try {
+      abandon(e.message());
+    } catch (const Error&) {  // of the same numbers
+    }
+    throw;
   } catch (const Error& e) {
     abandon(e.message());
     throw;
@@ -83,8 +90,8 @@ std::function<void()> RankedLearner::begin_save(const std::filesystem::path& fil
   return finish;
 }
 void RankedLearner::load(const std::filesystem::path& file) {
-  const StoredState stored = first_->open(file);
-  together({RankOrder::Kind::load, nullptr, nullptr}, [&] { first_->load(&stored); });
+  const std::function<void()> own = first_->begin_load(file);
+  together({RankOrder::Kind::load, nullptr, nullptr}, [&] { own(); });
   gathered_ = -1;
 }
 
@@ -101,7 +108,7 @@ class RankThreads final : public OtherRanks {
       over_ = true;
     }
     changed_.notify_all();
-    for (std::thread& t : threads_) t.join();
+    threads_.clear();
   }
 
   void tell(const RankOrder& order) override {
@@ -175,9 +182,9 @@ class RankThreads final : public OtherRanks {
   }
 
   std::vector<std::unique_ptr<ServedRank>> ranks_;
-  std::vector<std::thread> threads_;
+  std::deque<WaitingThread> threads_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  Condition changed_;
   RankOrder order_;
   const std::atomic<bool>* stop_ = nullptr;
   const WaitSink* waits_ = nullptr;
@@ -200,7 +207,7 @@ class RankHere final : public ServedRank {
 
 }  // namespace
 
-std::unique_ptr<Learner> ranked_learner(std::unique_ptr<TrainerEngine> first, std::vector<std::unique_ptr<ServedRank>> others) {
+std::unique_ptr<Learner> ranked_learner(std::unique_ptr<RankLearner> first, std::vector<std::unique_ptr<ServedRank>> others) {
   return std::make_unique<RankedLearner>(std::move(first), std::make_unique<RankThreads>(std::move(others)));
 }
 

@@ -24,7 +24,7 @@ struct RankOrder {
   const TrainerConfig* config = nullptr;  // change
 };
 // What a rank behind the first does.
-void obey(TrainerEngine&, const RankOrder&);
+void obey(RankLearner&, const RankOrder&);
 
 // All ranks but the first.
 class OtherRanks {
@@ -41,7 +41,7 @@ class OtherRanks {
 
 class RankedLearner final : public Learner {
  public:
-  RankedLearner(std::unique_ptr<TrainerEngine> first, std::unique_ptr<OtherRanks> others);
+  RankedLearner(std::unique_ptr<RankLearner> first, std::unique_ptr<OtherRanks> others);
   ~RankedLearner() override;
   int64_t version() const override;
   TrainStats train(const TrainBatch&) override;
@@ -56,8 +56,8 @@ class RankedLearner final : public Learner {
   template <class F>
   auto together(const RankOrder&, F&& own) const;
   std::unique_ptr<OtherRanks> others_;
-  std::unique_ptr<TrainerEngine> first_;  // goes first: the others may be waiting for it
-  mutable int64_t gathered_ = -1;         // version whose masters the first rank has
+  std::unique_ptr<RankLearner> first_;  // goes first: the others may be waiting for it
+  mutable int64_t gathered_ = -1;       // version whose masters the first rank has
 };
 
 // A rank behind the first, as the thread has it that serves it here.
@@ -73,7 +73,7 @@ class ServedRank {
 
 // `first` and `others` meet in what their engines do together; each of the others is served by a thread of its own, wherever it
 // computes.
-std::unique_ptr<Learner> ranked_learner(std::unique_ptr<TrainerEngine> first, std::vector<std::unique_ptr<ServedRank>> others);
+std::unique_ptr<Learner> ranked_learner(std::unique_ptr<RankLearner> first, std::vector<std::unique_ptr<ServedRank>> others);
 // All of them compute here.
 std::unique_ptr<Learner> thread_ranked_learner(Device&, const TrainerConfig&, const WeightSet& start);
 

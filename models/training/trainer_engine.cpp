@@ -139,6 +139,12 @@ struct TrainerEngine::Impl {
     spread_weights();
   }
 
+  void load(const StoredState* stored) {
+    version = load_trainer_state(stored, state());
+    refresh_weights();
+    device.finish();
+  }
+
   // Every rank's shard of the weights goes to all others.
   void spread_weights() {
     meeting.arena.reset();
@@ -469,17 +475,9 @@ std::function<void()> TrainerEngine::begin_save(const std::filesystem::path& fil
 }
 void TrainerEngine::give_state() const { give_trainer_state(impl_->state()); }
 
-StoredState TrainerEngine::open(const std::filesystem::path& file) const {
-  return open_trainer_state(file, impl_->weights(), impl_->config.optimizer);
+std::function<void()> TrainerEngine::begin_load(const std::filesystem::path& file) {
+  return [this, stored = open_trainer_state(file, impl_->weights(), impl_->config.optimizer)] { impl_->load(&stored); };
 }
-void TrainerEngine::load(const StoredState* stored) {
-  impl_->version = load_trainer_state(stored, impl_->state());
-  impl_->refresh_weights();
-  impl_->device.finish();
-}
-void TrainerEngine::load(const std::filesystem::path& file) {
-  const StoredState stored = open(file);
-  load(&stored);
-}
+void TrainerEngine::take_state() { impl_->load(nullptr); }
 
 }  // namespace r1

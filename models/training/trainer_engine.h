@@ -13,7 +13,7 @@
 
 namespace r1 {
 
-class TrainerEngine final : public Learner {
+class TrainerEngine final : public RankLearner {
  public:
   // `start`: any dtype; masters are f32 copies. `first_version`: version() before the first train().
   // `together`: of TrainerConfig::ranks ranks, each an engine of its own that is asked for the same things in the same order,
@@ -33,16 +33,13 @@ class TrainerEngine final : public Learner {
   const WeightSet& masters() const override;
   Hash128 masters_hash() const override;
   void change(const TrainerConfig& config) override;
-  // The state: masters, optimizer state, step counters, whatever the number of ranks. Of several the first saves and loads, and
-  // the others give_state() and load(null) meanwhile.
+  // The state: masters, optimizer state, step counters, whatever the number of ranks.
   std::function<void()> begin_save(const std::filesystem::path& file) const override;
-  void give_state() const;
-  StoredState open(const std::filesystem::path& file) const;
-  void load(const StoredState*);
-  void load(const std::filesystem::path& file) override;
-  void gather_masters();
-  // The other ranks fail in what they do together, and are told why as far as can be; this engine is of no use then.
-  void leave(const std::string& why = {});
+  void give_state() const override;
+  std::function<void()> begin_load(const std::filesystem::path& file) override;
+  void take_state() override;
+  void gather_masters() override;
+  void leave(const std::string& why = {}) override;
 
  private:
   struct Impl;

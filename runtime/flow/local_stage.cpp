@@ -21,6 +21,7 @@ LocalStage::LocalStage(StepWorld& world, HostServices services, const RoleFactor
       wake_(std::move(wake)),
       io_(world.executor(jobs_of(kIoJobs), "")) {
   services_.transport = this;
+  services_.stop = &stop_;
   const GraphView& graph = *services_.graph;
   for (const int node : services_.stage->nodes) {
     if (graph.nodes[node].artifact) continue;
@@ -42,6 +43,7 @@ bool LocalStage::teardown(double) {
     for (auto& [node, slot] : slots_)
       if (world_.rng().chance(links_.done_at_teardown)) world_.force(jobs_of(node));
   }
+  stop_ = true;
   world_.forget(life_);
   for (auto& [node, slot] : slots_) slot.host.reset();
   return true;

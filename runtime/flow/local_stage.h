@@ -2,6 +2,7 @@
 // make lose, repeat and damage messages. For tests and simulations; not used in runs. Thread rule: one thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -74,6 +75,7 @@ class LocalStage final : public StageHost, public HostTransport {
   size_t finished_ = 0;
   std::optional<Failure> failure_;
   bool closed_ = false;
+  std::atomic<bool> stop_{false};  // for jobs
 };
 
 }  // namespace r1

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/flow/step_threads.h"
+
 namespace r1 {
 
 class StepWorld::StepExecutor final : public Executor {
@@ -22,7 +24,10 @@ class StepWorld::StepExecutor final : public Executor {
   int64_t free_ns_ = 0;
 };
 
-StepWorld::StepWorld(WorldOptions options) : options_(std::move(options)), rng_(options_.seed, "local_scheduler") {}
+StepWorld::StepWorld(WorldOptions options) : options_(std::move(options)), rng_(options_.seed, "local_scheduler") {
+  if (options_.may_wait) threads_ = std::make_unique<StepThreads>(*this);
+}
+StepWorld::~StepWorld() = default;
 
 void StepWorld::push(Lane lane, int64_t ready_ns, std::function<void()> run) {
   lanes_[lane].push_back({ready_ns, pushed_++, std::move(run)});
@@ -80,6 +85,7 @@ void StepWorld::force(Lane lane) {
 void StepWorld::forget(int64_t life) {
   lanes_.erase(lanes_.lower_bound({life, std::numeric_limits<int>::min(), std::numeric_limits<int>::min()}),
                lanes_.lower_bound({life + 1, std::numeric_limits<int>::min(), std::numeric_limits<int>::min()}));
+  if (threads_) threads_->end(life);
 }
 
 void StepWorld::hold(int64_t life, bool held) {
@@ -90,6 +96,8 @@ void StepWorld::hold(int64_t life, bool held) {
 }
 
 std::unique_ptr<Executor> StepWorld::executor(Lane lane, const std::string& name) {
+  if (threads_ && options_.may_wait(name))
+    return threads_->executor(lane, [this, name] { return options_.job_ns ? options_.job_ns(name) : 0; });
   return std::make_unique<StepExecutor>(*this, lane, name);
 }
 

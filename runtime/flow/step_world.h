@@ -26,14 +26,19 @@ struct WorldOptions {
   // Virtual time between a job's submission (or the end of the executor's job before it) and its run; absent: none. `name`: of
   // the executor.
   std::function<int64_t(const std::string& name)> job_ns;
+  // Whether the jobs of such an executor may wait for others (runtime/flow/step_threads.h); absent: none does.
+  std::function<bool(const std::string& name)> may_wait;
   std::function<void()> after_step;  // looks at invariants
 };
+
+class StepThreads;
 
 class StepWorld {
  public:
   static constexpr int64_t kForever = std::numeric_limits<int64_t>::max();
 
   explicit StepWorld(WorldOptions options);
+  ~StepWorld();
 
   struct Lane {
     int64_t life = 0;  // of a stage's incarnation; 0: of the world itself
@@ -48,7 +53,7 @@ class StepWorld {
   bool step(int64_t until_ns = kForever);
   // Runs the first step of the lane out of turn, if there is one, whether or not it is ready.
   void force(Lane lane);
-  // What is left of a life never happens.
+  // What is left of a life never happens, and a job of it that waits ends.
   void forget(int64_t life);
   // Nothing of a life happens while it is held.
   void hold(int64_t life, bool held);
@@ -73,6 +78,7 @@ class StepWorld {
   Rng rng_;
   std::map<Lane, std::deque<Step>> lanes_;
   std::set<int64_t> held_;
+  std::unique_ptr<StepThreads> threads_;  // where a job may wait
   int64_t pushed_ = 0, lives_ = 0, steps_ = 0;
 };
 

@@ -38,7 +38,6 @@ struct MemoryNet::State : std::enable_shared_from_this<State> {
     std::map<WayKind, int> stuck;  // steps that found their way cut
     bool cut[2] = {false, false};
     bool broken = false, stopped = false;
-    bool stands(WayKind kind) const { return cut[is_to_head(kind)] || (stopped && !is_to_head(kind)); }
   };
 
   State(const Clock& c, Options o) : clock(c), options(std::move(o)) {}
@@ -67,8 +66,12 @@ struct MemoryNet::State : std::enable_shared_from_this<State> {
   const Clock& clock;
   Options options;
   std::deque<std::function<void()>> steps;
+  bool stands(const Wire& wire, WayKind kind) const {
+    return wire.cut[is_to_head(kind)] || (is_to_head(kind) ? head_stopped : wire.stopped);
+  }
   std::vector<Wire> wires;
   Head* head = nullptr;
+  bool head_stopped = false;
   PeerId ids = 0;
 };
 
@@ -213,7 +216,7 @@ void MemoryNet::State::move(int wire, WayKind kind) {
   Wire& w = wires[wire];
   auto& queue = w.queues[kind];
   if (queue.empty()) return;  // a reset emptied it
-  if (w.stands(kind)) {
+  if (stands(w, kind)) {
     ++w.stuck[kind];
     return;
   }
@@ -266,13 +269,13 @@ void MemoryNet::settle() {
 }
 
 void MemoryNet::tick() {
-  if (state_->head) state_->head->roster().tick(state_->clock.now_ns());
+  if (state_->head && !state_->head_stopped) state_->head->roster().tick(state_->clock.now_ns());
   for (size_t i = 0; i < state_->wires.size(); ++i)
     if (Node* node = state_->wires[i].node; node && !state_->wires[i].stopped) node->tick();
 }
 
 int64_t MemoryNet::next_tick_ns() const {
-  int64_t next = state_->head ? state_->head->roster().next_tick_ns() : INT64_MAX;
+  int64_t next = state_->head && !state_->head_stopped ? state_->head->roster().next_tick_ns() : INT64_MAX;
   for (const State::Wire& wire : state_->wires)
     if (wire.node && !wire.stopped) next = std::min(next, wire.node->next_tick_ns());
   return next;
@@ -289,6 +292,11 @@ void MemoryNet::heal(int wire) {
 void MemoryNet::stop(int wire, bool stopped) {
   state_->wires.at(wire).stopped = stopped;
   if (!stopped) state_->go_on(wire);
+}
+
+void MemoryNet::stop_head(bool stopped) {
+  state_->head_stopped = stopped;
+  for (int wire = 0; !stopped && wire < wires(); ++wire) state_->go_on(wire);
 }
 
 // What found its way cut tries again.

@@ -57,6 +57,7 @@ class MemoryNet {
   void reset(int wire);
   // As SIGSTOP: a node's end takes nothing in and its time stands still, until `stopped` is false.
   void stop(int wire, bool stopped);
+  void stop_head(bool stopped);  // the same of the head's end
   // As kill -9: this end does nothing any more, its sink is not called; the others find their connections closed after what was
   // sent.
   void crash(Links& end);

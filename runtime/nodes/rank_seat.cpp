@@ -3,20 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/stop.h"
 
 namespace r1 {
-namespace {
-
-constexpr std::chrono::milliseconds kLooksForAStop{50};
-
-}  // namespace
-
 RankSeat::RankSeat(Options options) : options_(std::move(options)) {
   options_.members->add(options_.node, *this);
   try {
@@ -41,11 +33,7 @@ void RankSeat::sit_down() {
   {
     std::unique_lock lock(mutex_);
     if (there_.empty()) log_info(fmt::format("{} waits for a node that may have it", options_.name));
-    while (!changed_.wait_for(lock, kLooksForAStop, [this] { return !there_.empty(); })) {
-      lock.unlock();
-      check_stop();
-      lock.lock();
-    }
+    changed_.wait_or_stop(lock, Condition::kForEver, [this] { return !there_.empty(); });
     for (const auto& [peer, member] : there_) able.push_back(member);
   }
   const auto burden = [this](const Member& m) {

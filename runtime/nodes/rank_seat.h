@@ -6,7 +6,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "base/message_channel.h"
+#include "base/turns.h"
 #include "runtime/nodes/members.h"
 
 namespace r1 {
@@ -53,7 +53,7 @@ class RankSeat final : private PoolEar {
   const Options options_;
   MessageQueue came_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  Condition changed_;
   std::map<PeerId, Member> there_;  // members that may have it
   PeerId peer_ = 0;                 // 0: it lives nowhere yet
   Incarnation incarnation_ = 0;     // 0: it is being opened

@@ -1,9 +1,5 @@
-// A rank's ring by links between processes (runtime/net/zmq_links.h): one that it listens for, one that it dials, each with the
-// keys, the encryption, the beats and the lease of any other. A neighbour that is lost, or stands still, ends the channel to it
-// by an error that names both ends; so does one that says anything of another ring, or more than is agreed.
-//
-// What waits here of a neighbour's words is bounded: 24 MiB and 256 messages each way (the ring has 16 pieces of 1 MiB under
-// way). Thread rule: as RankRing.
+// A rank's ring by links between processes (runtime/nodes/link_ring.h, runtime/net/zmq_links.h), each with the keys, the
+// encryption, the beats and the lease of any other. Thread rule: as RankRing.
 #pragma once
 
 #include <memory>
@@ -11,7 +7,7 @@
 #include <string>
 
 #include "runtime/net/zmq_links.h"
-#include "runtime/nodes/rank_ring.h"
+#include "runtime/nodes/link_ring.h"
 
 namespace r1 {
 

@@ -170,7 +170,8 @@ std::string end_of_rank(const RankBegin& begin, const std::string& order) {
     ends.one->send(channel_message("Before", begin.ring.previous_key));
     ends.one->send(channel_message("Order", order));
     serve_rank(
-        device, *ends.other, [&] { return random_weights(device, tiny_config(Architecture::llama), 3); }, ring.make());
+        *device_engines(device), "trainer", *ends.other,
+        [&] { return random_weights(device, tiny_config(Architecture::llama), 3); }, ring.make());
   } catch (const Error& e) {
     return e.message();
   }

@@ -357,6 +357,10 @@ struct AuditedByOthers final : EngineFactory {
                                    const WeightSet& start) const override {
     return real->learner(node, config, start);
   }
+  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return real->rank(node, config, start, std::move(together));
+  }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {
     return real->sampler(node, config, std::move(weights), version);

@@ -14,6 +14,7 @@
 
 #include "actors/far_ranks.h"
 #include "base/error.h"
+#include "models/engines.h"
 #include "models/weights.h"
 
 namespace r1::test {
@@ -110,13 +111,14 @@ class MemoryRanks {
             try {
               around(rank, [&] {
                 serve_rank(
-                    device, *channel, [&] { return loads(rank), start; }, make);
+                    *device_engines(device), "trainer", *channel, [&] { return loads(rank), start; }, make);
               });
             } catch (const Error&) {  // its trainer is gone, or what it computes is no number
             }
           });
     }
-    return far_ranked_learner(device, config, *start, rings_.size(), "rank 0", std::move(far), make);
+    return far_ranked_learner(*device_engines(device), "trainer", config, *start, rings_.size(), "rank 0", std::move(far),
+                              make);
   }
 
  private:

@@ -52,6 +52,10 @@ class EnginesInARing final : public EngineFactory {
     return ranks_.learner(start.device(), config,
                           std::make_shared<WeightSet>(convert_weights(start, start.config(), DType::f32)));
   }
+  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return inner_->rank(node, config, start, std::move(together));
+  }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {
     return inner_->sampler(node, config, std::move(weights), version);

@@ -163,6 +163,10 @@ class WatchingEngines final : public EngineFactory {
                                    const WeightSet& start) const override {
     return inner_->learner(node, config, start);
   }
+  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
+                                    std::unique_ptr<Collective> together) const override {
+    return inner_->rank(node, config, start, std::move(together));
+  }
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {
     return std::make_unique<Watched>(*this, inner_->sampler(node, config, weights, version), *weights);

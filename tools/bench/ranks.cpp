@@ -216,7 +216,7 @@ RanksCase bench_ranks_of(Device& device, const BenchModel& model, int64_t ranks,
   const int all = cpu_threads();
   set_cpu_threads(std::max(1, all / static_cast<int>(ranks)));
   const auto processes =
-      far_ranked_learner(device, config, *weights, kTrainingRing, "rank 0", std::move(far),
+      far_ranked_learner(*device_engines(device), "trainer", config, *weights, kTrainingRing, "rank 0", std::move(far),
                          [&](const RingInvitation& told) { return std::make_unique<CountedRing>(told, bytes); });
   for (int i = 0; i < kEqualSteps; ++i) {
     bytes = 0;
@@ -261,7 +261,7 @@ int ranks_peer(Device& device, const BenchModel& model, DType type, const std::s
   }
   try {
     serve_rank(
-        device, first, [&] { return bench_weights(device, model.config, DType::f32); }, make_ring);
+        *device_engines(device), "trainer", first, [&] { return bench_weights(device, model.config, DType::f32); }, make_ring);
   } catch (const Error&) {  // the first process has seen enough, or says why not
   }
   return 0;

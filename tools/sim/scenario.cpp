@@ -18,7 +18,7 @@ constexpr const char* kGraph = R"DOT(digraph simulated {{
 
   subgraph cluster_base {{
     corpus       [role=prompter, source="tiny:pretrain"];
-    base_trainer [role=trainer, objective=pretrain, batch=4, lr="1e-2", until="batches(3)", snapshot_s="0.05"];
+    base_trainer [role=trainer, objective=pretrain, batch=4, lr="1e-2", until="batches(3)", snapshot_s="0.05"{base_ranks}];
     base_eval    [role=evaluator, source="tiny:reasoning_test", greedy=false];
     corpus -> base_trainer;
     base_trainer -> base_eval [carries=weights];
@@ -38,7 +38,7 @@ constexpr const char* kGraph = R"DOT(digraph simulated {{
     judge      [role=judge, rewards="0.01 * length + format"];
     groups     [role=filter{filter}];
     reference  [role=reference];
-    rl_trainer [role=trainer, objective=grpo, lr="1e-3", kl="0.01", until="batches(6)", snapshot_s="0.05"];
+    rl_trainer [role=trainer, objective=grpo, lr="1e-3", kl="0.01", until="batches(6)", snapshot_s="0.05"{rl_ranks}];
     prompts -> policy -> judge -> groups -> reference -> rl_trainer;
     {credits}
     rl_trainer -> policy    [carries=weights, staleness={staleness}];
@@ -84,7 +84,7 @@ constexpr const char* kJudgedGraph = R"DOT(digraph simulated {{
     policy     [role=generator, samples=2, temperature=1];
     judge      [role=judge, rewards="sigmoid(helpful) + 0.01 * length"];
     groups     [role=filter{filter}];
-    rl_trainer [role=trainer, objective=grpo, lr="1e-3", until="above(held_out/reward, 0.5, 2) or batches(6)", snapshot_s="0.05"];
+    rl_trainer [role=trainer, objective=grpo, lr="1e-3", until="above(held_out/reward, 0.5, 2) or batches(6)", snapshot_s="0.05"{rl_ranks}];
     test       [role=evaluator, source="tiny:reasoning_test", every=2, keep=best, rewards="0.01 * length"];
     prompts -> policy -> judge -> groups -> rl_trainer;
     {credits}
@@ -105,9 +105,19 @@ const char* name(LinkFaultKind kind) {
 }
 
 // Two seeds of five are stars.
+constexpr double kAlone = 0.6;
+constexpr const char* kNodes = "nodes of the scenario";
+
+// Two stars of five have trainers of two or three ranks.
+int64_t ranks_of(uint64_t seed) {
+  if (Rng(seed, kNodes).chance(kAlone)) return 1;
+  Rng rng(seed, "ranks");
+  return rng.chance(0.6) ? 1 : 2 + static_cast<int64_t>(rng.below(2));
+}
+
 void add_nodes(Scenario& s) {
-  Rng rng(s.seed, "nodes of the scenario");
-  if (rng.chance(0.6)) return;
+  Rng rng(s.seed, kNodes);
+  if (rng.chance(kAlone)) return;
   s.nodes = 1 + static_cast<int64_t>(rng.below(4));
   s.bytes = false;  // inside the head; what goes to nodes always is
   for (LinkFault& f : s.link_faults)
@@ -122,15 +132,38 @@ void add_nodes(Scenario& s) {
     f.seconds = rng.uniform() * (rng.chance(0.5) ? 2 : 8);  // shorter than a lease, or longer
     s.node_faults.push_back(f);
   }
+  Rng ring(s.seed, "faults of rings");
+  const auto ring_faults = s.ranks > 1 ? ring.below(5) : 0;
+  for (uint64_t i = 0; i < ring_faults; ++i) {
+    NodeFault f;
+    f.kind = static_cast<NodeFaultKind>(static_cast<uint64_t>(NodeFaultKind::ring_cut_to_next) + ring.below(5));
+    f.n = 1 + static_cast<int64_t>(ring.below(9000));
+    f.slot = ring.below(static_cast<uint64_t>(s.nodes));
+    f.seconds = ring.uniform() * (ring.chance(0.5) ? 2 : 8);
+    s.node_faults.push_back(f);
+  }
   std::sort(s.node_faults.begin(), s.node_faults.end(), [](const NodeFault& a, const NodeFault& b) { return a.n < b.n; });
 }
 
 }  // namespace
 
 const char* node_fault_name(NodeFaultKind kind) {
-  constexpr const char* kNames[] = {"killed",        "stopped", "cut to the head", "cut to the node",
-                                    "cut both ways", "reset",   "damaged",         "loses a message",
-                                    "says it twice", "drained", "scaled"};
+  constexpr const char* kNames[] = {"killed",
+                                    "stopped",
+                                    "cut to the head",
+                                    "cut to the node",
+                                    "cut both ways",
+                                    "reset",
+                                    "damaged",
+                                    "loses a message",
+                                    "says it twice",
+                                    "drained",
+                                    "scaled",
+                                    "rings cut to the next",
+                                    "rings cut to the one before",
+                                    "rings reset",
+                                    "damaged in a ring",
+                                    "loses a message of a ring"};
   return kNames[static_cast<int>(kind)];
 }
 
@@ -146,8 +179,12 @@ Scenario scenario_of(uint64_t seed) {
   if (variant == 4) filter = ", order=arrival", staleness = 1;
   if (variant == 5) filter = ", fill=resample, max_draws=8", credits = "groups -> policy;", staleness = 1;
   const char* const graph = Rng(seed, "graph").chance(0.2) ? kJudgedGraph : kGraph;
+  s.ranks = ranks_of(seed);
+  const std::string ranks = s.ranks > 1 ? fmt::format(", ranks={}", s.ranks) : "";
+  const auto whose = Rng(seed, "whose ranks").below(3);  // 0: those of the RL stage alone, 1: of another, 2: of both
   s.graph = fmt::format(fmt::runtime(graph), fmt::arg("filter", filter), fmt::arg("credits", credits),
-                        fmt::arg("staleness", staleness));
+                        fmt::arg("staleness", staleness), fmt::arg("rl_ranks", whose == 1 && graph == kGraph ? "" : ranks),
+                        fmt::arg("base_ranks", whose == 0 ? "" : ranks));
   s.staleness = staleness;
   s.exact = staleness == 0;
   if (rng.chance(0.3)) s.settings.push_back("graph.parallel_stages=2");
@@ -194,6 +231,7 @@ std::string Scenario::text() const {
   for (const Death& d : deaths) out += fmt::format(", {} {} {}", name(d.kind), d.at_sync ? "before sync" : "after step", d.n);
   for (const LinkFault& f : link_faults) out += fmt::format(", message {} {}", f.n, name(f.kind));
   if (nodes > 0) out += fmt::format(", {} nodes{}", nodes, by_hand ? " started by hand" : "");
+  if (ranks > 1) out += fmt::format(", {} ranks", ranks);
   for (const NodeFault& f : node_faults)
     out += fmt::format(", node {} {} after step {} for {:.1f} s", f.slot, node_fault_name(f.kind), f.n, f.seconds);
   for (const int64_t n : engine_faults) out += fmt::format(", engine call {} fails", n);

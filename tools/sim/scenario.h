@@ -25,8 +25,25 @@ struct LinkFault {
 };
 
 // What happens to a node, or is asked of the head about one. `damage`, `lose`: of the next message on its link; `twice`: the
-// next answer that it gives is heard twice.
-enum class NodeFaultKind { kill, stop, cut_to_head, cut_to_node, cut_both, reset, damage, lose, twice, drain, scale };
+// next answer that it gives is heard twice; ring_...: to the links of its ranks of trainers, with their neighbours.
+enum class NodeFaultKind {
+  kill,
+  stop,
+  cut_to_head,
+  cut_to_node,
+  cut_both,
+  reset,
+  damage,
+  lose,
+  twice,
+  drain,
+  scale,
+  ring_cut_to_next,
+  ring_cut_to_previous,
+  ring_reset,
+  ring_damage,
+  ring_lose
+};
 const char* node_fault_name(NodeFaultKind kind);
 struct NodeFault {
   NodeFaultKind kind = NodeFaultKind::kill;
@@ -48,6 +65,7 @@ struct Scenario {
   std::vector<LinkFault> link_faults;
   std::vector<int64_t> engine_faults;  // the how many-th call of an engine throws
   int64_t nodes = 0;                   // processes beside the head; 0: the head does all itself
+  int64_t ranks = 1;                   // of some trainers, all but the first at nodes
   bool by_hand = false;                // nodes outlive their head and come back to the next one
   std::vector<NodeFault> node_faults;  // in order
   PoolBroken broken;                   // what is broken on purpose

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "actors/node_roles.h"
+#include "actors/ranks_at_nodes.h"
+#include "actors/roles.h"
 #include "actors/wire.h"
 
 namespace r1 {
@@ -40,6 +42,21 @@ class SimNodes::Ears final : public LinkSink {
   std::set<PeerId> echo_;
 };
 
+// From the members to the links: sees at which nodes ranks are opened.
+class SimNodes::Mouth final : public Links {
+ public:
+  Mouth(SimNodes& nodes, Links& links) : nodes_(nodes), links_(links) {}
+  void send(PeerId peer, LinkPacket packet) override {
+    if (packet.kind == PacketKind::open && packet.number > 0) nodes_.rank_opened(peer);
+    links_.send(peer, std::move(packet));
+  }
+  void drop(PeerId peer, const std::string& why) override { links_.drop(peer, why); }
+
+ private:
+  SimNodes& nodes_;
+  Links& links_;
+};
+
 SimNodes::SimNodes(StepWorld& world, const Scenario& scenario, Options options)
     : world_(world),
       scenario_(scenario),
@@ -47,6 +64,7 @@ SimNodes::SimNodes(StepWorld& world, const Scenario& scenario, Options options)
       rng_(scenario.seed, "nodes"),
       life_(world.new_life()),
       net_(world.clock(), net_options()),
+      rings_(world, ring_options()),
       slots_(static_cast<size_t>(scenario.nodes)) {
   tick();
 }
@@ -75,6 +93,27 @@ MemoryNet::Options SimNodes::net_options() {
   return options;
 }
 
+SimRings::Options SimNodes::ring_options() {
+  SimRings::Options options;
+  options.seed = scenario_.seed;
+  options.message_ns = scenario_.message_ns;
+  return options;
+}
+
+// One that begins where something was done before may feel it yet.
+void SimNodes::rank_opened(PeerId peer) {
+  for (Slot& slot : slots_) {
+    if (slot.peer != peer) continue;
+    if (slot.process) slot.process->has_ranks = true;
+    if (!slot.process || disturbed_.count(slot.peer_wire) != 0) rank_cause_ = true;
+  }
+}
+
+void SimNodes::disturbed(const Process& process) {
+  disturbed_.insert(process.wire);
+  if (process.has_ranks) rank_cause_ = true;
+}
+
 LinkTerms SimNodes::terms(const std::string& host) {
   LinkTerms t;
   t.self.build = "r1 simulated";
@@ -95,15 +134,15 @@ void SimNodes::at(double seconds, std::function<void()> call) {
 
 void SimNodes::tick() {
   net_.tick();
-  const int64_t next_ns = net_.next_tick_ns();
+  rings_.tick();
+  const int64_t next_ns = std::min(net_.next_tick_ns(), rings_.next_tick_ns());
   const double in_s = next_ns == INT64_MAX ? kLongestTick_s : static_cast<double>(next_ns - world_.clock().now_ns()) * 1e-9;
   at(std::clamp(in_s, kShortestTick_s, kLongestTick_s), [this] { tick(); });
 }
 
 // ---- the head ---------------------------------------------------------------------------------------------------------
 
-RoleFactory SimNodes::begin_head(const RunEnv& env, RunStore& store, const GraphView& graph, const fs::path& graph_file,
-                                 RoleFactory inner) {
+RoleFactory SimNodes::begin_head(RunEnv& env, RunStore& store, const GraphView& graph, const fs::path& graph_file) {
   graph_ = &graph;
   files_life_ = world_.new_life();
   files_ = world_.executor({files_life_, 0, 0}, "files");
@@ -120,18 +159,31 @@ RoleFactory SimNodes::begin_head(const RunEnv& env, RunStore& store, const Graph
   });
   crashed_ = false;
   head_ = net_.listen(terms("head"), *ears_);
-  members_->use(head_.get());
+  mouth_ = std::make_unique<Mouth>(*this, *head_);
+  members_->use(mouth_.get());
   for (size_t s = 0; s < slots_.size(); ++s) {
     slots_[s].peer = 0;
     // Those that somebody else started stay, and come back.
     if (!scenario_.by_hand) kill(s);
     if (!slots_[s].process || slots_[s].process->over) start_later(s, rng_.uniform() * 0.5);
   }
+  RankWorld ranks;
+  ranks.members = members_.get();
+  ranks.env = &env;
+  ranks.graph = &graph;
+  ranks.store = &store;
+  ranks.graph_file = graph_file;
+  ranks.ring = rings_.of(SimRings::kHead);
+  std::vector<std::string> names;
+  for (size_t s = 0; s < slots_.size(); ++s) names.push_back(std::to_string(s));
+  for (const NodePlan& plan : graph.nodes)
+    if (ranks_at_nodes(plan) > 0) ranks.places[plan.id] = names;
+  env.engines = engines_with_ranks_at_nodes(std::move(ranks), env.engines);
   PoolWorld pool;
   pool.members = members_.get();
   pool.codec = &message_codec();
   pool.broken = scenario_.broken;
-  return pooled_roles(env, store, graph_file, pool, std::move(inner));
+  return pooled_roles(env, store, graph_file, pool, role_factory(env));
 }
 
 void SimNodes::crash_head() {
@@ -139,6 +191,7 @@ void SimNodes::crash_head() {
   crashed_ = true;
   members_->use(nullptr);
   net_.crash(*head_);
+  rings_.crash(SimRings::kHead);
   ++epoch_;  // nodes of the one before may end
 }
 
@@ -195,8 +248,8 @@ void SimNodes::start(size_t s) {
   Node::Options options;
   options.tree = options_.dir / fmt::format("node-{}", s);
   options.cache = options_.dir / fmt::format("cache-{}", s);  // processes of one id would get into each other's way in one
-  options.prepare = [this](const OpenRole& open, const fs::path& tree) {
-    return node_graph(open, tree, once_, options_.engines);
+  options.prepare = [this, s](const OpenRole& open, const fs::path& tree) {
+    return node_graph(open, tree, once_, options_.engines, "", rings_.of(static_cast<int>(s)));
   };
   options.ended = [this, s, p = process.get()](const std::string& why) {
     note(fmt::format("node {} ends: {}", s, why.empty() ? "stop" : why));
@@ -204,7 +257,7 @@ void SimNodes::start(size_t s) {
     if (!why.empty() && !p->node->refused() && disturbed_.count(p->wire) == 0 && head_ && members_ && slots_[s].peer != 0 &&
         p->epoch == epoch_)
       options_.violation(fmt::format("node {} ends and nothing was done to it: {}", s, why));
-    disturbed_.insert(p->wire);
+    disturbed(*p);
     p->over = true;
     start_later(s, 0.1 + rng_.uniform());
   };
@@ -221,9 +274,10 @@ void SimNodes::start(size_t s) {
 void SimNodes::kill(size_t s) {
   std::unique_ptr<Process>& process = slots_[s].process;
   if (!process) return;
-  disturbed_.insert(process->wire);
+  disturbed(*process);
   net_.stop(process->wire, false);
   net_.crash(*process->links);
+  rings_.crash(static_cast<int>(s));
   process.reset();
 }
 
@@ -253,8 +307,12 @@ void SimNodes::fault(const NodeFault& f) {
   if (f.kind == NodeFaultKind::drain) {
     if (!members_ || slot.peer == 0) return;
     members_->drain(slot.peer);
+    if (slot.process->has_ranks) rank_cause_ = true;
+  } else if (f.kind >= NodeFaultKind::ring_cut_to_next) {
+    if (!slot.process->has_ranks) return;
+    rank_cause_ = true;
   } else {
-    disturbed_.insert(wire);
+    disturbed(*slot.process);
   }
   note(fmt::format("node {}: {} for {:.3f} s", s, node_fault_name(f.kind), f.seconds));
   ++faults_;
@@ -272,9 +330,11 @@ void SimNodes::fault(const NodeFault& f) {
     case NodeFaultKind::stop:
       slot.process->world->hold(true);
       net_.stop(wire, true);
+      rings_.stop(static_cast<int>(s), true);
       later([this, s, wire] {
         slots_[s].process->world->hold(false);
         net_.stop(wire, false);
+        rings_.stop(static_cast<int>(s), false);
       });
       break;
     case NodeFaultKind::cut_to_head:
@@ -282,7 +342,13 @@ void SimNodes::fault(const NodeFault& f) {
     case NodeFaultKind::cut_both:
       if (f.kind != NodeFaultKind::cut_to_node) net_.cut(wire, true);
       if (f.kind != NodeFaultKind::cut_to_head) net_.cut(wire, false);
-      later([this, wire] { net_.heal(wire); });
+      // A host that is unplugged reaches nobody.
+      if (f.kind == NodeFaultKind::cut_both)
+        for (const bool to_next : {true, false}) rings_.cut(static_cast<int>(s), to_next);
+      later([this, s, wire] {
+        net_.heal(wire);
+        rings_.heal(static_cast<int>(s));
+      });
       break;
     case NodeFaultKind::reset:
       net_.reset(wire);
@@ -295,6 +361,18 @@ void SimNodes::fault(const NodeFault& f) {
       break;
     case NodeFaultKind::twice:
       if (ears_ && slot.peer != 0) ears_->echo(slot.peer);
+      break;
+    case NodeFaultKind::ring_cut_to_next:
+    case NodeFaultKind::ring_cut_to_previous:
+      rings_.cut(static_cast<int>(s), f.kind == NodeFaultKind::ring_cut_to_next);
+      later([this, s] { rings_.heal(static_cast<int>(s)); });
+      break;
+    case NodeFaultKind::ring_reset:
+      rings_.reset(static_cast<int>(s));
+      break;
+    case NodeFaultKind::ring_damage:
+    case NodeFaultKind::ring_lose:
+      rings_.damage(static_cast<int>(s), f.kind == NodeFaultKind::ring_lose);
       break;
     case NodeFaultKind::drain:
     case NodeFaultKind::scale:

@@ -11,6 +11,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "actors/run_env.h"
@@ -23,6 +24,7 @@
 #include "runtime/nodes/pool_role.h"
 #include "runtime/nodes/step_node_world.h"
 #include "tools/sim/scenario.h"
+#include "tools/sim/sim_rings.h"
 
 namespace r1 {
 
@@ -38,9 +40,9 @@ class SimNodes {
   SimNodes(StepWorld& world, const Scenario& scenario, Options options);
   ~SimNodes();
 
-  // A process of the run begins, before its conductor, and ends after it. `graph_file`: what nodes are sent.
-  RoleFactory begin_head(const RunEnv& env, RunStore& store, const GraphView& graph, const std::filesystem::path& graph_file,
-                         RoleFactory inner);
+  // A process of the run begins, before its conductor, and ends after it. `graph_file`: what nodes are sent. Trainers get
+  // engines in `env` whose ranks live at nodes.
+  RoleFactory begin_head(RunEnv& env, RunStore& store, const GraphView& graph, const std::filesystem::path& graph_file);
   // As kill -9 of the process: nothing that it says from now on is heard.
   void crash_head();
   void end_head();
@@ -48,16 +50,19 @@ class SimNodes {
   // After every step: what is due happens.
   void look();
   int64_t faults() const { return faults_; }  // that happened
+  // Whether something was done to a process with a rank of a trainer since this was asked last.
+  bool take_rank_cause() { return std::exchange(rank_cause_, false); }
 
  private:
   class Ears;
+  class Mouth;
   struct Process {
     std::unique_ptr<StepNodeWorld> world;
     std::unique_ptr<Node> node;
     std::unique_ptr<Links> links;
     int wire = -1;
     int64_t epoch = 0;  // of the head that it joined
-    bool over = false;
+    bool over = false, has_ranks = false;
   };
   struct Slot {
     std::unique_ptr<Process> process;
@@ -74,6 +79,9 @@ class SimNodes {
   void fault(const NodeFault& fault);
   void tick();
   MemoryNet::Options net_options();
+  SimRings::Options ring_options();
+  void disturbed(const Process& process);
+  void rank_opened(PeerId peer);
   LinkTerms terms(const std::string& host);
   void note(const std::string& line) { options_.note(line); }
 
@@ -83,7 +91,9 @@ class SimNodes {
   Rng rng_;
   const int64_t life_;
   MemoryNet net_;
+  SimRings rings_;
   std::vector<Slot> slots_;
+  bool rank_cause_ = false;
   std::set<int> disturbed_;         // wires
   std::map<int64_t, int> wire_of_;  // by the process id that is told to the head, which may hear of it when it is killed
   std::map<int, int> damage_;       // messages of a wire that are still to be damaged
@@ -98,6 +108,7 @@ class SimNodes {
   std::unique_ptr<Members> members_;
   std::unique_ptr<Ears> ears_;
   std::unique_ptr<Links> head_;
+  std::unique_ptr<Mouth> mouth_;
   bool crashed_ = false;  // it answers nobody
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "actors/continued_run.h"
+#include "actors/ranks_at_nodes.h"
 #include "actors/replay.h"
 #include "actors/roles.h"
 #include "actors/run_inputs.h"
@@ -115,6 +116,11 @@ class Simulation {
       const auto ns = static_cast<int64_t>(rng_.below(static_cast<uint64_t>(scenario_.job_ns)));
       return !name.empty() && name == scenario_.slow_node ? 10 * ns : name.empty() ? ns / 10 : ns;
     };
+    if (scenario_.ranks > 1)
+      o.may_wait = [this](const std::string& name) {
+        const NodePlan* const plan = graph_.node(name);
+        return plan != nullptr && ranks_at_nodes(*plan) > 0;
+      };
     o.after_step = [this] { after_step(); };
     return o;
   }
@@ -304,7 +310,7 @@ class Simulation {
     return code == ExitCode::done;
   }
 
-  ExitCode conduct(const RunEnv& env, RunStore& store) {
+  ExitCode conduct(RunEnv& env, RunStore& store) {
     RunOptions options = run_options(graph_, run_dir_, env.seed);
     options.faults = std::make_shared<FaultPlan>("");
     options.shell = false;
@@ -316,10 +322,12 @@ class Simulation {
       return stage_summary(g, stage, store, store.ensure_stage(stage.name), times, 1);
     };
     ProgressSink sink;
-    RoleFactory factory = role_factory(env);
+    RoleFactory factory;
     if (nodes_) {
-      factory = nodes_->begin_head(env, store, graph_, graph_dir_ / "simulated.graph", std::move(factory));
+      factory = nodes_->begin_head(env, store, graph_, graph_dir_ / "simulated.graph");
       for (const StagePlan& stage : graph_.stages) watch_->injected(stage.name, {"workers", "worker"});
+    } else {
+      factory = role_factory(env);
     }
     struct HeadEnds {
       std::optional<SimNodes>& nodes;
@@ -334,7 +342,7 @@ class Simulation {
     for (const StageFailure& f : conductor.failures()) {
       if (conductor.again() == Conductor::Again::says_the_same)
         throw Violation{fmt::format("P5: stage {} has failed for good: {}", f.stage, f.reason)};
-      watch_->failed(f.stage, f.reason);
+      failed(f.stage, f.reason);
     }
     return code;
   }
@@ -365,7 +373,15 @@ class Simulation {
     const size_t at = text.find(kAgain);
     if (!text.starts_with(kBegin) || at == text.npos) return;
     ++result_.restarts;
-    watch_->failed(std::string(text.substr(kBegin.size(), at - kBegin.size())), std::string(text));
+    failed(std::string(text.substr(kBegin.size(), at - kBegin.size())), std::string(text));
+  }
+
+  void failed(const std::string& stage, const std::string& why) {
+    constexpr const char* kRank = "rank ";
+    // A rank that is lost is known to be within a lease, and holds up nobody until a deadline.
+    const bool stall = why.find(" stands still: ") != why.npos;
+    if (nodes_ && !stall && why.find(kRank) != why.npos && nodes_->take_rank_cause()) watch_->injected(stage, {kRank});
+    watch_->failed(stage, why);
   }
 
   template <class Line>

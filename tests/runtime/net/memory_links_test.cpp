@@ -105,6 +105,23 @@ TEST_F(MemoryLinksTest, a_cut_that_heals_in_time_loses_nothing_and_a_longer_one_
   EXPECT_EQ(at_head.line(), "lost 2 nothing was heard of it for 3 s");
 }
 
+TEST_F(MemoryLinksTest, a_head_that_is_stopped_hears_and_says_nothing_until_it_goes_on) {
+  auto head = net.listen(terms(), at_head);
+  auto a = net.dial("node:a", terms("host a", "na"), at_a);
+  net.settle();
+  net.stop_head(true);
+  a->send(at_a.last, packet(1));
+  pass(2'000);
+  EXPECT_EQ(at_head.all.size(), 1u);
+  net.stop_head(false);
+  net.settle();
+  EXPECT_EQ(at_head.all, (Lines{"up 2 node:a", "2 payload 1"}));
+  net.stop_head(true);
+  pass(4'000);
+  EXPECT_EQ(at_a.line(), fmt::format("lost {} nothing was heard of it for 3 s", at_a.last));
+  EXPECT_EQ(at_head.all.size(), 2u) << "its own time stands still";
+}
+
 TEST_F(MemoryLinksTest, a_key_is_in_use_once_but_a_process_may_dial_again) {
   auto head = net.listen(terms(), at_head);
   auto a = net.dial("node:a", terms("host a", "na"), at_a);

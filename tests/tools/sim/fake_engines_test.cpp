@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -87,6 +90,49 @@ TEST_F(FakeEngines, a_state_that_is_saved_and_loaded_goes_on_to_the_same_weights
   a->train(batch), b->train(batch);
   EXPECT_EQ(a->masters_hash(), b->masters_hash());
   EXPECT_EQ(b->version(), 2);
+}
+
+TEST_F(FakeEngines, ranks_in_a_ring_learn_what_one_does_that_plays_them_all_and_need_each_others_state) {
+  for (const int64_t n : {2, 3}) {
+    TrainerConfig config;
+    config.objective = Objective::sft;
+    config.ranks = n;
+    std::vector<std::unique_ptr<Learner>> alone;
+    for (int64_t r = 1; r <= n; ++r) {
+      config.ranks = r;
+      alone.push_back(engines->learner("trainer", config, *start));
+    }
+    std::vector<std::unique_ptr<Collective>> places = thread_ranks(n);
+    std::vector<std::unique_ptr<RankLearner>> ranks;
+    for (auto& place : places) ranks.push_back(engines->rank("trainer", config, *start, std::move(place)));
+    const auto together = [&](const std::function<void(RankLearner&, size_t)>& call) {
+      std::vector<std::thread> threads;
+      for (size_t r = 0; r < ranks.size(); ++r) threads.emplace_back([&, r] { call(*ranks[r], r); });
+      for (std::thread& t : threads) t.join();
+    };
+    const auto batch = [](int32_t token) {
+      TrainBatch b;
+      b.sequences.emplace_back().tokens = {1, 2, token};
+      return b;
+    };
+    for (int32_t v = 0; v < 3; ++v) {
+      for (auto& one : alone) one->train(batch(v));
+      together([&](RankLearner& rank, size_t) { rank.train(batch(v)); });
+    }
+    for (const auto& rank : ranks) EXPECT_EQ(rank->masters_hash(), alone.back()->masters_hash()) << n;
+    for (size_t r = 0; r + 1 < alone.size(); ++r) EXPECT_NE(alone[r]->masters_hash(), alone.back()->masters_hash());
+    // What each alone has is in the state, and comes back to it.
+    together([&](RankLearner& rank, size_t r) { r == 0 ? rank.save(dir.path() / "state") : rank.give_state(); });
+    together([&](RankLearner& rank, size_t) { rank.train(batch(9)); });
+    const Hash128 next = ranks[0]->masters_hash();
+    together([&](RankLearner& rank, size_t) { rank.train(batch(8)); });
+    together([&](RankLearner& rank, size_t r) { r == 0 ? rank.begin_load(dir.path() / "state")() : rank.take_state(); });
+    together([&](RankLearner& rank, size_t) { rank.train(batch(9)); });
+    EXPECT_EQ(ranks[0]->masters_hash(), next);
+    alone.back()->load(dir.path() / "state");
+    alone.back()->train(batch(9));
+    EXPECT_EQ(alone.back()->masters_hash(), next);
+  }
 }
 
 TEST_F(FakeEngines, versions_go_through_real_deltas_that_are_sparse) {

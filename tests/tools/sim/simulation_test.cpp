@@ -7,6 +7,7 @@
 
 #include "kernels/device.h"
 #include "tests/runtime/temporary_directory.h"
+#include "tools/sim/one_core.h"
 
 namespace r1 {
 namespace {
@@ -21,6 +22,7 @@ struct Simulated : testing::Test {
     options.trace = [this](const std::string& line) { lines.push_back(line); };
   }
   ~Simulated() override { set_cpu_threads(0); }
+  const OneCore core;
 };
 
 TEST_F(Simulated, a_seed_is_repeated_to_the_last_event) {
@@ -54,6 +56,30 @@ TEST_F(Simulated, faults_change_the_schedule_and_not_the_weights) {
   EXPECT_GT(exact, 5);
   EXPECT_EQ(schedules.size(), static_cast<size_t>(exact));
   for (const auto& [name, hashes] : weights) EXPECT_EQ(hashes.size(), 1u) << name;
+}
+
+// Trainers whose ranks are at nodes, with rings of links: lost ranks begin again, and nothing of the result is theirs.
+TEST_F(Simulated, ranks_at_nodes_are_lost_and_begin_again_to_the_weights_of_a_run_without_nodes) {
+  int seeds = 0, lost = 0, begun = 0;
+  std::map<std::string, std::map<std::string, std::string>> known;
+  for (uint64_t seed = 1; seeds < 4; ++seed) {
+    const Scenario scenario = scenario_of(seed);
+    if (scenario.ranks < 2 || !scenario.exact || scenario.node_faults.size() < 3) continue;
+    ++seeds;
+    lines.clear();
+    const SimulationResult r = simulate_and_compare(scenario, options, known);
+    EXPECT_EQ(r.violation, "") << seed;
+    const std::vector<std::string> first = lines;
+    for (const std::string& line : first) {
+      begun += line.find("log: rank 1 of ") != line.npos && line.find(" lives at ") != line.npos;
+      lost += line.find(" starts again from the run store ") != line.npos && line.find("rank ") != line.npos;
+    }
+    lines.clear();
+    simulate(scenario, options);
+    EXPECT_EQ(first, lines) << seed;
+  }
+  EXPECT_GE(begun, 8);
+  EXPECT_GE(lost, 2) << "nothing happened to a rank";
 }
 
 // Seeds that accused the star of what the simulation did: a node was started while the head was dead and waited for it for ever
