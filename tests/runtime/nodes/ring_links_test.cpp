@@ -2,13 +2,20 @@
 #include "runtime/nodes/ring_links.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/ops.h"
+#include "kernels/ring_ranks.h"
+#include "tests/e2e/tcp_proxy.h"
 
 namespace r1 {
 namespace {
@@ -175,6 +182,122 @@ TEST(RingLinks, a_rank_that_is_given_up_waits_no_longer_for_neighbours_that_neve
   EXPECT_EQ(heard(*previous), "rank 2 has failed");
   EXPECT_EQ(heard(*next), "rank 2 has failed");
   later.join();
+}
+
+// ---- neighbours that stand still. Nobody here has a head: what ends the ring is its own.
+
+constexpr int64_t kLease_ns = 2'000'000'000;
+
+RingLinksOptions with_lease(int64_t rank) {
+  RingLinksOptions o = options(rank);
+  o.link.beat_ns = kLease_ns / 10;
+  o.link.lease_ns = kLease_ns;
+  o.link.dial_ns = 15'000'000'000;
+  return o;
+}
+
+// Sums until something fails, for whom: why. `sums`: how many were there.
+std::string end_of_sums(RankRing& ring, const RingInvitation& told, std::atomic<int>* sums = nullptr) {
+  Device& device = open_device("cpu");
+  Context ctx(device);
+  const Tensor x(device, DType::f32, {96});
+  const auto rank = ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks, 60);
+  try {
+    for (;;) {
+      run(ctx, Fill{x, 1});
+      rank->all_reduce(ctx, x);
+      if (sums != nullptr) ++*sums;
+    }
+  } catch (const Error& e) {
+    return e.message();
+  }
+}
+
+bool wait_for_sums(const std::atomic<int>& sums, int n) {
+  for (int i = 0; i < 6000 && sums < n; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return sums >= n;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+TEST(RingLinks, a_link_between_two_ranks_that_is_cut_ends_the_ring_within_the_lease_and_both_ends_are_named_to_all) {
+  for (const bool one_way : {false, true}) {
+    const std::vector<RingInvitation> told = invitations(3);
+    std::vector<std::unique_ptr<RankRing>> ends;
+    for (const RingInvitation& t : told) ends.push_back(ring_links(t, with_lease(t.rank)));
+    test::TcpProxy between(parse_link_address(ends[1]->address()).port);
+    ASSERT_TRUE(between.ok());
+    ends[0]->join(ends[2]->address());
+    ends[1]->join(ends[0]->address());
+    ends[2]->join("127.0.0.1:" + std::to_string(between.port));
+    std::atomic<int> sums{0};
+    std::vector<std::string> why(3);
+    std::vector<std::thread> ranks;
+    for (size_t r = 0; r < 3; ++r)
+      ranks.emplace_back([&, r] { why[r] = end_of_sums(*ends[r], told[r], r == 0 ? &sums : nullptr); });
+    EXPECT_TRUE(wait_for_sums(sums, 3));
+    const auto begin = std::chrono::steady_clock::now();
+    between.hold(true, !one_way);
+    for (std::thread& t : ranks) t.join();
+    EXPECT_GT(seconds_since(begin), 1e-9 * kLease_ns / 2) << "not by another reason";
+    EXPECT_LT(seconds_since(begin), 30) << "it does not wait for the patience of an operation";
+    for (const std::string& w : why) {
+      EXPECT_TRUE(has(w, "the link between rank 1 at node1 and rank 2 at node2 is lost: ") ||
+                  has(w, "the link between rank 2 at node2 and rank 1 at node1 is lost: "))
+          << w;
+      EXPECT_TRUE(has(w, "nothing was heard of it for 2 s")) << w;
+    }
+  }
+}
+
+TEST(RingLinks, a_neighbour_that_is_stopped_ends_the_ring_within_the_lease_and_is_named) {
+  const std::vector<RingInvitation> told = invitations(3);
+  int out[2], in[2];
+  ASSERT_EQ(::pipe(out) + ::pipe(in), 0);
+  const auto line_of = [](int fd) {
+    std::string line;
+    for (char c = 0; ::read(fd, &c, 1) == 1 && c != '\n';) line += c;
+    return line;
+  };
+  const auto say = [](int fd, const std::string& line) {
+    ASSERT_EQ(::write(fd, (line + "\n").data(), line.size() + 1), static_cast<ssize_t>(line.size() + 1));
+  };
+  const pid_t process = ::fork();
+  if (process == 0) {
+    const auto ring = ring_links(told[2], with_lease(2));
+    say(out[1], ring->address());
+    ring->join(line_of(in[0]));
+    end_of_sums(*ring, told[2]);
+    ::_exit(0);
+  }
+  ASSERT_GT(process, 0);
+  const std::string third = line_of(out[0]);
+  std::vector<std::unique_ptr<RankRing>> ends;
+  for (size_t r = 0; r < 2; ++r) ends.push_back(ring_links(told[r], with_lease(told[r].rank)));
+  say(in[1], ends[1]->address());
+  ends[0]->join(third);
+  ends[1]->join(ends[0]->address());
+  std::atomic<int> sums{0};
+  std::vector<std::string> why(2);
+  std::vector<std::thread> ranks;
+  for (size_t r = 0; r < 2; ++r)
+    ranks.emplace_back([&, r] { why[r] = end_of_sums(*ends[r], told[r], r == 0 ? &sums : nullptr); });
+  EXPECT_TRUE(wait_for_sums(sums, 3));
+  const auto begin = std::chrono::steady_clock::now();
+  ::kill(process, SIGSTOP);
+  for (std::thread& t : ranks) t.join();
+  EXPECT_GT(seconds_since(begin), 1e-9 * kLease_ns / 2) << "not by another reason";
+  EXPECT_LT(seconds_since(begin), 30);
+  ::kill(process, SIGKILL);
+  ::waitpid(process, nullptr, 0);
+  for (const int fd : {out[0], out[1], in[0], in[1]}) ::close(fd);
+  // Which of its two neighbours hears first that it says nothing is chance; both name it.
+  for (const std::string& w : why)
+    EXPECT_TRUE(has(w, "the link between rank 0 at node0 and rank 2 at node2 is lost: nothing was heard of it for 2 s") ||
+                has(w, "the link between rank 1 at node1 and rank 2 at node2 is lost: nothing was heard of it for 2 s"))
+        << w;
 }
 
 TEST(RingLinks, an_address_that_is_none_is_a_failure_that_names_whose_it_is_said_to_be) {
