@@ -35,6 +35,8 @@ std::vector<Field> fields_of(Costs& c) {
           {"reference", "token_s", &c.reference.token_s, 0, kLongest_s},
           {"train", "batch_s", &c.train.batch_s, 0, kLongest_s},
           {"train", "token_s", &c.train.token_s, 0, kLongest_s},
+          {"evaluate", "problem_s", &c.evaluate.problem_s, 0, kLongest_s},
+          {"between", "batch_s", &c.between.batch_s, 0, kLongest_s},
           {"tokens", "prompt", &c.tokens.prompt, 0, 1e9},
           {"tokens", "mean", &c.tokens.mean, 1, 1e9},
           {"tokens", "deviation", &c.tokens.deviation, 0, 1e9},
@@ -95,6 +97,10 @@ Costs measured_costs(const std::filesystem::path& run_dir, const std::string& st
       return found == times.engine_s.end() ? 0.0 : found->second;
     };
     Costs c;
+    const int64_t batches_made = store->batch_count(row.id);
+    if (batches_made > 0) c.between.batch_s = times.idle_s / static_cast<double>(batches_made);
+    if (const double problems = shape.problems.all(batches_made); problems > 0)
+      c.evaluate.problem_s = engine_s("evaluator") / problems;
     if (shape.sort == StageSort::learns_from_examples) {
       double tokens = 0;
       const auto batches = store->batch_stats(row.id);

@@ -26,6 +26,12 @@ struct Costs {
     double batch_s = 0, token_s = 0;  // token_s: on one device
   } train;
   struct {
+    double problem_s = 0;  // of a held-out problem with all its completions, on one device, inside a stage that learns
+  } evaluate;
+  struct {
+    double batch_s = 0;  // of a batch, in which no engine is at work: what is read, handed over and committed
+  } between;
+  struct {
     double prompt = 0, mean = 1, deviation = 0;  // of a completion; log-normal, cut at max_tokens
     double example = 0;                          // that is learned from, or of both responses of a pair; 0: prompt + mean
   } tokens;

@@ -34,6 +34,35 @@ int64_t batches_of(int64_t limit, const Setting& setting) {
   return setting.batches > 0 ? setting.batches : std::min(limit > 0 ? limit : kUsualBatches, kUsualBatches);
 }
 
+// Whether the one asks of the weights that a stage begins with what the other has asked of them at the end of theirs.
+bool asks_the_same(const NodePlan& before, const NodePlan& after) {
+  for (const char* attr : {"source", "problems", "samples", "greedy", "temperature", "max_tokens"})
+    if (before.attrs.text(attr) != after.attrs.text(attr)) return false;
+  const int64_t few = before.attrs.integer("problems_before");
+  return few == 0 || few == after.attrs.integer("problems");
+}
+
+void add_problems(const GraphView& graph, int stage, StageShape& shape) {
+  const NodePlan& trainer = *stage_trainer(graph, stage);
+  const NodePlan& origin = model_origin(graph, trainer);
+  for (const int n : graph.stages[static_cast<size_t>(stage)].nodes) {
+    const NodePlan& node = graph.nodes[static_cast<size_t>(n)];
+    if (node.role != "evaluator") continue;
+    const std::string sources = node.attrs.text("source");
+    const int64_t sets = 1 + std::count(sources.begin(), sources.end(), ','), problems = node.attrs.integer("problems"),
+                  few = node.attrs.integer("problems_before"), every = node.attrs.integer("every");
+    shape.problems.after += sets * problems;
+    if (every > 0) shape.problems.every.emplace_back(every, sets * problems);
+    bool known = false;
+    if (!origin.artifact)
+      for (const int other : graph.stages[static_cast<size_t>(origin.stage)].nodes) {
+        const NodePlan& of = graph.nodes[static_cast<size_t>(other)];
+        known = known || (of.role == "evaluator" && asks_the_same(node, of));
+      }
+    if (!known) shape.problems.before += sets * (few > 0 ? few : problems);
+  }
+}
+
 StageShape examples_shape(const GraphView& graph, const NodePlan& trainer, const Setting& setting) {
   StageShape s;
   s.sort = StageSort::learns_from_examples;
@@ -115,7 +144,11 @@ Setting parse_setting(const std::string& text) {
 StageShape shape_of(const GraphView& graph, int stage, const Setting& setting) {
   const StageSort sort = *sort_of(graph, stage);
   const NodePlan* const trainer = stage_trainer(graph, stage);
-  if (sort == StageSort::learns_from_examples) return examples_shape(graph, *trainer, setting);
+  if (sort == StageSort::learns_from_examples) {
+    StageShape s = examples_shape(graph, *trainer, setting);
+    add_problems(graph, stage, s);
+    return s;
+  }
   if (sort == StageSort::evaluates) return evaluation_shape(*stage_node(graph, stage, "evaluator"));
   const NodePlan& generator = *stage_node(graph, stage, "generator");
   StageShape s;
@@ -139,6 +172,7 @@ StageShape shape_of(const GraphView& graph, int stage, const Setting& setting) {
         limit = (count + s.groups - 1) / s.groups;
       }
   s.batches = batches_of(limit, setting);
+  if (trainer != nullptr) add_problems(graph, stage, s);
   return s;
 }
 
@@ -152,6 +186,7 @@ Machines machines_of(const GraphView& graph, int stage, const Setting& setting) 
     m.reference_apart = true;
     return m;
   }
+  m.evaluates_beside = true;
   const int64_t devices = setting.hosts * setting.gpus;
   if (sort == StageSort::learns_from_examples) {
     m.trainers = static_cast<int>(setting.halved ? setting.gpus : setting.trainer);
@@ -278,6 +313,7 @@ std::string simulation_table(const std::vector<SimulatedStage>& stages) {
                        sort == StageSort::learns_from_samples ? "; held back by staleness " + percent(r.held_back) : ""));
     if (s.machines.trainers > 0) line("trainer at work", percent(r.trainer));
     if (s.shape.reference) line("reference at work", percent(r.reference));
+    if (r.evaluator > 0) line("evaluators at work", percent(r.evaluator));
     if (sort != StageSort::learns_from_examples) {
       line("judge at work", percent(r.judge));
       line("the head's link", fmt::format("sends {} ({} a batch), takes in {} ({} a batch)", percent(r.link_out),
@@ -309,6 +345,7 @@ std::string simulation_json(const std::vector<SimulatedStage>& stages) {
       use["trainer"] = r.trainer;
     }
     if (s.shape.reference) use["reference"] = r.reference;
+    if (r.evaluator > 0) use["evaluator"] = r.evaluator;
     stage["devices_without_work"] = s.machines.idle;
     if (sort != StageSort::evaluates) stage["batches"] = r.batches;
     stage["seconds"] = r.seconds;

@@ -32,7 +32,7 @@ struct SimulatedStage {
   Machines machines;
   StageResult result;
 };
-// Of every stage that samples, trains or measures; evaluators of other stages are left out. `costs`: a file, or the directory
+// Of every stage that samples, trains or measures. `costs`: a file, or the directory
 // of a run. Throws bad_input; also for a graph without such a stage.
 std::vector<SimulatedStage> simulate_graph(const GraphView& graph, const Setting& setting, const std::filesystem::path& costs);
 

@@ -326,12 +326,19 @@ class Stage {
     }
     trained_ += batch.tokens;
     if (!learns_) {  // it is kept
-      ++version_;
-      training_ = false;
-      return train();
+      between_.use(events_, c_.between.batch_s, [this] {
+        ++version_;
+        training_ = false;
+        train();
+      });
+      return;
     }
     const double seconds = c_.train.batch_s + batch.tokens * c_.train.token_s / trainers_;
     trainer_busy_ += seconds;
+    between_.use(events_, c_.between.batch_s, [this, seconds] { learn(seconds); });
+  }
+
+  void learn(double seconds) {
     devices_.use(events_, seconds, [this] {
       training_ = false;
       pool_.set_state(0, ++version_);
@@ -377,7 +384,7 @@ class Stage {
   Events events_;
   PoolCore pool_;
   std::vector<Worker> workers_;
-  Server judge_, reference_, devices_, out_, in_;  // devices_: those that train
+  Server judge_, reference_, devices_, between_, out_, in_;  // devices_: those that train
   bool obeying_ = false, training_ = false;
   int64_t asked_ = 0, released_ = 0, room_ = 0, next_ = 0, version_ = 0;
   std::map<int64_t, Group> groups_;  // answered
@@ -396,8 +403,9 @@ StageResult learn_from_examples(const StageShape& shape, const Machines& machine
   r.sort = shape.sort;
   r.batches = shape.batches;
   r.tokens_trained = batches * tokens;
-  r.seconds = batches * (costs.train.batch_s + tokens * costs.train.token_s / machines.trainers);
-  r.trainer = r.seconds > 0 ? 1 : 0;
+  const double each = costs.train.batch_s + tokens * costs.train.token_s / machines.trainers;
+  r.seconds = batches * (each + costs.between.batch_s);
+  r.trainer = r.seconds > 0 ? batches * each / r.seconds : 0;
   return r;
 }
 
@@ -422,12 +430,36 @@ StageResult evaluate(const StageShape& shape, const Machines& machines, const Co
   return r;
 }
 
+// With what is measured in it: shares are of the whole then.
+StageResult with_evaluations(StageResult r, const StageShape& shape, const Machines& machines, const Costs& costs) {
+  const double before = static_cast<double>(shape.problems.before) * costs.evaluate.problem_s,
+               all = shape.problems.all(r.batches) * costs.evaluate.problem_s;
+  const double alone = r.seconds,
+               seconds = machines.evaluates_beside ? std::max(r.seconds, before) + all - before : r.seconds + all;
+  if (seconds <= alone) return r;
+  for (const auto use :
+       {&StageResult::generators, &StageResult::idlest, &StageResult::busiest, &StageResult::held_back, &StageResult::trainer,
+        &StageResult::reference, &StageResult::judge, &StageResult::link_out, &StageResult::link_in})
+    r.*use *= alone / seconds;
+  r.seconds = seconds;
+  r.evaluator = all / seconds;
+  return r;
+}
+
 }  // namespace
 
 StageResult simulate_stage(const StageShape& shape, const Machines& machines, const Costs& costs, uint64_t seed) {
-  if (shape.sort == StageSort::learns_from_examples) return learn_from_examples(shape, machines, costs);
-  if (shape.sort == StageSort::evaluates) return evaluate(shape, machines, costs, seed);
-  return Stage(shape, machines, costs, seed).run();
+  switch (shape.sort) {
+    case StageSort::evaluates:
+      return evaluate(shape, machines, costs, seed);
+    case StageSort::samples:
+      return Stage(shape, machines, costs, seed).run();
+    case StageSort::learns_from_examples:
+      return with_evaluations(learn_from_examples(shape, machines, costs), shape, machines, costs);
+    case StageSort::learns_from_samples:
+      return with_evaluations(Stage(shape, machines, costs, seed).run(), shape, machines, costs);
+  }
+  R1_CHECK(false, "a stage of no sort");
 }
 
 std::string what_to_scale(const StageResult& r) {
@@ -446,6 +478,7 @@ std::string what_to_scale(const StageResult& r) {
       {r.link_out, "it goes as fast as the head's link sends: smaller differences, a faster link, fewer and larger generators"},
       {r.link_in, "it goes as fast as the head's link takes in: a faster link"},
       {r.reference, "it goes as fast as its reference: more devices that train share it, or kl=0"},
+      {r.evaluator, "it goes as fast as its evaluators: fewer problems, or every= of more batches"},
       {r.judge, "it goes as fast as its judge, one thread of the head: judges at nodes, cheaper rewards"}};
   const Part& most =
       *std::max_element(std::begin(parts), std::end(parts), [](const Part& a, const Part& b) { return a.use < b.use; });

@@ -4,13 +4,15 @@
 // device run at one rate, which changes when one joins or ends. No rewards, no weights, no losses, no faults (r1-sim has
 // those).
 //
-// A stage that learns from examples is its trainer alone: a sum, without events.
+// A stage that learns from examples is its trainer alone: a sum, without events. Evaluations of a stage that learns are a
+// device's time, before or after the rest, or beside it.
 //
 // In the place of roles stand counts of what they hold; a test holds the result against a real run. Thread rule: pure function.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/simulate/costs.h"
@@ -32,13 +34,25 @@ struct StageShape {
   int64_t groups = 1, samples = 1, staleness = 0, capacity = 64, max_running = 256, max_tokens = 96, batches = 1;
   bool reference = false;
   bool recompute = true;  // on_flip
+  // Held-out problems that evaluators of a stage that learns measure: before and after it, and every so many batches while the
+  // trainer waits.
+  struct {
+    int64_t before = 0, after = 0;
+    std::vector<std::pair<int64_t, int64_t>> every;  // (batches, problems)
+    double all(int64_t batches) const {
+      int64_t n = before + after;
+      for (const auto& [each, problems] : every) n += problems * (batches / each);
+      return static_cast<double>(n);
+    }
+  } problems;
 };
 
 struct Machines {
-  std::vector<int> generators;   // of each device that samples: its host; 0 is the head's
-  int trainers = 1;              // devices of the head that train, and score for the reference; 0 where nothing is learned
-  int64_t idle = 0;              // devices that have nothing to do in this stage
-  bool reference_apart = false;  // the reference computes beside the trainer, as engines on the cores of one machine do
+  std::vector<int> generators;    // of each device that samples: its host; 0 is the head's
+  int trainers = 1;               // devices of the head that train, and score for the reference; 0 where nothing is learned
+  int64_t idle = 0;               // devices that have nothing to do in this stage
+  bool reference_apart = false;   // the reference computes beside the trainer, as engines on the cores of one machine do
+  bool evaluates_beside = false;  // what is measured before a stage learns is, on another device, while it does
 };
 
 struct StageResult {
@@ -49,7 +63,7 @@ struct StageResult {
   double generators = 0;                            // use: share of the time at work, mean over the devices
   double idlest = 0, busiest = 0;                   // of them
   double held_back = 0;  // share of the generators' time in which none ran and draws waited for a newer version
-  double trainer = 0, reference = 0, judge = 0;
+  double trainer = 0, reference = 0, judge = 0, evaluator = 0;
   bool devices_shared = false;         // trainer and reference take turns: their shares add up
   double link_out = 0, link_in = 0;    // use of the head's link
   double bytes_out = 0, bytes_in = 0;  // over it

@@ -43,6 +43,7 @@ TEST(SimulateCosts, are_numbers_of_known_names) {
     return read_costs(file);
   };
   EXPECT_EQ(read(R"({"kept": 0.5, "train": {"token_s": 1e-6}})").train.token_s, 1e-6);
+  EXPECT_EQ(read(R"({"evaluate": {"problem_s": 2}, "between": {"batch_s": 3}})").evaluate.problem_s, 2);
   for (const auto& [text, said] :
        std::vector<std::pair<std::string, std::string>>{{R"([])", "object"},
                                                         {R"({"kept": 2})", "from 0 to 1"},
@@ -105,6 +106,19 @@ TEST_F(SimulatedGraph, every_stage_of_the_main_job_says_its_time_and_what_to_sca
   }
   EXPECT_EQ(simulate_graph(all, parse_setting("gpus=8"), source_dir() / "docs/costs_7b.json")[0].machines.trainers, 8)
       << "where nobody samples all devices of the host train";
+}
+
+TEST_F(SimulatedGraph, evaluators_measure_what_the_stage_before_has_not) {
+  const GraphView full = load_graph(source_dir() / "graphs/r1_full.graph", role_registry(source_dir() / "graphs"));
+  const auto problems = [&](const char* stage) {
+    return shape_of(full, static_cast<int>(full.stage(stage) - full.stages.data()), parse_setting("gpus=0")).problems;
+  };
+  EXPECT_EQ(problems("base").before, 600) << "problems_before of two sets";
+  EXPECT_EQ(problems("base").after, 3000);
+  EXPECT_EQ(problems("rl1").before, 0) << "known of the stage that it begins with";
+  EXPECT_EQ(problems("rl1").after, 3000);
+  EXPECT_EQ(problems("helpful").before, 1500) << "pairs, which nobody has asked about";
+  EXPECT_EQ(problems("rejection").after, 0);
 }
 
 TEST_F(SimulatedGraph, an_evaluation_is_done_by_one_device) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 
 #include "actors/roles.h"
@@ -28,12 +29,12 @@ TEST(SimulatedRun, takes_as_long_as_the_real_one_within_fifteen_percent) {
     const StageShape shape = shape_of(graph, stage, setting);
     const StageResult r = simulate_stage(shape, machines_of(graph, stage, setting), measured_costs(dir, row.name, shape));
     const StageTimes times = StageTimes::of(*store, row);
-    const auto evaluator = times.engine_s.find("evaluator");  // before and after the batches; not simulated
-    const double took = times.seconds - (evaluator == times.engine_s.end() ? 0 : evaluator->second);
-    const double off = std::abs(r.seconds / took - 1);
-    // What only learns from examples begins with reading all of them, which is not simulated either.
-    EXPECT_LT(off, shape.sort == StageSort::learns_from_examples ? 0.3 : 0.25)
-        << row.name << ": " << r.seconds << " s simulated, " << took << " s took";
+    const double off = std::abs(r.seconds / times.seconds - 1);
+    // In the tail of a batch few sequences run, and a decode step of few takes more of a token than one of many.
+    EXPECT_LT(off, shape.sort == StageSort::learns_from_samples ? 0.25 : 0.15)
+        << row.name << ": " << r.seconds << " s simulated, " << times.seconds << " s took";
+    std::printf("| %s | %.1f s | %.1f s | %+.0f %% |\n", row.name.c_str(), times.seconds, r.seconds,
+                100 * (r.seconds / times.seconds - 1));
     sum += off;
     ++stages;
   }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace r1::simulate {
 namespace {
 
@@ -180,6 +182,34 @@ TEST_F(WithoutLearning, an_evaluation_samples_and_then_decodes_greedily_on_one_d
   EXPECT_DOUBLE_EQ(r.tokens_generated, 6 * 5 * kLength);
   EXPECT_DOUBLE_EQ(r.generators, 1);
   EXPECT_NE(what_to_scale(r).find("its one device"), std::string::npos) << what_to_scale(r);
+}
+
+TEST_F(OneByOne, between_two_batches_nobody_works_for_as_long_as_the_costs_say) {
+  costs.between.batch_s = 3;
+  const StageResult r = run();
+  EXPECT_DOUBLE_EQ(r.seconds, 20 * (kGroup_s + 3 + kTrain_s));
+  EXPECT_DOUBLE_EQ(r.trainer, kTrain_s / (kGroup_s + 3 + kTrain_s));
+  shape.sort = StageSort::samples;
+  machines.trainers = 0;
+  EXPECT_DOUBLE_EQ(run().seconds, std::max(20 * kGroup_s + 3, kGroup_s + 20 * 3)) << "the generator goes on meanwhile";
+}
+
+TEST_F(OneByOne, evaluators_measure_before_and_after_and_while_the_trainer_waits) {
+  const double alone = run().seconds;
+  shape.problems.before = 30, shape.problems.after = 10;
+  shape.problems.every = {{6, 5}};
+  costs.evaluate.problem_s = 0.5;
+  const StageResult r = run();
+  const double all = 0.5 * (30 + 10 + 3 * 5);
+  EXPECT_DOUBLE_EQ(r.seconds, alone + all);
+  EXPECT_DOUBLE_EQ(r.evaluator, all / r.seconds);
+  EXPECT_DOUBLE_EQ(r.trainer, 20 * kTrain_s / r.seconds) << "shares are of the whole";
+  // On another device what is measured before costs nothing, as long as the stage takes longer.
+  machines.evaluates_beside = true;
+  EXPECT_DOUBLE_EQ(run().seconds, alone + 0.5 * (10 + 3 * 5));
+  shape.problems.before = 1000;
+  EXPECT_DOUBLE_EQ(run().seconds, 0.5 * (1000 + 10 + 3 * 5));
+  EXPECT_NE(what_to_scale(run()).find("its evaluators"), std::string::npos) << what_to_scale(run());
 }
 
 TEST_F(OneByOne, what_learns_from_examples_is_its_trainer_alone) {
