@@ -206,11 +206,11 @@ TEST_P(CollectiveTest, a_rank_that_fails_or_leaves_takes_the_others_along) {
 
 TEST_P(CollectiveTest, a_rank_that_never_comes_is_named) {
   if (!GetParam().names_the_absent) GTEST_SKIP() << "NCCL does not say who is missing";
-  const auto errors = GetParam().run(device, 3, 0.2, [&](Collective& c, Context& ctx) {
-    if (c.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(600));
+  const auto errors = GetParam().run(device, 3, 0.6, [&](Collective& c, Context& ctx) {
+    if (c.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(2000));
     c.all_reduce(ctx, tensor(std::vector<float>(4)));
   });
-  for (const std::string& e : errors) EXPECT_NE(e.find("0.2 s of waiting in all_reduce for rank 1"), std::string::npos) << e;
+  for (const std::string& e : errors) EXPECT_NE(e.find("0.6 s of waiting in all_reduce for rank 1"), std::string::npos) << e;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(collective_implementations()),

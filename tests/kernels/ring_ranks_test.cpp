@@ -20,14 +20,16 @@ namespace {
 
 // Bytes that were sent, and pieces that nobody has taken in.
 struct Traffic {
-  std::atomic<int64_t> bytes{0}, waiting{0}, most{0};
+  std::atomic<int64_t> bytes{0}, waiting{0}, most{0}, longest{0};
 };
 
 class Counted final : public MessageChannel {
  public:
   Counted(std::unique_ptr<MessageChannel> end, std::shared_ptr<Traffic> sent) : end_(std::move(end)), sent_(std::move(sent)) {}
   void send(ChannelMessage message) override {
-    sent_->bytes += static_cast<int64_t>(message.bytes.size());
+    const auto size = static_cast<int64_t>(message.bytes.size());
+    sent_->bytes += size;
+    sent_->longest = std::max<int64_t>(sent_->longest, size);
     if (message.text == "d") sent_->most = std::max<int64_t>(sent_->most, ++sent_->waiting);
     end_->send(std::move(message));
   }
@@ -95,6 +97,7 @@ TEST(RingRanks, arrays_of_many_pieces_in_unequal_ranges_have_the_bits_of_threads
       EXPECT_EQ(one[r] + other[r], "");
       EXPECT_TRUE(got[0][r] == got[1][r]) << ranks << " ranks, rank " << r;
       EXPECT_LE(sent[r]->most, 16) << "pieces under way";
+      EXPECT_EQ(sent[r]->longest, int64_t{1} << 20) << "of a piece: what lies there is bounded by both";
     }
   }
 }
