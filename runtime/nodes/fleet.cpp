@@ -10,11 +10,13 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/nodes/slurm.h"
 
 namespace r1 {
 namespace {
 
 constexpr int kMostFruitless = 3;  // starts of one node that do not join, then it is given up
+constexpr size_t kMostNamed = 3;   // nodes in one message
 constexpr double kLeave_s = 3;     // for nodes to go when the run is over, before they are ended
 
 bool here(const FleetEntry& entry) { return entry.host.empty(); }
@@ -60,6 +62,7 @@ Fleet::Fleet(Options options)
     const Entry* const entry = entry_of(member.hello.principal);
     return entry != nullptr && entry->row.drained;
   };
+  members.nobody_comes = [this](int node) { return nobody_comes(node); };
   members_ = std::make_unique<Members>(std::move(members));
   ZmqHeadOptions head;
   head.listen = options_.listen;
@@ -133,7 +136,7 @@ Fleet::Entry* Fleet::entry_of(const std::string& principal) {
 
 void Fleet::launch(Entry& entry) {
   const FleetEntry& plan = entry.plan;
-  entry.leaving = false;
+  entry.leaving = entry.given_up = false;
   const CurveKeys keys = keys_.new_node(plan.name, ring_);
   LaunchSpec spec;
   spec.name = plan.name;
@@ -238,33 +241,55 @@ void Fleet::said(LaunchId launch, const std::string& line) {
 }
 
 void Fleet::ended(LaunchId id, const std::string& how) {
-  const std::lock_guard lock(mutex_);
-  if (ending_) return;
-  for (Entry& entry : entries_) {
-    if (entry.launch != id) continue;
-    entry.launch = 0;
-    entry.row.pid = 0;
-    if (entry.leaving && entry.row.drained) return;
-    if (std::exchange(entry.leaving, false)) {  // undrained before it had left
-      log_info(fmt::format("node {} on {} is started again", entry.plan.name, entry.row.host));
-      entry.row.state = "starts";
-      return start_again(entry);
-    }
-    entry.row.state = how;
-    if (entry.joined == 0 || ++entry.fruitless > kMostFruitless) {
-      log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));
-      return;
-    }
-    log_warn(fmt::format("node {} on {} ended ({}); it is started again", entry.plan.name, entry.row.host, how));
-    entry.row.state = "is lost, starts again";
-    start_again(entry);
+  {
+    const std::lock_guard lock(mutex_);
+    if (ending_) return;
+    for (Entry& entry : entries_)
+      if (entry.launch == id) has_ended(entry, how);
   }
+  members_->fewer_may_come();
+}
+
+void Fleet::has_ended(Entry& entry, const std::string& how) {
+  entry.launch = 0;
+  entry.row.pid = 0;
+  if (entry.leaving && entry.row.drained) return;
+  if (std::exchange(entry.leaving, false)) {  // undrained before it had left
+    log_info(fmt::format("node {} on {} is started again", entry.plan.name, entry.row.host));
+    entry.row.state = "starts";
+    return start_again(entry);
+  }
+  entry.row.state = how;
+  const bool over = entry.plan.slurm && slurm_job_is_over(how);
+  if (entry.joined == 0 || over || ++entry.fruitless > kMostFruitless) {
+    entry.given_up = true;
+    log_error(fmt::format("node {} on {} is gone and not started again: {}", entry.plan.name, entry.row.host, how));
+    return;
+  }
+  log_warn(fmt::format("node {} on {} ended ({}); it is started again", entry.plan.name, entry.row.host, how));
+  entry.row.state = "is lost, starts again";
+  start_again(entry);
+}
+
+std::string Fleet::nobody_comes(int node) const {
+  const std::lock_guard lock(mutex_);
+  std::string why;
+  size_t named = 0;
+  for (const Entry& entry : entries_) {
+    if (options_.places && !options_.places(node, entry.plan)) continue;
+    if (!entry.given_up) return "";
+    if (++named <= kMostNamed)
+      why += fmt::format("{}{} on {}: {}", why.empty() ? "" : "; ", entry.plan.name, entry.row.host, entry.row.state);
+  }
+  if (named > kMostNamed) why += fmt::format("; and {} more", named - kMostNamed);
+  return why;
 }
 
 void Fleet::start_again(Entry& entry) {
   try {
     launch(entry);
   } catch (const Error& e) {
+    entry.given_up = true;
     entry.row.state = e.what();
     log_error(e.what());
   }

@@ -27,9 +27,9 @@ struct FleetEntry {
   std::string host;  // "": started here, without ssh
   std::string user;
   int port = 0;
-  int threads = 0;     // of its CPU ops; 0: the cores of its host over `share`
-  int share = 1;       // entries of the same host
-  std::string device;  // "": as the graph says
+  int threads = 0;      // of its CPU ops; 0: the cores of its host over `share`
+  int share = 1;        // entries of the same host
+  std::string device;   // "": as the graph says
   std::vector<std::string> tags;
   bool slurm = false;    // started by srun, as a step of this job, instead of by ssh
   bool invited = false;  // somebody else starts it, or nobody
@@ -86,11 +86,14 @@ class Fleet final : public LaunchSink {
     LaunchId joined = 0;  // the last that joined
     int fruitless = 0;    // starts one after the other that did not join
     bool leaving = false;
-    PeerId peer = 0;  // 0: it is not there
+    bool given_up = false;  // not started again; row.state says why
+    PeerId peer = 0;        // 0: it is not there
     Row row;
   };
-  void launch(Entry& entry);       // under mutex_
-  void start_again(Entry& entry);  // as launch(); what goes wrong is its state
+  void launch(Entry& entry);                             // under mutex_
+  void start_again(Entry& entry);                        // as launch(); what goes wrong is its state, and it is given up
+  void has_ended(Entry& entry, const std::string& how);  // under mutex_
+  std::string nobody_comes(int node) const;
   void told(const Member& member, bool up, const std::string& why);
   bool stays_away(const Entry& entry, const std::string& host) const;  // under mutex_
   Entry* entry_of(const std::string& principal);

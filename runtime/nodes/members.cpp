@@ -7,7 +7,6 @@
 #include <string_view>
 #include <utility>
 
-#include "base/error.h"
 #include "base/log.h"
 #include "runtime/nodes/kept_states.h"
 
@@ -22,6 +21,11 @@ std::string Member::node() const {
   return hello.principal.starts_with(kNode) ? hello.principal.substr(kNode.size()) : hello.host;
 }
 std::string Member::name() const { return fmt::format("{}/{}", node(), hello.pid); }
+
+Error deserted_error(const std::string& work, const std::string& why) {
+  return final_failure(fmt::format("no node is left that may do {}, and none will come: {}", work, why), {},
+                       "mend it and give the same command: it goes on from the run store");
+}
 
 Members::Members(Options options) : options_(std::move(options)) {}
 Members::~Members() = default;
@@ -39,6 +43,19 @@ void Members::add(int node, PoolEar& ear) {
   if (const auto at = scaled_.find(node); at != scaled_.end()) ear.scaled(at->second);
   for (const auto& [peer, member] : members_)
     if (draining_.count(peer) == 0 && may_run(node, member)) ear.joined(member);
+  look_for_hope(node, ear);
+}
+
+void Members::look_for_hope(int node, PoolEar& ear) const {
+  if (!options_.nobody_comes) return;
+  for (const auto& [peer, member] : members_)
+    if (may_run(node, member)) return;
+  if (const std::string why = options_.nobody_comes(node); !why.empty()) ear.deserted(why);
+}
+
+void Members::fewer_may_come() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [node, ear] : pools_) look_for_hope(node, *ear);
 }
 
 void Members::remove(int node, PoolEar& ear) {
@@ -177,6 +194,7 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
   if (options_.told) options_.told(member, false, why);
   const std::lock_guard lock(mutex_);
   draining_.erase(peer);
+  for (const auto& [node, ear] : pools_) look_for_hope(node, *ear);
 }
 
 void Members::received(PeerId peer, LinkPacket packet) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "runtime/flow/executor.h"
 #include "runtime/net/link.h"
 #include "runtime/nodes/node_words.h"
@@ -40,7 +41,12 @@ class PoolEar {
   virtual void leaves(const Member& member) = 0;
   // So many workers from now on; 0: all there are.
   virtual void scaled(int64_t workers) = 0;
+  // Nobody who may do its work is here, and nobody will come.
+  virtual void deserted(const std::string& why) = 0;
 };
+
+// What a pool ends with that is deserted: final, since nobody comes in a second attempt either. `work`: "its work".
+Error deserted_error(const std::string& work, const std::string& why);
 
 class Members final : public LinkSink {
  public:
@@ -55,6 +61,8 @@ class Members final : public LinkSink {
     // Who is to have no work: it is told that the run is over for it as soon as it has joined. On the thread of the links;
     // absent: nobody.
     std::function<bool(const Member& member)> unwanted;
+    // Why nobody will ever come who may do the work of a graph node; "" while somebody may. Absent: somebody always may.
+    std::function<std::string(int node)> nobody_comes;
     Executor* files = nullptr;  // reads files for nodes; outlives it
   };
   explicit Members(Options options);
@@ -86,6 +94,7 @@ class Members final : public LinkSink {
   void scale(int node, int64_t workers);
   int64_t cpu_ns() const;  // inside ops, of all members that are or were here
   void stop_all();         // tells every node that the run is over
+  void fewer_may_come();   // what Options::nobody_comes says may have changed
   // An op count of a member that a pool heard of.
   void note_cpu(PeerId peer, int64_t cpu_ns);
 
@@ -96,7 +105,8 @@ class Members final : public LinkSink {
 
  private:
   void serve(PeerId peer, const LinkPacket& packet);
-  void stop(PeerId peer);  // under mutex_
+  void stop(PeerId peer);                            // under mutex_
+  void look_for_hope(int node, PoolEar& ear) const;  // under mutex_
 
   const Options options_;
   mutable std::mutex mutex_;

@@ -167,6 +167,11 @@ void PoolRole::scaled(int64_t workers) {
     obey(*context_);
   });
 }
+void PoolRole::deserted(const std::string& why) {
+  context_->post_from_outside([this, why] {
+    if (!ended_) throw deserted_error("its work", why);
+  });
+}
 void PoolRole::left(const Member& member, const std::string& why) {
   context_->post_from_outside([this, member, why] { lose(*context_, member, why); });
 }

@@ -79,6 +79,7 @@ class PoolRole final : public Role, private PoolEar {
   void left(const Member& member, const std::string& why) override;
   void received(const Member& member, LinkPacket packet) override;
   void leaves(const Member& member) override;
+  void deserted(const std::string& why) override;
   void scaled(int64_t workers) override;
 
   bool draining(PeerId peer) const;

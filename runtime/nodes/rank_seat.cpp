@@ -33,7 +33,8 @@ void RankSeat::sit_down() {
   {
     std::unique_lock lock(mutex_);
     if (there_.empty()) log_info(fmt::format("{} waits for a node that may have it", options_.name));
-    changed_.wait_or_stop(lock, Condition::kForEver, [this] { return !there_.empty(); });
+    changed_.wait_or_stop(lock, Condition::kForEver, [this] { return !there_.empty() || !deserted_.empty(); });
+    if (there_.empty()) throw deserted_error("the work of " + options_.name, deserted_);
     for (const auto& [peer, member] : there_) able.push_back(member);
   }
   const auto burden = [this](const Member& m) {
@@ -80,6 +81,14 @@ void RankSeat::joined(const Member& member) {
   {
     const std::lock_guard lock(mutex_);
     there_[member.peer] = member;
+  }
+  changed_.notify_all();
+}
+
+void RankSeat::deserted(const std::string& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    deserted_ = why;
   }
   changed_.notify_all();
 }

@@ -28,7 +28,7 @@ class RankSeat final : private PoolEar {
     std::string preferred;  // the node where it lives if that is there, as in tables; else the one with the fewest roles
     OpenRole open;
   };
-  // Waits for a node that may have it; looks for a stop.
+  // Waits for a node that may have it; looks for a stop. Throws a final failure when none will come.
   explicit RankSeat(Options options);
   ~RankSeat() override;
   RankSeat(const RankSeat&) = delete;
@@ -46,6 +46,7 @@ class RankSeat final : private PoolEar {
   void received(const Member& member, LinkPacket packet) override;
   void leaves(const Member& member) override;
   void scaled(int64_t) override {}  // each rank is one
+  void deserted(const std::string& why) override;
   void sit_down();
   void hear(LinkPacket packet);
   void gone(const Member& member, const std::string& why);
@@ -55,6 +56,7 @@ class RankSeat final : private PoolEar {
   std::mutex mutex_;
   Condition changed_;
   std::map<PeerId, Member> there_;  // members that may have it
+  std::string deserted_;            // why none will come
   PeerId peer_ = 0;                 // 0: it lives nowhere yet
   Incarnation incarnation_ = 0;     // 0: it is being opened
   std::vector<LinkPacket> early_;   // came meanwhile

@@ -91,6 +91,14 @@ std::vector<std::string> expand_node_list(std::string_view list) {
 
 bool in_slurm(const Environment& environment) { return !environment("SLURM_JOB_ID").empty(); }
 
+// Words of srun and of its error codes, 20.11 to 24.05 (src/srun/libsrun/allocate.c, src/common/slurm_errno.c).
+bool slurm_job_is_over(std::string_view said) {
+  for (const std::string_view words :
+       {"Expired or invalid job", "Invalid job id", "has been revoked", "already completing or completed"})
+    if (said.find(words) != std::string_view::npos) return true;
+  return false;
+}
+
 std::vector<HostEntry> slurm_hosts(const Environment& environment) {
   const std::string list = environment(kList), cpus = environment("SLURM_CPUS_PER_TASK");
   if (list.empty()) throw bad_input(fmt::format("{} is not set", kList), {}, "is this the script of a Slurm job?");

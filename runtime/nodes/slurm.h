@@ -21,6 +21,9 @@ bool in_slurm(const Environment& environment);
 // the variable, when it is missing or malformed.
 std::vector<HostEntry> slurm_hosts(const Environment& environment);
 
+// Whether what srun said with its end is that the job is over (cancelled, out of time): no step of it can be started any more.
+bool slurm_job_is_over(std::string_view said);
+
 // "gpu[01-03,07],login" -> gpu01 gpu02 gpu03 gpu07 login: what `scontrol show hostnames` prints. At most kMaxHosts. Throws
 // bad_input.
 std::vector<std::string> expand_node_list(std::string_view list);

@@ -74,6 +74,11 @@ void SoleRole::leaves(const Member& member) {
     lose(*context_, "it is to leave");
   });
 }
+void SoleRole::deserted(const std::string& why) {
+  context_->post_from_outside([this, why] {
+    if (!done_) throw deserted_error("its work", why);
+  });
+}
 void SoleRole::received(const Member& member, LinkPacket packet) {
   auto shared = std::make_shared<LinkPacket>(std::move(packet));
   context_->post_from_outside([this, peer = member.peer, shared] {

@@ -55,6 +55,7 @@ class SoleRole final : public Role, private PoolEar {
   void left(const Member& member, const std::string& why) override;
   void received(const Member& member, LinkPacket packet) override;
   void leaves(const Member& member) override;
+  void deserted(const std::string& why) override;
   void scaled(int64_t) override {}  // it is always one
 
   void find_worker(RoleContext& context);

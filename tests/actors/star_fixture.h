@@ -30,7 +30,8 @@ class Star {
         net_life_(world_.new_life()),
         net_(world_.clock(), net_options()),
         disk_(world_.executor({world_.new_life(), 0, 0}, "files")),
-        members_({.epoch = 1, .places = {}, .told = {}, .files = disk_.get()}),
+        members_(
+            {.epoch = 1, .places = {}, .told = {}, .nobody_comes = [this](int) { return deserted; }, .files = disk_.get()}),
         graph_file_(run.dir / "graph.graph") {
     write_file_atomically(graph_file_, graph_dot(run.graph, role_registry(run.env.graph_dir), false));
     head_ = net_.listen(terms("head"), members_);
@@ -94,6 +95,7 @@ class Star {
   const std::string& ended(int number) { return nodes_.at(static_cast<size_t>(number))->ended; }
 
   size_t part_bytes = size_t{256} << 20;  // PoolWorld::part_bytes
+  std::string deserted;                   // why no node will come any more; "": one may
   // Called after every step of run_stage().
   std::function<void(int64_t step)> after_step;
 

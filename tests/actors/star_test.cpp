@@ -388,6 +388,21 @@ TEST_F(StarTest, a_stage_without_nodes_says_that_it_waits_for_one_and_goes_on_wh
   EXPECT_EQ(star.run_stage("rl"), "");
 }
 
+TEST_F(StarTest, a_stage_that_no_node_will_come_for_fails_at_once_with_the_reason) {
+  LocalRun run(top / "run", {});
+  Star star(run, 1);
+  star.deserted = "node1 on gpu07: ssh: exit code 255";
+  const std::string reason = "no node is left that may do its work, and none will come: node1 on gpu07: ssh: exit code 255";
+  EXPECT_EQ(star.run_stage("base").rfind("base_eval: " + reason, 0), 0u);
+  star.add_node();
+  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "") << "one is there";
+  star.after_step = [&star](int64_t step) {
+    if (step == 100) star.kill(0);
+  };
+  const std::string why = star.run_stage("rl");
+  EXPECT_NE(why.find(": " + reason), std::string::npos) << why;
+}
+
 TEST_F(StarTest, a_pool_that_loses_its_last_node_says_so_once_and_at_once) {
   LocalRun run(top / "run", {});
   Star star(run, 1);

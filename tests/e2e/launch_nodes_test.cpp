@@ -49,6 +49,27 @@ struct LaunchNodes : Nodes {
   std::vector<std::string> joining(int port, const fs::path& run) const {
     return {"--join", fmt::format("127.0.0.1:{}", port), "--key", (run / "keys/join1.join").string(), "--threads", "1"};
   }
+  // Of a run whose nodes all die, and which `script` starts none of as long as a file `over` is there.
+  void expect_an_end_when_no_node_comes(std::vector<std::string> words, const std::vector<std::string>& environment,
+                                        const std::string& reason) {
+    words.insert(words.end(), {"--listen", fmt::format("127.0.0.1:{}", test::free_port())});
+    Program program(words, environment);
+    ASSERT_TRUE(logged(top / "run", "stage rl starts"));
+    std::ofstream(top / "over") << "";
+    for (const pid_t pid : processes(top / "run")) ::kill(pid, SIGKILL);
+    ASSERT_TRUE(program.wait(kPatience_s));
+    const ProgramResult r = program.result();
+    EXPECT_EQ(r.code, 1) << r.err;
+    EXPECT_NE(r.err.find("no node is left that may do its work, and none will come: node1 on gpu01: "), std::string::npos)
+        << r.err;
+    EXPECT_NE(r.err.find(reason), std::string::npos) << r.err;
+    const std::string log = read_file(top / "run/r1.log");
+    for (const char* waited : {"stands still", "starts again from the run store"})
+      EXPECT_EQ(log.find(waited), std::string::npos) << log;
+    fs::remove(top / "over");
+    EXPECT_EQ(run_program(words, environment).code, 0);
+    expect_the_weights_of_one_process(top / "run");
+  }
   // What the run answers; "" while nobody listens.
   std::string asked(const std::string& line) const {
     try {
@@ -136,6 +157,26 @@ TEST_F(LaunchNodes, a_machine_that_is_not_there_ends_the_run_before_it_begins_un
                         {"SLURM_JOB_ID="})
                 .code,
             2);
+}
+
+TEST_F(LaunchNodes, a_run_whose_slurm_job_is_over_ends_at_once_and_says_so) {
+  script("srun", fmt::format("echo >> {0}/sruns\n[ -e {0}/over ] && {{ echo 'srun: error: Slurm job 7 has expired' >&2; "
+                             "echo 'srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 7' >&2; exit 1; }}\n"
+                             "while [ \"${{1#--}}\" != \"$1\" ]; do shift; done\nexec \"$@\"\n",
+                             top.string()));
+  expect_an_end_when_no_node_comes(arguments(top / "run", {"--slurm"}),
+                                   environment({"SLURM_JOB_ID=7", "SLURM_JOB_NODELIST=gpu[01-02]", "SLURM_CPUS_PER_TASK=1"}),
+                                   "Expired or invalid job 7");
+  EXPECT_EQ(fs::file_size(top / "sruns"), 6u) << "two, one more for each, and the two of the next process";
+}
+
+TEST_F(LaunchNodes, a_run_whose_hosts_all_refuse_ends_when_they_are_given_up) {
+  script("ssh",
+         fmt::format("[ -e {}/over ] && {{ echo 'ssh: connect to host gpu port 22: Connection refused' >&2; exit 255; }}\n"
+                     "for last; do :; done\nPATH={}:$PATH exec sh -c \"$last\"\n",
+                     top.string(), node.parent_path().string()));
+  std::ofstream(hosts) << "gpu01 slots=1\ngpu02 slots=1\n";
+  expect_an_end_when_no_node_comes(over_nodes(top / "run"), environment(), "Connection refused");
 }
 
 TEST_F(LaunchNodes, a_machine_without_the_program_is_told_what_it_lacks) {

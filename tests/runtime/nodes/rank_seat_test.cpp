@@ -1,7 +1,11 @@
 // The place of a rank at a node, as the head has it: whose words it hears, and what ends it.
 #include "runtime/nodes/rank_seat.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
 
 #include "base/error.h"
 
@@ -23,7 +27,12 @@ struct SentPackets final : Links {
 
 struct RankSeats : ::testing::Test {
   SentPackets links;
-  Members members{Members::Options{}};
+  std::string deserted;  // why nobody will come
+  Members members{[this] {
+    Members::Options options;
+    options.nobody_comes = [this](int) { return deserted; };
+    return options;
+  }()};
   void SetUp() override {
     members.use(&links);
     join(1, "node1");
@@ -105,6 +114,29 @@ TEST_F(RankSeats, what_failed_there_is_thrown_here_behind_what_it_said_before) {
   says(1, incarnation, encode_error(std::make_exception_ptr(failure("no memory"))), PacketKind::failed);
   EXPECT_EQ(heard(*one), "a word b");
   EXPECT_NE(heard(*one).find("no memory"), std::string::npos);
+}
+
+TEST_F(RankSeats, one_that_no_node_will_come_for_is_not_waited_for) {
+  const auto why = [&] {
+    try {
+      seat(1);
+    } catch (const Error& e) {
+      return fmt::format("{}{}", e.message(), e.final() ? "" : ", and is tried again");
+    }
+    return std::string("it lives");
+  };
+  deserted = "node1 on gpu07: ssh: exit code 255";
+  EXPECT_EQ(why(), "it lives") << "one is there";
+  members.peer_lost(1, "its connection closed");
+  EXPECT_EQ(why(), "no node is left that may do the work of rank 1, and none will come: node1 on gpu07: ssh: exit code 255");
+  deserted = "";
+  std::thread fewer([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    deserted = "it was given up";
+    members.fewer_may_come();
+  });
+  EXPECT_EQ(why(), "no node is left that may do the work of rank 1, and none will come: it was given up");
+  fewer.join();
 }
 
 TEST_F(RankSeats, one_that_is_given_up_is_waited_for_no_longer) {

@@ -54,6 +54,23 @@ TEST(Slurm, what_is_no_list_of_nodes_is_bad_input_with_a_hint) {
   }
 }
 
+// As srun of Slurm 22.05 said it.
+TEST(Slurm, what_srun_says_of_a_job_that_is_over_is_told_from_what_may_pass) {
+  for (const char* over : {"srun: exit code 1; it said: srun: error: Slurm job 2 has expired | srun: Check SLURM_JOB_ID "
+                           "environment variable. Expired or invalid job 2",
+                           "srun: error: Unable to confirm allocation for job 999: Invalid job id specified",
+                           "srun: error: Unable to create step for job 8: Job/step already completing or completed",
+                           "srun: Job allocation 8 has been revoked"})
+    EXPECT_TRUE(slurm_job_is_over(over)) << over;
+  for (const char* passes :
+       {"srun: exit code 143; it said: slurmstepd-n1: error: *** STEP 2.2 ON n1 CANCELLED AT 2026-11-27T18:57:21 *** | srun: "
+        "error: n1: task 0: Terminated",
+        "srun: error: Task launch for StepId=3.0 failed on node n2: Communication connection failure",
+        "srun: Job step creation temporarily disabled, retrying (Requested nodes are busy)", "srun: error: n1: task 0: Killed",
+        ""})
+    EXPECT_FALSE(slurm_job_is_over(passes)) << passes;
+}
+
 TEST(Slurm, an_allocation_is_one_node_a_machine) {
   std::map<std::string, std::string> set;
   const Environment environment = [&](const std::string& name) { return set[name]; };
