@@ -55,6 +55,8 @@ struct Told {
   std::string name, head, head_key, device;
   CurveKeys keys;
   int threads = 0, share = 1;
+  std::string address;  // by which other nodes reach this one; "": the one from which it reaches the head
+  PortRange ports;      // that it may listen on
 };
 
 Told read_line() {
@@ -70,6 +72,8 @@ Told read_line() {
     told.threads = json.at("threads");
     told.share = std::max(1, json.at("share").get<int>());
     told.device = json.at("device");
+    told.address = json.at("address");
+    if (const std::string ports = json.at("ports"); !ports.empty()) told.ports = parse_port_range(ports);
     return told;
   });
 }
@@ -170,11 +174,13 @@ class NodeProcess {
   }
 
  private:
-  // A rank of a trainer listens where this machine is reached from the head's, and on no other address.
+  // A rank of a trainer listens where others reach this machine, and on no other address.
   std::unique_ptr<RankRing> ring(const RingInvitation& told) const {
     RingLinksOptions options;
     options.head = parse_link_address(told_.head);
-    options.listen = host_towards(*options.head);
+    options.listen = host_to_listen_on(told_.address, *options.head);
+    options.address = told_.address;
+    options.ports = told_.ports;
     options.self = node_hello(*device_, threads_);
     return ring_links(told, std::move(options));
   }
@@ -216,7 +222,7 @@ int run_node(const Told& told) {
 struct Join {
   std::string head;
   fs::path key;
-  std::string device;
+  std::string device, address, ports;
   int threads = 0;
   double rejoin_s = 600;
 };
@@ -224,7 +230,8 @@ struct Join {
 int join(const Join& args) {
   const Invitation invitation = read_invitation(args.key);
   parse_link_address(args.head);
-  NodeProcess process({invitation.name, args.head, invitation.head_key, args.device, invitation.keys, args.threads, 1});
+  NodeProcess process({invitation.name, args.head, invitation.head_key, args.device, invitation.keys, args.threads, 1,
+                       args.address, args.ports.empty() ? PortRange{} : parse_port_range(args.ports)});
   std::atomic<bool> leaves{false};
   sigset_t asked;
   ::sigemptyset(&asked);
@@ -267,6 +274,13 @@ int main_checked(int argc, char** argv) {
       ->check(CLI::Range(1, 4096).description(""))
       ->needs(by_hand);
   app.add_option("--device", args.device, "where ops run; default: cpu")->type_name("DEVICE")->needs(by_hand);
+  app.add_option("--address", args.address,
+                 "by which other nodes reach this one; default: the one from which it reaches the head")
+      ->type_name("HOST")
+      ->needs(by_hand);
+  app.add_option("--ports", args.ports, "that it may listen on, for ranks of a trainer; default: any")
+      ->type_name("FROM-TO")
+      ->needs(by_hand);
   app.add_option("--rejoin", args.rejoin_s, "how long it dials a head that is gone; default 600")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 1e9).description(""))

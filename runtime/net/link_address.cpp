@@ -10,6 +10,7 @@
 #include <memory>
 #include <system_error>
 
+#include "base/clipped.h"
 #include "base/descriptor.h"
 #include "base/error.h"
 
@@ -19,28 +20,66 @@ std::string LinkAddress::text() const {
   return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
 }
 
-std::string host_towards(const LinkAddress& peer) {
+namespace {
+
+using Resolved = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+// Null, with the reason, where there is none.
+Resolved resolve(const std::string& host, int port, std::string& why) {
   addrinfo wanted{}, *found = nullptr;
-  wanted.ai_socktype = SOCK_DGRAM;  // to connect one sends nothing
-  const auto no_way = [&](const std::string& why) {
-    return failure(fmt::format("this machine has no address from which {} is reached: {}", peer.host, why));
-  };
-  if (const int e = ::getaddrinfo(peer.host.c_str(), std::to_string(peer.port).c_str(), &wanted, &found); e != 0)
-    throw no_way(::gai_strerror(e));
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all(found, ::freeaddrinfo);
+  wanted.ai_socktype = SOCK_DGRAM;
+  if (const int e = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted, &found); e != 0) why = ::gai_strerror(e);
+  return {found, ::freeaddrinfo};
+}
+
+std::string numeric(const sockaddr* address, socklen_t size) {
+  char host[NI_MAXHOST] = "";
+  return ::getnameinfo(address, size, host, sizeof host, nullptr, 0, NI_NUMERICHOST) == 0 ? host : "";
+}
+
+}  // namespace
+
+std::string PortRange::text() const { return fmt::format("{}-{}", first, last); }
+
+std::string host_towards(const LinkAddress& peer) {
   std::string why = "no address";
-  for (const addrinfo* at = found; at != nullptr; at = at->ai_next) {
+  const Resolved all = resolve(peer.host, peer.port, why);
+  for (const addrinfo* at = all.get(); at != nullptr; at = at->ai_next) {
     const Descriptor fd(::socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     sockaddr_storage own{};
     socklen_t size = sizeof own;
-    char host[NI_MAXHOST] = "";
+    // Of datagrams: to connect one sends nothing.
     if (fd.get() >= 0 && ::connect(fd.get(), at->ai_addr, at->ai_addrlen) == 0 &&
-        ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
-        ::getnameinfo(reinterpret_cast<sockaddr*>(&own), size, host, sizeof host, nullptr, 0, NI_NUMERICHOST) == 0)
-      return host;
+        ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0)
+      if (std::string host = numeric(reinterpret_cast<const sockaddr*>(&own), size); !host.empty()) return host;
     why = std::generic_category().message(errno);
   }
-  throw no_way(why);
+  throw failure(fmt::format("this machine has no address from which {} is reached: {}", peer.host, why));
+}
+
+std::string host_to_listen_on(const std::string& address, const LinkAddress& peer) {
+  std::string why;
+  const Resolved all = address.empty() ? Resolved(nullptr, ::freeaddrinfo) : resolve(address, 0, why);
+  for (const addrinfo* at = all.get(); at != nullptr; at = at->ai_next) {
+    const Descriptor fd(::socket(at->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (fd.get() >= 0 && ::bind(fd.get(), at->ai_addr, at->ai_addrlen) == 0)
+      if (std::string host = numeric(at->ai_addr, at->ai_addrlen); !host.empty()) return host;
+  }
+  return host_towards(peer);
+}
+
+PortRange parse_port_range(std::string_view text) {
+  PortRange range;
+  const size_t dash = std::min(text.find('-'), text.size());
+  const auto number = [](std::string_view digits, int& port) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+    return error == std::errc() && end == digits.data() + digits.size() && port >= 1 && port <= 65535;
+  };
+  if (dash == text.size() || !number(text.substr(0, dash), range.first) || !number(text.substr(dash + 1), range.last) ||
+      range.last <= range.first)
+    throw bad_input(fmt::format("'{}' is no range of at least two ports from 1 to 65535", clipped(text)), {},
+                    "such as 4000-4009");
+  return range;
 }
 
 LinkAddress parse_link_address(const std::string& text) {

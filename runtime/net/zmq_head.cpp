@@ -1,4 +1,6 @@
+#include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <map>
 #include <set>
 #include <thread>
@@ -14,6 +16,7 @@ constexpr const char* kZapDomain = "r1";
 constexpr size_t kMaxConnections = 4096;  // with a known key
 constexpr size_t kMaxPerPrincipal = 256;
 constexpr int kListenBacklog = 1024;
+constexpr std::chrono::seconds kPortsAreFree{2};  // of those that another has just left
 
 class Head final : public ZmqHead {
  public:
@@ -84,27 +87,43 @@ class Head final : public ZmqHead {
     return s;
   }
 
-  void bind() {
+  // Port 0: any that is free, and the one after it.
+  void bind_both() {
     const bool any = options_.listen.port == 0;
+    socket(LinkLane::control).bind(endpoint(options_.listen, LinkLane::control));
+    if (any) {
+      const std::string bound = socket(LinkLane::control).get(zmq::sockopt::last_endpoint);
+      std::from_chars(bound.data() + bound.rfind(':') + 1, bound.data() + bound.size(), options_.listen.port);
+    }
+    try {
+      socket(LinkLane::bulk).bind(endpoint(options_.listen, LinkLane::bulk));
+    } catch (const zmq::error_t&) {
+      socket(LinkLane::control).unbind(endpoint(options_.listen, LinkLane::control));
+      throw;
+    }
+  }
+
+  void bind() {
+    const PortRange ports = options_.listen.port == 0 ? options_.ports : PortRange{};
+    const bool any = options_.listen.port == 0 && ports.any();
+    const auto until = std::chrono::steady_clock::now() + kPortsAreFree;
+    if (!ports.any()) options_.listen.port = ports.first;
     for (int tries = 0;; ++tries) {
       try {
         if (any) options_.listen.port = 0;
-        socket(LinkLane::control).bind(endpoint(options_.listen, LinkLane::control));
-        if (any) {
-          const std::string bound = socket(LinkLane::control).get(zmq::sockopt::last_endpoint);
-          std::from_chars(bound.data() + bound.rfind(':') + 1, bound.data() + bound.size(), options_.listen.port);
-        }
-        try {
-          socket(LinkLane::bulk).bind(endpoint(options_.listen, LinkLane::bulk));
-        } catch (const zmq::error_t&) {
-          socket(LinkLane::control).unbind(endpoint(options_.listen, LinkLane::control));
-          throw;
-        }
-        return;
+        return bind_both();
       } catch (const zmq::error_t& e) {
         if (any && tries < 50) continue;
-        throw bad_input(fmt::format("cannot listen on {} and the port after it: {}", options_.listen.text(), e.what()), {},
-                        "another port, or an address of this machine");
+        if (ports.any() || e.num() != EADDRINUSE)
+          throw bad_input(fmt::format("cannot listen on {} and the port after it: {}", options_.listen.text(), e.what()), {},
+                          "another port, or an address of this machine");
+        options_.listen.port += 2;
+        if (options_.listen.port < ports.last) continue;
+        if (std::chrono::steady_clock::now() > until)
+          throw failure(fmt::format("no two ports of {} are free on {}", ports.text(), options_.listen.host), {},
+                        "more ports: two for each rank that listens there");
+        options_.listen.port = ports.first;
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
     }
   }

@@ -16,7 +16,8 @@ namespace r1 {
 
 struct ZmqHeadOptions {
   LinkAddress listen;
-  CurveKeys keys;  // the head's
+  PortRange ports;  // where listen.port is 0: the first two of them that are free, in steps of two
+  CurveKeys keys;   // the head's
   LinkConfig link;
   int64_t greeting_ns = 3'000'000'000;  // of a connection, until its key is known; then it is closed
 };
@@ -27,7 +28,7 @@ class ZmqHead : public Links {
   // Of a peer that is up; null otherwise. What was known when it last beat.
   virtual std::optional<PeerTimes> times(PeerId peer) const = 0;
 };
-// Throws failure when it cannot listen there. `ring` and `sink` outlive it.
+// Throws bad_input when it cannot listen there, and failure where none of its ports gets free. `ring` and `sink` outlive it.
 std::unique_ptr<ZmqHead> zmq_listen(ZmqHeadOptions options, const KeyRing& ring, LinkTerms terms, LinkSink& sink);
 
 struct ZmqNodeOptions {

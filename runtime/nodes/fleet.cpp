@@ -150,13 +150,17 @@ void Fleet::launch(Entry& entry) {
     // The machines of a Slurm job see the same files as a rule; and srun, unlike sshd, has no login shell to ask for a PATH.
     spec.words = {plan.slurm ? options_.program.string() : "r1-node", "--stdin"};
   }
+  LinkAddress head = links_->address();
+  if (!here(plan) && !options_.address.empty()) head.host = options_.address;
   spec.line = nlohmann::json{{"name", plan.name},
-                             {"head", links_->address().text()},
+                             {"head", head.text()},
                              {"head_key", keys_.head().public_key},
                              {"public_key", keys.public_key},
                              {"secret_key", keys.secret_key},
                              {"threads", plan.threads},
                              {"share", plan.share},
+                             {"address", plan.address},
+                             {"ports", plan.ports.any() ? "" : plan.ports.text()},
                              {"device", plan.device.empty() ? options_.device : plan.device}}
                   .dump();
   entry.launch = launcher_->start(std::move(spec));

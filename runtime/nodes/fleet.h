@@ -30,6 +30,8 @@ struct FleetEntry {
   int threads = 0;      // of its CPU ops; 0: the cores of its host over `share`
   int share = 1;        // entries of the same host
   std::string device;   // "": as the graph says
+  std::string address;  // by which other nodes reach it; "": the one from which it reaches the head
+  PortRange ports;      // that it may listen on
   std::vector<std::string> tags;
   bool slurm = false;    // started by srun, as a step of this job, instead of by ssh
   bool invited = false;  // somebody else starts it, or nobody
@@ -41,6 +43,7 @@ class Fleet final : public LaunchSink {
     std::filesystem::path run_dir;
     std::vector<FleetEntry> entries;
     LinkAddress listen;                                             // loopback unless told
+    std::string address;                                            // by which other hosts reach this one; "": listen's
     PeerHello self;                                                 // the head's
     bool any_fingerprint = false;                                   // lets in nodes whose arithmetic is another
     uint64_t epoch = 1;                                             // Members::Options::epoch

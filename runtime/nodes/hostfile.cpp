@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxLine = 4096;
 constexpr size_t kMaxHostName = 253, kMaxWord = 64, kMaxTags = 16;
-constexpr std::array<std::string_view, 6> kKeys = {"slots", "gpus", "tags", "user", "port", "device"};
+constexpr std::array<std::string_view, 8> kKeys = {"slots", "gpus", "tags", "user", "port", "device", "address", "ports"};
 
 bool is_letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
 
@@ -62,36 +62,42 @@ void read_user(HostEntry& entry, std::string_view text, const Line& line, size_t
   entry.user = text;
 }
 
+// A name, an IPv4 address, or an IPv6 one in brackets, which are left out. `port`: how a port is given there.
+std::string read_address(std::string_view word, const Line& line, size_t offset, std::string_view port) {
+  if (word.starts_with('[')) {
+    in6_addr address{};
+    const bool closed = word.ends_with(']') && word.size() > 2;
+    std::string host(closed ? word.substr(1, word.size() - 2) : word);
+    // Without a zone, which names an interface of one machine.
+    if (!closed || ::inet_pton(AF_INET6, host.c_str(), &address) != 1)
+      throw line.bad(fmt::format("'{}' is no IPv6 address in brackets", clipped(word)), "such as [2001:db8::7]", offset);
+    return host;
+  }
+  if (std::count(word.begin(), word.end(), ':') == 1)
+    throw line.bad(fmt::format("'{}' has a colon", clipped(word)), fmt::format("a port is an entry of its own: {}", port),
+                   offset);
+  if (word.find(':') != std::string_view::npos)
+    throw line.bad(fmt::format("'{}' is an IPv6 address without brackets", clipped(word)), fmt::format("[{}]", clipped(word)),
+                   offset);
+  if (word.find_first_of("[],") != std::string_view::npos)
+    throw line.bad(fmt::format("'{}' is no one host", clipped(word)), "ranges are not expanded; one line a node", offset);
+  if (!is_word(word, ".-_", kMaxHostName))
+    throw line.bad(fmt::format("'{}' is no host", clipped(word)),
+                   "a name or an address, such as gpu07, 10.0.0.7 or [2001:db8::7]", offset);
+  return std::string(word);
+}
+
 void read_host(HostEntry& entry, std::string_view word, const Line& line) {
   size_t offset = 0;
   if (const size_t at = word.find('@'); at != std::string_view::npos) {
     read_user(entry, word.substr(0, at), line, 0);
     offset = at + 1;
   }
-  std::string_view host = word.substr(offset);
-  if (host.starts_with('[')) {
-    in6_addr address{};
-    const bool closed = host.ends_with(']') && host.size() > 2;
-    entry.host = closed ? host.substr(1, host.size() - 2) : host;
-    // Without a zone, which names an interface of one machine.
-    if (!closed || ::inet_pton(AF_INET6, entry.host.c_str(), &address) != 1)
-      throw line.bad(fmt::format("'{}' is no IPv6 address in brackets", clipped(host)), "such as [2001:db8::7]", offset);
-    return;
-  }
-  if (host.find('=') != std::string_view::npos)
+  const std::string_view host = word.substr(offset);
+  if (!host.starts_with('[') && host.find('=') != std::string_view::npos)
     throw line.bad(fmt::format("'{}' stands where a host belongs", clipped(host)), "a line begins with its host: gpu07 slots=8",
                    offset);
-  if (std::count(host.begin(), host.end(), ':') == 1)
-    throw line.bad(fmt::format("'{}' has a colon", clipped(host)), "a port is an entry of its own: gpu07 port=2222", offset);
-  if (host.find(':') != std::string_view::npos)
-    throw line.bad(fmt::format("'{}' is an IPv6 address without brackets", clipped(host)), fmt::format("[{}]", clipped(host)),
-                   offset);
-  if (host.find_first_of("[],") != std::string_view::npos)
-    throw line.bad(fmt::format("'{}' is no one host", clipped(host)), "ranges are not expanded; one line a node", offset);
-  if (!is_word(host, ".-_", kMaxHostName))
-    throw line.bad(fmt::format("'{}' is no host", clipped(host)),
-                   "a name or an address, such as gpu07, 10.0.0.7 or [2001:db8::7]", offset);
-  entry.host = host;
+  entry.host = read_address(host, line, offset, "gpu07 port=2222");
 }
 
 int read_number(std::string_view key, std::string_view value, int from, int to, const Line& line, size_t offset) {
@@ -141,6 +147,14 @@ void read_attribute(HostEntry& entry, std::string_view word, const Line& line, s
   if (key == "port") entry.port = read_number(key, value, 1, 65535, line, offset);
   if (key == "user") read_user(entry, value, line, offset);
   if (key == "tags") read_tags(entry, value, line, offset);
+  if (key == "address") entry.address = read_address(value, line, offset, "ports=4000-4009");
+  if (key == "ports") {
+    try {
+      entry.ports = parse_port_range(value);
+    } catch (const Error& e) {
+      throw line.bad(e.message(), "such as ports=4000-4009", offset);
+    }
+  }
   if (key == "device") {
     if (!is_word(value, "._-:", kMaxWord))
       throw line.bad(fmt::format("'{}' is no device", clipped(value)), "as the graph's attribute: device=cpu", offset);
@@ -218,7 +232,7 @@ int threads_of(const HostEntry& entry, const std::vector<HostEntry>& all, int co
   int open = 0;
   int64_t taken = 0;
   for (const HostEntry& other : all) {
-    if (other.host != entry.host) continue;
+    if (other.machine() != entry.machine()) continue;
     if (other.slots)
       taken += *other.slots;
     else

@@ -4,11 +4,12 @@
 //   hostfile := line*
 //   line     := [host (blank key '=' value)*] ['#' text] newline
 //   host     := [user '@'] (name | IPv4 | '[' IPv6 ']')
-//   key      := slots | gpus | tags | user | port | device
+//   key      := slots | gpus | tags | user | port | device | address | ports
 //
 //   localhost slots=4                    # started directly: no ssh
 //   gpu07 gpus=2 tags=big,fast           # by ssh, as its configuration says
 //   me@10.0.0.7 port=2222 device=cpu
+//   gpu08 address=192.168.7.8 ports=4000-4009
 // Thread rule: pure functions but for reading a file.
 #pragma once
 
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "runtime/net/link_address.h"
 
 namespace r1 {
 
@@ -30,10 +32,14 @@ struct HostEntry {
   std::optional<int> slots;  // threads of the node
   std::optional<int> gpus;
   std::vector<std::string> tags;
-  std::string device;  // "": the run's
+  std::string device;   // "": the run's
+  std::string address;  // by which other nodes reach it; "": the one from which it reaches the head
+  PortRange ports;      // that it may listen on
   Where where;
   // This machine without a user or port: no ssh.
   bool is_local() const;
+  // Its machine, as entries that share one have it: this one has several names.
+  std::string machine() const { return is_local() ? "localhost" : host; }
 };
 
 constexpr size_t kMaxHostfileBytes = size_t{1} << 20;

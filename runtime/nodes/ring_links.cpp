@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
+
 namespace r1 {
 namespace {
 
@@ -28,10 +30,16 @@ class Sockets final : public RingDoors {
     listened->ring.let_in(fmt::format("node:rank{}", (told.rank + 1) % told.ranks), told.next_key);
     ZmqHeadOptions head;
     head.listen.host = options_.listen;
+    head.ports = options_.ports;
     head.keys = told.keys;
     head.link = options_.link;
     listened->links = zmq_listen(std::move(head), listened->ring, terms(), sink);
-    address = listened->links->address().text();
+    LinkAddress own = listened->links->address();
+    if (!options_.address.empty()) {
+      log_info(fmt::format("{} listens on {}", told.name, own.text()));
+      own.host = options_.address;
+    }
+    address = own.text();
     return listened;
   }
   std::string dialled(const RingInvitation& told, const std::string& previous) const override {

@@ -13,6 +13,8 @@ namespace r1 {
 
 struct RingLinksOptions {
   std::string listen = "127.0.0.1";  // an address of this machine
+  std::string address;               // by which the next rank reaches it; "": the same
+  PortRange ports;                   // that it may listen on
   PeerHello self;                    // of this process
   // Of a node: by which it reaches the head, where the first rank is: that one is dialled there, whatever it calls itself.
   std::optional<LinkAddress> head;

@@ -106,6 +106,7 @@ TEST(IncludeRule, nobody_who_is_simulated_has_a_clock_of_its_own) {
       {"actors/data_survey.cpp", "how often progress is shown, before a run"},
       {"runtime/flow/role_host.cpp", "the fault `slow`, which tests inject"},
       {"runtime/net/zmq_end.h", "real time's links"},
+      {"runtime/net/zmq_head.cpp", "how long ports take to get free"},
       {"runtime/nodes/launcher.cpp", "deadlines of programs that it starts"},
       {"runtime/conductor/caf_stage.cpp", "real time's StageHosts"},
       {"runtime/store/run_store_impl.h", "of events, where no other clock is given"},

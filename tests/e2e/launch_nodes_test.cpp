@@ -52,7 +52,11 @@ struct LaunchNodes : Nodes {
   // Of a run whose nodes all die, and which `script` starts none of as long as a file `over` is there.
   void expect_an_end_when_no_node_comes(std::vector<std::string> words, const std::vector<std::string>& environment,
                                         const std::string& reason) {
-    words.insert(words.end(), {"--listen", fmt::format("127.0.0.1:{}", test::free_port())});
+    words.insert(words.end(), {"--listen", fmt::format("0.0.0.0:{}", test::free_port())});
+    const ProgramResult unsaid = run_program(words, environment);
+    EXPECT_EQ(unsaid.code, 2);
+    EXPECT_NE(unsaid.err.find("--address HOST, by which they reach this machine"), std::string::npos) << unsaid.err;
+    words.insert(words.end(), {"--address", "127.0.0.1"});
     Program program(words, environment);
     ASSERT_TRUE(logged(top / "run", "stage rl starts"));
     std::ofstream(top / "over") << "";

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "tests/e2e/nodes_fixture.h"
+#include "tests/free_port.h"
 
 namespace r1 {
 namespace {
@@ -42,6 +43,26 @@ TEST_F(RankNodes, ranks_at_nodes_learn_what_threads_learn_whoever_of_them_is_kil
   EXPECT_EQ(summary_hashes(top / "disturbed"), expected);
   EXPECT_EQ(ledger_complaints(top / "disturbed"), "");
   EXPECT_TRUE(all_gone(processes(top / "disturbed"), 10)) << "a node outlives its run";
+}
+
+// Each on an address and on ports of its own, as with firewalls between.
+TEST_F(RankNodes, ranks_listen_where_the_host_file_says_that_they_are_reached) {
+  const int port = test::free_port();
+  std::ofstream(hosts) << fmt::format(
+      "localhost slots=1 address=127.0.0.2 ports={0}-{1}\nlocalhost slots=1 address=127.0.0.3 ports={0}-{1}\n", port, port + 3);
+  const std::vector<std::string> words =
+      ranked({"--listen", fmt::format("127.0.0.1:{}-{}", port, port + 3), "--set", "rl_trainer.until=batches(2)"});
+  const ProgramResult r = run_program(over_nodes(top / "run", words), cache());
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string log = read_file(top / "run/r1.log");
+  for (const std::string& said : {fmt::format("rank 0 of rl_trainer at the head listens on 127.0.0.1:{} for rank 1", port + 2),
+                                  fmt::format("listens on 127.0.0.2:{} for rank 2 of rl_trainer", port),
+                                  fmt::format("listens on 127.0.0.3:{} for rank 0 of rl_trainer", port)})
+    EXPECT_NE(log.find(said), std::string::npos) << said << log;
+  const ProgramResult narrow =
+      run_program(over_nodes(top / "narrow", {"--listen", fmt::format("127.0.0.1:{}-{}", port, port + 2), "--check"}), cache());
+  EXPECT_EQ(narrow.code, 2);
+  EXPECT_NE(narrow.err.find("leaves none for ranks"), std::string::npos) << narrow.err;
 }
 
 TEST_F(RankNodes, ranks_without_work_are_said_once) {

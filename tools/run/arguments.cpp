@@ -55,8 +55,14 @@ std::optional<int> parse_run_arguments(int argc, char** argv, RunArguments& args
                      "(docs/operations.md)");
   hostfile->type_name("FILE");
   app.add_flag("--slurm", args.slurm, "the same on the machines of this Slurm job, by srun")->excludes(hostfile);
-  app.add_option("--listen", args.listen, "where nodes of other machines reach this one (default: loopback)")
-      ->type_name("HOST:PORT");
+  CLI::Option* const listen = app.add_option(
+      "--listen", args.listen,
+      "where nodes of other machines reach this one, and the port after it; with a range, trainers with ranks use "
+      "the rest of it (default: loopback)");
+  listen->type_name("HOST:PORT[-PORT]");
+  app.add_option("--address", args.address, "by which other machines reach this one, where that is not --listen's HOST")
+      ->type_name("HOST")
+      ->needs(listen);
   app.add_option("--invite", args.invite, "N more nodes may join by hand: RUN/keys/join1.join, ...")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1024}).description(""));

@@ -11,7 +11,7 @@ namespace r1 {
 
 struct RunArguments {
   std::filesystem::path graph, run, replay, report, samples, hostfile, costs;
-  std::string listen, dashboard, shell_listen, simulate;
+  std::string listen, address, dashboard, shell_listen, simulate;
   int64_t invite = 0;
   int64_t count = 4;
   std::vector<std::string> set;

@@ -52,7 +52,7 @@ fs::path node_program() {
 
 std::vector<FleetEntry> entries_of(const std::vector<HostEntry>& hosts) {
   std::map<std::string, int> of_host;
-  for (const HostEntry& host : hosts) ++of_host[host.host];
+  for (const HostEntry& host : hosts) ++of_host[host.machine()];
   const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   std::vector<FleetEntry> entries;
   for (const HostEntry& host : hosts) {
@@ -62,8 +62,10 @@ std::vector<FleetEntry> entries_of(const std::vector<HostEntry>& hosts) {
     e.user = host.user;
     e.port = host.port;
     e.threads = host.is_local() ? threads_of(host, hosts, cores) : host.slots.value_or(0);
-    e.share = of_host.at(host.host);
+    e.share = of_host.at(host.machine());
     e.device = host.device;
+    e.address = host.address;
+    e.ports = host.ports;
     e.tags = host.tags;
   }
   return entries;
@@ -123,6 +125,18 @@ void choose_devices(const std::vector<HostEntry>& hosts, const GraphView& graph,
   }
 }
 
+// HOST:PORT, or HOST:FROM-TO: the first two ports are the head's, the others are for ranks of trainers.
+void read_listen(const std::string& text, NodesPlan& plan) {
+  const size_t dash = text.find('-', std::min(text.rfind(':'), text.size()));
+  plan.listen = parse_link_address(text.substr(0, dash));
+  if (dash == std::string::npos) return;
+  const PortRange all = parse_port_range(std::string_view(text).substr(text.rfind(':') + 1));
+  if (all.last < all.first + 3)
+    throw bad_input(fmt::format("--listen with ports {} leaves none for ranks", all.text()), {},
+                    "four ports at least: two for the nodes, two for each trainer with ranks=");
+  plan.rank_ports = {all.first + 2, all.last};
+}
+
 // What learns is there; nodes that compute otherwise are refused by it.
 const Device& head_device(const RunEnv& env, const GraphView& graph) {
   for (size_t stage = 0; stage < graph.stages.size(); ++stage)
@@ -132,17 +146,21 @@ const Device& head_device(const RunEnv& env, const GraphView& graph) {
 
 }  // namespace
 
-NodesPlan plan_nodes(const fs::path& hostfile, const std::string& listen, const GraphView& graph) {
+NodesPlan plan_nodes(const fs::path& hostfile, const ListenWords& where, const GraphView& graph) {
   NodesPlan plan;
   std::vector<HostEntry> hosts;
   if (!hostfile.empty()) hosts = read_hostfile(hostfile);
   plan.entries = hostfile.empty() ? slurm_entries() : entries_of(hosts);
   const auto far = std::find_if(plan.entries.begin(), plan.entries.end(), [](const FleetEntry& e) { return !e.host.empty(); });
-  if (!listen.empty()) plan.listen = parse_link_address(listen);
-  if (far != plan.entries.end() && listen.empty())
-    throw bad_input(fmt::format("nodes on '{}' cannot reach this process, which listens on loopback only", far->host),
+  if (!where.listen.empty()) read_listen(where.listen, plan);
+  plan.address = where.address;
+  const bool everywhere = plan.listen.host == "0.0.0.0" || plan.listen.host == "::";
+  if (far != plan.entries.end() && (where.listen.empty() || (everywhere && where.address.empty())))
+    throw bad_input(fmt::format("nodes on '{}' cannot reach this process, which listens on {}", far->host,
+                                everywhere ? "all addresses and says none of them" : "loopback only"),
                     hostfile.empty() ? Where{} : Where{hostfile.string()},
-                    "--listen HOST:PORT with an address of this machine that they reach");
+                    everywhere ? "--address HOST, by which they reach this machine"
+                               : "--listen HOST:PORT with an address of this machine that they reach");
   std::vector<int> roles;
   for (size_t n = 0; n < graph.nodes.size(); ++n)
     if (stays_with_head(graph, graph.nodes[n]).empty() || ranks_at_nodes(graph.nodes[n]) > 0)
@@ -159,11 +177,13 @@ RunNodes::RunNodes(NodesPlan plan, const Options& options, const RunEnv& env, co
       store_(store),
       placement_(std::move(plan.placement)),
       listen_host_(plan.listen.host),
+      rank_ports_(plan.rank_ports),
       self_(node_hello(head_device(env, graph), cpu_threads())) {
   Fleet::Options fleet;
   fleet.run_dir = env.run_dir;
   fleet.entries = std::move(plan.entries);
   fleet.listen = plan.listen;
+  fleet.address = plan.address;
   fleet.self = self_;
   fleet.any_fingerprint = options.any_fingerprint;
   fleet.epoch = next_epoch(store);
@@ -221,6 +241,7 @@ void RunNodes::place_ranks(RunEnv& env) {
   world.graph_file = env_.run_dir / "graph.graph";
   RingLinksOptions ring;
   ring.listen = listen_host_;
+  ring.ports = rank_ports_;
   ring.self = self_;
   world.ring = [ring](const RingInvitation& told) { return ring_links(told, ring); };
   for (const auto& [node, names] : placement_)

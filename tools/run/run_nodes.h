@@ -19,11 +19,17 @@ namespace r1 {
 struct NodesPlan {
   std::vector<FleetEntry> entries;
   LinkAddress listen;
+  std::string address;   // by which nodes of other machines reach this one; "": listen's
+  PortRange rank_ports;  // that the first rank of a trainer may listen on
   Placement placement;
 };
-// `hostfile`: "" for the machines of this Slurm job. `listen`: HOST:PORT; "": loopback. Throws bad_input for a host file that
-// is none or fits nothing in the graph, and outside of a Slurm job.
-NodesPlan plan_nodes(const std::filesystem::path& hostfile, const std::string& listen, const GraphView& graph);
+struct ListenWords {
+  std::string listen;   // HOST:PORT or HOST:FROM-TO; "": loopback
+  std::string address;  // of this machine, for others; "": listen's
+};
+// `hostfile`: "" for the machines of this Slurm job. Throws bad_input for a host file that is none or fits nothing in the
+// graph, and outside of a Slurm job.
+NodesPlan plan_nodes(const std::filesystem::path& hostfile, const ListenWords& where, const GraphView& graph);
 // placement_text, and of a trainer where each of its ranks is: "rl_trainer: rank 0 head, 1 node1, 2 node2".
 std::string nodes_placement_text(const GraphView& graph, const Placement& placement);
 
@@ -62,6 +68,7 @@ class RunNodes {
   RunStore& store_;
   Placement placement_;
   const std::string listen_host_;  // where the head's own ranks listen too
+  const PortRange rank_ports_;
   const PeerHello self_;
   std::unique_ptr<Fleet> fleet_;
 };

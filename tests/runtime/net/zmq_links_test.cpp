@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/descriptor.h"
-#include "base/line_process.h"
 #include "base/error.h"
+#include "base/line_process.h"
 #include "tests/runtime/net/waiting_sink.h"
 
 namespace r1 {
@@ -233,6 +233,14 @@ TEST(ZmqLinks, listen_on_another_port_where_the_one_after_it_is_taken) {
   }
   taken.clear();
   ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST(LinkAddressText, a_process_listens_on_the_address_that_others_know_it_by_where_that_is_its_own) {
+  const LinkAddress head{"127.0.0.1", 4000};
+  EXPECT_EQ(host_to_listen_on("", head), "127.0.0.1");
+  EXPECT_EQ(host_to_listen_on("127.0.0.9", head), "127.0.0.9");
+  for (const char* elsewhere : {"198.51.100.7", "no-such-host.invalid"})  // of a router in front of it
+    EXPECT_EQ(host_to_listen_on(elsewhere, head), "127.0.0.1") << elsewhere;
 }
 
 TEST(LinkAddressText, is_read_as_it_is_written_and_anything_else_is_bad_input) {

@@ -18,8 +18,8 @@ TEST(Hostfile, every_line_is_a_node_with_what_it_says) {
       "  localhost slots=4 # here\n"
       "\tlocalhost\r\n"
       "gpu07 gpus=2\ttags=big,fast device=cpu user=me port=2222\n"
-      "you@10.0.0.7\n"
-      "[2001:db8::7] gpus=0\n"
+      "you@10.0.0.7 address=192.168.7.8 ports=4000-4009\n"
+      "[2001:db8::7] gpus=0 address=[2001:db8::8]\n"
       "localhost#again",
       "hosts");
   ASSERT_EQ(hosts.size(), 6u);
@@ -37,6 +37,10 @@ TEST(Hostfile, every_line_is_a_node_with_what_it_says) {
   EXPECT_EQ(hosts[2].port, 2222);
   EXPECT_EQ(hosts[3].user, "you");
   EXPECT_EQ(hosts[3].host, "10.0.0.7");
+  EXPECT_EQ(hosts[3].address, "192.168.7.8");
+  EXPECT_EQ(hosts[3].ports.text(), "4000-4009");
+  EXPECT_TRUE(hosts[2].address.empty() && hosts[2].ports.any());
+  EXPECT_EQ(hosts[4].address, "2001:db8::8");
   EXPECT_EQ(hosts[4].host, "2001:db8::7");
   EXPECT_EQ(hosts[4].gpus, 0);
   EXPECT_EQ(hosts[5].name, "node6");
@@ -59,6 +63,8 @@ TEST(Hostfile, nodes_of_one_machine_share_its_cores) {
   EXPECT_EQ(threads(4, 16), 64);
   EXPECT_EQ(threads(5, 16), 1);
   EXPECT_EQ(threads(3, 0), 1);
+  const auto here = parse_hostfile("localhost\n127.0.0.1\n[::1] slots=2\n", "hosts");
+  EXPECT_EQ(threads_of(here[0], here, 8), 3) << "one machine by three names";
 }
 
 struct Bad {
@@ -96,6 +102,18 @@ std::vector<Bad> bad_hostfiles() {
       {"a gpus=1025", "h:1:8", "not a number", "gpus=4"},
       {"a port=0", "h:1:8", "port='0' is not a number from 1 to 65535", "port=4"},
       {"a port=65536", "h:1:8", "not a number", "port="},
+      {"a address=10.0.0.7:4000", "h:1:11", "'10.0.0.7:4000' has a colon", "ports=4000-4009"},
+      {"a address=2001:db8::7", "h:1:11", "without brackets", "[2001:db8::7]"},
+      {"a address=me@b", "h:1:11", "'me@b' is no host", "a name or an address"},
+      {"a address=-b", "h:1:11", "is no host", "a name or an address"},
+      {"a ports=4000", "h:1:9", "'4000' is no range of at least two ports from 1 to 65535", "ports=4000-4009"},
+      {"a ports=4000-4000", "h:1:9", "is no range of at least two ports", "ports=4000-4009"},
+      {"a ports=4001-4000", "h:1:9", "is no range", "ports=4000-4009"},
+      {"a ports=0-9", "h:1:9", "is no range", "ports=4000-4009"},
+      {"a ports=4000-65536", "h:1:9", "is no range", "ports=4000-4009"},
+      {"a ports=-4000", "h:1:9", "is no range", "ports=4000-4009"},
+      {"a ports=4000-", "h:1:9", "is no range", "ports=4000-4009"},
+      {"a ports=4000-4009-", "h:1:9", "is no range", "ports=4000-4009"},
       {"a tags=", "h:1:3", "'tags' has no value", "tags=..."},
       {"a tags=x,,y", "h:1:10", "'' is no tag", "parted by commas"},
       {"a tags=x,", "h:1:10", "'' is no tag", "parted by commas"},

@@ -1,6 +1,7 @@
 // Rings of ranks over sockets: whose words are heard, who is let in, what ends a channel, and that the error names both ends.
 #include "runtime/nodes/ring_links.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -16,6 +17,7 @@
 #include "kernels/ops.h"
 #include "kernels/ring_ranks.h"
 #include "tests/e2e/tcp_proxy.h"
+#include "tests/free_port.h"
 
 namespace r1 {
 namespace {
@@ -89,6 +91,32 @@ TEST(RingLinks, of_two_ranks_the_second_does_not_listen) {
   EXPECT_TRUE(two.ends[0]->address().starts_with("127.0.0.1:"));
   EXPECT_EQ(two.ends[1]->address(), "");
   for (const auto& end : three.ends) EXPECT_TRUE(end->address().starts_with("127.0.0.1:")) << end->address();
+}
+
+// As behind address translation: it listens on an address that nobody else knows it by.
+TEST(RingLinks, a_rank_is_dialled_where_it_says_that_others_reach_it_and_listens_on_the_ports_that_it_may) {
+  const std::vector<RingInvitation> told = invitations(3);
+  RingLinksOptions behind = options(1);
+  const int port = test::free_port();
+  behind.address = "localhost";
+  behind.ports = {port, port + 1};
+  const auto one = ring_links(told[1], behind);
+  EXPECT_EQ(one->address(), fmt::format("localhost:{}", port));
+  const auto two = ring_links(told[2], options(2));
+  two->join(one->address());
+  two->to_previous()->send(channel_message("back "));
+  EXPECT_EQ(heard(*one->to_next()), "back 0");
+
+  RingLinksOptions same = options(0);
+  same.ports = {port, port + 3};
+  EXPECT_EQ(ring_links(told[0], same)->address(), fmt::format("127.0.0.1:{}", port + 2)) << "the next two";
+  same.ports = {port, port + 2};
+  try {
+    ring_links(told[0], same);
+    ADD_FAILURE() << "listens on a port that is not its own";
+  } catch (const Error& e) {
+    EXPECT_TRUE(has(e.message(), fmt::format("no two ports of {}-{} are free on 127.0.0.1", port, port + 2))) << e.what();
+  }
 }
 
 TEST(RingLinks, a_rank_with_a_key_of_another_attempt_is_not_let_in_and_the_one_with_this_ones_is) {
