@@ -394,8 +394,10 @@ TEST_F(StarTest, a_stage_that_no_node_will_come_for_fails_at_once_with_the_reaso
   star.deserted = "node1 on gpu07: ssh: exit code 255";
   const std::string reason = "no node is left that may do its work, and none will come: node1 on gpu07: ssh: exit code 255";
   EXPECT_EQ(star.run_stage("base").rfind("base_eval: " + reason, 0), 0u);
+  star.deserted = "";
   star.add_node();
-  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "") << "one is there";
+  for (const char* stage : {"base", "sft"}) ASSERT_EQ(star.run_stage(stage), "") << stage;
+  star.deserted = "node1 on gpu07: ssh: exit code 255";
   star.after_step = [&star](int64_t step) {
     if (step == 100) star.kill(0);
   };

@@ -10,6 +10,7 @@
 #include "runtime/shell/shell_client.h"
 #include "tests/e2e/nodes_fixture.h"
 #include "tests/own_sshd.h"
+#include "tests/stopped_process.h"
 
 namespace r1 {
 namespace {
@@ -253,7 +254,7 @@ TEST_F(LaunchNodes, one_that_joined_by_hand_and_was_drained_is_sent_away_by_the_
     return nodes.find("join1") != nodes.npos && nodes.find("policy", nodes.find("join1")) != nodes.npos;
   };
   for (int i = 0; i < 1000 && !works(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  joined.send(SIGSTOP);  // it hears of nothing
+  test::stop_process(joined.pid());  // it hears of nothing
   const std::string answer = asked("drain join1");
   EXPECT_NE(answer.find("join1 gets nothing new"), std::string::npos) << answer;
   head->send(SIGKILL);

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/line_process.h"
 #include "tests/runtime/net/waiting_sink.h"
+#include "tests/stopped_process.h"
 
 namespace r1 {
 namespace {
@@ -199,7 +200,7 @@ TEST(ZmqLinks, a_process_that_stands_still_is_lost_by_its_lease_and_what_it_says
   const CurveKeys keys = here.let_in("node:a");
   Peer peer(here, keys, "na");
   const PeerId id = here.at_head.wait_lines(1).last;
-  ::kill(peer.process.pid(), SIGSTOP);
+  test::stop_process(peer.process.pid());
   here.head->send(id, packet(1));  // it will find it when it wakes up, and answer
   EXPECT_EQ(here.at_head.wait([&](const Heard& h) { return h.state.at(id) == 2; }).line(),
             fmt::format("lost {} nothing was heard of it for 1 s", id));
