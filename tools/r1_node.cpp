@@ -31,6 +31,7 @@
 #include "runtime/nodes/launcher.h"
 #include "runtime/nodes/node.h"
 #include "runtime/nodes/ring_links.h"
+#include "runtime/nodes/zmq_peers.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
 #include "tools/node_hello.h"
@@ -123,6 +124,13 @@ class NodeProcess {
     };
     options.cpu_ns = compute_cpu_ns;
     options.kept = &kept_;
+    ZmqPeersOptions doors;
+    doors.listen = [this] { return host_to_listen_on(told_.address, parse_link_address(told_.head)); };
+    doors.address = told_.address;
+    doors.ports = told_.ports;
+    doors.self = node_hello(*device_, threads_);
+    const std::unique_ptr<PeerNet> peers = zmq_peers(std::move(doors));
+    options.peers = peers.get();
     options.ended = [&](const std::string& reason) {
       end.why = reason;
       loop.stop();
@@ -174,7 +182,7 @@ class NodeProcess {
   }
 
  private:
-  // A rank of a trainer listens where others reach this machine, and on no other address.
+  // A rank of a trainer, and who serves other nodes, listens where others reach this machine, and on no other address.
   std::unique_ptr<RankRing> ring(const RingInvitation& told) const {
     RingLinksOptions options;
     options.head = parse_link_address(told_.head);
@@ -278,7 +286,8 @@ int main_checked(int argc, char** argv) {
                  "by which other nodes reach this one; default: the one from which it reaches the head")
       ->type_name("HOST")
       ->needs(by_hand);
-  app.add_option("--ports", args.ports, "that it may listen on, for ranks of a trainer; default: any")
+  app.add_option("--ports", args.ports,
+                 "that it may listen on, for ranks of a trainer and nodes that fetch from it; default: any")
       ->type_name("FROM-TO")
       ->needs(by_hand);
   app.add_option("--rejoin", args.rejoin_s, "how long it dials a head that is gone; default 600")

@@ -13,9 +13,10 @@ std::string_view packet_kind_name(PacketKind kind) {
       {more, "more"},         {stop, "stop"},       {leave, "leave"},     {open, "open"},     {ready, "ready"},
       {close, "close"},       {closed, "closed"},   {payload, "payload"}, {credit, "credit"}, {stage_end, "stage_end"},
       {finished, "finished"}, {failed, "failed"},   {records, "records"}, {ask, "ask"},       {answer, "answer"},
-      {part, "part"},         {whole, "whole"},     {held, "held"},       {get, "get"},       {blob, "blob"},
-      {no_blob, "no_blob"},   {command, "command"}, {reply, "reply"},     {watch, "watch"},   {update, "update"},
-      {unwatch, "unwatch"},   {token, "token"},     {rank, "rank"}};
+      {whole, "whole"},       {held, "held"},       {get, "get"},         {blob, "blob"},     {no_blob, "no_blob"},
+      {command, "command"},   {reply, "reply"},     {watch, "watch"},     {update, "update"}, {unwatch, "unwatch"},
+      {token, "token"},       {rank, "rank"},       {content, "content"}, {want, "want"},     {parents, "parents"},
+      {have, "have"},         {listen, "listen"},   {listens, "listens"}, {forget, "forget"}};
   for (const auto& [k, name] : kNames)
     if (k == kind) return name;
   return {};

@@ -45,14 +45,20 @@ enum class PacketKind : uint8_t {
   records,
   ask,
   answer,
-  part,   // frames of the payload that comes next on its edge; and back: it was taken in
-  whole,  // the newest payload of the edge, again, as a whole
-  rank,   // a word between a trainer and a rank of it at a node
-  held,   // in the place of a payload: what the node said in its greeting that it holds
-  // Files by content.
+  whole,    // the newest payload of the edge, again, as a whole
+  rank,     // a word between a trainer and a rank of it at a node
+  held,     // in the place of a payload: what the node said in its greeting that it holds
+  content,  // a payload whose frames are to be fetched
+  // What is fetched by content, of the head or of another node.
   get = 64,
   blob,
   no_blob,
+  want,     // of a node: it is to be told whom to ask
+  parents,  // of the head: these, or it
+  have,     // of a node: it has all of it
+  listen,   // of the head: another node is to be let in
+  listens,  // of a node: it is
+  forget,   // of the head: a content in memory, or a key
   // Shells.
   command = 80,
   reply,

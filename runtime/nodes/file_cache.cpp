@@ -77,6 +77,18 @@ void FileCache::complete(const NodeFile& file) {
   known_.insert(file.hash);
 }
 
+std::string FileCache::read(const NodeFile& file, uint64_t offset, uint64_t bytes) const {
+  for (const fs::path& path : {name(file), under_way(file)}) {
+    std::ifstream in(path, std::ios::binary);
+    if (!in.seekg(static_cast<std::streamoff>(offset))) continue;
+    std::string read(bytes, '\0');
+    in.read(read.data(), static_cast<std::streamsize>(bytes));
+    read.resize(static_cast<size_t>(in.gcount()));
+    return read;
+  }
+  return {};
+}
+
 void FileCache::prune(double unused_s, uint64_t bytes) const {
   struct Found {
     fs::path path;

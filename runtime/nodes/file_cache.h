@@ -22,6 +22,8 @@ class FileCache {
   void add(const NodeFile& file, uint64_t offset, std::string_view bytes);
   // All pieces are there. Throws failure when they are not what was announced; then nothing is kept of it.
   void complete(const NodeFile& file);
+  // [offset, offset + bytes) of one that is there, or as far as it came; fewer bytes where that ends.
+  std::string read(const NodeFile& file, uint64_t offset, uint64_t bytes) const;
   // Removes what was last used `unused_s` ago or before, then the longest unused files until all are at most `bytes` together;
   // none that was used within kSpare_s, which another process may be about to read.
   void prune(double unused_s = 30 * 86400.0, uint64_t bytes = uint64_t{64} << 30) const;

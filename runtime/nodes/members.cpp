@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <fstream>
 #include <string_view>
 #include <utility>
 
@@ -11,10 +10,6 @@
 #include "runtime/nodes/kept_states.h"
 
 namespace r1 {
-
-namespace {
-constexpr uint64_t kMostPiece = uint64_t{16} << 20;
-}
 
 std::string Member::node() const {
   constexpr std::string_view kNode = "node:";
@@ -27,7 +22,10 @@ Error deserted_error(const std::string& work, const std::string& why) {
                        "mend it and give the same command: it goes on from the run store");
 }
 
-Members::Members(Options options) : options_(std::move(options)) {}
+Members::Members(Options options)
+    : options_(std::move(options)),
+      contents_({options_.files, [this](PeerId peer, LinkPacket packet) { send(peer, std::move(packet)); },
+                 [this](PeerId peer, const std::string& why) { drop(peer, why); }}) {}
 Members::~Members() = default;
 
 void Members::use(Links* links) {
@@ -65,8 +63,8 @@ void Members::remove(int node, PoolEar& ear) {
 }
 
 Incarnation Members::open(PeerId peer, int node, const OpenRole& role, uint64_t rank) {
+  for (const NodeFile& file : role.files) contents_.add_file(file.hash, file.path);
   const std::lock_guard lock(mutex_);
-  for (const NodeFile& file : role.files) files_[file.hash] = file.path;
   LinkPacket packet;
   packet.kind = PacketKind::open;
   packet.incarnation = (options_.epoch << 32) + ++opened_;
@@ -169,6 +167,7 @@ void Members::peer_up(PeerId peer, const PeerHello& hello) {
   } catch (const Error& e) {
     return drop(peer, e.what());
   }
+  contents_.joined(peer, member.name(), hello.host);
   if (options_.told) options_.told(member, true, "");
   const std::lock_guard lock(mutex_);
   members_[peer] = member;
@@ -191,6 +190,7 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
     open_.erase(peer);
     for (const auto& [node, ear] : pools_) ear->left(member, why);
   }
+  contents_.lost(peer);
   if (options_.told) options_.told(member, false, why);
   const std::lock_guard lock(mutex_);
   draining_.erase(peer);
@@ -198,7 +198,7 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
 }
 
 void Members::received(PeerId peer, LinkPacket packet) {
-  if (packet.kind == PacketKind::get) return serve(peer, packet);
+  if (contents_.heard(peer, packet)) return;
   if (packet.kind == PacketKind::leave) return drain(peer);
   const std::lock_guard lock(mutex_);
   const auto member = members_.find(peer);
@@ -212,42 +212,5 @@ void Members::received(PeerId peer, LinkPacket packet) {
 }
 
 void Members::not_joined(const std::string&, bool) {}
-
-// ---- files by content -------------------------------------------------------------------------------------------------
-
-void Members::serve(PeerId peer, const LinkPacket& packet) {
-  FilePiece piece;
-  try {
-    piece = decode_file_piece(packet.body);
-  } catch (const Error& e) {
-    return drop(peer, e.what());
-  }
-  std::filesystem::path path;
-  {
-    const std::lock_guard lock(mutex_);
-    if (const auto file = files_.find(piece.hash); file != files_.end()) path = file->second;
-  }
-  piece.bytes = std::min(piece.bytes, kMostPiece);
-  Job job;
-  job.work = [this, peer, piece, path] {
-    LinkPacket answer;
-    answer.kind = PacketKind::no_blob;
-    answer.body = encode(piece);
-    if (std::ifstream in(path, std::ios::binary); !path.empty() && in.seekg(static_cast<std::streamoff>(piece.offset))) {
-      std::string bytes(piece.bytes, '\0');
-      in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-      if (in.gcount() == static_cast<std::streamsize>(bytes.size())) {
-        answer.kind = PacketKind::blob;
-        answer.frames.emplace_back(std::move(bytes));
-      }
-    }
-    if (answer.kind == PacketKind::no_blob)
-      log_warn(fmt::format("a node asks for {} bytes at {} of {} ({}): not there", piece.bytes, piece.offset, piece.hash,
-                           path.string()));
-    send(peer, std::move(answer));
-  };
-  job.finished = [](std::exception_ptr) {};
-  options_.files->submit(std::move(job));
-}
 
 }  // namespace r1

@@ -1,7 +1,7 @@
 // Who belongs to a run: the nodes that are linked to its head, as the pools of remote roles see them
 // (runtime/nodes/pool_role.h). Passes on what comes over the links to the pool of the role that it is about, gives incarnations
-// that are never used again, and serves files by content. Not the links (runtime/net) and not what starts processes
-// (runtime/nodes/launcher.h). Thread rule: thread-safe.
+// that are never used again. What they fetch by content is content_server.h's. Not the links (runtime/net) and not what starts
+// processes (runtime/nodes/launcher.h). Thread rule: thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "runtime/flow/executor.h"
 #include "runtime/net/link.h"
+#include "runtime/nodes/content_server.h"
 #include "runtime/nodes/node_words.h"
 #include "runtime/nodes/pool_core.h"
 
@@ -63,7 +64,7 @@ class Members final : public LinkSink {
     std::function<bool(const Member& member)> unwanted;
     // Why nobody will ever come who may do the work of a graph node; "" while somebody may. Absent: somebody always may.
     std::function<std::string(int node)> nobody_comes;
-    Executor* files = nullptr;  // reads files for nodes; outlives it
+    Executor* files = nullptr;  // reads and hashes what nodes fetch; outlives it
   };
   explicit Members(Options options);
   ~Members() override;
@@ -75,6 +76,7 @@ class Members final : public LinkSink {
   // Hears of the members that are there, then of all that happens until remove(), which waits for a call at hand.
   void add(int node, PoolEar& ear);
   void remove(int node, PoolEar& ear);
+  ContentServer& contents() { return contents_; }
   // Sends `open`; its files are served from now on. `rank`: of a trainer; 0: the role itself.
   Incarnation open(PeerId peer, int node, const OpenRole& role, uint64_t rank = 0);
   void send(PeerId peer, LinkPacket packet);
@@ -104,7 +106,6 @@ class Members final : public LinkSink {
   void not_joined(const std::string& why, bool refused) override;
 
  private:
-  void serve(PeerId peer, const LinkPacket& packet);
   void stop(PeerId peer);                            // under mutex_
   void look_for_hope(int node, PoolEar& ear) const;  // under mutex_
 
@@ -113,12 +114,12 @@ class Members final : public LinkSink {
   Links* links_ = nullptr;
   std::map<PeerId, Member> members_;
   std::multimap<int, PoolEar*> pools_;
-  std::map<std::string, std::filesystem::path> files_;  // by hash
   std::map<PeerId, int64_t> cpu_ns_;
   std::map<PeerId, std::map<Incarnation, int>> open_;  // and of which graph node
   std::set<PeerId> draining_;
   std::map<int, int64_t> scaled_;  // by graph node
   uint64_t opened_ = 0;
+  ContentServer contents_;
 };
 
 }  // namespace r1

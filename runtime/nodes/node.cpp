@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -12,7 +11,6 @@
 namespace r1 {
 namespace {
 
-constexpr uint64_t kPiece = uint64_t{8} << 20;
 constexpr double kTick_s = 0.5;
 
 }  // namespace
@@ -21,9 +19,9 @@ Node::Node(NodeWorld& world, const PayloadCodec& codec, Options options)
     : world_(world),
       codec_(codec),
       options_(std::move(options)),
-      cache_(options_.cache),
-      disk_(world.executor("files")),
-      self_(std::make_shared<Node*>(this)) {
+      self_(std::make_shared<Node*>(this)),
+      contents_(world_,
+                {options_.cache, [this](LinkPacket packet) { send(std::move(packet)); }, options_.peers, options_.small}) {
   world_.post_after(kTick_s, [self = self_] {
     if (*self != nullptr) (*self)->tick();
   });
@@ -74,6 +72,15 @@ void Node::send(LinkPacket packet) {
 
 void Node::heard(const LinkPacket& packet) {
   if (ending_) return;
+  try {
+    obey(packet);
+  } catch (const Error& e) {  // a head of another kind
+    links_->drop(head_, e.what());
+    end(e.what());
+  }
+}
+
+void Node::obey(const LinkPacket& packet) {
   switch (packet.kind) {
     case PacketKind::stop:
       return end("");
@@ -81,15 +88,21 @@ void Node::heard(const LinkPacket& packet) {
       return open(packet);
     case PacketKind::close:
       return close(packet.incarnation);
+    case PacketKind::content:
+      return whole(packet);
     case PacketKind::blob:
     case PacketKind::no_blob:
-      return got(packet);
+    case PacketKind::parents:
+    case PacketKind::listen:
+    case PacketKind::forget:
+      return contents_.heard(packet);
     default:
       if (const auto at = roles_.find(packet.incarnation); at != roles_.end()) at->second->received(packet);
   }
 }
 
 void Node::tick() {
+  contents_.tick();
   for (const auto& [incarnation, role] : roles_) role->tick();
   if (!ending_)
     world_.post_after(kTick_s, [self = self_] {
@@ -101,14 +114,9 @@ void Node::tick() {
 
 void Node::open(const LinkPacket& packet) {
   const Incarnation incarnation = packet.incarnation;
-  try {
-    roles_[incarnation] = opened(packet);
-    node_of_[incarnation] = packet.node;
-  } catch (const Error& e) {
-    links_->drop(head_, e.what());
-    return end(e.what());
-  }
-  want(roles_[incarnation]->open().files, [this, incarnation](std::exception_ptr error) {
+  roles_[incarnation] = opened(packet);
+  node_of_[incarnation] = packet.node;
+  contents_.want(roles_[incarnation]->open().files, [this, incarnation](std::exception_ptr error) {
     const auto at = roles_.find(incarnation);
     if (at == roles_.end()) return;
     error ? at->second->failed(error) : prepare(incarnation);
@@ -132,9 +140,9 @@ std::unique_ptr<OpenedWork> Node::opened(const LinkPacket& packet) {
 
 void Node::prepare(Incarnation incarnation) {
   auto graph = std::make_shared<std::shared_ptr<const NodeGraph>>();
-  on_disk(
+  contents_.disk(
       [this, graph, open = roles_.at(incarnation)->open()] {
-        for (const NodeFile& file : open.files) cache_.place(file, options_.tree);
+        for (const NodeFile& file : open.files) contents_.cache().place(file, options_.tree);
         *graph = options_.prepare(open, options_.tree);
       },
       [this, graph, incarnation](std::exception_ptr error) {
@@ -142,6 +150,16 @@ void Node::prepare(Incarnation incarnation) {
         if (at == roles_.end()) return;
         error ? at->second->failed(error) : at->second->begin(*graph);
       });
+}
+
+// A message whose frames are fetched: for the role that it is about, if that is there then.
+void Node::whole(const LinkPacket& packet) {
+  contents_.want(decode_content_payload(packet.body),
+                 [this, incarnation = packet.incarnation](std::exception_ptr error, std::shared_ptr<const Packet> message) {
+                   const auto at = roles_.find(incarnation);
+                   if (at == roles_.end()) return;
+                   error ? at->second->failed(error) : at->second->whole(*message);
+                 });
 }
 
 void Node::close(Incarnation incarnation) {
@@ -179,82 +197,6 @@ void Node::end_if_closed() {
   if (!ending_ || !roles_.empty() || !closing_.empty() || ended_) return;
   ended_ = true;
   if (options_.ended) options_.ended(why_);
-}
-
-// ---- files ------------------------------------------------------------------------------------------------------------
-
-void Node::on_disk(std::function<void()> work, std::function<void(std::exception_ptr)> then) {
-  disk_->submit({std::move(work), [this, self = self_, then = std::move(then)](std::exception_ptr error) {
-                   world_.post([self, then, error] {
-                     if (*self != nullptr && !(*self)->ending_) then(error);
-                   });
-                 }});
-}
-
-void Node::want(const std::vector<NodeFile>& files, std::function<void(std::exception_ptr)> then) {
-  auto left = std::make_shared<size_t>(files.size());
-  auto first = std::make_shared<std::exception_ptr>();
-  const auto one = [left, first, then](std::exception_ptr error) {
-    if (error && !*first) *first = error;
-    if (--*left == 0) then(*first);
-  };
-  if (files.empty()) return then(nullptr);
-  for (const NodeFile& file : files) {
-    const auto [at, fresh] = fetches_.try_emplace(file.hash, Fetch{file, 0, {}});
-    at->second.then.push_back(one);
-    if (fresh) look_for(file);
-  }
-}
-
-void Node::look_for(const NodeFile& file) {
-  auto here = std::make_shared<bool>(false);
-  on_disk([this, file, here] { *here = cache_.holds(file); },
-          [this, file, here](std::exception_ptr error) {
-            if (error || *here) return fetched(file.hash, error);
-            ask(fetches_.at(file.hash));
-          });
-}
-
-void Node::ask(const Fetch& fetch) {
-  LinkPacket packet;
-  packet.kind = PacketKind::get;
-  packet.body = encode(FilePiece{fetch.file.hash, fetch.done, std::min(kPiece, fetch.file.bytes - fetch.done)});
-  send(std::move(packet));
-}
-
-void Node::got(const LinkPacket& packet) {
-  std::string hash;
-  try {
-    const FilePiece piece = decode_file_piece(packet.body);
-    hash = piece.hash;
-    const auto at = fetches_.find(hash);
-    if (at == fetches_.end()) return;
-    Fetch& fetch = at->second;
-    if (packet.kind == PacketKind::no_blob)
-      throw failure(fmt::format("the head has no '{}' any more", fetch.file.path), {}, "it was changed while the run reads it");
-    if (packet.frames.size() != 1 || piece.offset != fetch.done || packet.frames[0].size() != piece.bytes)
-      throw failure(fmt::format("a piece of '{}' is not the one that was asked for", fetch.file.path));
-    const bool last = fetch.done + piece.bytes == fetch.file.bytes;
-    on_disk(
-        [this, file = fetch.file, offset = piece.offset, frame = packet.frames[0], last] {
-          cache_.add(file, offset, frame.bytes());
-          if (last) cache_.complete(file);
-        },
-        [this, hash, last, bytes = piece.bytes](std::exception_ptr error) {
-          if (error || last) return fetched(hash, error);
-          Fetch& f = fetches_.at(hash);
-          f.done += bytes;
-          ask(f);
-        });
-  } catch (const Error&) {
-    if (!hash.empty()) fetched(hash, std::current_exception());
-  }
-}
-
-void Node::fetched(const std::string& hash, std::exception_ptr error) {
-  auto fetch = fetches_.extract(hash);
-  if (fetch.empty()) return;
-  for (const auto& then : fetch.mapped().then) then(error);
 }
 
 }  // namespace r1

@@ -1,6 +1,6 @@
 // A node: what a process other than the head is to a run. Opens roles and ranks for its head, after it has got the files that
-// they read, and closes them. When the link is lost, or the head says stop, all ends. Not the process around it
-// (tools/r1_node.cpp). Thread rule: a LinkSink; everything else on the thread of its NodeWorld.
+// they read (content_fetcher.h), and closes them. When the link is lost, or the head says stop, all ends. Not the process
+// around it (tools/r1_node.cpp). Thread rule: a LinkSink; everything else on the thread of its NodeWorld.
 #pragma once
 
 #include <deque>
@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "runtime/net/link.h"
-#include "runtime/nodes/file_cache.h"
+#include "runtime/nodes/content_fetcher.h"
 #include "runtime/nodes/kept_states.h"
 #include "runtime/nodes/node_world.h"
 #include "runtime/nodes/opened_work.h"
@@ -30,6 +30,9 @@ class Node final : public LinkSink {
     std::function<int64_t()> cpu_ns;
     // What is here from an earlier link, and what this one leaves for the next; outlives the node. Null: nothing is kept.
     KeptStates* kept = nullptr;
+    // How it comes to other nodes, from which it fetches what they hold; outlives the node. Null: it does not.
+    PeerNet* peers = nullptr;
+    uint64_t small = 64 * 1024;  // as ContentFetcher::Options
     // It is over: the head said so (""), or why the link is. Once; nothing of this node runs any more.
     std::function<void(const std::string& why)> ended;
   };
@@ -53,12 +56,8 @@ class Node final : public LinkSink {
   void not_joined(const std::string& why, bool refused) override;
 
  private:
-  struct Fetch {
-    NodeFile file;
-    uint64_t done = 0;  // bytes
-    std::vector<std::function<void(std::exception_ptr)>> then;
-  };
   void heard(const LinkPacket& packet);
+  void obey(const LinkPacket& packet);
   void open(const LinkPacket& packet);
   std::unique_ptr<OpenedWork> opened(const LinkPacket& packet);
   void close(Incarnation incarnation);
@@ -67,29 +66,21 @@ class Node final : public LinkSink {
   void tick();
   void send(LinkPacket packet);
 
-  void want(const std::vector<NodeFile>& files, std::function<void(std::exception_ptr)> then);
-  void look_for(const NodeFile& file);
-  void ask(const Fetch& fetch);
-  void got(const LinkPacket& packet);
-  void fetched(const std::string& hash, std::exception_ptr error);
   void prepare(Incarnation incarnation);
-  // On the thread for files; `then` on the node's.
-  void on_disk(std::function<void()> work, std::function<void(std::exception_ptr)> then);
+  void whole(const LinkPacket& packet);
 
   NodeWorld& world_;
   const PayloadCodec& codec_;
   const Options options_;
   Links* links_ = nullptr;
   PeerId head_ = 0;
-  FileCache cache_;
-  std::unique_ptr<Executor> disk_;
-  std::map<std::string, Fetch> fetches_;  // by hash
   std::map<Incarnation, std::unique_ptr<OpenedWork>> roles_;
   std::map<Incarnation, std::unique_ptr<OpenedWork>> closing_;
   std::map<Incarnation, int> node_of_;  // of the graph
   bool ending_ = false, ended_ = false, refused_ = false;
   std::string why_;
   std::shared_ptr<Node*> self_;
+  ContentFetcher contents_;
 };
 
 }  // namespace r1

@@ -165,7 +165,10 @@ bool is_state(const EdgePlan& edge) { return conflates(edge) || edge.carries == 
 
 LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, const Payload* before, int node,
                           uint64_t incarnation) {
-  Packet coded = encode_envelope(payload, codec, before);
+  return payload_packet(payload, encode_envelope(payload, codec, before), node, incarnation);
+}
+
+LinkPacket payload_packet(const Envelope& payload, Packet coded, int node, uint64_t incarnation) {
   LinkPacket packet;
   packet.kind = PacketKind::payload;
   packet.incarnation = incarnation;
@@ -179,6 +182,13 @@ LinkPacket payload_packet(const Envelope& payload, const PayloadCodec& codec, co
 
 Envelope packet_payload(const LinkPacket& packet, const PayloadCodec& codec, const Asked& asked) {
   return decode_envelope({packet.body, frame_strings(packet.frames)}, codec, asked);
+}
+
+LinkPacket link_word(PacketKind kind, std::string body) {
+  LinkPacket packet;
+  packet.kind = kind;
+  packet.body = std::move(body);
+  return packet;
 }
 
 std::string encode(const OpenRole& open) {
@@ -387,6 +397,180 @@ FilePiece decode_file_piece(const std::string& body) {
   piece.offset = items.next_as<uint64_t>();
   piece.bytes = items.next_as<uint64_t>();
   return piece;
+}
+
+namespace {
+
+// What a peer or a head names: no longer than what is one, so that nothing else is kept or logged.
+std::string text(Items& items, size_t most) {
+  auto value = items.next_as<std::string>();
+  if (value.size() > most) throw malformed_message("a name in it is too long");
+  return value;
+}
+std::string content_hash(Items& items) { return text(items, 32); }
+std::string curve_key(Items& items) {
+  auto key = text(items, 40);
+  if (!is_curve_key(key)) throw malformed_message("a key in it is none");
+  return key;
+}
+CurveKeys curve_keys(Items& items) {
+  CurveKeys keys;
+  keys.public_key = curve_key(items);
+  keys.secret_key = curve_key(items);
+  return keys;
+}
+constexpr size_t kMostName = 1024;
+
+}  // namespace
+
+std::string encode_content_name(const std::string& hash, uint64_t bytes) {
+  Writer w;
+  w.count(3);
+  w.pack.pack(kFormat);
+  w.pack.pack(hash);
+  w.pack.pack(bytes);
+  return w.take();
+}
+
+std::pair<std::string, uint64_t> decode_content_name(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 3);
+  known_format(items);
+  std::pair<std::string, uint64_t> name;
+  name.first = content_hash(items);
+  name.second = items.next_as<uint64_t>();
+  return name;
+}
+
+std::string encode(const ContentParents& parents) {
+  Writer w;
+  w.count(6);
+  w.pack.pack(kFormat);
+  w.pack.pack(parents.hash);
+  w.pack.pack_bin(static_cast<uint32_t>(parents.leaves.size()));
+  w.pack.pack_bin_body(parents.leaves.data(), static_cast<uint32_t>(parents.leaves.size()));
+  w.pack.pack(parents.keys.public_key);
+  w.pack.pack(parents.keys.secret_key);
+  w.count(parents.parents.size());
+  for (const ContentParents::Parent& parent : parents.parents) {
+    w.count(3);
+    w.pack.pack(parent.name);
+    w.pack.pack(parent.address);
+    w.pack.pack(parent.public_key);
+  }
+  return w.take();
+}
+
+ContentParents decode_content_parents(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 6);
+  known_format(items);
+  ContentParents p;
+  p.hash = content_hash(items);
+  p.leaves = items.next_as<std::string>();
+  p.keys.public_key = text(items, 40);
+  p.keys.secret_key = text(items, 40);
+  Items parents(items.next());
+  if (parents.size() > ContentParents::kMost) throw malformed_message("it has more parents than a node is given");
+  while (parents.size() > 0) {
+    Items parent(parents.next(), 3);
+    ContentParents::Parent& one = p.parents.emplace_back();
+    one.name = text(parent, kMostName);
+    one.address = text(parent, kMostName);
+    one.public_key = curve_key(parent);
+  }
+  if (!p.parents.empty() && (!is_curve_key(p.keys.public_key) || !is_curve_key(p.keys.secret_key)))
+    throw malformed_message("a key in it is none");
+  return p;
+}
+
+std::string encode(const DoorOrder& order) {
+  Writer w;
+  w.count(6);
+  w.pack.pack(kFormat);
+  w.pack.pack(order.child);
+  w.pack.pack(order.name);
+  w.pack.pack(order.child_key);
+  w.pack.pack(order.keys.public_key);
+  w.pack.pack(order.keys.secret_key);
+  return w.take();
+}
+
+DoorOrder decode_door_order(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 6);
+  known_format(items);
+  DoorOrder order;
+  order.child = items.next_as<uint64_t>();
+  order.name = text(items, kMostName);
+  order.child_key = curve_key(items);
+  order.keys = curve_keys(items);
+  return order;
+}
+
+std::string encode(const DoorAnswer& answer) {
+  Writer w;
+  w.count(3);
+  w.pack.pack(kFormat);
+  w.pack.pack(answer.child);
+  w.pack.pack(answer.address);
+  return w.take();
+}
+
+DoorAnswer decode_door_answer(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 3);
+  known_format(items);
+  DoorAnswer answer;
+  answer.child = items.next_as<uint64_t>();
+  answer.address = text(items, kMostName);
+  return answer;
+}
+
+std::string encode(const ForgetOrder& order) {
+  Writer w;
+  w.count(3);
+  w.pack.pack(kFormat);
+  w.pack.pack(order.hash);
+  w.pack.pack(order.key);
+  return w.take();
+}
+
+ForgetOrder decode_forget_order(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 3);
+  known_format(items);
+  ForgetOrder order;
+  order.hash = content_hash(items);
+  order.key = text(items, 40);
+  return order;
+}
+
+std::string encode(const ContentPayload& payload) {
+  Writer w;
+  w.count(5);
+  w.pack.pack(kFormat);
+  w.pack.pack_bin(static_cast<uint32_t>(payload.header.size()));
+  w.pack.pack_bin_body(payload.header.data(), static_cast<uint32_t>(payload.header.size()));
+  w.pack.pack(payload.hash);
+  w.pack.pack(payload.frames);
+  w.pack.pack(payload.name);
+  return w.take();
+}
+
+ContentPayload decode_content_payload(const std::string& body) {
+  const Unpacked unpacked(body);
+  Items items(unpacked.root(), 5);
+  known_format(items);
+  ContentPayload payload;
+  payload.header = items.next_as<std::string>();
+  payload.hash = content_hash(items);
+  payload.frames = items.next_as<std::vector<uint64_t>>();
+  payload.name = text(items, kMostName);
+  uint64_t sum = 0;
+  for (const uint64_t bytes : payload.frames)
+    if (bytes > kMaxPacketBytes || (sum += bytes) > kMostContentBytes) throw malformed_message("its frames are too large");
+  return payload;
 }
 
 LinkPacket rank_packet(uint64_t incarnation, int node, ChannelMessage word) {

@@ -79,22 +79,9 @@ void OpenedRole::received(const LinkPacket& packet) {
   Envelope envelope;
   try {
     switch (packet.kind) {
-      case PacketKind::part: {
-        std::vector<std::string>& frames = parts_[packet.edge];
-        for (std::string& frame : frame_strings(packet.frames)) frames.push_back(std::move(frame));
-        return say(PacketKind::part, {}, packet.edge, static_cast<int64_t>(packet.number));
-      }
-      case PacketKind::payload: {
-        Packet whole{packet.body, {}};
-        if (auto before = parts_.extract(packet.edge)) whole.frames = std::move(before.mapped());
-        for (std::string& frame : frame_strings(packet.frames)) whole.frames.push_back(std::move(frame));
-        envelope = decode_envelope(whole, *services_.codec);
-        if (envelope.payload && envelope.payload->number() >= 0 && is_question(envelope.edge))
-          asked_[envelope.payload->number()] = envelope.payload;
-        else if (services_.kept != nullptr)
-          services_.kept->forget(open_, node_);
+      case PacketKind::payload:
+        envelope = message({packet.body, frame_strings(packet.frames)});
         break;
-      }
       case PacketKind::held:
         envelope = {Envelope::Kind::payload, packet.edge, static_cast<int64_t>(packet.number),
                     services_.kept != nullptr ? services_.kept->take(packet.body) : nullptr};
@@ -114,6 +101,24 @@ void OpenedRole::received(const LinkPacket& packet) {
     return failed(std::current_exception());
   }
   host_->handle(std::move(envelope));
+}
+
+void OpenedRole::whole(const Packet& packet) {
+  if (closed_ || !host_) return;
+  try {
+    host_->handle(message(packet));
+  } catch (...) {
+    failed(std::current_exception());
+  }
+}
+
+Envelope OpenedRole::message(const Packet& packet) {
+  Envelope envelope = decode_envelope(packet, *services_.codec);
+  if (envelope.payload && envelope.payload->number() >= 0 && is_question(envelope.edge))
+    asked_[envelope.payload->number()] = envelope.payload;
+  else if (services_.kept != nullptr)
+    services_.kept->forget(open_, node_);
+  return envelope;
 }
 
 void OpenedRole::close(std::function<void()> then) {

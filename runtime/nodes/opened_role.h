@@ -41,6 +41,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   void begin(std::shared_ptr<const NodeGraph> graph) override;
   void failed(std::exception_ptr error) override { failed(node_, error); }
   void received(const LinkPacket& packet) override;
+  void whole(const Packet& packet) override;
   // One that is destroyed without waits for its jobs at hand.
   void close(std::function<void()> then) override;
   void tick() override;  // what the role waits for goes to the head
@@ -83,6 +84,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   StoredPlace place(const std::string& table, const std::string& row) const override;
   [[noreturn]] void no_journal() const;
 
+  Envelope message(const Packet& packet);
   void note(const std::function<void(RoleRecords&)>& what);
   void flush();
   bool is_question(int edge) const;
@@ -100,8 +102,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   std::unique_ptr<Executor> executor_, io_;
   std::unique_ptr<RoleHost> host_;
   std::string waits_said_, inspect_said_;
-  std::map<int, std::vector<std::string>> parts_;  // of the payload that comes next, by edge
-  std::map<int64_t, PayloadPtr> asked_;            // by number, until they are answered
+  std::map<int64_t, PayloadPtr> asked_;  // by number, until they are answered
   // Calls that are posted to the node's thread and come when this is gone find it so.
   std::shared_ptr<OpenedRole*> self_;
 

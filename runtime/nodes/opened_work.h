@@ -29,6 +29,7 @@ class OpenedWork {
   virtual void begin(std::shared_ptr<const NodeGraph> graph) = 0;
   virtual void failed(std::exception_ptr error) = 0;
   virtual void received(const LinkPacket& packet) = 0;
+  virtual void whole(const Packet&) {}  // a message whose frames were fetched by content
   // Ends it: jobs at hand stop at their next unit. `then`: when nothing of it runs any more.
   virtual void close(std::function<void()> then) = 0;
   virtual void tick() {}  // now and then

@@ -44,6 +44,7 @@ void PoolRole::start(RoleContext& context) {
   out_ = outputs[0];
   options.ordered = graph.edges[static_cast<size_t>(out_)].carries == "groups";  // batches, whose order is that of versions
   newest_.resize(state_edges_.size());
+  whole_.resize(state_edges_.size());
   options.broken = world_.broken;
   core_ = std::make_unique<PoolCore>(options);
   most_ = world_.replicas ? world_.replicas(graph, plan) : 0;
@@ -101,6 +102,7 @@ void PoolRole::on_room(RoleContext& context, int) { obey(context); }
 // The workers' roles end as they would have here: they report what they have not, and finish.
 void PoolRole::on_stage_end(RoleContext& context) {
   ended_ = true;
+  whole_.clear();
   for (auto at = workers_.begin(); at != workers_.end();) {
     const auto known = core_->workers().find(at->first);
     const bool started = known != core_->workers().end() && known->second.started;
@@ -266,11 +268,9 @@ void PoolRole::heard(RoleContext& context, const Member& member, const LinkPacke
           break;
         }
         core_->has_state(member.peer, packet.incarnation, state_of(packet.edge), number);
+        if (current) at->second.fetches.erase(packet.edge);
         break;
       }
-      case PacketKind::part:
-        if (current) send_part(at->second, packet.edge);
-        break;
       case PacketKind::whole:
         if (current) resend(context, at->second, packet.edge);
         break;
@@ -308,14 +308,6 @@ void PoolRole::resend(RoleContext& context, Worker& worker, int edge) {
   const PayloadPtr held = std::exchange(worker.held[static_cast<size_t>(state)], nullptr);
   note_sent_whole(context, worker.member, edge, held ? held->describe() : "what it was sent");
   core_->again(worker.member.peer, worker.incarnation, state);
-}
-
-void PoolRole::send_part(Worker& worker, int edge) {
-  const auto at = worker.to_come.find(edge);
-  if (at == worker.to_come.end()) return;
-  world_.members->send(worker.member.peer, std::move(at->second.front()));
-  at->second.pop_front();
-  if (at->second.empty()) worker.to_come.erase(at);
 }
 
 void PoolRole::answer(RoleContext& context, const Member& member, const LinkPacket& packet) {
@@ -358,6 +350,7 @@ void PoolRole::obey(RoleContext& context) {
     for (const PoolCommand& command : commands) obey(context, command, codings);
   }
   for (Coding& coding : codings) code(context, std::move(coding));
+  forget_wholes();
   say_waits(context);
 }
 
@@ -409,56 +402,43 @@ void PoolRole::obey(RoleContext& context, const PoolCommand& c, std::vector<Codi
   }
 }
 
-namespace {
-
-// Parts first, what remains last: the packet itself.
-std::vector<LinkPacket> cut(LinkPacket packet, size_t part_bytes) {
-  std::vector<LinkPacket> parts(1);
-  size_t bytes = 0;
-  for (WireFrame& frame : std::exchange(packet.frames, {})) {
-    if (bytes > 0 && bytes + frame.size() > part_bytes) {
-      parts.emplace_back();
-      bytes = 0;
-    }
-    bytes += frame.size();
-    parts.back().frames.push_back(std::move(frame));
-  }
-  for (size_t i = 0; i + 1 < parts.size(); ++i) {
-    parts[i].kind = PacketKind::part;
-    parts[i].node = packet.node;
-    parts[i].edge = packet.edge;
-    parts[i].number = i + 1;
-  }
-  packet.frames = std::move(parts.back().frames);
-  parts.back() = std::move(packet);
-  return parts;
-}
-
-}  // namespace
-
 void PoolRole::code(RoleContext& context, Coding coding) {
-  auto packets = std::make_shared<std::vector<LinkPacket>>();
+  const Whole& whole = whole_[static_cast<size_t>(coding.state)];
+  if (whole.sent.offer && !coding.before && whole.state == coding.newest && whole.number == coding.to.front().number)
+    return send(coding, whole.sent);
+  auto sent = std::make_shared<StatePacket>();
   auto shared = std::make_shared<const Coding>(std::move(coding));
   context.submit(
       fmt::format("send {} to {} workers", shared->newest->describe(), shared->to.size()), "",
-      [this, shared, packets] {
+      [this, shared, sent] {
         const int edge = state_edges_[static_cast<size_t>(shared->state)];
         const Envelope envelope{Envelope::Kind::payload, edge, shared->to.front().number, shared->newest};
-        *packets = cut(payload_packet(envelope, *world_.codec, shared->before.get(), node_, 0), world_.part_bytes);
+        *sent =
+            code_state(envelope, *world_.codec, shared->before.get(), node_, world_.members->contents(), world_.fetched_bytes);
       },
-      [this, shared, packets] {
-        if (ended_) return;
-        const int edge = state_edges_[static_cast<size_t>(shared->state)];
-        for (const PoolCommand& c : shared->to) {
-          if (!core_->current(c.worker, c.incarnation)) continue;
-          Worker& worker = workers_.at(c.worker);
-          std::deque<LinkPacket> out(packets->begin(), packets->end());
-          for (LinkPacket& packet : out) packet.incarnation = c.incarnation;
-          worker.to_come[edge] = std::move(out);
-          send_part(worker, edge);
-          send_part(worker, edge);
+      [this, shared, sent] {
+        if (!ended_) {
+          send(*shared, *sent);
+          if (!shared->before) whole_[static_cast<size_t>(shared->state)] = {shared->newest, shared->to.front().number, *sent};
+          forget_wholes();
         }
+        sent->offer.reset();
       });
+}
+
+void PoolRole::forget_wholes() {
+  const bool all_ready = std::all_of(core_->workers().begin(), core_->workers().end(),
+                                     [&](const auto& worker) { return core_->ready(worker.second); });
+  for (size_t s = 0; s < whole_.size(); ++s)
+    if (all_ready || whole_[s].state != newest_[s]) whole_[s] = {};
+}
+
+void PoolRole::send(const Coding& coding, const StatePacket& sent) {
+  for (const PoolCommand& c : coding.to) {
+    if (!core_->current(c.worker, c.incarnation)) continue;
+    if (sent.offer) workers_.at(c.worker).fetches[state_edges_[static_cast<size_t>(coding.state)]] = sent.offer;
+    world_.members->send(c.worker, sent.to(c.incarnation));
+  }
 }
 
 void PoolRole::say_waits(RoleContext& context) {

@@ -7,7 +7,6 @@
 // A role that throws at a worker fails here as it would have; a worker that dies does not. Thread rule: as Role.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +18,7 @@
 #include "runtime/flow/wire.h"
 #include "runtime/nodes/members.h"
 #include "runtime/nodes/pool_core.h"
+#include "runtime/nodes/state_packet.h"
 #include "runtime/nodes/worker_report.h"
 
 namespace r1 {
@@ -37,8 +37,8 @@ struct PoolWorld {
   const PayloadCodec* codec = nullptr;  // outlives the roles
   // What a worker needs to make the role: all of OpenRole but stage and recovery. Called in a job, since it reads files.
   std::function<OpenRole(const GraphView&, const NodePlan&)> opens;
-  // A state of more than this goes in parts, of which two are under way to a worker: so one of any size fits the links.
-  size_t part_bytes = size_t{256} << 20;
+  // A state of more than this is fetched by its workers, of the head or of each other (state_packet.h).
+  size_t fetched_bytes = size_t{1} << 20;
   std::function<std::unique_ptr<StateKeeper>(const GraphView&, const NodePlan&)> keeper;  // may be absent, and give null
   // Workers at a time, unless Members::scale() says otherwise; 0: all there are. Absent: 0.
   std::function<int64_t(const GraphView&, const NodePlan&)> replicas;
@@ -63,8 +63,8 @@ class PoolRole final : public Role, private PoolEar {
   struct Worker {
     Member member;
     Incarnation incarnation = 0;
-    std::vector<PayloadPtr> held;                   // of each state: the last one sent
-    std::map<int, std::deque<LinkPacket>> to_come;  // parts of states that were not sent yet, by edge
+    std::vector<PayloadPtr> held;                                        // of each state: the last one sent
+    std::map<int, std::shared_ptr<const ContentServer::Offer>> fetches;  // by edge, until they are taken in
     WorkerReport report;
   };
   // One coding of a state: the same bytes for all workers that hold the same.
@@ -72,6 +72,13 @@ class PoolRole final : public Role, private PoolEar {
     int state = 0;
     PayloadPtr newest, before;
     std::vector<PoolCommand> to;
+  };
+
+  // The last state that went as a whole: while there are workers without one, whoever is next is told the same.
+  struct Whole {
+    PayloadPtr state;
+    int64_t number = 0;
+    StatePacket sent;
   };
 
   // PoolEar, on the thread of the links.
@@ -94,7 +101,8 @@ class PoolRole final : public Role, private PoolEar {
   void obey(RoleContext& context);
   void obey(RoleContext& context, const PoolCommand& command, std::vector<Coding>& codings);
   void code(RoleContext& context, Coding coding);
-  void send_part(Worker& worker, int edge);
+  void send(const Coding& coding, const StatePacket& sent);
+  void forget_wholes();
   void resend(RoleContext& context, Worker& worker, int edge);
   int state_of(int edge) const;
   void say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge = -1, int64_t number = 0, std::string body = {});
@@ -114,6 +122,7 @@ class PoolRole final : public Role, private PoolEar {
   bool listening_ = false, ended_ = false;
   std::map<int64_t, PayloadPtr> questions_, answers_;
   std::vector<PayloadPtr> newest_;  // of each state
+  std::vector<Whole> whole_;        // of each state
   std::map<PeerId, Worker> workers_;
 };
 

@@ -152,6 +152,7 @@ void SoleRole::heard(RoleContext& context, const LinkPacket& packet) {
       if (at == worker_->states.end() || taken > at->second.sent)
         throw failure(fmt::format("a credit of {} messages of edge {}", taken, packet.edge));
       at->second.taken = std::max(at->second.taken, taken);
+      worker_->fetches.erase(packet.edge);
       send_states(context);
       break;
     }
@@ -219,15 +220,18 @@ void SoleRole::send_states(RoleContext& context) {
     if (state.serial == to.serial || to.sent != to.taken) continue;
     to.serial = state.serial;
     auto envelope = std::make_shared<Envelope>(Envelope{Envelope::Kind::payload, edge, ++to.sent, state.newest});
-    auto packet = std::make_shared<LinkPacket>();
+    auto packet = std::make_shared<StatePacket>();
     context.submit(
         fmt::format("send {} to a worker", state.newest->describe()), "",
-        [this, envelope, packet, before = std::exchange(to.held, state.newest), incarnation = worker_->incarnation] {
-          *packet = payload_packet(*envelope, *world_.codec, before.get(), node_, incarnation);
+        [this, envelope, packet, before = std::exchange(to.held, state.newest)] {
+          *packet = code_state(*envelope, *world_.codec, before.get(), node_, world_.members->contents(), world_.fetched_bytes);
         },
-        [this, packet] {
-          if (worker_ && worker_->incarnation == packet->incarnation)
-            world_.members->send(worker_->member.peer, std::move(*packet));
+        [this, packet, edge = edge, incarnation = worker_->incarnation] {
+          if (worker_ && worker_->incarnation == incarnation) {
+            if (packet->offer) worker_->fetches[edge] = packet->offer;
+            world_.members->send(worker_->member.peer, packet->to(incarnation));
+          }
+          packet->offer.reset();
         });
   }
 }

@@ -16,6 +16,7 @@
 
 #include "runtime/flow/role.h"
 #include "runtime/nodes/pool_role.h"
+#include "runtime/nodes/state_packet.h"
 
 namespace r1 {
 
@@ -44,9 +45,10 @@ class SoleRole final : public Role, private PoolEar {
     Member member;
     Incarnation incarnation = 0;
     bool started = false;
-    std::map<int, Sent> states;      // by edge
-    std::map<int, int64_t> said;     // messages, by edge
-    std::deque<LinkPacket> unheard;  // behind records that are being written
+    std::map<int, Sent> states;                                          // by edge
+    std::map<int, std::shared_ptr<const ContentServer::Offer>> fetches;  // by edge, until they are taken in
+    std::map<int, int64_t> said;                                         // messages, by edge
+    std::deque<LinkPacket> unheard;                                      // behind records that are being written
     WorkerReport report;
   };
 

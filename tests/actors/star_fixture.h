@@ -14,6 +14,7 @@
 #include "runtime/flow/local_stage.h"
 #include "runtime/flow/what_of.h"
 #include "runtime/net/memory_links.h"
+#include "runtime/nodes/memory_peers.h"
 #include "runtime/nodes/node.h"
 #include "runtime/nodes/pool_role.h"
 #include "runtime/nodes/step_node_world.h"
@@ -29,6 +30,8 @@ class Star {
         world_({.seed = seed, .job_ns = [this](const std::string&) { return job_ns; }}),
         net_life_(world_.new_life()),
         net_(world_.clock(), net_options()),
+        peer_life_(world_.new_life()),
+        peers_(world_.clock(), peer_options()),
         disk_(world_.executor({world_.new_life(), 0, 0}, "files")),
         members_(
             {.epoch = 1, .places = {}, .told = {}, .nobody_comes = [this](int) { return deserted; }, .files = disk_.get()}),
@@ -46,6 +49,8 @@ class Star {
   const PayloadCodec* codec = &message_codec();  // of nodes that join from now on
   int64_t job_ns = 0;                            // that a job takes
   std::shared_ptr<const EngineFactory> engines;  // of nodes that join from now on; null: the device's own
+  bool own_caches = false;                       // nodes that join from now on are each on a machine of their own
+  uint64_t small = 0;                            // as Node::Options, of nodes that join from now on
 
   // A node joins; its number.
   int add_node() {
@@ -54,7 +59,10 @@ class Star {
     node->tree = run_.dir / fmt::format("node-{}", number);
     Node::Options options;
     options.tree = node->tree;
-    options.cache = run_.dir / "cache";
+    options.cache = own_caches ? run_.dir / fmt::format("cache-{}", number) : run_.dir / "cache";
+    node->peers = peers_.of(number);
+    options.peers = node->peers.get();
+    options.small = small;
     options.prepare = [engines = engines](const OpenRole& open, const std::filesystem::path& tree) {
       return node_graph(open, tree, std::make_shared<ReadOnce>(), engines);
     };
@@ -77,6 +85,7 @@ class Star {
     Process& node = *nodes_.at(static_cast<size_t>(number));
     node.world.hold(stopped);
     net_.stop(node.wire, stopped);
+    peers_.stop(number, stopped);
   }
   int wire(int number) const { return nodes_.at(static_cast<size_t>(number))->wire; }
   // What is to happen when the head's clock has moved on.
@@ -88,14 +97,17 @@ class Star {
   bool alive(int number) const { return nodes_.at(static_cast<size_t>(number)) != nullptr; }
   // What nodes are sent in place of the run's graph.
   void graph_text(const std::string& text) { write_file_atomically(graph_file_, text); }
+  // The same between nodes: by whose door it goes.
+  std::function<bool(int door, MemoryNet::Way, WireMessage&)> tamper_peers;
   MemoryNet& net() { return net_; }
+  MemoryPeers& peers() { return peers_; }
   Members& members() { return members_; }
   StepWorld& world() { return world_; }
   Node& node(int number) { return *nodes_.at(static_cast<size_t>(number))->node; }
   const std::string& ended(int number) { return nodes_.at(static_cast<size_t>(number))->ended; }
 
-  size_t part_bytes = size_t{256} << 20;  // PoolWorld::part_bytes
-  std::string deserted;                   // why no node will come any more; "": one may
+  size_t fetched_bytes = 0;  // PoolWorld::fetched_bytes
+  std::string deserted;      // why no node will come any more; "": one may
   // Called after every step of run_stage().
   std::function<void(int64_t step)> after_step;
 
@@ -117,7 +129,7 @@ class Star {
     PoolWorld pool;
     pool.members = &members_;
     pool.codec = &message_codec();
-    pool.part_bytes = part_bytes;
+    pool.fetched_bytes = fetched_bytes;
     std::vector<PoolRole*> pools;
     const RoleFactory roles = pooled_roles(run_.env, *run_.store, graph_file_, pool, role_factory(run_.env));
     const RoleFactory factory = [&](const GraphView& graph, const NodePlan& node) {
@@ -150,6 +162,7 @@ class Star {
     explicit Process(StepWorld& w) : world(w) {}
     StepNodeWorld world;
     std::filesystem::path tree;
+    std::unique_ptr<PeerNet> peers;
     std::unique_ptr<Node> node;
     std::unique_ptr<Links> links;
     int wire = -1;
@@ -161,6 +174,17 @@ class Star {
       world_.push({net_life_, way.wire, static_cast<int>(way.kind)}, 0, std::move(step));
     };
     options.tamper = [this](MemoryNet::Way way, WireMessage& message) { return !tamper || tamper(way, message); };
+    return options;
+  }
+  MemoryPeers::Options peer_options() {
+    MemoryPeers::Options options;
+    options.carry = [this](int door, MemoryNet::Way way, std::function<void()> step) {
+      world_.push({peer_life_, door * 1000 + way.wire, static_cast<int>(way.kind)}, 0, std::move(step));
+    };
+    options.tamper = [this](int door, MemoryNet::Way way, WireMessage& m) {
+      return !tamper_peers || tamper_peers(door, way, m);
+    };
+    options.terms = [this](const std::string& host) { return terms(host); };
     return options;
   }
   LinkTerms terms(const std::string& host) {
@@ -176,6 +200,7 @@ class Star {
   }
   void tick() {
     net_.tick();
+    peers_.tick();
     world_.push({net_life_, -1, 0}, world_.clock().now_ns() + 100'000'000, [this] { tick(); });
   }
 
@@ -185,6 +210,8 @@ class Star {
   StepWorld world_;
   const int64_t net_life_;
   MemoryNet net_;
+  const int64_t peer_life_;
+  MemoryPeers peers_;
   std::unique_ptr<Executor> disk_;
   Members members_;
   const std::filesystem::path graph_file_;

@@ -63,14 +63,67 @@ TEST_F(StarTest, a_stage_that_no_node_is_left_for_says_of_each_role_what_it_wait
   EXPECT_EQ(said.find("does not say what it waits for"), std::string::npos) << said;
 }
 
-TEST_F(StarTest, weights_that_go_in_many_parts_are_the_same_weights) {
+TEST_F(StarTest, weights_are_fetched_by_whoever_is_fed_with_them_and_are_the_same_weights_as_in_packets) {
   const auto expected = alone();
-  LocalRun run(top / "parts", {});
-  Star star(run, 3);
-  star.part_bytes = 1;  // every frame is one
-  for (int i = 0; i < 2; ++i) star.add_node();
+  for (const bool fetched : {true, false}) {
+    LocalRun run(top / (fetched ? "fetched" : "sent"), {});
+    Star star(run, 3);
+    if (!fetched) star.fetched_bytes = ~size_t{0};
+    std::set<std::string> fed;
+    star.tamper = [&](MemoryNet::Way way, WireMessage& message) {
+      if (way.kind != MemoryNet::Way::Kind::to_node_control && way.kind != MemoryNet::Way::Kind::to_node_bulk) return true;
+      const Piece piece = decode_piece(message);
+      if (piece.kind == PacketKind::content) fed.insert(run.graph.nodes.at(static_cast<size_t>(piece.node)).id);
+      return true;
+    };
+    for (int i = 0; i < 2; ++i) star.add_node();
+    for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+    EXPECT_EQ(run.hashes(), expected);
+    EXPECT_EQ(star.lost, 0);
+    const std::set<std::string> all = {"base_eval", "policy", "reference", "rl2_policy", "rm_eval"};
+    EXPECT_EQ(fed, fetched ? all : std::set<std::string>{});
+  }
+}
+
+TEST_F(StarTest, what_many_nodes_need_the_head_sends_once_and_they_have_it_from_each_other) {
+  const auto expected = alone();
+  std::map<int, int64_t> sent;
+  for (const int nodes : {1, 4}) {
+    LocalRun run(top / std::to_string(nodes), {});
+    Star star(run, 9);
+    star.own_caches = true;
+    for (int i = 0; i < nodes; ++i) star.add_node();
+    for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
+    EXPECT_EQ(run.hashes(), expected) << nodes << " nodes";
+    EXPECT_EQ(star.lost, 0);
+    EXPECT_EQ(star.peers().doors() > 0, nodes > 1);
+    sent[nodes] = star.members().contents().bytes_sent();
+  }
+  EXPECT_GT(sent[1], 100'000) << "files and weights";
+  EXPECT_LT(sent[4], sent[1] + sent[1] / 4) << "the one and the four";
+}
+
+TEST_F(StarTest, nodes_that_give_each_other_wrong_bytes_harm_nobody) {
+  const auto expected = alone();
+  LocalRun run(top / "lies", {});
+  Star star(run, 9);
+  star.own_caches = true;
+  int lies = 0;
+  star.tamper_peers = [&](int, MemoryNet::Way way, WireMessage& message) {
+    if (way.kind != MemoryNet::Way::Kind::to_node_control && way.kind != MemoryNet::Way::Kind::to_node_bulk) return true;
+    Piece piece = decode_piece(message);
+    if (piece.kind != PacketKind::blob || piece.parts.empty() || piece.parts[0].size() == 0) return true;
+    std::string bytes(piece.parts[0].bytes());
+    bytes[bytes.size() / 2] ^= 1;
+    piece.parts[0] = WireFrame(bytes);
+    message = encode_piece(piece);
+    ++lies;
+    return true;
+  };
+  for (int i = 0; i < 3; ++i) star.add_node();
   for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
   EXPECT_EQ(run.hashes(), expected);
+  EXPECT_GT(lies, 5) << "who lied is not asked again";
   EXPECT_EQ(star.lost, 0);
 }
 

@@ -84,6 +84,54 @@ TEST_F(Nodes, the_whole_recipe_in_short_has_over_processes_the_hashes_of_one) {
   EXPECT_EQ(ledger_complaints(top / "nodes"), "");
 }
 
+TEST_F(Nodes, what_four_processes_need_leaves_the_head_about_once_and_they_have_it_from_each_other) {
+  // nano.graph with a model of 2.5 million parameters: files and weights of megabytes.
+  std::string config = read_file(source_dir() / "tests/e2e/graphs/nano.json"),
+              graph = read_file(source_dir() / "tests/e2e/graphs/nano.graph");
+  const auto replace = [](std::string& text, const std::string& from, const std::string& to) {
+    ASSERT_NE(text.find(from), std::string::npos) << from;
+    text.replace(text.find(from), from.size(), to);
+  };
+  replace(config, "\"hidden_size\": 32", "\"hidden_size\": 256");
+  replace(config, "\"intermediate_size\": 64", "\"intermediate_size\": 512");
+  replace(config, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 4");
+  replace(config, "\"head_dim\": 16", "\"head_dim\": 128");
+  std::ofstream(top / "big.json") << config;
+  replace(graph, "\"nano.json\"", '"' + (top / "big.json").string() + '"');
+  std::ofstream(top / "big.graph") << graph;
+  std::ofstream(hosts) << "localhost slots=1\nlocalhost slots=1\nlocalhost slots=1\nlocalhost slots=1\n";
+  const auto words = [&](const std::string& run, const std::vector<std::string>& more) {
+    std::vector<std::string> a = {
+        (top / "big.graph").string(),  "--run", (top / run).string(),           "-q",    "--set",
+        "rl_trainer.until=batches(2)", "--set", "rl2_trainer.until=batches(2)", "--set", "base_trainer.until=batches(3)"};
+    a.insert(a.end(), more.begin(), more.end());
+    return a;
+  };
+  const ProgramResult alone = run_program(words("alone", {}));
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  const ProgramResult r = run_program(words("run", {"--hostfile", hosts.string()}), cache());
+  ASSERT_EQ(r.code, 0) << r.err << read_file(top / "run/r1.log");
+  EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "alone"));
+  // What the nodes say of weights that they fetched: all of it, and how much from the head.
+  std::ifstream log(top / "run/r1.log");
+  const std::regex here("'version [0-9]+, whole' is here: (.*)"), part("([0-9]+) bytes from (the head|node[0-9]/[0-9]+)");
+  int64_t all = 0, from_head = 0;
+  std::set<std::string> parents;
+  std::smatch m;
+  for (std::string line; std::getline(log, line);) {
+    if (!std::regex_search(line, m, here)) continue;
+    const std::string parts = m[1];
+    for (std::sregex_iterator at(parts.begin(), parts.end(), part), end; at != end; ++at) {
+      all += std::stol((*at)[1]);
+      (*at)[2] == "the head" ? void(from_head += std::stol((*at)[1])) : void(parents.insert((*at)[2]));
+    }
+  }
+  EXPECT_GT(all, 50'000'000) << read_file(top / "run/r1.log");
+  EXPECT_LT(from_head, all / 2) << read_file(top / "run/r1.log");
+  EXPECT_GE(parents.size(), 1u);
+  EXPECT_TRUE(all_gone(processes(top / "run"), 10)) << "a node outlives its run";
+}
+
 TEST_F(Nodes, with_staleness_the_replay_of_a_run_whose_nodes_were_killed_and_stopped_is_equal) {
   std::vector<std::string> more = kLonger;
   more.insert(more.end(), {"--set", "edge.staleness=2"});

@@ -65,6 +65,7 @@ SimNodes::SimNodes(StepWorld& world, const Scenario& scenario, Options options)
       life_(world.new_life()),
       net_(world.clock(), net_options()),
       rings_(world, ring_options()),
+      peers_(world.clock(), peer_options()),
       slots_(static_cast<size_t>(scenario.nodes)) {
   tick();
 }
@@ -75,12 +76,41 @@ SimNodes::~SimNodes() {
   world_.forget(life_);
 }
 
+int64_t SimNodes::delay_ns() {
+  return scenario_.message_ns > 0 ? static_cast<int64_t>(rng_.below(static_cast<uint64_t>(scenario_.message_ns))) : 0;
+}
+
+MemoryPeers::Options SimNodes::peer_options() {
+  MemoryPeers::Options options;
+  options.terms = [this](const std::string& host) { return terms(host); };
+  options.carry = [this](int door, MemoryNet::Way way, std::function<void()> step) {
+    // Lanes of their own, behind those of the head's net (wires) and of at() (-2).
+    world_.push({life_, -4 - door, way.wire * 8 + static_cast<int>(way.kind)}, world_.clock().now_ns() + delay_ns(),
+                std::move(step));
+  };
+  // What a door gives is other bytes, as if the node lied: the link's checksum fits.
+  options.tamper = [this](int door, MemoryNet::Way way, WireMessage& message) {
+    if (door < 0 || (way.kind != MemoryNet::Way::Kind::to_node_control && way.kind != MemoryNet::Way::Kind::to_node_bulk))
+      return true;
+    const auto due = peer_damage_.find(peers_.owner(door));
+    if (due == peer_damage_.end() || message.parts.empty() || message.parts[0].size() == 0) return true;
+    Piece piece = decode_piece(std::move(message));
+    if (piece.kind == PacketKind::blob) {
+      std::string bytes(piece.parts[0].bytes());
+      bytes[rng_.below(bytes.size())] ^= static_cast<char>(1 << rng_.below(8));
+      piece.parts[0] = WireFrame(std::move(bytes));
+      if (--due->second == 0) peer_damage_.erase(due);
+    }
+    message = encode_piece(piece);
+    return true;
+  };
+  return options;
+}
+
 MemoryNet::Options SimNodes::net_options() {
   MemoryNet::Options options;
   options.carry = [this](MemoryNet::Way way, std::function<void()> step) {
-    const int64_t delay_ns =
-        scenario_.message_ns > 0 ? static_cast<int64_t>(rng_.below(static_cast<uint64_t>(scenario_.message_ns))) : 0;
-    world_.push({life_, way.wire, static_cast<int>(way.kind)}, world_.clock().now_ns() + delay_ns, std::move(step));
+    world_.push({life_, way.wire, static_cast<int>(way.kind)}, world_.clock().now_ns() + delay_ns(), std::move(step));
   };
   options.tamper = [this](MemoryNet::Way way, WireMessage& message) {
     const auto due = damage_.find(way.wire);
@@ -135,7 +165,8 @@ void SimNodes::at(double seconds, std::function<void()> call) {
 void SimNodes::tick() {
   net_.tick();
   rings_.tick();
-  const int64_t next_ns = std::min(net_.next_tick_ns(), rings_.next_tick_ns());
+  peers_.tick();
+  const int64_t next_ns = std::min({net_.next_tick_ns(), rings_.next_tick_ns(), peers_.next_tick_ns()});
   const double in_s = next_ns == INT64_MAX ? kLongestTick_s : static_cast<double>(next_ns - world_.clock().now_ns()) * 1e-9;
   at(std::clamp(in_s, kShortestTick_s, kLongestTick_s), [this] { tick(); });
 }
@@ -183,6 +214,7 @@ RoleFactory SimNodes::begin_head(RunEnv& env, RunStore& store, const GraphView& 
   pool.members = members_.get();
   pool.codec = &message_codec();
   pool.broken = scenario_.broken;
+  pool.fetched_bytes = 0;  // all weights: they are small here
   return pooled_roles(env, store, graph_file, pool, role_factory(env));
 }
 
@@ -261,8 +293,11 @@ void SimNodes::start(size_t s) {
     p->over = true;
     start_later(s, 0.1 + rng_.uniform());
   };
-  process->node = std::make_unique<Node>(*process->world, message_codec(), options);
   process->wire = net_.wires();
+  process->peers = peers_.of(process->wire);
+  options.peers = process->peers.get();
+  options.small = 0;
+  process->node = std::make_unique<Node>(*process->world, message_codec(), options);
   process->epoch = epoch_;
   const LinkTerms self = terms(fmt::format("n{}", s));
   wire_of_[self.self.pid] = process->wire;
@@ -276,6 +311,7 @@ void SimNodes::kill(size_t s) {
   if (!process) return;
   disturbed(*process);
   net_.stop(process->wire, false);
+  peers_.stop(process->wire, false);
   net_.crash(*process->links);
   rings_.crash(static_cast<int>(s));
   process.reset();
@@ -331,10 +367,12 @@ void SimNodes::fault(const NodeFault& f) {
       slot.process->world->hold(true);
       net_.stop(wire, true);
       rings_.stop(static_cast<int>(s), true);
+      peers_.stop(wire, true);
       later([this, s, wire] {
         slots_[s].process->world->hold(false);
         net_.stop(wire, false);
         rings_.stop(static_cast<int>(s), false);
+        peers_.stop(wire, false);
       });
       break;
     case NodeFaultKind::cut_to_head:
@@ -355,6 +393,7 @@ void SimNodes::fault(const NodeFault& f) {
       break;
     case NodeFaultKind::damage:
       damage_[wire] = 1;
+      peer_damage_[wire] = 3;
       break;
     case NodeFaultKind::lose:
       damage_[wire] = -1;

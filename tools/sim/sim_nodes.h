@@ -20,6 +20,7 @@
 #include "runtime/flow/step_world.h"
 #include "runtime/net/memory_links.h"
 #include "runtime/nodes/members.h"
+#include "runtime/nodes/memory_peers.h"
 #include "runtime/nodes/node.h"
 #include "runtime/nodes/pool_role.h"
 #include "runtime/nodes/step_node_world.h"
@@ -58,6 +59,7 @@ class SimNodes {
   class Mouth;
   struct Process {
     std::unique_ptr<StepNodeWorld> world;
+    std::unique_ptr<PeerNet> peers;  // as number `wire`
     std::unique_ptr<Node> node;
     std::unique_ptr<Links> links;
     int wire = -1;
@@ -82,6 +84,8 @@ class SimNodes {
   SimRings::Options ring_options();
   void disturbed(const Process& process);
   void rank_opened(PeerId peer);
+  MemoryPeers::Options peer_options();
+  int64_t delay_ns();
   LinkTerms terms(const std::string& host);
   void note(const std::string& line) { options_.note(line); }
 
@@ -92,6 +96,8 @@ class SimNodes {
   const int64_t life_;
   MemoryNet net_;
   SimRings rings_;
+  MemoryPeers peers_;
+  std::map<int, int> peer_damage_;  // of the next message from a door, by process
   std::vector<Slot> slots_;
   bool rank_cause_ = false;
   std::set<int> disturbed_;         // wires
