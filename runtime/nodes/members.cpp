@@ -72,7 +72,10 @@ Incarnation Members::open(PeerId peer, int node, const OpenRole& role, uint64_t 
   packet.number = rank;
   packet.body = encode(role);
   const Incarnation incarnation = packet.incarnation;
-  if (members_.count(peer) != 0) open_[peer][incarnation] = node;
+  if (members_.count(peer) != 0) {
+    open_[peer][incarnation] = node;
+    if (rank > 0) ranks_.insert(incarnation);
+  }
   if (links_ != nullptr) links_->send(peer, std::move(packet));
   return incarnation;
 }
@@ -113,6 +116,13 @@ void Members::drain(PeerId peer) {
   if (member == members_.end() || !draining_.insert(peer).second) return;
   for (const auto& [node, ear] : pools_)
     if (may_run(node, member->second)) ear->leaves(member->second);
+  for (const auto& [incarnation, node] : open_[peer]) {
+    if (ranks_.count(incarnation) == 0 || links_ == nullptr) continue;
+    LinkPacket packet = link_word(PacketKind::close, {});
+    packet.incarnation = incarnation;
+    packet.node = node;
+    links_->send(peer, std::move(packet));
+  }
   if (open_[peer].empty()) stop(peer);
 }
 
@@ -187,6 +197,7 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
     if (at == members_.end()) return;
     member = std::move(at->second);
     members_.erase(at);
+    for (const auto& [incarnation, node] : open_[peer]) ranks_.erase(incarnation);
     open_.erase(peer);
     for (const auto& [node, ear] : pools_) ear->left(member, why);
   }
@@ -205,6 +216,7 @@ void Members::received(PeerId peer, LinkPacket packet) {
   if (member == members_.end()) return;
   if (packet.kind == PacketKind::closed) {
     open_[peer].erase(packet.incarnation);
+    ranks_.erase(packet.incarnation);
     if (draining_.count(peer) != 0 && open_[peer].empty()) stop(peer);
     return;
   }

@@ -88,7 +88,8 @@ class Members final : public LinkSink {
   // ---- for programs
   std::vector<Member> list() const;
   bool may_run(int node, const Member& member) const;
-  // A member gets no new work, and is told that the run is over for it when the last of its roles is closed.
+  // A member gets no new work, and is told that the run is over for it when the last of its roles is closed. Ranks of trainers
+  // there end now: their trainer may wait for what only this process could do again.
   void drain(PeerId peer);
   std::vector<int> nodes_at(PeerId peer) const;  // graph nodes whose roles are open there, each once, in order
   bool drains(PeerId peer) const;
@@ -116,6 +117,7 @@ class Members final : public LinkSink {
   std::multimap<int, PoolEar*> pools_;
   std::map<PeerId, int64_t> cpu_ns_;
   std::map<PeerId, std::map<Incarnation, int>> open_;  // and of which graph node
+  std::set<Incarnation> ranks_;                        // of those
   std::set<PeerId> draining_;
   std::map<int, int64_t> scaled_;  // by graph node
   uint64_t opened_ = 0;

@@ -107,6 +107,19 @@ TEST_F(RankSeats, a_node_that_is_drained_ends_the_channel_and_another_ones_end_d
   EXPECT_EQ(heard(*two), "still here b");
 }
 
+// r1-sim, seed 907: the trainer waited for a batch, the batch for a node, and the only node for the trainer.
+TEST_F(RankSeats, a_node_that_is_drained_goes_whatever_the_trainer_of_its_rank_waits_for) {
+  const auto one = seat(1);
+  const Incarnation rank = links.last(PacketKind::open).incarnation;
+  members.drain(1);
+  EXPECT_EQ(links.last(PacketKind::close).incarnation, rank);
+  LinkPacket closed;
+  closed.kind = PacketKind::closed;
+  closed.incarnation = rank;
+  members.received(1, std::move(closed));
+  EXPECT_EQ(links.sent.back().kind, PacketKind::stop);
+}
+
 TEST_F(RankSeats, what_failed_there_is_thrown_here_behind_what_it_said_before) {
   const auto one = seat(1);
   const Incarnation incarnation = links.last(PacketKind::open).incarnation;
