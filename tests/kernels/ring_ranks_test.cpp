@@ -169,6 +169,38 @@ TEST(RingRanks, words_that_no_rank_says_end_the_operation_and_both_neighbours_ar
   EXPECT_LE(end_of({channel_message("f" + std::string(100'000, 'x'))}).size(), 2100u);
 }
 
+TEST(RingRanks, sixteen_pieces_go_to_one_that_takes_none_in_and_no_more) {
+  Device& device = open_device("cpu");
+  for (const int64_t pieces : {3, 16, 40}) {
+    ChannelEnds before = channel_in_memory(), behind = channel_in_memory();
+    const int64_t n = pieces << 18;
+    before.one->send(channel_message("cbroadcast of f32[" + std::to_string(n) + "] from rank 0"));
+    const auto rank = ring_rank(std::move(before.other), std::move(behind.one), 0, 3, 0.1);
+    Context ctx(device);
+    const Tensor x(device, DType::f32, {n});
+    run(ctx, Fill{x, 1});
+    EXPECT_THROW(rank->broadcast(ctx, x, 0), Error);
+    int64_t sent = 0;
+    for (std::string text; (text = behind.other->receive(5).text)[0] != 'f';) sent += text == "d";
+    EXPECT_EQ(sent, std::min<int64_t>(pieces, 16));
+  }
+}
+
+TEST(RingRanks, sums_of_any_size_need_sixteen_pieces_of_scratch_memory) {
+  std::vector<std::shared_ptr<Traffic>> sent;
+  Device& device = open_device("cpu");
+  const auto errors = run_ring(
+      device, 2,
+      [&](Collective& c, Context& ctx) {
+        const Tensor x(device, DType::f32, {int64_t{70} << 18});
+        run(ctx, Fill{x, 1});
+        c.all_reduce(ctx, x);
+        if (ctx.arena.high_water_bytes() != size_t{16} << 20) throw failure(std::to_string(ctx.arena.high_water_bytes()));
+      },
+      &sent);
+  EXPECT_EQ(errors, std::vector<std::string>(2));
+}
+
 TEST(RingRanks, why_one_of_them_leaves_is_what_all_are_told_however_far_they_are) {
   std::vector<std::shared_ptr<Traffic>> sent;
   Device& device = open_device("cpu");
