@@ -199,6 +199,27 @@ TEST(RingLinks, a_neighbour_that_sends_more_than_is_agreed_is_let_go_and_what_it
       << at2;
 }
 
+TEST(RingLinks, sixteen_mebibytes_and_two_hundred_words_may_wait_time_and_again) {
+  Ring ring(invitations(2));
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 16; ++i) ring.next[0]->send(channel_message("d", std::string(size_t{1} << 20, 'x')));
+    for (int i = 0; i < 200; ++i) ring.next[0]->send(channel_message("t "));
+    // Of two ranks one link carries both channels, in order: all of it is there, and was not received.
+    ring.previous[0]->send(channel_message("behind it "));
+    ASSERT_EQ(heard(*ring.next[1]), "behind it 0") << round;
+    for (int i = 0; i < 16; ++i) ASSERT_EQ(heard(*ring.previous[1]), "dx1048576") << round;
+    for (int i = 0; i < 200; ++i) ASSERT_EQ(heard(*ring.previous[1]), "t 0") << round;
+  }
+}
+
+TEST(RingLinks, a_neighbour_that_sends_more_words_than_are_agreed_is_let_go) {
+  Ring ring(invitations(3));
+  for (int i = 0; i < 300; ++i) ring.next[1]->send(channel_message("t"));
+  EXPECT_TRUE(has(heard(*ring.next[1]), "the link between rank 1 at node1 and rank 2 at node2 is lost: "));
+  const std::string at2 = heard(*ring.previous[2]);
+  EXPECT_TRUE(has(at2, "what no rank says: more than is agreed to be under way")) << at2;
+}
+
 TEST(RingLinks, a_rank_that_is_given_up_waits_no_longer_for_neighbours_that_never_come) {
   const auto alone = ring_links(invitations(3)[1], options(1));
   const auto previous = alone->to_previous(), next = alone->to_next();

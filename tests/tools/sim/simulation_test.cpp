@@ -88,6 +88,12 @@ TEST_F(Simulated, a_node_may_start_between_two_heads_and_die_while_it_joins) {
   for (const uint64_t seed : {3718u, 4745u, 5250u}) EXPECT_EQ(simulate(scenario_of(seed), options).violation, "") << seed;
 }
 
+// And of ranks: the only node was drained, which r1-run refuses, and its rank waited for a batch that nobody was left to
+// sample.
+TEST_F(Simulated, the_last_node_with_a_rank_is_not_drained) {
+  for (const uint64_t seed : {3067u, 3888u}) EXPECT_EQ(simulate(scenario_of(seed), options).violation, "") << seed;
+}
+
 TEST_F(Simulated, a_wrong_weight_is_seen_by_the_comparison) {
   Scenario scenario = scenario_of(1);
   scenario.exact = true;
