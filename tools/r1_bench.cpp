@@ -30,6 +30,7 @@ constexpr const char* kExamples = R"(Examples:
   r1-bench versions --shape published --arch smollm2-135m   publishing and snapshots, as shares of a training step
   r1-bench sync --arch smollm2-135m                from f32 masters to another process's generator, beside memcpy
   r1-bench generate --device gpu:0 --shape published --batch 1,256
+  R1_CUDA_PRODUCTS=cutlass r1-bench kernels --device gpu:0 --filter Linear --bits mma.bits   after the same without: what differs
   r1-bench channel                                 a link between two processes, beside memcpy and bare ZeroMQ
   r1-bench logits DIR --out logits.f32 < tokens.jsonl        for comparisons: tools/bench/peers
 
@@ -43,7 +44,8 @@ struct Arguments {
   std::vector<std::string> arch;
   std::vector<int64_t> batch = {1, 16, 64};
   int threads = 0;
-  bool json = false, verify_only = false, small = false;
+  bool json = false, verify_only = false, small = false, large = false;
+  std::string bits;
   TrainOptions train;
   GenerateOptions generate;
   VersionOptions versions;
@@ -92,7 +94,7 @@ Report run_benchmark(const std::string& what, Arguments a) {
   CeilingMeter meter(device, a.small);
   Report report{what, describe_machine(), device.fingerprint(), {}, ""};
   if (what == "kernels") {
-    report.cases = bench_kernels(device, meter, {type, a.filter, !a.verify_only, a.small});
+    report.cases = bench_kernels(device, meter, {type, a.filter, !a.verify_only, a.small, a.large, a.bits});
     report.why_missing = meter.why_missing();
     if (report.cases.empty()) throw bad_input(fmt::format("--filter {}: no case has this in its name", a.filter));
     return report;
@@ -146,6 +148,10 @@ int main_checked(int argc, char** argv) {
   CLI::App* const kernels = app.add_subcommand("kernels", "every op of kernels/ops.h against reference and ceilings");
   add_common(*kernels, a);
   kernels->add_option("--filter", a.filter, "only cases whose name contains this");
+  kernels->add_flag("--large", a.large, "sizes of a 0.6B model's layers and 8,192 rows, that keep a card busy")
+      ->excludes("--small");
+  kernels->add_option("--bits", a.bits, "write the results to this file; where it is there, say what of them differs from it")
+      ->type_name("FILE");
   kernels->add_flag("--verify-only", a.verify_only, "compare with the reference, time nothing");
 
   CLI::App* const train = app.add_subcommand("train", "optimizer steps of whole models");

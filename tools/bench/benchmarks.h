@@ -15,10 +15,14 @@ namespace r1::bench {
 
 struct KernelOptions {
   DType type = DType::bf16;
-  std::string filter;  // only cases whose name contains this
-  bool time = true;    // false: verify only
-  bool small = false;  // times the sizes that are verified
+  std::string filter;          // only cases whose name contains this
+  bool time = true;            // false: verify only
+  bool small = false;          // times the sizes that are verified
+  bool large = false;          // times sizes that keep a card busy
+  std::filesystem::path bits;  // where results are written, or, if that is there, looked for; empty: neither
 };
+// With `bits` a case's note says how many numbers of its results, in the timed sizes, differ from those of the run that wrote
+// the file. Throws bad_input when that had other cases.
 std::vector<CaseResult> bench_kernels(Device&, CeilingMeter&, const KernelOptions&);
 
 struct TrainOptions {

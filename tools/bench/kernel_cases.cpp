@@ -407,6 +407,13 @@ CaseSizes timed_sizes() {
           .flat = int64_t{1} << 24};
 }
 
+CaseSizes large_sizes() {
+  CaseSizes s = timed_sizes();
+  s.sequences = 16, s.hidden = 1024, s.ffn = 3072, s.heads = 16, s.kv_heads = 8, s.head_dim = 128;
+  s.expert_ffn = 768;
+  return s;
+}
+
 View CaseBuffers::place(DType dtype, std::initializer_list<int64_t> shape, const std::vector<float>& host) {
   Tensor t(device_, dtype, shape);
   if (dtype == DType::bf16) {

@@ -23,6 +23,7 @@ struct CaseSizes {
 };
 CaseSizes verified_sizes();
 CaseSizes timed_sizes();
+CaseSizes large_sizes();  // of a model of 0.6 billion parameters
 
 // Device memory of a case. The same seed gives the same values on every device.
 class CaseBuffers {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/kernel_cases.h"
@@ -88,13 +90,77 @@ Outputs run_once(const KernelCase& c, Device& device, DType type, const CaseSize
   return outputs_of(op);
 }
 
-Verification verify(const KernelCase& c, Device& device, DType type, const CaseSizes& timed) {
+// Results of the cases of a run, in a file: written by one run, read by the next.
+class KeptBits {
+ public:
+  explicit KeptBits(const std::filesystem::path& file) {
+    if (file.empty()) return;
+    compares_ = std::filesystem::exists(file);
+    if (compares_)
+      in_.open(file, std::ios::binary);
+    else
+      out_.open(file, std::ios::binary);
+    if (!in_.is_open() && !out_.is_open()) throw bad_input(fmt::format("--bits {}: cannot be opened", file.string()));
+    file_ = file.string();
+  }
+
+  // What differs; "" where nothing is compared.
+  std::string take(const KernelCase& c, const Outputs& o) {
+    if (file_.empty()) return "";
+    std::string note;
+    for (size_t i = 0; i < o.names.size(); ++i) {
+      const std::string head = fmt::format("{} {} {}\n", c.name, o.names[i], o.bytes[i].size());
+      if (compares_) {
+        std::string line;
+        std::vector<std::byte> before(o.bytes[i].size());
+        if (!std::getline(in_, line) || line + "\n" != head ||
+            !in_.read(reinterpret_cast<char*>(before.data()), static_cast<std::streamsize>(before.size())))
+          throw bad_input(fmt::format("--bits {}: it is of other cases than {}", file_, c.name), {},
+                          "remove it, or ask for the same");
+        note += (note.empty() ? "" : "; ") + differing(o.names[i], o.types[i], o.bytes[i], before);
+      } else {
+        out_ << head;
+        out_.write(reinterpret_cast<const char*>(o.bytes[i].data()), static_cast<std::streamsize>(o.bytes[i].size()));
+        if (!out_.flush()) throw failure(fmt::format("--bits {}: cannot be written", file_));
+      }
+    }
+    return note;
+  }
+
+ private:
+  static std::string differing(const std::string& name, DType t, const std::vector<std::byte>& now,
+                               const std::vector<std::byte>& before) {
+    const size_t each = dtype_size(t), n = now.size() / each;
+    size_t count = 0;
+    double most = 0, squares = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double a = element(t, now, i), b = element(t, before, i);
+      squares += a * a;
+      if (std::memcmp(&now[i * each], &before[i * each], each) == 0) continue;
+      ++count;
+      most = std::max(most, std::abs(a - b));
+    }
+    if (count == 0) return fmt::format("{}: the same bits", name);
+    return fmt::format("{}: {} of {} differ, by at most {:.2g} of the root mean square", name, count, n,
+                       most / std::sqrt(squares / static_cast<double>(n)));
+  }
+
+  std::string file_;
+  bool compares_ = false;
+  std::ifstream in_;
+  std::ofstream out_;
+};
+
+Verification verify(const KernelCase& c, Device& device, DType type, const CaseSizes& timed, KeptBits& bits,
+                    std::string& note) {
+  const Outputs once = run_once(c, device, type, timed, true);
+  note = bits.take(c, once);
   Device& reference = open_device("reference");
   const std::string wrong =
       difference(run_once(c, device, type, verified_sizes(), true), run_once(c, reference, type, verified_sizes(), true), type);
   if (!wrong.empty()) return {false, wrong};
   const bool card = is_card(device);
-  if (run_once(c, device, type, timed, true).bytes != run_once(c, device, type, timed, false).bytes)
+  if (once.bytes != run_once(c, device, type, timed, false).bytes)
     return {false, card ? "other bits the second time" : "other bits on one thread than on all"};
   return {true, fmt::format("agrees with the reference; the same bits {}", card ? "twice" : "on one thread and on all")};
 }
@@ -104,14 +170,15 @@ Verification verify(const KernelCase& c, Device& device, DType type, const CaseS
 std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const KernelOptions& options) {
   std::vector<CaseResult> results;
   std::vector<Work> works;  // of the results that were timed
+  KeptBits bits(options.bits);
   Ceilings ceilings = options.time ? meter.measure() : Ceilings{};
   for (const KernelCase& c : kernel_cases()) {
     if (c.name.find(options.filter) == std::string::npos) continue;
     CaseResult r;
     r.name = c.name;
     r.threads = counted_cores(device);
-    const CaseSizes sizes = options.small ? verified_sizes() : timed_sizes();
-    r.verification = verify(c, device, options.type, sizes);
+    const CaseSizes sizes = options.small ? verified_sizes() : options.large ? large_sizes() : timed_sizes();
+    r.verification = verify(c, device, options.type, sizes, bits, r.note);
     if (r.verification.ok && options.time) {
       CaseBuffers buffers(device, options.type, 1);
       const AnyOp op = c.make(buffers, sizes);

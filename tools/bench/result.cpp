@@ -88,6 +88,7 @@ json report_json(const Report& r) {
            {"verification", c.verification.how},
            {"breakdown", breakdown_json(c)}};
     if (c.goal > 0) j["goal"] = c.goal;
+    if (!c.note.empty()) j["note"] = c.note;
     for (const auto& [key, value] : c.numbers) j[key] = value;
     cases.push_back(std::move(j));
   }

@@ -86,6 +86,27 @@ TEST(Bench, verification_passes_the_kernels_and_catches_a_broken_one) {
   EXPECT_FALSE(Report({"kernels", "", "", results}).ok());
 }
 
+TEST(Bench, results_are_kept_and_what_differs_from_them_is_counted) {
+  CeilingMeter meter(/*quick=*/true);
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("r1_bench_bits_" + std::to_string(::getpid()));
+  const KernelOptions swiglu{.filter = "SwiGlu", .time = false, .small = true, .bits = file};
+  Device& cpu = open_device("cpu");
+  const auto note = [&](Device& device) { return bench_kernels(device, meter, swiglu).at(0).note; };
+  EXPECT_EQ(note(cpu), "") << "it is written";
+  EXPECT_EQ(note(cpu), "y: the same bits");
+  OpTable broken = cpu.ops();
+  broken.swiglu = [](Context& ctx, const SwiGlu& op) {
+    open_device("cpu").ops().swiglu(ctx, op);
+    reinterpret_cast<uint16_t*>(op.y.data)[7] ^= 0x0001;
+  };
+  HostDevice wrong("cpu", broken, HostTraits{.fast_bf16 = true, .concurrent_parts = true}, "broken");
+  EXPECT_TRUE(note(wrong).starts_with("y: 1 of 33300 differ, by at most ")) << note(wrong);
+  KernelOptions others = swiglu;
+  others.filter = "RmsNorm";
+  EXPECT_THROW(bench_kernels(cpu, meter, others), Error) << "a file of other cases";
+  std::filesystem::remove(file);
+}
+
 TEST(Logits, of_no_line_are_none_and_refused) {
   const std::filesystem::path out = std::filesystem::temp_directory_path() / ("r1_logits_" + std::to_string(::getpid()));
   std::istringstream none("\n\n"), one(R"({"tokens": [1, 2, 3]})");
