@@ -55,6 +55,7 @@ int device_count() {
 }
 
 CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", index)) {
+  const Products kind = products();  // a wish that cannot be met is said whatever the machine has
   int n = 0;
   if (const cudaError_t e = cudaGetDeviceCount(&n); e != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
@@ -69,9 +70,13 @@ CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", i
   int runtime = 0;
   check(cudaGetDeviceProperties(&p, index), "cudaGetDeviceProperties");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
+  if (kind == Products::cutlass && (p.major != 9 || p.minor != 0))
+    throw bad_input(fmt::format("R1_CUDA_PRODUCTS is 'cutlass', which is for sm_90 (H100, H200), and '{}' is sm_{}{} ({})",
+                                name_, p.major, p.minor, p.name),
+                    {}, "mma or plain");
   multiprocessors_ = p.multiProcessorCount;
   fingerprint_ = fmt::format("cuda {} sm_{}{}, {} multiprocessors, runtime {}, {} products", p.name, p.major, p.minor,
-                             p.multiProcessorCount, runtime, use_tensor_cores() ? "mma" : "plain");
+                             p.multiProcessorCount, runtime, name_of(kind));
 }
 
 void CudaDevice::set_current() const {

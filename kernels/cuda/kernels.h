@@ -12,8 +12,12 @@ R1_OPS(R1_DECLARE_KERNEL)
 
 const OpTable& op_table();
 
-// Whether bf16 products and attention go to tensor cores: always, but that R1_CUDA_PRODUCTS=plain says otherwise (to compare on a card; it is
-// part of the fingerprint). Anything else there ends in bad_input.
-bool use_tensor_cores();
+// Where bf16 products and attention go: plain kernels, tensor cores by mma.sync, or products to CUTLASS's wgmma and attention
+// to mma.sync. It is a process's choice, R1_CUDA_PRODUCTS (default: mma), and a part of the fingerprint. Throws bad_input for
+// what is none of them, or is not compiled in.
+enum class Products { plain, mma, cutlass };
+Products products();
+const char* name_of(Products products);
+bool use_tensor_cores();  // not plain
 
 }  // namespace r1::cuda

@@ -1,5 +1,5 @@
-// Linear, GroupedLinear, their backwards and Gemm: one plain tiled product, for f32 and mixed types (products_mma.cu has the
-// bf16 ones).
+// Linear, GroupedLinear, their backwards and Gemm: one plain tiled product, for f32 and mixed types (products_mma.cu and
+// products_wgmma.cu have the bf16 ones), and which of them it is.
 //
 // Every element of a result is one chain of fused multiply-adds in f32, in order of the summed index from 0, whatever tile it
 // is in: so a row's bits depend on nothing but the row and the weights, and a grouped row has a dense row's bits. Legend: a
@@ -134,9 +134,7 @@ void add_column_sums(Context& ctx, const View& dy, const View& db) {
 // ---- grouped by expert
 // ------------------------------------------------------------------------------------------------------------
 
-dim3 expert_grid(int64_t m, int64_t n, int64_t experts) {
-  return {blocks_for(n, kTile), expert_tiles(m, kTile, experts)};
-}
+dim3 expert_grid(int64_t m, int64_t n, int64_t experts) { return {blocks_for(n, kTile), expert_tiles(m, kTile, experts)}; }
 
 template <class E>
 __global__ void grouped_kernel(Rows<const E> x, Places places, const E* w, const int32_t* offsets, E* y, int experts,
@@ -205,6 +203,12 @@ __global__ void gemm_kernel(Matrix a, Matrix b, Rows<float> c, int64_t m_n, int6
 bool by_tensor_cores(const View& a, const View& b) {
   return a.dtype == DType::bf16 && b.dtype == DType::bf16 && use_tensor_cores();
 }
+// Of those. Nothing summed is zeros, and no step for CUTLASS.
+template <class Op>
+void by_mma_or_wgmma(Context& ctx, const Op& op, int64_t depth, void (*mma)(Context&, const Op&),
+                     void (*wgmma)(Context&, const Op&)) {
+  (products() == Products::cutlass && depth > 0 ? wgmma : mma)(ctx, op);
+}
 
 // A thread eight elements; `parts` of them make a row.
 __global__ void round_kernel(Rows<const float> x, bf16* y, int64_t rows, int64_t n, int64_t parts, bool vectors) {
@@ -228,20 +232,31 @@ View to_meet(Context& ctx, const View& dy, const View& other) {
 
 }  // namespace
 
-bool use_tensor_cores() {
-  static const bool yes = [] {
-    const char* const text = std::getenv("R1_CUDA_PRODUCTS");
-    const std::string_view asked = text != nullptr ? text : "";
-    if (!asked.empty() && asked != "plain" && asked != "mma")
-      throw bad_input("R1_CUDA_PRODUCTS is '" + std::string(asked) + "'", {}, "mma or plain");
-    return asked != "plain";
-  }();
-  return yes;
+const char* name_of(Products products) {
+  constexpr const char* kNames[] = {"plain", "mma", "cutlass"};
+  return kNames[static_cast<int>(products)];
 }
 
+Products products() {
+  static const Products chosen = [] {
+    const char* const text = std::getenv("R1_CUDA_PRODUCTS");
+    const std::string_view asked = text != nullptr && *text != 0 ? text : "mma";
+    for (const Products p : {Products::plain, Products::mma, Products::cutlass}) {
+      if (asked != name_of(p)) continue;
+      if (p == Products::cutlass && !compiled_with_cutlass())
+        throw bad_input("R1_CUDA_PRODUCTS is 'cutlass', and this plugin was built without CUTLASS", {},
+                        "mma or plain, or a build with R1_CUTLASS_INCLUDE (docs/gpu.md)");
+      return p;
+    }
+    throw bad_input("R1_CUDA_PRODUCTS is '" + std::string(asked) + "'", {}, "mma, cutlass or plain");
+  }();
+  return chosen;
+}
+bool use_tensor_cores() { return products() != Products::plain; }
+
 void linear(Context& ctx, const Linear& op) {
-  if (by_tensor_cores(op.x, op.w)) return linear_mma(ctx, op);
   const int64_t t = op.x.shape[0], k = op.x.shape[1], n = op.w.shape[0];
+  if (by_tensor_cores(op.x, op.w)) return by_mma_or_wgmma(ctx, op, k, linear_mma, linear_wgmma);
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
     const auto go = [&](auto y) {
@@ -254,10 +269,11 @@ void linear(Context& ctx, const Linear& op) {
 }
 
 void linear_backward_input(Context& ctx, const LinearBackwardInput& op) {
+  const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
   const Scratch scratch(ctx);
   if (const View dy = to_meet(ctx, op.dy, op.w); by_tensor_cores(dy, op.w))
-    return linear_backward_input_mma(ctx, {dy, op.w, op.dx, op.accumulate});
-  const int64_t t = op.dy.shape[0], n = op.w.shape[0], k = op.w.shape[1];
+    return by_mma_or_wgmma(ctx, LinearBackwardInput{dy, op.w, op.dx, op.accumulate}, n, linear_backward_input_mma,
+                           linear_backward_input_wgmma);
   with_float(op.w, [&](auto e) {
     using E = decltype(e);
     const auto go = [&](auto g) {
@@ -278,7 +294,8 @@ void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
     const auto go = [&](auto g) {
       using G = decltype(g);
       if (by_tensor_cores(dy, op.x))
-        linear_backward_weight_mma(ctx, {dy, op.x, op.dw, View{}});
+        by_mma_or_wgmma(ctx, LinearBackwardWeight{dy, op.x, op.dw, View{}}, t, linear_backward_weight_mma,
+                        linear_backward_weight_wgmma);
       else
         launch(ctx, "linear_backward_weight", backward_weight_kernel<G, E>, tile_grid(n, k), kThreads, 0,
                rows_of<const G>(op.dy), rows_of<const E>(op.x), data<float>(op.dw), t, n, k);
@@ -289,8 +306,8 @@ void linear_backward_weight(Context& ctx, const LinearBackwardWeight& op) {
 }
 
 void grouped_linear(Context& ctx, const GroupedLinear& op) {
-  if (by_tensor_cores(op.x, op.w)) return grouped_linear_mma(ctx, op);
   const int64_t experts = op.w.shape[0], n = op.w.shape[1], k = op.w.shape[2];
+  if (by_tensor_cores(op.x, op.w)) return by_mma_or_wgmma(ctx, op, k, grouped_linear_mma, grouped_linear_wgmma);
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
     launch(ctx, "grouped_linear", grouped_kernel<E>, expert_grid(op.y.shape[0], n, experts), kThreads, 0,
@@ -300,8 +317,9 @@ void grouped_linear(Context& ctx, const GroupedLinear& op) {
 }
 
 void grouped_linear_backward_input(Context& ctx, const GroupedLinearBackwardInput& op) {
-  if (by_tensor_cores(op.dy, op.w)) return grouped_linear_backward_input_mma(ctx, op);
   const int64_t experts = op.w.shape[0], n = op.w.shape[1], k = op.w.shape[2];
+  if (by_tensor_cores(op.dy, op.w))
+    return by_mma_or_wgmma(ctx, op, n, grouped_linear_backward_input_mma, grouped_linear_backward_input_wgmma);
   with_float(op.w, [&](auto e) {
     using E = decltype(e);
     launch(ctx, "grouped_linear_backward_input", grouped_backward_input_kernel<E>, expert_grid(op.dy.shape[0], k, experts),
@@ -311,8 +329,9 @@ void grouped_linear_backward_input(Context& ctx, const GroupedLinearBackwardInpu
 }
 
 void grouped_linear_backward_weight(Context& ctx, const GroupedLinearBackwardWeight& op) {
-  if (by_tensor_cores(op.dy, op.x)) return grouped_linear_backward_weight_mma(ctx, op);
   const int64_t experts = op.dw.shape[0], n = op.dw.shape[1], k = op.dw.shape[2];
+  if (by_tensor_cores(op.dy, op.x))
+    return by_mma_or_wgmma(ctx, op, op.dy.shape[0], grouped_linear_backward_weight_mma, grouped_linear_backward_weight_wgmma);
   with_float(op.x, [&](auto e) {
     using E = decltype(e);
     launch(ctx, "grouped_linear_backward_weight", grouped_backward_weight_kernel<E>, tile_grid(n, k, experts), kThreads, 0,

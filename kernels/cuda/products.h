@@ -1,5 +1,5 @@
-// What the two forms of products share: plain ones (products.cu: f32, and mixed types) and those by tensor cores
-// (products_mma.cu: bf16). Thread rule: as ops.
+// What the forms of products share: plain ones (products.cu: f32, and mixed types) and those by tensor cores (bf16:
+// products_mma.cu, products_wgmma.cu). Thread rule: as ops.
 #pragma once
 
 #include "kernels/cuda/device_code.h"
@@ -40,5 +40,14 @@ void linear_backward_weight_mma(Context& ctx, const LinearBackwardWeight& op);
 void grouped_linear_mma(Context& ctx, const GroupedLinear& op);
 void grouped_linear_backward_input_mma(Context& ctx, const GroupedLinearBackwardInput& op);
 void grouped_linear_backward_weight_mma(Context& ctx, const GroupedLinearBackwardWeight& op);
+
+// The same of products_wgmma.cu, where depth is not 0.
+bool compiled_with_cutlass();
+void linear_wgmma(Context& ctx, const Linear& op);
+void linear_backward_input_wgmma(Context& ctx, const LinearBackwardInput& op);
+void linear_backward_weight_wgmma(Context& ctx, const LinearBackwardWeight& op);
+void grouped_linear_wgmma(Context& ctx, const GroupedLinear& op);
+void grouped_linear_backward_input_wgmma(Context& ctx, const GroupedLinearBackwardInput& op);
+void grouped_linear_backward_weight_wgmma(Context& ctx, const GroupedLinearBackwardWeight& op);
 
 }  // namespace r1::cuda

@@ -46,7 +46,7 @@ std::string objection(const std::string& file, const std::string& name, bool quo
   if (name.rfind("caf/", 0) == 0 && !in("runtime/conductor") && !in("runtime/nodes"))
     return "CAF belongs to runtime/conductor/ and runtime/nodes/";
   if (name.rfind("zmq", 0) == 0 && !in("runtime/net") && !in("tools/bench")) return "ZeroMQ belongs to runtime/net/";
-  static const std::regex cuda("^(cuda|cublas|cudnn|nccl|cooperative_groups|cub/|thrust/).*");
+  static const std::regex cuda("^(cuda|cublas|cudnn|nccl|cute/|cutlass/|cooperative_groups|cub/|thrust/).*");
   if (std::regex_match(name, cuda) && !in("kernels/cuda")) return "CUDA belongs to kernels/cuda/";
   if (!quoted) return {};
   const std::string to = folder_of(name);

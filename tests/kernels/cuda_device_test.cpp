@@ -146,6 +146,26 @@ TEST_F(CudaDevice, a_recording_issues_its_ops_again_on_what_the_memory_holds_the
   EXPECT_EQ(download_as<float>(y)[1], 6) << "the stream goes on";
 }
 
+// test_kernels_cuda.by_cutlass sees the second half. Before the tests that open the second card.
+TEST_F(CudaDevice, products_are_named_and_cutlass_is_refused_on_a_card_that_is_no_sm_90) {
+  const char* const asked = std::getenv("R1_CUDA_PRODUCTS");
+  const std::string products = asked != nullptr ? asked : "mma";
+  EXPECT_TRUE(gpu.fingerprint().ends_with(", " + products + " products")) << gpu.fingerprint();
+  if (!emulated(gpu) || products != "cutlass") return;
+  setenv("R1_CUDA_EMULATED_FAULT", "older", 1);
+  try {
+    open_device("gpu:1");
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    EXPECT_NE(
+        std::string(e.what()).find("R1_CUDA_PRODUCTS is 'cutlass', which is for sm_90 (H100, H200), and 'gpu:1' is sm_80"),
+        std::string::npos)
+        << e.what();
+  }
+  unsetenv("R1_CUDA_EMULATED_FAULT");
+}
+
 TEST_F(CudaDevice, a_machine_without_a_driver_or_without_that_card_says_so) {
   if (!emulated(gpu)) GTEST_SKIP() << "a fault of the emulated card";
   const auto refusal = [](const char* name) -> std::string {

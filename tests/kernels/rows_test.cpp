@@ -107,6 +107,30 @@ TEST_P(RowInvariance, a_row_has_the_same_bits_in_any_company) {
   EXPECT_GT(compared, emulated(device) ? 0 : 5);
 }
 
+// Rows enough for every tile that a card has for products, whose choice is by their number.
+TEST(LinearRows, of_many_have_the_bits_of_few) {
+  for (const std::string& name : test_devices()) {
+    Device& device = open_device(name);
+    const bool large = name.starts_with("gpu") && !emulated(device);
+    const int64_t t = large ? 1152 : 640, k = large ? 1048 : 72, n = large ? 4096 : 264;
+    Context ctx(device);
+    for (const DType f : kFloatTypes) {
+      Buffers b(device, 6);
+      const View x = b.in(f, {t, k}), w = b.in(f, {n, k}), y = b.out(DType::f32, {t, n});
+      run(ctx, Linear{x, w, View{}, y});
+      for (const int64_t rows : {int64_t{1}, int64_t{64}, int64_t{65}, int64_t{200}, int64_t{513}}) {
+        const View first = b.out(DType::f32, {rows, n}), last = b.out(DType::f32, {rows, n});
+        run(ctx, Linear{x.slice(0, rows), w, View{}, first});
+        run(ctx, Linear{x.slice(t - rows, t), w, View{}, last});
+        EXPECT_TRUE(read_bytes(first) == read_bytes(y.slice(0, rows)))
+            << name << " " << dtype_name(f) << ", " << rows << " rows";
+        EXPECT_TRUE(read_bytes(last) == read_bytes(y.slice(t - rows, t)))
+            << name << " " << dtype_name(f) << ", " << rows << " rows";
+      }
+    }
+  }
+}
+
 std::vector<std::string> row_ops() {
   std::vector<std::string> names;
   for (const auto& [name, views] : kRowViews) names.push_back(name);

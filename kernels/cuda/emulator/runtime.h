@@ -2,9 +2,9 @@
 //
 // Streams are lazy: what is issued runs when somebody waits for it (a stream, an event), as late as CUDA allows; so a staging
 // buffer that is filled again too early, or memory that is given away too early, shows. Fresh memory holds 0xFF bytes.
-// R1_CUDA_EMULATED_FAULT: no_driver (there is no card), lost (every wait fails), lost_once:N and lost_from:N
-// (the N-th wait of the process, and from it on). The card has 512 MiB.
-// Thread rule: all functions may be called from any thread.
+// R1_CUDA_EMULATED_FAULT: no_driver (there is no card), older (it is an sm_80), lost (every wait fails), lost_once:N and
+// lost_from:N (the N-th wait of the process, and from it on). The card has 512 MiB. Thread rule: all functions may be called
+// from any thread.
 #pragma once
 
 #include <cstddef>
