@@ -88,9 +88,8 @@ TEST_F(Simulated, a_node_may_start_between_two_heads_and_die_while_it_joins) {
   for (const uint64_t seed : {3718u, 4745u, 5250u}) EXPECT_EQ(simulate(scenario_of(seed), options).violation, "") << seed;
 }
 
-// And of ranks: the only node was drained, which r1-run refuses, and its rank waited for a batch that nobody was left to
-// sample.
-TEST_F(Simulated, the_last_node_with_a_rank_is_not_drained) {
+// The only node was drained, and its rank let go only with the next order of a trainer that waited for a batch.
+TEST_F(Simulated, a_drained_node_goes_whatever_the_trainer_of_its_rank_waits_for) {
   for (const uint64_t seed : {3067u, 3888u}) EXPECT_EQ(simulate(scenario_of(seed), options).violation, "") << seed;
 }
 
