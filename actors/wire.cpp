@@ -1,7 +1,9 @@
 #include "actors/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "actors/codec.h"
@@ -129,7 +131,7 @@ class Encoder {
     R1_CHECK(m.weights, "version " + std::to_string(m.version) + " is sent on, not published");
     const WeightSet& weights = *m.weights;
     const bool differs = before != nullptr && before->version < m.version;
-    const auto [from, to, hash, change, frames] =
+    auto [from, to, hash, change, frames] =
         encode_delta(differs ? before->weights.get() : nullptr, differs ? before->version : -1, weights, m.version, m.hash);
     const int64_t version = m.version;
     const bool final = m.final;
@@ -146,7 +148,7 @@ class Encoder {
     pack_.pack(static_cast<uint8_t>(dtype));
     pack_.pack(final);
     pack_.pack(frames.size());
-    frames_.insert(frames_.end(), frames.begin(), frames.end());
+    std::move(frames.begin(), frames.end(), std::back_inserter(frames_));
   }
 
   Packet take() { return {std::string(out_.data(), out_.size()), std::move(frames_)}; }
@@ -164,7 +166,8 @@ class Encoder {
 
 class Decoder {
  public:
-  Decoder(const Packet& packet, const Asked& asked) : unpacked_(packet.header), frames_(packet.frames), asked_(asked) {}
+  // Takes the frames that it gives on from the packet.
+  Decoder(Packet& packet, const Asked& asked) : unpacked_(packet.header), frames_(packet.frames), asked_(asked) {}
   const msgpack::object& root() const { return unpacked_.root(); }
 
   std::shared_ptr<const PromptMessage> prompt(const msgpack::object& o) {
@@ -283,7 +286,7 @@ class Decoder {
     m->dtype = static_cast<DType>(dtype);
     m->hash = m->delta.hash;
     m->final = items.next_as<bool>();
-    for (uint64_t n = within_frames(items.next_as<uint64_t>()); n > 0; --n) m->delta.frames.push_back(frame());
+    for (uint64_t n = within_frames(items.next_as<uint64_t>()); n > 0; --n) m->delta.frames.push_back(std::move(frame()));
     return m;
   }
 
@@ -292,7 +295,7 @@ class Decoder {
   }
 
  private:
-  const std::string& frame() {
+  std::string& frame() {
     if (next_ == frames_.size()) throw malformed_message("it has fewer frames than its header speaks of");
     return frames_[next_++];
   }
@@ -344,7 +347,7 @@ class Decoder {
   }
 
   Unpacked unpacked_;
-  const std::vector<std::string>& frames_;
+  std::vector<std::string>& frames_;
   const Asked& asked_;
   size_t next_ = 0;
 };
@@ -374,7 +377,7 @@ class MessageCodec final : public PayloadCodec {
     return e.take();
   }
 
-  PayloadPtr decode(const std::string& kind, const Packet& packet, const Asked& asked) const override {
+  PayloadPtr decode(const std::string& kind, Packet packet, const Asked& asked) const override {
     Decoder d(packet, asked);
     PayloadPtr payload;
     if (kind == "prompts")

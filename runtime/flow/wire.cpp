@@ -47,7 +47,7 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
   return packet;
 }
 
-Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec, const Asked& asked) {
+Envelope decode_envelope(Packet packet, const PayloadCodec& codec, const Asked& asked) {
   const Unpacked header(packet.header);
   Items items(header.root(), 8);
   if (items.next_as<uint8_t>() != kWireFormat) throw malformed_message("another version of the format");
@@ -63,7 +63,7 @@ Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec, const 
   if (items.next_as<uint64_t>() != checksum(envelope, payload_kind, body, packet.frames))
     throw malformed_message("it has another checksum");
   if (envelope.kind == Envelope::Kind::payload)
-    envelope.payload = codec.decode(payload_kind, {std::string(body), packet.frames}, asked);
+    envelope.payload = codec.decode(payload_kind, {std::string(body), std::move(packet.frames)}, asked);
   return envelope;
 }
 

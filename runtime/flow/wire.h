@@ -29,12 +29,12 @@ class PayloadCodec {
   virtual Packet encode(const Payload& payload, const Payload* before) const = 0;
   // `kind`: Payload::kind() of what was encoded. Throws failure for bytes that are not such a payload; takes no more memory
   // than a small multiple of theirs. `asked`: of answers that were coded against their questions; may be empty.
-  virtual PayloadPtr decode(const std::string& kind, const Packet& packet, const Asked& asked) const = 0;
+  virtual PayloadPtr decode(const std::string& kind, Packet packet, const Asked& asked) const = 0;
 };
 
 // `before` as in PayloadCodec::encode.
 Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, const Payload* before);
 // Throws failure for malformed bytes and for what is not what was encoded (a checksum stands in the header).
-Envelope decode_envelope(const Packet& packet, const PayloadCodec& codec, const Asked& asked = {});
+Envelope decode_envelope(Packet packet, const PayloadCodec& codec, const Asked& asked = {});
 
 }  // namespace r1

@@ -112,8 +112,8 @@ void OpenedRole::whole(const Packet& packet) {
   }
 }
 
-Envelope OpenedRole::message(const Packet& packet) {
-  Envelope envelope = decode_envelope(packet, *services_.codec);
+Envelope OpenedRole::message(Packet packet) {
+  Envelope envelope = decode_envelope(std::move(packet), *services_.codec);
   if (envelope.payload && envelope.payload->number() >= 0 && is_question(envelope.edge))
     asked_[envelope.payload->number()] = envelope.payload;
   else if (services_.kept != nullptr)

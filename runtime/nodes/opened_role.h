@@ -84,7 +84,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   StoredPlace place(const std::string& table, const std::string& row) const override;
   [[noreturn]] void no_journal() const;
 
-  Envelope message(const Packet& packet);
+  Envelope message(Packet packet);
   void note(const std::function<void(RoleRecords&)>& what);
   void flush();
   bool is_question(int edge) const;

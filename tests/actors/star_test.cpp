@@ -140,8 +140,8 @@ class DamagingCodec final : public PayloadCodec {
   Packet encode(const Payload& payload, const Payload* before) const override {
     return message_codec().encode(payload, before);
   }
-  PayloadPtr decode(const std::string& kind, const Packet& packet, const Asked& asked) const override {
-    PayloadPtr payload = message_codec().decode(kind, packet, asked);
+  PayloadPtr decode(const std::string& kind, Packet packet, const Asked& asked) const override {
+    PayloadPtr payload = message_codec().decode(kind, std::move(packet), asked);
     const auto weights = std::dynamic_pointer_cast<const WeightsMessage>(payload);
     if (!weights || weights->delta.full()) return payload;
     auto damaged = std::make_shared<WeightsMessage>(*weights);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -26,6 +27,8 @@ constexpr int kWarmRounds = 3;  // until both ends write sets that they have wri
 constexpr size_t kMiBytes = size_t{1} << 20, kWholeBulk = 64 * kMiBytes;
 
 double clock_s() { return SystemClock().now_s(); }
+
+double cpu_s() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }  // of this process
 
 double timed(const std::function<void()>& f) {
   const double began = clock_s();
@@ -341,7 +344,7 @@ DecodeCase decode_case(const std::string& name, Trainer& trainer, BenchHead& hea
   DecodeCase d;
   d.name = name;
   d.interval_s = o.decode_s;
-  std::vector<double> steps, stalled[2], cost[2];
+  std::vector<double> steps, stalled[2], cost[2], sender;
   double tokens[3] = {}, seconds[3] = {};
   for (int round = 0; round < o.decode_rounds; ++round) {
     std::vector<LinkPacket> versions;
@@ -351,11 +354,14 @@ DecodeCase decode_case(const std::string& name, Trainer& trainer, BenchHead& hea
       versions.push_back(trainer.publish(ignored));
     }
     head.send(asks(kAskDecode, fmt::format("{} {} {}", round, o.decode_s, o.decode_batch)));
+    LinkPacket asked = head.take();
     for (LinkPacket& packet : versions) {
-      head.take();
+      const double began = cpu_s();
       head.send(std::move(packet));
+      asked = head.take();  // for the next one, or what was found
+      sender.push_back(cpu_s() - began);
     }
-    std::istringstream found(head.take().body);
+    std::istringstream found(asked.body);
     for (Interval i; found >> i.kind >> i.tokens >> i.seconds >> i.step >> i.stalled >> i.cost;) {
       tokens[i.kind] += i.tokens;
       seconds[i.kind] += i.seconds;
@@ -370,6 +376,7 @@ DecodeCase decode_case(const std::string& name, Trainer& trainer, BenchHead& hea
   d.tokens_per_s = tokens[0] / seconds[0];
   d.step_s = middle(steps);
   d.floor_s = trainer.touched_bytes() / memcpy_all;
+  d.sender_s = middle(sender);
   const auto taken_in = [&](int way) {
     return TakenIn{middle(cost[way]), middle(stalled[way]), 1 - tokens[1 + way] / seconds[1 + way] / d.tokens_per_s};
   };
@@ -479,8 +486,10 @@ std::string sync_table(const SyncReport& r) {
         c.whole_bytes / c.total * 1e-9, c.of_memcpy(), c.memcpy_all * 1e-9, c.memcpy_one * 1e-9, c.join * 1e3);
   }
   for (const DecodeCase& d : r.decoding) {
-    s += fmt::format("{} decoding {:.0f} tokens/s, a step {:.1f} ms; a version (floor {:.1f} ms) every {:g} s costs\n", d.name,
-                     d.tokens_per_s, d.step_s * 1e3, d.floor_s * 1e3, d.interval_s);
+    s += fmt::format(
+        "{} decoding {:.0f} tokens/s, a step {:.1f} ms; a version (floor {:.1f} ms; the sender's end of the link takes "
+        "{:.1f} ms of a core) every {:g} s costs\n",
+        d.name, d.tokens_per_s, d.step_s * 1e3, d.floor_s * 1e3, d.sender_s * 1e3, d.interval_s);
     for (const auto& [way, t] :
          {std::pair("applied to the set in use", d.in_place), std::pair("to the one before, and then to the other", d.beside)})
       s += fmt::format("  {}: {:.1f} ms, {:.1f} of them taking it in: {:.1f} % ({:.1f} % fewer tokens were counted)\n", way,
@@ -522,6 +531,7 @@ nlohmann::json sync_json(const SyncReport& r) {
                         {"step_s", d.step_s},
                         {"interval_s", d.interval_s},
                         {"floor_s", d.floor_s},
+                        {"sender_cpu_s", d.sender_s},
                         {"in_place", taken(d.in_place)},
                         {"beside", taken(d.beside)}});
   return {{"what", "sync"}, {"machine", r.machine}, {"verified", r.ok()}, {"cases", cases}, {"decoding", decoding}};

@@ -54,6 +54,7 @@ struct DecodeCase {
   double interval_s = 0;
   double floor_s = 0;        // the lines of memory with changes, once, over memcpy's rate with all threads
   TakenIn in_place, beside;  // applied to the set in use, as generators do; to the one before, as with on_flip=finish
+  double sender_s = 0;       // CPU time of the sender's process for a version on its way, on the same cores
 };
 
 struct SyncReport {
