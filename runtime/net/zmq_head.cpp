@@ -121,7 +121,7 @@ class Head final : public ZmqHead {
         if (options_.listen.port < ports.last) continue;
         if (std::chrono::steady_clock::now() > until)
           throw failure(fmt::format("no two ports of {} are free on {}", ports.text(), options_.listen.host), {},
-                        "more ports: two for each rank that listens there");
+                        "more ports: two for each rank that listens there, and two for nodes that fetch from it");
         options_.listen.port = ports.first;
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
       }
