@@ -237,13 +237,13 @@ void ContentServer::hash_leaves(const std::string& hash, const Source& source, s
 void ContentServer::get(PeerId peer, const LinkPacket& packet) {
   FilePiece piece = decode_file_piece(packet.body);
   piece.bytes = std::min(piece.bytes, kPieceBytesOfContent);
-  Source source;
-  {
-    const std::lock_guard lock(mutex_);
-    source = source_of(piece.hash);
-  }
   Job job;
-  job.work = [this, peer, piece, source] {
+  job.work = [this, peer, piece] {
+    Source source;  // of now: it may have been offered again since the question came
+    {
+      const std::lock_guard lock(mutex_);
+      source = source_of(piece.hash);
+    }
     LinkPacket answer = link_word(PacketKind::no_blob, encode(piece));
     if (source.content)
       answer.frames = leaves_at(source.content->packet, piece.offset, piece.bytes);
