@@ -133,6 +133,7 @@ void ContentFetcher::want(const ContentPayload& payload,
   Fetch& f = at->second;
   f.then.push_back(done);
   f.forgotten = false;
+  f.offered_again = !fresh;
   if (!fresh) return;
   f.file = {payload.name.empty() ? "a difference between versions" : payload.name, 0, payload.hash};
   f.worth_a_line = !payload.name.empty();
@@ -259,8 +260,17 @@ void ContentFetcher::came(const std::string& key, const LinkPacket& packet) {
   if (at == fetches_.end()) return;
   Fetch& f = at->second;
   if (!f.source || f.source->key != key || f.next) return;  // late
+  if (key.empty() && f.stale > 0) {
+    --f.stale;
+    return;
+  }
   if (packet.kind == PacketKind::no_blob) {
     if (!key.empty()) return leave_source(f, "does not have it any more", 0);
+    // Who was offered it since then was offered it by the head: an answer of before is none.
+    if (std::exchange(f.offered_again, false)) {
+      f.stale = (f.asked - f.came + kPieceBytesOfContent - 1) / kPieceBytesOfContent - 1;
+      return leave_source(f, "had it no more and offers it again", 0);
+    }
     return over(piece.hash, std::make_exception_ptr(failure(fmt::format("the head has no '{}' any more", f.file.path), {},
                                                             "it was changed while the run reads it")));
   }

@@ -93,8 +93,10 @@ class ContentFetcher {
     std::shared_ptr<Source> source;  // null: the head is to say whom to ask
     int64_t since_ns = 0;            // since when that is waited for
     std::map<std::string, uint64_t> bytes_from;
-    bool worth_a_line = false;  // when it is here
-    bool forgotten = false;     // who waits for it gets it, and it is not kept
+    bool worth_a_line = false;   // when it is here
+    bool forgotten = false;      // who waits for it gets it, and it is not kept
+    bool offered_again = false;  // since it was begun
+    uint64_t stale = 0;          // answers of the head, to questions of before, that are still to come
     std::vector<Then> then;
     std::deque<Asked> waiting;  // for what has not come yet
   };

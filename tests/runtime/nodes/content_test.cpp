@@ -153,12 +153,14 @@ struct Exchange : ::testing::Test {
     }
     void received(PeerId peer, LinkPacket packet) override {
       if (mute == packet.kind) return;
+      asked += packet.kind == PacketKind::get;
       EXPECT_TRUE(server.heard(peer, packet)) << packet_kind_name(packet.kind);
     }
     void peer_lost(PeerId peer, const std::string&) override { server.lost(peer); }
     void not_joined(const std::string&, bool) override {}
 
     PacketKind mute = PacketKind::hello;  // of this kind nothing is heard
+    int asked = 0;                        // pieces
     std::vector<PeerId> order;
     std::unique_ptr<Executor> disk;
     ContentServer server;
@@ -354,6 +356,23 @@ TEST_F(Exchange, a_set_goes_through_the_nodes_into_memory_and_is_forgotten_when_
   ASSERT_TRUE(until([&] { return all_done(); }));
   EXPECT_EQ(processes[3]->error, "the head has no 'a set of weights' any more");
   EXPECT_EQ(sent(), static_cast<int64_t>(set.bytes));
+}
+
+TEST_F(Exchange, a_set_that_is_offered_again_while_the_head_says_that_it_has_it_no_more_is_fetched) {
+  const Packet packet{"", {noise(7, 12'000'000)}};
+  auto offer = head->server.offer(packet);
+  const Content set = offer->content();
+  Process& p = add();
+  want_set(p, set);
+  offer.reset();
+  ASSERT_TRUE(until([&] { return head->asked == 3; }));
+  p.world.hold(true);  // the answers are on their way
+  run(1);
+  offer = head->server.offer(packet);
+  want_set(p, set);
+  p.world.hold(false);
+  ASSERT_TRUE(until([&] { return all_done(); }));
+  expect_all_have("the header:" + packet.frames[0]);
 }
 
 TEST_F(Exchange, a_parent_that_is_killed_in_the_middle_is_replaced_by_the_other_one_or_the_head) {
