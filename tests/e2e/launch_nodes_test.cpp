@@ -164,6 +164,15 @@ TEST_F(LaunchNodes, a_machine_that_is_not_there_ends_the_run_before_it_begins_un
             2);
 }
 
+TEST_F(LaunchNodes, nodes_elsewhere_are_told_the_address_of_the_head_that_the_command_names) {
+  script("ssh", fmt::format("head -n1 > {}/told; exit 1\n", top.string()));
+  std::ofstream(hosts) << "gpu07\n";
+  const int port = test::free_port();
+  run_program(over_nodes(top / "run", {"--listen", fmt::format("127.0.0.1:{}", port), "--address", "203.0.113.1"}),
+              environment({}));
+  EXPECT_EQ(nlohmann::json::parse(read_file(top / "told"))["head"], fmt::format("203.0.113.1:{}", port));
+}
+
 TEST_F(LaunchNodes, a_run_whose_slurm_job_is_over_ends_at_once_and_says_so) {
   script("srun", fmt::format("echo >> {0}/sruns\n[ -e {0}/over ] && {{ echo 'srun: error: Slurm job 7 has expired' >&2; "
                              "echo 'srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 7' >&2; exit 1; }}\n"

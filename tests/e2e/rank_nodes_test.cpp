@@ -67,6 +67,11 @@ TEST_F(RankNodes, ranks_listen_where_the_host_file_says_that_they_are_reached) {
     EXPECT_GE(std::stoi(at[1]), port);
     EXPECT_LE(std::stoi(at[1]), port + 4);
   }
+  std::smatch door;
+  ASSERT_TRUE(std::regex_search(log, door, std::regex("listens on 127\\.0\\.0\\.[23]:([0-9]+) for nodes that fetch from it")))
+      << log;
+  EXPECT_GE(std::stoi(door[1]), port);
+  EXPECT_LE(std::stoi(door[1]), port + 4);
   const ProgramResult narrow =
       run_program(over_nodes(top / "narrow", {"--listen", fmt::format("127.0.0.1:{}-{}", port, port + 2), "--check"}), cache());
   EXPECT_EQ(narrow.code, 2);

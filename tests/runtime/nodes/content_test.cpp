@@ -125,6 +125,7 @@ struct Exchange : ::testing::Test {
     void peer_up(PeerId peer, const PeerHello&) override { head = peer; }
     void received(PeerId, LinkPacket packet) override {
       auto shared = std::make_shared<const LinkPacket>(std::move(packet));
+      if (shared->kind == PacketKind::forget) keys_taken_back += !decode_forget_order(shared->body).key.empty();
       world.post([this, shared] { fetcher->heard(*shared); });
     }
     void peer_lost(PeerId, const std::string& why) override { lost = why; }
@@ -137,6 +138,7 @@ struct Exchange : ::testing::Test {
     std::unique_ptr<Links> links;
     PeerId head = 0;
     int wire = -1;
+    int keys_taken_back = 0;  // of nodes that it let in
     std::string lost;
     bool done = false;
     std::string error, got;
@@ -332,6 +334,20 @@ TEST_F(Exchange, who_comes_later_has_it_from_who_holds_it_also_from_an_earlier_r
   ASSERT_TRUE(until([&] { return all_done(); }));
   expect_all_have(content);
   EXPECT_EQ(sent(), static_cast<int64_t>(kBytes));
+}
+
+TEST_F(Exchange, the_key_of_a_node_that_is_lost_is_taken_back_from_those_that_let_it_in_and_from_no_other) {
+  for (int n = 0; n < 3; ++n) {
+    want_file(add());
+    ASSERT_TRUE(until([&] { return all_done(); }));
+  }
+  ASSERT_EQ(sent(), static_cast<int64_t>(kBytes)) << "the second and the third have it from the others";
+  kill(2);
+  run(1);
+  EXPECT_EQ(processes[0]->keys_taken_back + processes[1]->keys_taken_back, 2) << "its two parents";
+  kill(1);
+  run(1);
+  EXPECT_EQ(processes[0]->keys_taken_back, 2);
 }
 
 TEST_F(Exchange, a_set_goes_through_the_nodes_into_memory_and_is_forgotten_when_nobody_needs_it_any_more) {
