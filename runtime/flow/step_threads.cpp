@@ -114,14 +114,18 @@ void StepThreads::time_is_over() {
     ready(*threads_.at(at->second));
 }
 
+StepThreads::Thread* StepThreads::ready_one(int64_t life) const {
+  for (const auto& [number, thread] : threads_)
+    if (thread->life == life && thread->ready && !thread->over) return thread.get();
+  return nullptr;
+}
+
 // Those of one life, whoever is ready, until `done`.
 void StepThreads::drive(int64_t life, const std::function<bool()>& done) {
   while (!done()) {
-    const auto next = std::find_if(threads_.begin(), threads_.end(), [&](const auto& entry) {
-      return entry.second->life == life && entry.second->ready && !entry.second->over;
-    });
-    R1_CHECK(next != threads_.end(), "a thread of a world waits for what never comes");
-    turn(*next->second);
+    Thread* const next = ready_one(life);
+    R1_CHECK(next != nullptr, "a thread of a world waits for what never comes");
+    turn(*next);
   }
 }
 
@@ -137,18 +141,9 @@ void StepThreads::join(int64_t number) {
 }
 
 void StepThreads::end(int64_t life) {
-  std::vector<Thread*> there;
   for (const auto& [number, thread] : threads_)
-    if (thread->life == life && !thread->over) there.push_back(thread.get());
-  for (Thread* thread : there) thread->ready = true;
-  for (bool moved = true; moved;) {
-    moved = false;
-    for (Thread* thread : there)
-      if (thread->ready && !thread->over) {
-        turn(*thread);
-        moved = true;
-      }
-  }
+    if (thread->life == life) thread->ready = true;
+  while (Thread* const next = ready_one(life)) turn(*next);  // which may join others: they are gone then
 }
 
 // ---- jobs

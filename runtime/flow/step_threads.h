@@ -42,6 +42,7 @@ class StepThreads final : public Turns {
   int64_t begin(int64_t life, std::function<void()> body);
   void turn(Thread& thread);  // of the world's thread: until it waits or is over
   void ready(Thread& thread);
+  Thread* ready_one(int64_t life) const;  // null: none is
   void drive(int64_t life, const std::function<bool()>& done);
   void look_at_times();
   void time_is_over();

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
@@ -27,10 +28,14 @@ struct SentPackets final : Links {
 
 struct RankSeats : ::testing::Test {
   SentPackets links;
+  std::mutex mutex;
   std::string deserted;  // why nobody will come
   Members members{[this] {
     Members::Options options;
-    options.nobody_comes = [this](int) { return deserted; };
+    options.nobody_comes = [this](int) {
+      const std::lock_guard lock(mutex);
+      return deserted;
+    };
     return options;
   }()};
   void SetUp() override {
@@ -145,7 +150,10 @@ TEST_F(RankSeats, one_that_no_node_will_come_for_is_not_waited_for) {
   deserted = "";
   std::thread fewer([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    deserted = "it was given up";
+    {
+      const std::lock_guard lock(mutex);
+      deserted = "it was given up";
+    }
     members.fewer_may_come();
   });
   EXPECT_EQ(why(), "no node is left that may do the work of rank 1, and none will come: it was given up");
