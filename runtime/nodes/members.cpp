@@ -72,10 +72,7 @@ Incarnation Members::open(PeerId peer, int node, const OpenRole& role, uint64_t 
   packet.number = rank;
   packet.body = encode(role);
   const Incarnation incarnation = packet.incarnation;
-  if (members_.count(peer) != 0) {
-    open_[peer][incarnation] = node;
-    if (rank > 0) ranks_.insert(incarnation);
-  }
+  if (members_.count(peer) != 0) open_[peer][incarnation] = {node, rank};
   if (links_ != nullptr) links_->send(peer, std::move(packet));
   return incarnation;
 }
@@ -102,12 +99,12 @@ bool Members::take_kept(PeerId peer, const std::string& content) {
   return !content.empty() && member != members_.end() && std::erase(member->second.kept, content) > 0;
 }
 
-std::vector<int> Members::nodes_at(PeerId peer) const {
+std::vector<Members::Part> Members::parts_at(PeerId peer) const {
   const std::lock_guard lock(mutex_);
-  std::set<int> nodes;
+  std::set<Part> parts;
   if (const auto at = open_.find(peer); at != open_.end())
-    for (const auto& [incarnation, node] : at->second) nodes.insert(node);
-  return {nodes.begin(), nodes.end()};
+    for (const auto& [incarnation, part] : at->second) parts.insert(part);
+  return {parts.begin(), parts.end()};
 }
 
 void Members::drain(PeerId peer) {
@@ -116,11 +113,11 @@ void Members::drain(PeerId peer) {
   if (member == members_.end() || !draining_.insert(peer).second) return;
   for (const auto& [node, ear] : pools_)
     if (may_run(node, member->second)) ear->leaves(member->second);
-  for (const auto& [incarnation, node] : open_[peer]) {
-    if (ranks_.count(incarnation) == 0 || links_ == nullptr) continue;
+  for (const auto& [incarnation, part] : open_[peer]) {
+    if (part.rank == 0 || links_ == nullptr) continue;
     LinkPacket packet = link_word(PacketKind::close, {});
     packet.incarnation = incarnation;
-    packet.node = node;
+    packet.node = part.node;
     links_->send(peer, std::move(packet));
   }
   if (open_[peer].empty()) stop(peer);
@@ -197,7 +194,6 @@ void Members::peer_lost(PeerId peer, const std::string& why) {
     if (at == members_.end()) return;
     member = std::move(at->second);
     members_.erase(at);
-    for (const auto& [incarnation, node] : open_[peer]) ranks_.erase(incarnation);
     open_.erase(peer);
     for (const auto& [node, ear] : pools_) ear->left(member, why);
   }
@@ -216,7 +212,6 @@ void Members::received(PeerId peer, LinkPacket packet) {
   if (member == members_.end()) return;
   if (packet.kind == PacketKind::closed) {
     open_[peer].erase(packet.incarnation);
-    ranks_.erase(packet.incarnation);
     if (draining_.count(peer) != 0 && open_[peer].empty()) stop(peer);
     return;
   }

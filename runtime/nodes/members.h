@@ -91,7 +91,12 @@ class Members final : public LinkSink {
   // A member gets no new work, and is told that the run is over for it when the last of its roles is closed. Ranks of trainers
   // there end now: their trainer may wait for what only this process could do again.
   void drain(PeerId peer);
-  std::vector<int> nodes_at(PeerId peer) const;  // graph nodes whose roles are open there, each once, in order
+  struct Part {
+    int node = 0;       // of the graph
+    uint64_t rank = 0;  // of that trainer; 0: the role itself
+    auto operator<=>(const Part&) const = default;
+  };
+  std::vector<Part> parts_at(PeerId peer) const;  // what is open there, each once, in order
   bool drains(PeerId peer) const;
   // How many members do the work of a graph node from now on, in this stage and whenever it begins again; 0: all there are.
   void scale(int node, int64_t workers);
@@ -116,8 +121,7 @@ class Members final : public LinkSink {
   std::map<PeerId, Member> members_;
   std::multimap<int, PoolEar*> pools_;
   std::map<PeerId, int64_t> cpu_ns_;
-  std::map<PeerId, std::map<Incarnation, int>> open_;  // and of which graph node
-  std::set<Incarnation> ranks_;                        // of those
+  std::map<PeerId, std::map<Incarnation, Part>> open_;
   std::set<PeerId> draining_;
   std::map<int, int64_t> scaled_;  // by graph node
   uint64_t opened_ = 0;

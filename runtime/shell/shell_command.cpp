@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -191,14 +192,18 @@ Json list_nodes(const ShellSources& sources, const Words&) {
   need_run(sources);
   if (!sources.nodes) throw bad_input("this run is one process", {}, "r1-run --hostfile FILE runs it in several");
   Json answer = table("nodes", {"node", "host", "process", "threads", "state", "lost", "roles"});
-  for (const ShellNode& node : sources.nodes())
+  const std::vector<ShellNode> nodes = sources.nodes();
+  if (std::any_of(nodes.begin(), nodes.end(), [](const ShellNode& node) { return !node.ranks.empty(); }))
+    answer["columns"].push_back("ranks");
+  for (const ShellNode& node : nodes)
     answer["rows"].push_back({{"node", node.name},
                               {"host", node.host},
                               {"process", node.process > 0 ? Json(node.process) : Json()},
                               {"threads", node.threads > 0 ? Json(node.threads) : Json()},
                               {"state", node.state},
                               {"lost", node.lost},
-                              {"roles", node.roles}});
+                              {"roles", node.roles},
+                              {"ranks", ranks_text(node.ranks)}});
   return answer;
 }
 
@@ -226,7 +231,8 @@ constexpr Command kCommands[] = {
     {"why", "", "where the time of the running stages goes, what they wait for, and what would help", 0, explain},
     {"versions", "STAGE", "the versions that a stage published, with the hashes of their weights", 1, list_versions},
     {"log", "[LINES]", "the end of r1.log; default 20 lines", 1, show_log},
-    {"nodes", "", "the processes of the run: where they are, what they do, how often one was lost", 0, list_nodes},
+    {"nodes", "", "the processes of the run: where they are, what they do, how often one was lost; ranks but 0, which is here",
+     0, list_nodes},
     {"help", "[COMMAND]", "this list, or how one command is used", 1, show_help, "help set"},
 };
 
@@ -278,6 +284,12 @@ void begin(const std::string& line, const ShellSources& sources, ShellRight righ
 }
 
 }  // namespace
+
+std::string ranks_text(const std::vector<ShellRank>& ranks) {
+  std::string text;
+  for (const ShellRank& r : ranks) text += fmt::format("{}{} of {}", text.empty() ? "" : ", ", r.rank, r.trainer);
+  return text;
+}
 
 void begin_command(const std::string& line, const ShellSources& sources, ShellRight right, const ShellReplyPtr& reply) {
   try {

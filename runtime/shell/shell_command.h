@@ -28,13 +28,19 @@ struct ShellStage {
   int restarts = 0;
 };
 
+struct ShellRank {
+  std::string trainer;
+  int64_t rank = 1;
+};
 struct ShellNode {  // a process of the run beside its head
   std::string name, host;
   int64_t process = 0;  // 0: it is not there
   int threads = 0;
   std::string state, roles;
-  int64_t lost = 0;  // times
+  int64_t lost = 0;              // times
+  std::vector<ShellRank> ranks;  // that live there; those with the head are not listed
 };
+std::string ranks_text(const std::vector<ShellRank>& ranks);  // "1 of rl_trainer, 2 of sft_trainer"
 
 // Steering a run of several processes: each returns what comes of it, durable by then, and throws bad_input. Thread rule: the
 // conductor's thread.

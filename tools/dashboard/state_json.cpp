@@ -107,6 +107,7 @@ std::string state_json(const RunPicture& p) {
                             {"threads", n.threads > 0 ? Json(n.threads) : Json()},
                             {"state", n.state},
                             {"roles", n.roles},
+                            {"ranks", ranks_text(n.ranks)},
                             {"lost", n.lost}});
   return text_of(out);
 }

@@ -260,14 +260,19 @@ RoleFactory RunNodes::factory(RoleFactory inner) {
 }
 
 std::vector<ShellNode> RunNodes::shell_rows() const {
-  std::map<std::string, std::vector<int>> at_work;
-  for (const Member& member : fleet_->members().list()) at_work[member.node()] = fleet_->members().nodes_at(member.peer);
+  std::map<std::string, std::vector<Members::Part>> at_work;
+  for (const Member& member : fleet_->members().list()) at_work[member.node()] = fleet_->members().parts_at(member.peer);
   std::vector<ShellNode> nodes;
   for (const Fleet::Row& row : fleet_->rows()) {
     ShellNode& node =
-        nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost});
-    for (const int role : at_work[row.name])
-      node.roles += (node.roles.empty() ? "" : ", ") + graph_.nodes[static_cast<size_t>(role)].id;
+        nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost, {}});
+    for (const auto& [role, rank] : at_work[row.name]) {
+      const std::string& id = graph_.nodes[static_cast<size_t>(role)].id;
+      if (rank > 0)
+        node.ranks.push_back({id, static_cast<int64_t>(rank)});
+      else
+        node.roles += (node.roles.empty() ? "" : ", ") + id;
+    }
   }
   return nodes;
 }

@@ -94,6 +94,24 @@ TEST_F(RankSeats, two_ranks_at_one_node_hear_each_its_own_words_and_nothing_of_a
   EXPECT_EQ(links.last(PacketKind::rank).frames.at(0).bytes(), "c");
 }
 
+TEST_F(RankSeats, a_node_says_what_is_open_there_role_by_role_and_rank_by_rank) {
+  using Part = Members::Part;
+  constexpr int kJudge = 2;
+  join(2, "node2");
+  members.open(1, kJudge, {});
+  auto one = seat(1);
+  const auto two = seat(2, "node2"), three = seat(3);
+  EXPECT_EQ(members.parts_at(1), (std::vector<Part>{{kJudge, 0}, {kTrainer, 1}, {kTrainer, 3}}));
+  EXPECT_EQ(members.parts_at(2), (std::vector<Part>{{kTrainer, 2}}));
+  one = nullptr;
+  LinkPacket closed = link_word(PacketKind::closed, {});
+  closed.incarnation = links.last(PacketKind::close).incarnation;
+  members.received(1, closed);
+  EXPECT_EQ(members.parts_at(1), (std::vector<Part>{{kJudge, 0}, {kTrainer, 3}}));
+  members.peer_lost(2, "its connection closed");
+  EXPECT_TRUE(members.parts_at(2).empty());
+}
+
 TEST_F(RankSeats, a_node_that_is_lost_ends_the_channel_at_once_and_names_rank_and_node) {
   const auto one = seat(1);
   says(1, links.last(PacketKind::open).incarnation, "what nobody waits for any more ");

@@ -154,12 +154,17 @@ TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
   sources.store = store.get();
   sources.waits = &waits;
   EXPECT_EQ(nlohmann::json::parse(handle_command("nodes", sources))["error"], "this run is one process");
-  sources.nodes = [] {
-    return std::vector<ShellNode>{{"node1", "localhost", 4711, 2, "ok", "rl1_policy, rl1_judge", 0},
-                                  {"node2", "gpu07", 0, 0, "is lost, starts again", "rl1_policy", 3}};
-  };
-  const auto rows = nlohmann::json::parse(handle_command("nodes", sources))["rows"];
+  std::vector<ShellNode> nodes{{"node1", "localhost", 4711, 2, "ok", "rl1_policy, rl1_judge", 0, {}},
+                               {"node2", "gpu07", 0, 0, "is lost, starts again", "rl1_policy", 3, {}}};
+  sources.nodes = [&] { return nodes; };
+  EXPECT_EQ(handle_command("nodes", sources).find("\"lost\",\"roles\",\"ranks\""), std::string::npos) << "no trainer has ranks";
+  nodes[0].ranks = {{"rl1_trainer", 1}, {"rl1_trainer", 3}};
+  const auto answer = nlohmann::json::parse(handle_command("nodes", sources));
+  EXPECT_EQ(answer["columns"].back(), "ranks");
+  const auto& rows = answer["rows"];
   ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0]["ranks"], "1 of rl1_trainer, 3 of rl1_trainer");
+  EXPECT_EQ(rows[1]["ranks"], "");
   EXPECT_EQ(rows[0]["process"], 4711);
   EXPECT_EQ(rows[0]["roles"], "rl1_policy, rl1_judge");
   EXPECT_TRUE(rows[1]["process"].is_null()) << "what is not there has no number";
