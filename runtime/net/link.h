@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -150,6 +151,9 @@ class Links {
   virtual void send(PeerId peer, LinkPacket packet) = 0;
   // Says bye and ends the link; what waits for room is not sent any more. peer_lost follows, with `why`.
   virtual void drop(PeerId peer, const std::string& why) = 0;
+  // Since anything was heard of a peer that is up; of one that is well it is little more than a beat at most. Absent: it is not
+  // up, or this end does not look.
+  virtual std::optional<int64_t> silent_ns(PeerId) const { return std::nullopt; }
 };
 
 }  // namespace r1

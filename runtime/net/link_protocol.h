@@ -97,6 +97,7 @@ class LinkProtocol {
   const std::string& principal() const { return principal_; }
   const PeerHello& peer() const { return peer_; }  // since its hello
   std::optional<PeerTimes> times() const { return times_; }
+  int64_t heard_ns() const { return heard_ns_; }  // when the last message came, whatever it was
   size_t backlog_bytes() const { return backlog_bytes_; }
   size_t under_way_bytes() const { return under_way_bytes_; }
 

@@ -88,4 +88,10 @@ std::optional<PeerTimes> LinkRoster::times(PeerId id) const {
   return found == links_.end() ? std::nullopt : found->second->times();
 }
 
+std::optional<int64_t> LinkRoster::heard_ns(PeerId id) const {
+  const auto found = links_.find(id);
+  if (found == links_.end() || !found->second->up()) return std::nullopt;
+  return found->second->heard_ns();
+}
+
 }  // namespace r1

@@ -30,6 +30,7 @@ class LinkRoster {
   bool has(PeerId id) const { return links_.count(id) > 0; }
   size_t size() const { return links_.size(); }
   std::optional<PeerTimes> times(PeerId id) const;
+  std::optional<int64_t> heard_ns(PeerId id) const;  // of a peer that is up
 
  private:
   LinkTerms terms_for(PeerId id);

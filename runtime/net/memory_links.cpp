@@ -98,6 +98,11 @@ class MemoryNet::Head final : public Links {
   void drop(PeerId peer, const std::string& why) override {
     if (!crashed_) roster_.drop(peer, why);
   }
+  std::optional<int64_t> silent_ns(PeerId peer) const override {
+    const auto heard = roster_.heard_ns(peer);
+    if (!heard) return std::nullopt;
+    return state_->clock.now_ns() - *heard;
+  }
   PeerId connected(int wire, const std::string& principal) {
     const PeerId id = roster_.connected(state_->clock.now_ns(), principal);
     wires_[id] = wire;

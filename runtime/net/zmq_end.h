@@ -1,6 +1,6 @@
 // What both ends of links over ZeroMQ share: their sockets, what a message is, what a monitor tells, orders from other threads.
 // Internal to runtime/net/zmq_head.cpp and zmq_node.cpp, and the only file that includes zmq.hpp.
-// Thread rule: all but End::order and End::close belong to the end's own thread.
+// Thread rule: all but End::order, End::close and End::now_ns belong to the end's own thread.
 #pragma once
 
 #include <fmt/format.h>

@@ -44,9 +44,15 @@ class Head final : public ZmqHead {
   void drop(PeerId peer, const std::string& why) override { end_.order({peer, std::nullopt, why}); }
   const LinkAddress& address() const override { return options_.listen; }
   std::optional<PeerTimes> times(PeerId peer) const override {
-    std::lock_guard lock(times_mutex_);
-    const auto found = times_.find(peer);
-    return found == times_.end() ? std::nullopt : std::optional(found->second);
+    std::lock_guard lock(known_mutex_);
+    const auto found = known_.find(peer);
+    return found == known_.end() ? std::nullopt : found->second.times;
+  }
+  std::optional<int64_t> silent_ns(PeerId peer) const override {
+    std::lock_guard lock(known_mutex_);
+    const auto found = known_.find(peer);
+    if (found == known_.end()) return std::nullopt;
+    return end_.now_ns() - found->second.heard_ns;
   }
 
  private:
@@ -56,6 +62,11 @@ class Head final : public ZmqHead {
     std::string principal;
     std::array<int, 2> fds = {-1, -1};
     bool gone = false;
+  };
+
+  struct Known {  // of a peer that is up, for other threads
+    std::optional<PeerTimes> times;
+    int64_t heard_ns = 0;
   };
 
   // Tags of links that are over, so that what their nodes still say is not taken for a greeting: as many as may be late.
@@ -246,11 +257,11 @@ class Head final : public ZmqHead {
         to_tell_.emplace_back(id, std::move(event));
     }
     {
-      std::lock_guard lock(times_mutex_);
-      if (const auto times = roster_.times(id))
-        times_[id] = *times;
+      std::lock_guard lock(known_mutex_);
+      if (const auto heard = roster_.heard_ns(id))
+        known_[id] = {roster_.times(id), *heard};
       else
-        times_.erase(id);
+        known_.erase(id);
     }
     if (roster_.has(id)) return;
     connections_.erase(tag);
@@ -277,8 +288,8 @@ class Head final : public ZmqHead {
   std::vector<std::pair<PeerId, LinkOutput::Event>> to_tell_;
   LinkRoster roster_;
   bool more_ = false;
-  mutable std::mutex times_mutex_;
-  std::map<PeerId, PeerTimes> times_;
+  mutable std::mutex known_mutex_;
+  std::map<PeerId, Known> known_;
   std::thread thread_;
 };
 

@@ -169,7 +169,10 @@ void Fleet::launch(Entry& entry) {
 std::vector<Fleet::Row> Fleet::rows() const {
   const std::lock_guard lock(mutex_);
   std::vector<Row> rows;
-  for (const Entry& entry : entries_) rows.push_back(entry.row);
+  for (const Entry& entry : entries_) {
+    Row& row = rows.emplace_back(entry.row);
+    if (const auto silent = links_->silent_ns(entry.peer)) row.silent_s = static_cast<double>(*silent) * 1e-9;
+  }
   return rows;
 }
 

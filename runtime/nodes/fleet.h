@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -69,7 +70,8 @@ class Fleet final : public LaunchSink {
     std::string state;  // "ok", "starts", "leaves", "drained", "is lost, starts again", or why it is not there
     int64_t lost = 0;   // times
     bool invited = false;
-    bool drained = false;  // told to stay away
+    bool drained = false;            // told to stay away
+    std::optional<double> silent_s;  // since anything was heard of it; absent: it has no link
     bool here() const { return state == "ok" || state == "leaves"; }
   };
   // Until all entries have joined or failed, or `interrupted`.

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "runtime/flow/wait_registry.h"
+#include "runtime/net/link_protocol.h"
 #include "runtime/shell/shell_look.h"
 #include "runtime/shell/shell_steer.h"
 #include "runtime/store/run_store.h"
@@ -200,7 +201,8 @@ Json list_nodes(const ShellSources& sources, const Words&) {
                               {"host", node.host},
                               {"process", node.process > 0 ? Json(node.process) : Json()},
                               {"threads", node.threads > 0 ? Json(node.threads) : Json()},
-                              {"state", node.state},
+                              {"state", node_state(node)},
+                              {"silent_s", node.silent_s ? Json(seconds(*node.silent_s)) : Json()},
                               {"lost", node.lost},
                               {"roles", node.roles},
                               {"ranks", ranks_text(node.ranks)}});
@@ -284,6 +286,16 @@ void begin(const std::string& line, const ShellSources& sources, ShellRight righ
 }
 
 }  // namespace
+
+bool is_silent(const ShellNode& node) {
+  constexpr double kBeats = 2;
+  return node.silent_s && *node.silent_s > kBeats * 1e-9 * static_cast<double>(LinkConfig{}.beat_ns);
+}
+
+std::string node_state(const ShellNode& node) {
+  if (!is_silent(node)) return node.state;
+  return fmt::format("{}silent {:.1f} s", node.state == "ok" ? "" : node.state + ", ", *node.silent_s);
+}
 
 std::string ranks_text(const std::vector<ShellRank>& ranks) {
   std::string text;

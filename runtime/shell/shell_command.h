@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,9 +38,13 @@ struct ShellNode {  // a process of the run beside its head
   int64_t process = 0;  // 0: it is not there
   int threads = 0;
   std::string state, roles;
-  int64_t lost = 0;              // times
-  std::vector<ShellRank> ranks;  // that live there; those with the head are not listed
+  int64_t lost = 0;                     // times
+  std::vector<ShellRank> ranks;         // that live there; those with the head are not listed
+  std::optional<double> silent_s = {};  // since anything was heard of it; absent: it is not there
 };
+// More than two beats of its link have not come: it is stopped, or the way to it is cut, and it is lost when its lease ends.
+bool is_silent(const ShellNode& node);
+std::string node_state(const ShellNode& node);                // "ok", "silent 2.1 s", "leaves, silent 2.1 s"
 std::string ranks_text(const std::vector<ShellRank>& ranks);  // "1 of rl_trainer, 2 of sft_trainer"
 
 // Steering a run of several processes: each returns what comes of it, durable by then, and throws bad_input. Thread rule: the

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file_reader.h"
 #include "runtime/flow/wait_registry.h"
+#include "runtime/net/link_protocol.h"
 #include "runtime/store/run_store.h"
 
 namespace r1 {
@@ -52,6 +53,16 @@ std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
   return {fmt::format("its {} works most, {:.0f} % of the time, and is not all that it waits for", engine, 100 * share), ""};
 }
 
+// A node that is stopped or cut off is waited for until its lease ends.
+void say_silent(const ShellSources& sources, const std::function<void(const std::string&, const std::string&)>& say) {
+  if (!sources.nodes) return;
+  for (const ShellNode& node : sources.nodes())
+    if (is_silent(node))
+      say(fmt::format("{} on {} is silent", node.name, node.host),
+          fmt::format("nothing was heard of it for {:.1f} s; after {:g} s it is lost", *node.silent_s,
+                      1e-9 * static_cast<double>(LinkConfig{}.lease_ns)));
+}
+
 // What a shell has done to the nodes that work for it.
 void say_steered(const ShellSources& sources, const std::string& stage,
                  const std::function<void(const std::string&, const std::string&)>& say) {
@@ -89,6 +100,7 @@ Json why_so_slow(const ShellSources& sources) {
       if (wait.key.rfind("job ", 0) != 0)
         say(fmt::format("{} waits", wait.owner),
             fmt::format("{}{}, {:.1f} s", wait.reason, wait.on.empty() ? "" : " (" + wait.on + ")", wait.waiting_s));
+    say_silent(sources, say);
     say_steered(sources, stage.name, say);
     const auto [verdict, advice] =
         paused ? std::pair{std::string("it is paused"), std::string("'resume' lets the run go on")} : verdict_on(times);

@@ -5,6 +5,7 @@
 
 #include "runtime/shell/shell_client.h"
 #include "tests/e2e/nodes_fixture.h"
+#include "tests/stopped_process.h"
 
 namespace r1 {
 namespace {
@@ -42,6 +43,33 @@ struct SteeredNodes : Nodes {
   std::string state(const std::string& node) const { return row("nodes", "node", node).value("state", ""); }
   size_t workers(const std::string& role) const { return row("inspect " + role, "what", "workers")["value"].size(); }
 };
+
+TEST_F(SteeredNodes, nodes_are_shown_with_their_ranks_and_as_silent_before_they_are_lost) {
+  auto environment = cache();
+  environment.emplace_back("R1_FAULT=slow:rl_trainer:40");
+  Program program(over_nodes(run(), {"--set", "rl_trainer.ranks=3", "--set", "rl_trainer.micro_batch_tokens=64"}), environment);
+  ASSERT_TRUE(comes_true([&] { return batches("rl") >= 1; }));
+  ASSERT_NE(text("pause").find("paused"), std::string::npos);
+  EXPECT_EQ(row("nodes", "node", "node1")["ranks"], "1 of rl_trainer") << ask("nodes");
+  EXPECT_EQ(row("nodes", "node", "node2")["ranks"], "2 of rl_trainer") << ask("nodes");
+  EXPECT_EQ(row("nodes", "node", "node3")["ranks"], "") << ask("nodes");
+  EXPECT_TRUE(comes_true([&] { return state("node3") == "ok"; }));
+  test::stop_process(row("nodes", "node", "node3")["process"].get<pid_t>());
+  std::vector<std::string> states;
+  nlohmann::json why;
+  EXPECT_TRUE(comes_true([&] {
+    const nlohmann::json node = row("nodes", "node", "node3");
+    if (states.empty() || states.back() != node["state"]) states.push_back(node["state"]);
+    if (why.is_null()) why = row("why", "what", "node3 on localhost is silent");
+    return node["lost"] == 1 && node["state"] == "ok";
+  })) << ask("nodes");
+  EXPECT_TRUE(std::any_of(states.begin(), states.end(), [](const std::string& s) { return s.starts_with("silent "); }))
+      << fmt::format("{}", fmt::join(states, "; "));
+  EXPECT_FALSE(why.is_null());
+  text("stop");
+  ASSERT_TRUE(program.wait(kPatience_s)) << "does not end";
+  EXPECT_TRUE(all_gone(processes(run()), 10)) << "a node outlives its run";
+}
 
 TEST_F(SteeredNodes, nodes_leave_roles_are_scaled_and_killed_and_the_weights_are_those_of_one_process) {
   const std::vector<std::string> longer = {"--set", "rl_trainer.until=batches(14)"};

@@ -105,7 +105,8 @@ std::string state_json(const RunPicture& p) {
                             {"host", n.host},
                             {"process", n.process > 0 ? Json(n.process) : Json()},
                             {"threads", n.threads > 0 ? Json(n.threads) : Json()},
-                            {"state", n.state},
+                            {"state", node_state(n)},
+                            {"silent_s", number(n.silent_s)},
                             {"roles", n.roles},
                             {"ranks", ranks_text(n.ranks)},
                             {"lost", n.lost}});

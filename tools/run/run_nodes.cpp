@@ -264,8 +264,8 @@ std::vector<ShellNode> RunNodes::shell_rows() const {
   for (const Member& member : fleet_->members().list()) at_work[member.node()] = fleet_->members().parts_at(member.peer);
   std::vector<ShellNode> nodes;
   for (const Fleet::Row& row : fleet_->rows()) {
-    ShellNode& node =
-        nodes.emplace_back(ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost, {}});
+    ShellNode& node = nodes.emplace_back(
+        ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost, {}, row.silent_s});
     for (const auto& [role, rank] : at_work[row.name]) {
       const std::string& id = graph_.nodes[static_cast<size_t>(role)].id;
       if (rank > 0)

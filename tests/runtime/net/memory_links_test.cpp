@@ -105,6 +105,30 @@ TEST_F(MemoryLinksTest, a_cut_that_heals_in_time_loses_nothing_and_a_longer_one_
   EXPECT_EQ(at_head.line(), "lost 2 nothing was heard of it for 3 s");
 }
 
+TEST_F(MemoryLinksTest, a_head_knows_for_how_long_it_has_heard_nothing_of_a_node) {
+  auto head = net.listen(terms(), at_head);
+  auto a = net.dial("node:a", terms("host a", "na"), at_a);
+  net.settle();
+  const PeerId id = at_head.last;
+  const int64_t beat = LinkConfig{}.beat_ns, second = 1'000'000'000;
+  pass(10'000);
+  EXPECT_LE(head->silent_ns(id).value_or(INT64_MAX), beat) << "one that is well, and has nothing to say";
+  const int64_t before = *head->silent_ns(id);
+  net.stop(0, true);
+  pass(2'000);
+  EXPECT_EQ(head->silent_ns(id), before + 2 * second);
+  net.stop(0, false);
+  pass(100);
+  EXPECT_LE(head->silent_ns(id).value_or(INT64_MAX), beat);
+  net.cut(0, true);
+  pass(2'000);
+  EXPECT_GT(head->silent_ns(id).value_or(0), second) << "its cable is out";
+  pass(2'000);
+  EXPECT_EQ(at_head.state.at(id), 2);
+  EXPECT_EQ(head->silent_ns(id), std::nullopt) << "it is not there any more";
+  EXPECT_EQ(head->silent_ns(99), std::nullopt) << "nobody";
+}
+
 TEST_F(MemoryLinksTest, a_head_that_is_stopped_hears_and_says_nothing_until_it_goes_on) {
   auto head = net.listen(terms(), at_head);
   auto a = net.dial("node:a", terms("host a", "na"), at_a);

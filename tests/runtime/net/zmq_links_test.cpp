@@ -200,8 +200,15 @@ TEST(ZmqLinks, a_process_that_stands_still_is_lost_by_its_lease_and_what_it_says
   const CurveKeys keys = here.let_in("node:a");
   Peer peer(here, keys, "na");
   const PeerId id = here.at_head.wait_lines(1).last;
+  EXPECT_TRUE(here.head->silent_ns(id));
   test::stop_process(peer.process.pid());
   here.head->send(id, packet(1));  // it will find it when it wakes up, and answer
+  int64_t silent = 0;
+  while (const auto now = here.head->silent_ns(id)) {
+    silent = std::max(silent, *now);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_GT(silent, 2 * link.beat_ns) << "until it was lost";
   EXPECT_EQ(here.at_head.wait([&](const Heard& h) { return h.state.at(id) == 2; }).line(),
             fmt::format("lost {} nothing was heard of it for 1 s", id));
   // Its key is free again.

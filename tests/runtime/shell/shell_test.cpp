@@ -171,6 +171,34 @@ TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
   EXPECT_EQ(rows[1]["lost"], 3);
 }
 
+TEST_F(Shell, a_node_of_which_nothing_is_heard_is_called_silent_before_it_is_lost) {
+  SystemClock clock;
+  WaitRegistry waits(clock);
+  ShellSources sources;
+  sources.store = store.get();
+  sources.waits = &waits;
+  sources.stages = [] { return std::vector<ShellStage>{{"rl1", "running", {}, 0}}; };
+  ShellNode node{"node1", "gpu07", 4711, 2, "ok", "rl1_policy", 0, {}};
+  sources.nodes = [&] { return std::vector{node}; };
+  const auto look = [&](std::optional<double> silent_s) {
+    node.silent_s = silent_s;
+    return nlohmann::json::parse(handle_command("nodes", sources))["rows"][0];
+  };
+  const auto why = [&] { return handle_command("why", sources); };
+  EXPECT_EQ(look(0.9)["state"], "ok") << "less than two beats";
+  EXPECT_EQ(look(0.9)["silent_s"], 0.9);
+  EXPECT_EQ(why().find("silent"), std::string::npos);
+  EXPECT_EQ(look(2.13)["state"], "silent 2.1 s");
+  EXPECT_NE(why().find("node1 on gpu07 is silent\",\"value\":\"nothing was heard of it for 2.1 s; after 3 s it is lost"),
+            std::string::npos)
+      << why();
+  node.state = "leaves";
+  EXPECT_EQ(look(2.13)["state"], "leaves, silent 2.1 s");
+  node.state = "is lost, starts again";
+  EXPECT_EQ(look({})["state"], "is lost, starts again");
+  EXPECT_TRUE(look({})["silent_s"].is_null()) << "what has no link is not silent for 0 s";
+}
+
 TEST(Render, aligns_columns_and_puts_numbers_to_the_right) {
   const std::string json = R"({"title":"t","columns":["node","n","note"],"rows":[
       {"node":"rl1_policy","n":5,"note":"größer"},{"node":"x","n":1234,"note":null},{"node":"y","n":0.25,"note":"z"}]})";
