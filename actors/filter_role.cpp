@@ -89,7 +89,7 @@ class FilterRole : public Role {
       take(context, std::move(window));
     }
     if (!ended_ && !busy_ && !complete_)
-      context.wait_for("window", fmt::format("for the draws of batch {}: {} are here", next_, held_.size()), judge(context));
+      context.wait_for("window", fmt::format("for the draws of batch {}, {} so far", next_, held_.size()), judge(context));
     if (ended_ && !busy_) context.finish();
   }
 

@@ -123,22 +123,24 @@ void PoolRole::finish_if_ended(RoleContext& context) {
 }
 
 std::string PoolRole::inspect() const {
-  nlohmann::json json = {{"waiting", core_ ? core_->waiting().size() : 0}, {"workers", nlohmann::json::array()}};
+  using Json = nlohmann::ordered_json;
+  Json json = {{"questions_waiting", core_ ? core_->waiting().size() : 0}};
   if (core_) {
     const PoolCounts& counts = core_->counts();
-    json["lost"] = counts.lost;
-    json["reissued"] = counts.reissued;
-    json["refused"] = counts.refused;
+    json["workers_lost"] = counts.lost;
+    json["questions_reissued"] = counts.reissued;
+    json["answers_refused"] = counts.refused;
   }
+  Json& workers = json["workers"] = Json::array();
   for (const auto& [peer, worker] : workers_) {
-    nlohmann::json row = {{"worker", worker.member.name()},
-                          {"role", try_parse_json(worker.report.inspected()).value_or(nullptr)}};
+    Json row = {{"worker", worker.member.name()}};
     if (const auto at = core_->workers().find(peer); at != core_->workers().end()) {
       row["ready"] = core_->ready(at->second);
       row["questions"] = at->second.questions.size();
       row["answers"] = at->second.answers;
     }
-    json["workers"].push_back(std::move(row));
+    row["role"] = ordered_json_or_null(worker.report.inspected());
+    workers.push_back(std::move(row));
   }
   return json.dump();
 }
@@ -409,7 +411,8 @@ void PoolRole::code(RoleContext& context, Coding coding) {
   auto sent = std::make_shared<StatePacket>();
   auto shared = std::make_shared<const Coding>(std::move(coding));
   context.submit(
-      fmt::format("send {} to {} workers", shared->newest->describe(), shared->to.size()), "",
+      fmt::format("send {} to {} worker{}", shared->newest->describe(), shared->to.size(), shared->to.size() == 1 ? "" : "s"),
+      "",
       [this, shared, sent] {
         const int edge = state_edges_[static_cast<size_t>(shared->state)];
         const Envelope envelope{Envelope::Kind::payload, edge, shared->to.front().number, shared->newest};
@@ -442,25 +445,41 @@ void PoolRole::send(const Coding& coding, const StatePacket& sent) {
 }
 
 void PoolRole::say_waits(RoleContext& context) {
-  if (ended_)
-    return context.wait_for("workers", fmt::format("for {} workers to end their part of the stage", workers_.size()), "");
+  say_who_is_asked(context);
+  if (ended_) return context.wait_for("workers", fmt::format("for {} to end their part of the stage", names()), names());
   const bool some = std::any_of(core_->workers().begin(), core_->workers().end(),
                                 [&](const auto& worker) { return core_->ready(worker.second); });
   if (workers_.empty())
     context.wait_for("workers", "for a worker to join", "");
   else if (!some)
-    context.wait_for("workers", fmt::format("for one of {} workers to be ready", workers_.size()), "");
+    context.wait_for("workers", fmt::format("for {}{} to be ready", workers_.size() == 1 ? "" : "one of ", names()), names());
   else
     context.wait_over("workers");
-  std::string asked;
-  for (const auto& [peer, worker] : core_->workers())
-    if (!worker.questions.empty())
-      asked += fmt::format("{}{} of {} from {}", asked.empty() ? "" : ", ", worker.questions.size(),
-                           questions_.at(*worker.questions.begin())->describe(), workers_.at(peer).member.name());
-  if (asked.empty())
-    context.wait_over("answers");
-  else
-    context.wait_for("answers", "for answers: " + asked, "");
+}
+
+void PoolRole::say_who_is_asked(RoleContext& context) {
+  std::set<std::string> before = std::exchange(asked_, {});
+  for (const auto& [peer, worker] : core_->workers()) {
+    if (ended_ || worker.questions.empty()) continue;
+    const std::string name = workers_.at(peer).member.name(), key = "answers of " + name;
+    const size_t more = worker.questions.size() - 1;
+    context.wait_for(key,
+                     fmt::format("for the answer to {}{}", questions_.at(*worker.questions.begin())->describe(),
+                                 more > 0 ? fmt::format(" and {} more", more) : ""),
+                     name);
+    asked_.insert(key);
+    before.erase(key);
+  }
+  for (const std::string& key : before) context.wait_over(key);
+}
+
+std::string PoolRole::names() const {
+  constexpr size_t kMost = 3;
+  std::vector<std::string> names;
+  for (const auto& [peer, worker] : workers_)
+    if (names.size() < kMost) names.push_back(worker.member.name());
+  const size_t more = workers_.size() - names.size();
+  return fmt::format("{}{}", fmt::join(names, ", "), more > 0 ? fmt::format(" and {} more", more) : "");
 }
 
 }  // namespace r1

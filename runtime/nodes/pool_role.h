@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -108,6 +109,8 @@ class PoolRole final : public Role, private PoolEar {
   void say(PeerId peer, Incarnation incarnation, PacketKind kind, int edge = -1, int64_t number = 0, std::string body = {});
   void finish_if_ended(RoleContext& context);
   void say_waits(RoleContext& context);
+  void say_who_is_asked(RoleContext& context);
+  std::string names() const;  // of the workers, for people
 
   const PoolWorld world_;
   RoleContext* context_ = nullptr;
@@ -124,6 +127,7 @@ class PoolRole final : public Role, private PoolEar {
   std::vector<PayloadPtr> newest_;  // of each state
   std::vector<Whole> whole_;        // of each state
   std::map<PeerId, Worker> workers_;
+  std::set<std::string> asked_;  // waits for answers
 };
 
 }  // namespace r1

@@ -44,11 +44,10 @@ void SoleRole::on_stage_end(RoleContext&) {
 }
 
 std::string SoleRole::inspect() const {
-  nlohmann::json json = {{"lost", lost_}, {"worker", nullptr}};
-  if (worker_) {
-    json["worker"] = worker_->member.name();
-    json["role"] = try_parse_json(worker_->report.inspected()).value_or(nullptr);
-  }
+  nlohmann::ordered_json json = {{"worker", nullptr}, {"workers_lost", lost_}};
+  if (!worker_) return json.dump();
+  json["worker"] = worker_->member.name();
+  if (auto role = ordered_json_or_null(worker_->report.inspected()); !role.is_null()) json["role"] = std::move(role);
   return json.dump();
 }
 
@@ -261,9 +260,10 @@ void SoleRole::say_waits(RoleContext& context) {
   if (!worker_)
     context.wait_for("worker", "for a worker to join", "");
   else if (!worker_->started)
-    context.wait_for("worker", fmt::format("for {} to be ready", worker_->member.name()), "");
+    context.wait_for("worker", fmt::format("for {} to be ready", worker_->member.name()), worker_->member.name());
   else
-    context.wait_for("worker", fmt::format("for {} to end its part of the stage", worker_->member.name()), "");
+    context.wait_for("worker", fmt::format("for {} to end its part of the stage", worker_->member.name()),
+                     worker_->member.name());
 }
 
 }  // namespace r1

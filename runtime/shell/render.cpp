@@ -51,6 +51,18 @@ std::vector<std::string> cell_lines(const Json& value) {
   return lines;
 }
 
+// Columns that are together wider than the screen: the widest give way, so that whatever stands to the right is still seen.
+void fit(std::vector<size_t>& widths, size_t screen) {
+  constexpr size_t kNarrow = 12;  // no column for the sake of others
+  size_t total = 2 * (widths.size() - 1);
+  for (const size_t w : widths) total += w;
+  for (; total > screen; --total) {
+    size_t& widest = *std::max_element(widths.begin(), widths.end());
+    if (widest <= kNarrow) return;
+    --widest;
+  }
+}
+
 // A curve of as many columns as there is room for, eight levels to a line; where a value is missing, a gap.
 std::string render_plot(const Json& answer, size_t width) {
   constexpr int kLines = 8, kLevels = 8;
@@ -111,16 +123,19 @@ std::string render_table(const Json& answer, size_t width) {
   std::vector<size_t> widths(columns.size(), 0);
   for (const auto& line : lines)
     for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], text_width(line[c]));
+  if (width > 0) fit(widths, width);
   std::string out;
   for (const auto& line : lines) {
     std::string text;
     for (size_t c = 0; c < line.size(); ++c) {
-      const std::string gap(widths[c] - text_width(line[c]), ' ');
+      const std::string own = text_width(line[c]) <= widths[c] ? line[c] : cut(line[c], widths[c] - 1) + "…";
+      const std::string gap(widths[c] - text_width(own), ' ');
       if (c > 0) text += "  ";
-      text += right[c] ? gap + line[c] : line[c] + gap;
+      text += right[c] ? gap + own : own + gap;
     }
+    if (width > 0) text = cut(text, width);
     text.erase(text.find_last_not_of(' ') + 1);
-    out += (width > 0 ? cut(text, width) : text) + "\n";
+    out += text + "\n";
   }
   return out;
 }

@@ -39,7 +39,7 @@ void need_run(const ShellSources& sources) {
 
 Json list_roles(const ShellSources& sources, const Words&) {
   need_run(sources);
-  Json answer = table("roles", {"stage", "node", "role", "state", "jobs", "waits_for", "progress"});
+  Json answer = table("roles", {"stage", "actor", "role", "state", "jobs", "waits_for", "progress"});
   for (const ShellRole& role : sources.roles()) {
     std::string jobs, waits_for;
     std::set<std::string> said;
@@ -52,7 +52,7 @@ Json list_roles(const ShellSources& sources, const Words&) {
       list += (list.empty() ? "" : ", ") + text;
     }
     answer["rows"].push_back({{"stage", role.stage},
-                              {"node", role.node},
+                              {"actor", role.node},
                               {"role", role.role},
                               {"state", role.state},
                               {"jobs", jobs},
@@ -81,16 +81,19 @@ Json list_stages(const ShellSources& sources, const Words&) {
         phase = stage.phase;
         restarts = stage.restarts;
       }
+    // A stage without prompts has no ledger, and one that does not both sample and learn nothing that could overlap.
+    const auto of_draws = [&](int64_t n) { return counts.draws > 0 ? Json(n) : Json(); };
+    const bool both = samples_and_learns(times);
     answer["rows"].push_back({{"stage", row.name},
                               {"status", status},
                               {"phase", phase},
                               {"seconds", seconds(times.seconds)},
                               {"batches", sources.store->batch_count(row.id)},
-                              {"draws", counts.draws},
-                              {"open", counts.open},
-                              {"trained", counts.trained},
-                              {"dropped", dropped},
-                              {"overlap", round_to(times.overlap(), 0.01)},
+                              {"draws", of_draws(counts.draws)},
+                              {"open", of_draws(counts.open)},
+                              {"trained", of_draws(counts.trained)},
+                              {"dropped", of_draws(dropped)},
+                              {"overlap", both ? Json(round_to(times.overlap(), 0.01)) : Json()},
                               {"restarts", restarts}});
   }
   return answer;

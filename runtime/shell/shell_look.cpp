@@ -46,11 +46,17 @@ std::pair<std::string, std::string> verdict_on(const StageTimes& times) {
   if (share >= kSaturated)
     return {fmt::format("it goes as fast as its {}, at work {:.0f} % of the time", engine, 100 * share),
             what_would_help(engine)};
-  if (times.engine_s.count("generator") != 0 && times.engine_s.count("trainer") != 0 && times.overlap() < 0.1)
+  if (samples_and_learns(times) && times.overlap() < 0.1)
     return {"generation and training take turns", "staleness=1 on the edge to the generator, so that they overlap"};
   if (times.idle() > 0.2)
     return {fmt::format("no engine is at work {:.0f} % of the time", 100 * times.idle()), "'waits' says for whom"};
   return {fmt::format("its {} works most, {:.0f} % of the time, and is not all that it waits for", engine, 100 * share), ""};
+}
+
+// "policy" or, where a worker of it says so (runtime/nodes/worker_report.h), "policy at node2/4711".
+std::string who_waits(const WaitRow& wait) {
+  const size_t at = wait.key.find(" at ");
+  return wait.owner + (at == std::string::npos ? "" : wait.key.substr(at));
 }
 
 // A node that is stopped or cut off is waited for until its lease ends.
@@ -93,13 +99,13 @@ Json why_so_slow(const ShellSources& sources) {
       return times.seconds > 0 ? fmt::format("{:.0f} % of {:.1f} s", 100 * s / times.seconds, times.seconds) : "not yet";
     };
     for (const auto& [engine, s] : times.engine_s) say(engine + " at work", share(s));
-    if (times.engine_s.count("generator") != 0 && times.engine_s.count("trainer") != 0)
-      say("both at once", share(times.overlap_s));
+    if (samples_and_learns(times)) say("generator and trainer at once", share(times.overlap_s));
     say("no engine at work", share(times.idle_s));
     for (const WaitRow& wait : sources.waits->waits(stage.name))
       if (wait.key.rfind("job ", 0) != 0)
-        say(fmt::format("{} waits", wait.owner),
-            fmt::format("{}{}, {:.1f} s", wait.reason, wait.on.empty() ? "" : " (" + wait.on + ")", wait.waiting_s));
+        say(fmt::format("{} waits", who_waits(wait)),
+            fmt::format("{}{}, {:.1f} s", wait.reason,
+                        wait.reason.find(wait.on) != std::string::npos ? "" : " (" + wait.on + ")", wait.waiting_s));
     say_silent(sources, say);
     say_steered(sources, stage.name, say);
     const auto [verdict, advice] =

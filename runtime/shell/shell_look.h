@@ -9,6 +9,10 @@
 
 namespace r1 {
 
+inline bool samples_and_learns(const StageTimes& times) {
+  return times.engine_s.count("generator") != 0 && times.engine_s.count("trainer") != 0;
+}
+
 // Of each running stage: the share of its time in which each engine was at work, two of them at once, none; who waits for whom
 // now; and what the stage's speed hangs on, with what would change it.
 nlohmann::ordered_json why_so_slow(const ShellSources& sources);

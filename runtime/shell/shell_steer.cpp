@@ -40,7 +40,7 @@ void nothing_more(const std::string& rest, const char* command) {
 }
 
 void inspect(const ShellSources& sources, const std::string& rest, const ShellReplyPtr& reply) {
-  give(sources, reply, {.kind = ShellOrder::Kind::inspect, .target = one_name(rest, "inspect takes NODE")});
+  give(sources, reply, {.kind = ShellOrder::Kind::inspect, .target = one_name(rest, "inspect takes ACTOR")});
 }
 
 void traj(const ShellSources& sources, const std::string& rest, const ShellReplyPtr& reply) {
@@ -134,7 +134,7 @@ void stop(const ShellSources& sources, const std::string& rest, const ShellReply
 }
 
 constexpr SteeringCommand kSteering[] = {
-    {"inspect", "NODE", "what a role says about its state", "inspect rl1_policy", false, inspect},
+    {"inspect", "ACTOR", "what a role says about its state", "inspect rl1_policy", false, inspect},
     {"traj", "STAGE [WHICH] [COUNT]", "completions that a stage drew: last, first, best, worst, DRAW or reason=REASON",
      "traj rl1 worst 2", false, traj},
     {"live", "", "what `set` may change while the run goes on, and what it is now", "", false, live},

@@ -106,14 +106,16 @@ class Star {
   Node& node(int number) { return *nodes_.at(static_cast<size_t>(number))->node; }
   const std::string& ended(int number) { return nodes_.at(static_cast<size_t>(number))->ended; }
 
-  size_t fetched_bytes = 0;  // PoolWorld::fetched_bytes
-  std::string deserted;      // why no node will come any more; "": one may
+  size_t fetched_bytes = 0;             // PoolWorld::fetched_bytes
+  std::string deserted;                 // why no node will come any more; "": one may
+  const WaitRegistry* waits = nullptr;  // of the stage that is run
   // Called after every step of run_stage().
   std::function<void(int64_t step)> after_step;
 
   // "" when the stage was run to its end, else why not.
   std::string run_stage(const std::string& stage) {
-    WaitRegistry waits(world_.clock());
+    WaitRegistry registry(world_.clock());
+    waits = &registry;
     EngineTimes times(world_.clock());
     FaultPlan faults("");
     HostServices services;
@@ -121,11 +123,11 @@ class Star {
     services.stage = run_.graph.stage(stage);
     services.stage_id = run_.id(stage);
     services.store = run_.store.get();
-    services.waits = &waits;
+    services.waits = &registry;
     services.times = &times;
     services.clock = &world_.clock();
     services.faults = &faults;
-    waits.progressed(stage);
+    registry.progressed(stage);
     PoolWorld pool;
     pool.members = &members_;
     pool.codec = &message_codec();
@@ -142,7 +144,7 @@ class Star {
       world_.step();
       if (after_step) after_step(step);
       if (const auto failure = hosts.failure()) return failure->node + ": " + what_of(failure->error);
-      if (std::string report = waits.stall_report(stage, 60, 600); !report.empty()) return report;
+      if (std::string report = registry.stall_report(stage, 60, 600); !report.empty()) return report;
     }
     for (const PoolRole* role : pools) {
       refused += role->counts().refused;

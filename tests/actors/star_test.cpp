@@ -63,6 +63,24 @@ TEST_F(StarTest, a_stage_that_no_node_is_left_for_says_of_each_role_what_it_wait
   EXPECT_EQ(said.find("does not say what it waits for"), std::string::npos) << said;
 }
 
+TEST_F(StarTest, a_pool_says_of_each_worker_for_which_answers_it_waits) {
+  LocalRun run(top / "run", {});
+  Star star(run, 7);
+  for (int i = 0; i < 2; ++i) star.add_node();
+  std::map<std::string, std::set<std::string>> asked;
+  star.after_step = [&](int64_t) {
+    for (const WaitRow& wait : star.waits->waits()) {
+      if (wait.key.rfind("answers of ", 0) != 0) continue;
+      EXPECT_EQ(wait.key, "answers of " + wait.on);
+      EXPECT_EQ(wait.reason.rfind("for the answer to ", 0), 0u) << wait.reason;
+      asked[wait.owner].insert(wait.on.substr(0, wait.on.find('/')));
+    }
+  };
+  for (const char* stage : {"base", "sft", "rl"}) ASSERT_EQ(star.run_stage(stage), "") << stage;
+  EXPECT_EQ(asked["policy"], (std::set<std::string>{"n0", "n1"})) << "both work";
+  EXPECT_EQ(asked["reference"].size(), 1u) << "at one node at a time";
+}
+
 TEST_F(StarTest, weights_are_fetched_by_whoever_is_fed_with_them_and_are_the_same_weights_as_in_packets) {
   const auto expected = alone();
   for (const bool fetched : {true, false}) {

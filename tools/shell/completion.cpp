@@ -45,7 +45,7 @@ std::vector<std::string> shell_completions(const std::string& line, const std::f
   if (at == 0) return commands();
   const std::string& command = words[0];
   if (at == 1 && command == "help") return commands();
-  if (at == 1 && (command == "inspect" || command == "kill")) return column(ask("ps"), "node");
+  if (at == 1 && (command == "inspect" || command == "kill")) return column(ask("ps"), "actor");
   if (at == 1 && command == "set") return column(ask("live"), "attribute");
   if (at == 1 && (command == "drain" || command == "undrain")) return column(ask("nodes"), "node");
   if (at == 1 && command == "scale") return separate(column(ask("nodes"), "roles"));

@@ -38,6 +38,11 @@ TEST_F(Shell, shows_the_ledger_and_metrics_of_a_run_that_is_over) {
   EXPECT_EQ(row["trained"], 1);
   EXPECT_EQ(row["dropped"], 1);
   EXPECT_EQ(row["open"], 1);
+  EXPECT_TRUE(row["overlap"].is_null()) << "no engine was measured";
+  store->ensure_stage("sft");
+  const auto without = ask("stages")["rows"][1];
+  for (const char* of_draws : {"draws", "open", "trained", "dropped"})
+    EXPECT_TRUE(without[of_draws].is_null()) << of_draws << " of a stage that draws no prompts";
   EXPECT_EQ(ask("metrics")["rows"][0]["value"], 0.75);
   EXPECT_EQ(ask("metrics rl1 reward")["rows"].size(), 2u);
 }
@@ -94,7 +99,7 @@ TEST_F(Shell, says_what_a_running_stage_hangs_on) {
   const StageTimes sampling{.seconds = 10, .overlap_s = 4, .engine_s = {{"generator", 9}, {"trainer", 5}}};
   EXPECT_EQ(why(sampling, "so"), "it goes as fast as its generator, at work 90 % of the time");
   EXPECT_NE(why(sampling, "try").find("max_tokens"), std::string::npos);
-  EXPECT_EQ(why(sampling, "both at once"), "40 % of 10.0 s");
+  EXPECT_EQ(why(sampling, "generator and trainer at once"), "40 % of 10.0 s");
   // An evaluator measures beside the others; it is what the stage waits for only where nothing else is saturated.
   const StageTimes beside{.seconds = 10, .engine_s = {{"evaluator", 10}, {"trainer", 8.8}}};
   EXPECT_EQ(why(beside, "so"), "it goes as fast as its trainer, at work 88 % of the time");
@@ -107,6 +112,8 @@ TEST_F(Shell, says_what_a_running_stage_hangs_on) {
   EXPECT_EQ(why(idle, "so"), "no engine is at work 60 % of the time");
   waits.begin("rl1", "rl1_trainer", "groups", "for groups", "rl1_filter");
   EXPECT_NE(why(idle, "rl1_trainer waits").find("for groups (rl1_filter)"), std::string::npos);
+  waits.begin("rl1", "rl1_policy", "weights at node2/7", "for newer weights", "rl1_trainer");
+  EXPECT_NE(why(idle, "rl1_policy at node2/7 waits").find("for newer weights (rl1_trainer)"), std::string::npos);
 }
 
 TEST_F(Shell, says_of_each_wait_how_long_it_may_last_and_names_once_who_is_waited_for) {
@@ -212,6 +219,16 @@ TEST(Render, aligns_columns_and_puts_numbers_to_the_right) {
             "rl1_policy     5  grö\n"
             "x           1234\n"
             "y           0.25  z\n");
+}
+
+TEST(Render, cuts_the_widest_columns_so_that_those_to_the_right_of_them_are_seen) {
+  const std::string json = R"({"title":"t","columns":["owner","reason","idle_s"],"rows":[
+      {"owner":"policy","reason":"für die Antworten von vier Rechnern","idle_s":0.5},{"owner":"x","reason":"kurz","idle_s":12}]})";
+  EXPECT_EQ(render_answer(json, 40),
+            "owner   reason                    idle_s\n"
+            "policy  für die Antworten von v…     0.5\n"
+            "x       kurz                          12\n");
+  EXPECT_EQ(render_answer(json, 20), "owner   reason\npolicy  für die Ant…\nx       kurz\n") << "nothing is below 12";
 }
 
 TEST(Render, puts_what_is_nested_on_lines_of_its_own) {

@@ -39,7 +39,7 @@ TEST(ShellPlaces, a_key_is_for_an_address_and_an_address_needs_one) {
 std::vector<std::string> offered(const std::string& line) {
   return shell_completions(line, [](const std::string& command) -> std::string {
     if (command == "help") return R"({"rows":[{"command":"set ACTOR.ATTR VALUE"},{"command":"ps"}]})";
-    if (command == "ps") return R"({"rows":[{"node":"rl1_policy"}]})";
+    if (command == "ps") return R"({"rows":[{"actor":"rl1_policy"}]})";
     if (command == "nodes") return R"({"rows":[{"node":"node1","roles":"policy, judge"},{"node":"node2","roles":"judge"}]})";
     if (command == "stages") return R"({"rows":[{"stage":"rl1"}]})";
     if (command == "live") return R"({"rows":[{"attribute":"rl1_trainer.lr"}]})";
