@@ -124,12 +124,7 @@ class NodeProcess {
     };
     options.cpu_ns = compute_cpu_ns;
     options.kept = &kept_;
-    ZmqPeersOptions doors;
-    doors.listen = [this] { return host_to_listen_on(told_.address, parse_link_address(told_.head)); };
-    doors.address = told_.address;
-    doors.ports = told_.ports;
-    doors.self = node_hello(*device_, threads_);
-    const std::unique_ptr<PeerNet> peers = zmq_peers(std::move(doors));
+    const std::unique_ptr<PeerNet> peers = zmq_peers(doors());
     options.peers = peers.get();
     options.ended = [&](const std::string& reason) {
       end.why = reason;
@@ -183,14 +178,16 @@ class NodeProcess {
 
  private:
   // A rank of a trainer, and who serves other nodes, listens where others reach this machine, and on no other address.
-  std::unique_ptr<RankRing> ring(const RingInvitation& told) const {
-    RingLinksOptions options;
-    options.head = parse_link_address(told_.head);
-    options.listen = host_to_listen_on(told_.address, *options.head);
+  ZmqPeersOptions doors() const {
+    ZmqPeersOptions options;
+    options.listen = [this] { return host_to_listen_on(told_.address, parse_link_address(told_.head)); };
     options.address = told_.address;
     options.ports = told_.ports;
     options.self = node_hello(*device_, threads_);
-    return ring_links(told, std::move(options));
+    return options;
+  }
+  std::unique_ptr<RankRing> ring(const RingInvitation& told) const {
+    return ring_links(told, {doors(), parse_link_address(told_.head)});
   }
 
   const Told told_;

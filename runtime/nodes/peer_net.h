@@ -16,7 +16,8 @@ class PeerNet {
   virtual ~PeerNet() = default;
   struct Door {
     std::unique_ptr<Links> links;
-    std::string address;  // as LinkAddress::text()
+    std::string address;    // by which others reach it, as LinkAddress::text()
+    std::string here = {};  // where it listens on this machine, where that may be another one
   };
   // `let_in` and `sink` outlive it; keys may be added. Throws failure when it cannot listen.
   virtual Door listen(const CurveKeys& keys, const KeyRing& let_in, LinkSink& sink) = 0;

@@ -8,16 +8,16 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kPeerDialNs = 5'000'000'000;          // the other one listens already
-constexpr size_t kPeerBacklogBytes = size_t{64} << 20;  // what is asked at once and not taken: then the peer is let go
+constexpr int64_t kContentDialNs = 5'000'000'000;
+constexpr size_t kContentBacklogBytes = size_t{64} << 20;  // what is asked at once and not taken: then the peer is let go
 
 class ZmqPeers final : public PeerNet {
  public:
-  explicit ZmqPeers(ZmqPeersOptions options) : options_(std::move(options)) {
+  ZmqPeers(ZmqPeersOptions options, const PeerBounds& bounds) : options_(std::move(options)) {
     LinkConfig& link = options_.link;
-    link.dial_ns = std::min(link.dial_ns, kPeerDialNs);
-    link.backlog_bytes = kPeerBacklogBytes;
-    link.packet_bytes = kPieceBytesOfContent + kLeafBytes;
+    link.dial_ns = std::min(link.dial_ns, bounds.dial_ns);
+    link.backlog_bytes = bounds.backlog_bytes;
+    link.packet_bytes = bounds.packet_bytes;
   }
   Door listen(const CurveKeys& keys, const KeyRing& let_in, LinkSink& sink) override {
     ZmqHeadOptions head;
@@ -26,9 +26,10 @@ class ZmqPeers final : public PeerNet {
     head.keys = keys;
     head.link = options_.link;
     auto links = zmq_listen(std::move(head), let_in, terms(), sink);
-    LinkAddress told = links->address();
+    const LinkAddress here = links->address();
+    LinkAddress told = here;
     if (!options_.address.empty()) told.host = options_.address;
-    return {std::move(links), told.text()};
+    return {std::move(links), told.text(), here.text()};
   }
   std::unique_ptr<Links> dial(const std::string& address, const std::string& door_key, const CurveKeys& keys,
                               LinkSink& sink) override {
@@ -53,6 +54,12 @@ class ZmqPeers final : public PeerNet {
 
 }  // namespace
 
-std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options) { return std::make_unique<ZmqPeers>(std::move(options)); }
+std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options, const PeerBounds& bounds) {
+  return std::make_unique<ZmqPeers>(std::move(options), bounds);
+}
+
+std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options) {
+  return zmq_peers(std::move(options), {kContentDialNs, kContentBacklogBytes, kPieceBytesOfContent + kLeafBytes});
+}
 
 }  // namespace r1

@@ -1,5 +1,6 @@
-// Nodes that dial each other over sockets: the links of runtime/net/zmq_links.h, with bounds that fit pieces of contents.
-// Thread rule: as PeerNet.
+// Processes of a run that dial each other over sockets: the links of runtime/net/zmq_links.h, with the bounds of what they are
+// for. Nodes that fetch contents have them, and the ranks of trainers (runtime/nodes/ring_links.h).
+// Thread rule: as PeerNet, but that any thread may listen and dial.
 #pragma once
 
 #include <functional>
@@ -19,6 +20,12 @@ struct ZmqPeersOptions {
   PeerHello self;       // of this process
   LinkConfig link;
 };
-std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options);
+// What LinkConfig has for a link to the head, of which peers need less.
+struct PeerBounds {
+  int64_t dial_ns = 0;  // the other one listens already
+  size_t backlog_bytes = 0, packet_bytes = 0;
+};
+std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options, const PeerBounds& bounds);
+std::unique_ptr<PeerNet> zmq_peers(ZmqPeersOptions options);  // bounds that fit pieces of contents
 
 }  // namespace r1

@@ -14,21 +14,7 @@
 namespace {
 
 using namespace r1;
-
-class Script {
- public:
-  explicit Script(std::string_view text) : text_(text) {}
-  bool empty() const { return text_.empty(); }
-  uint8_t byte() { return static_cast<uint8_t>(text(1).empty() ? 0 : taken_[0]); }
-  std::string_view text(size_t most) {
-    taken_ = text_.substr(0, most);
-    text_.remove_prefix(taken_.size());
-    return taken_;
-  }
-
- private:
-  std::string_view text_, taken_;
-};
+using fuzz::Script;
 
 class World final : public NodeWorld {
  public:

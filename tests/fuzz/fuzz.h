@@ -34,4 +34,20 @@ inline bool taken(const std::function<void()>& body) {
   }
 }
 
+// The input as a script of what happens: taken from its beginning, zeros and nothing where it has ended.
+class Script {
+ public:
+  explicit Script(std::string_view text) : text_(text) {}
+  bool empty() const { return text_.empty(); }
+  uint8_t byte() { return static_cast<uint8_t>(text(1).empty() ? 0 : taken_[0]); }
+  std::string_view text(size_t most) {
+    taken_ = text_.substr(0, most);
+    text_.remove_prefix(taken_.size());
+    return taken_;
+  }
+
+ private:
+  std::string_view text_, taken_;
+};
+
 }  // namespace r1::fuzz

@@ -16,33 +16,20 @@
 namespace {
 
 using namespace r1;
+using fuzz::Script;
 
 constexpr int64_t kMostElements = int64_t{1} << 18;  // two pieces of i64
 constexpr size_t kMostBytes = size_t{8} << 20;       // an arena with them, and its growth
 
-class Script {
- public:
-  explicit Script(std::string_view text) : text_(text) {}
-  bool empty() const { return text_.empty(); }
-  uint8_t byte() { return static_cast<uint8_t>(text(1).empty() ? 0 : taken_[0]); }
-  std::string_view text(size_t most) {
-    taken_ = text_.substr(0, most);
-    text_.remove_prefix(taken_.size());
-    return taken_;
-  }
-  // Text and bytes: as they are, or many of one letter.
-  ChannelMessage message() {
-    const uint8_t how = byte();
-    std::string words(text(byte()));
-    std::string bytes = how % 3 == 0   ? std::string()
-                        : how % 3 == 1 ? std::string(text(byte()))
-                                       : std::string(size_t{how / 3u + 1u} << 14, 'x');  // up to more than a chunk
-    return rank_word(rank_packet(7, 2, channel_message(std::move(words), std::move(bytes))));
-  }
-
- private:
-  std::string_view text_, taken_;
-};
+// Text and bytes: as they are, or many of one letter.
+ChannelMessage message_in(Script& script) {
+  const uint8_t how = script.byte();
+  std::string words(script.text(script.byte()));
+  std::string bytes = how % 3 == 0   ? std::string()
+                      : how % 3 == 1 ? std::string(script.text(script.byte()))
+                                     : std::string(size_t{how / 3u + 1u} << 14, 'x');  // up to more than a chunk
+  return rank_word(rank_packet(7, 2, channel_message(std::move(words), std::move(bytes))));
+}
 
 class Scripted final : public MessageChannel {
  public:
@@ -52,7 +39,7 @@ class Scripted final : public MessageChannel {
   }
   ChannelMessage receive(double) override {
     if (script_.empty()) throw failure("the other end is gone");
-    return script_.message();
+    return message_in(script_);
   }
 
  private:

@@ -240,7 +240,7 @@ void RunNodes::place_ranks(RunEnv& env) {
   world.store = &store_;
   world.graph_file = env_.run_dir / "graph.graph";
   RingLinksOptions ring;
-  ring.listen = listen_host_;
+  ring.listen = [this] { return listen_host_; };
   ring.ports = rank_ports_;
   ring.self = self_;
   world.ring = [ring](const RingInvitation& told) { return ring_links(told, ring); };
