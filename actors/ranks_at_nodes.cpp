@@ -6,6 +6,7 @@
 
 #include "actors/far_ranks.h"
 #include "actors/node_roles.h"
+#include "models/forwarding_engines.h"
 #include "runtime/nodes/rank_seat.h"
 
 namespace r1 {
@@ -24,10 +25,10 @@ class SeatChannel final : public RankChannel {
   RankSeat seat_;
 };
 
-class EnginesWithRanks final : public EngineFactory {
+class EnginesWithRanks final : public ForwardingEngines {
  public:
   EnginesWithRanks(RankWorld world, std::shared_ptr<const EngineFactory> inner)
-      : world_(std::move(world)), inner_(std::move(inner)) {}
+      : ForwardingEngines(std::move(inner)), world_(std::move(world)) {}
 
   std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
                                    const WeightSet& start) const override {
@@ -52,21 +53,9 @@ class EnginesWithRanks final : public EngineFactory {
     return far_ranked_learner(*inner_, node, config, start, attempt, fmt::format("rank 0 of {} at the head", node),
                               std::move(ranks), world_.ring);
   }
-  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
-                                    std::unique_ptr<Collective> together) const override {
-    return inner_->rank(node, config, start, std::move(together));
-  }
-  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
-                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
-    return inner_->sampler(node, config, std::move(weights), version);
-  }
-  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
-    return inner_->frozen(node, std::move(weights));
-  }
 
  private:
   const RankWorld world_;
-  const std::shared_ptr<const EngineFactory> inner_;
 };
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "actors/training_plan.h"
 #include "actors/until_checks.h"
 #include "base/files.h"
+#include "models/forwarding_engines.h"
 #include "models/generation/generator_engine.h"
 #include "tasks/source.h"
 #include "tests/actors/stage_fixture.h"
@@ -350,21 +351,8 @@ TEST_F(MeasuredTest, a_fact_used_as_a_number_is_0_or_1_where_it_is_and_0_where_i
 }
 
 // Real engines, but for the frozen model that a node's audit asks: its log-probabilities are a bit too low.
-struct AuditedByOthers final : EngineFactory {
-  std::shared_ptr<const EngineFactory> real;
-  explicit AuditedByOthers(std::shared_ptr<const EngineFactory> engines) : real(std::move(engines)) {}
-  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
-                                   const WeightSet& start) const override {
-    return real->learner(node, config, start);
-  }
-  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
-                                    std::unique_ptr<Collective> together) const override {
-    return real->rank(node, config, start, std::move(together));
-  }
-  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
-                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
-    return real->sampler(node, config, std::move(weights), version);
-  }
+struct AuditedByOthers final : ForwardingEngines {
+  using ForwardingEngines::ForwardingEngines;
   std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
     struct Lower final : FrozenModel {
       std::unique_ptr<FrozenModel> model;
@@ -378,7 +366,7 @@ struct AuditedByOthers final : EngineFactory {
         return model->scores(sequences);
       }
     };
-    auto model = real->frozen(node, std::move(weights));
+    auto model = inner_->frozen(node, std::move(weights));
     if (node != "policy") return model;
     auto lower = std::make_unique<Lower>();
     lower->model = std::move(model);

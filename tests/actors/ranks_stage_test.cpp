@@ -2,6 +2,7 @@
 // replay.
 #include "actors/changed_run.h"
 #include "base/error.h"
+#include "models/forwarding_engines.h"
 #include "tests/actors/memory_ranks.h"
 #include "tests/actors/stage_fixture.h"
 
@@ -42,9 +43,9 @@ TEST_F(StageTest, trainers_of_two_ranks_give_the_same_weights_in_any_order_after
 }
 
 // Trainers whose ranks are behind channels, in a ring.
-class EnginesInARing final : public EngineFactory {
+class EnginesInARing final : public ForwardingEngines {
  public:
-  explicit EnginesInARing(std::shared_ptr<const EngineFactory> inner) : inner_(std::move(inner)) {}
+  using ForwardingEngines::ForwardingEngines;
   std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
                                    const WeightSet& start) const override {
     if (config.ranks < 2) return inner_->learner(node, config, start);
@@ -52,21 +53,9 @@ class EnginesInARing final : public EngineFactory {
     return ranks_.learner(start.device(), config,
                           std::make_shared<WeightSet>(convert_weights(start, start.config(), DType::f32)));
   }
-  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
-                                    std::unique_ptr<Collective> together) const override {
-    return inner_->rank(node, config, start, std::move(together));
-  }
-  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
-                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
-    return inner_->sampler(node, config, std::move(weights), version);
-  }
-  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
-    return inner_->frozen(node, std::move(weights));
-  }
   mutable int made = 0;
 
  private:
-  const std::shared_ptr<const EngineFactory> inner_;
   mutable test::MemoryRanks ranks_;
 };
 

@@ -10,6 +10,7 @@
 #include "base/fingerprint.h"
 #include "base/log_sink.h"
 #include "base/rng.h"
+#include "models/forwarding_engines.h"
 
 namespace r1 {
 namespace {
@@ -227,23 +228,12 @@ TEST_F(StarTest, weights_that_a_generator_finds_to_be_others_in_idle_time_come_a
 }
 
 // Samplers that look at their weights before every step: whether they are still those that were given.
-class WatchingEngines final : public EngineFactory {
+class WatchingEngines final : public ForwardingEngines {
  public:
-  explicit WatchingEngines(std::shared_ptr<const EngineFactory> inner) : inner_(std::move(inner)) {}
-  std::unique_ptr<Learner> learner(const std::string& node, const TrainerConfig& config,
-                                   const WeightSet& start) const override {
-    return inner_->learner(node, config, start);
-  }
-  std::unique_ptr<RankLearner> rank(const std::string& node, const TrainerConfig& config, const WeightSet& start,
-                                    std::unique_ptr<Collective> together) const override {
-    return inner_->rank(node, config, start, std::move(together));
-  }
+  using ForwardingEngines::ForwardingEngines;
   std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
                                    std::shared_ptr<const WeightSet> weights, int64_t version) const override {
     return std::make_unique<Watched>(*this, inner_->sampler(node, config, weights, version), *weights);
-  }
-  std::unique_ptr<FrozenModel> frozen(const std::string& node, std::shared_ptr<const WeightSet> weights) const override {
-    return inner_->frozen(node, std::move(weights));
   }
   mutable int64_t steps = 0, on_others = 0;
 
@@ -274,7 +264,6 @@ class WatchingEngines final : public EngineFactory {
     const WeightSet* weights_;
     Hash128 given_;
   };
-  const std::shared_ptr<const EngineFactory> inner_;
 };
 
 // Differences are applied to the set that is sampled with, so a bad one leaves nothing to go on with, while samples run.
