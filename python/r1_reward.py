@@ -39,6 +39,7 @@ import traceback
 
 __all__ = ["reward", "serve", "score", "load"]
 
+_LISTS_OF_NONE = {"answer": [None], "answers": [None]}  # columns of a prompt without an answer
 _FIELDS = ("id", "prompt", "messages", "response", "answer", "answers", "facts", "finished", "tokens")
 
 
@@ -74,8 +75,9 @@ def kind_of(function):
     )
 
 
-def _call_by_name(function, values):
-    """Calls it with those of `values` that it takes. A parameter without a value and without a default is None."""
+def _call_by_name(function, values, absent=()):
+    """Calls it with those of `values` that it takes. Of what it wants besides, `absent` has what may be missing; anything else
+    is a mistake: a None in its place would be scored as if the completion were wrong."""
     arguments = {}
     for name, p in _parameters(function).items():
         if p.kind is p.VAR_KEYWORD:
@@ -85,7 +87,12 @@ def _call_by_name(function, values):
         elif name in values:
             arguments[name] = values[name]
         elif p.default is p.empty:
-            arguments[name] = None
+            if name not in absent:
+                raise TypeError(
+                    "it takes %s, and the prompt has no such fact, only %s (rename the parameter, or give it a default)"
+                    % (name, ", ".join(sorted(values)))
+                )
+            arguments[name] = absent[name]
     result = function(**arguments)
     return asyncio.run(result) if inspect.isawaitable(result) else result
 
@@ -99,7 +106,7 @@ def _call_trl(function, request):
     columns["prompts"] = [messages if messages else request.get("prompt", "")]
     columns["completions"] = [[{"role": "assistant", "content": response}] if messages else response]
     columns["completion_ids"] = [None]
-    result = _call_by_name(function, columns)
+    result = _call_by_name(function, columns, {**_LISTS_OF_NONE, "trainer_state": None, "log_extra": None, "log_metric": None})
     if hasattr(result, "tolist"):
         result = result.tolist()
     if not isinstance(result, (list, tuple)) or len(result) != 1:
@@ -163,13 +170,33 @@ def score(function, request):
         answer["score"] = _number(result, "the score")
         if parts:
             answer["parts"] = parts
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as e:
+        _end_child(e)
         text = traceback.format_exc()
         sys.stderr.write(text)
         sys.stderr.flush()
         lines = [line for line in text.splitlines() if line.strip()]
         answer["error"] = lines[-1].strip()[:1000] if lines else "an exception"
     return answer
+
+
+_server = None  # the process that answers
+
+
+def _end_child(error=None):
+    """Ends a process that the function forked and that came back from it, by an end, an exception or sys.exit(): only its parent
+    answers, or the first of two scores would count."""
+    if _server in (None, os.getpid()):
+        return
+    status = 1
+    if isinstance(error, SystemExit):
+        status = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    elif error is not None:
+        traceback.print_exception(type(error), error, error.__traceback__, file=sys.stderr)
+    else:
+        sys.stderr.write("r1_reward: a child process came back from the reward and is ended: end it by os._exit() yourself\n")
+    sys.stderr.flush()
+    os._exit(status & 255)
 
 
 def _answer_line(function, line):
@@ -179,7 +206,9 @@ def _answer_line(function, line):
             raise ValueError("a request is an object")
     except ValueError as e:
         return json.dumps({"error": "the request cannot be read: %s" % e})
-    return json.dumps(score(function, request))
+    answer = json.dumps(score(function, request))
+    _end_child()
+    return answer
 
 
 def _own_stdout():
@@ -251,6 +280,8 @@ def _serve_http(function, port, host):
 
 def serve(function, arguments=None):
     """Serves it, as the command line says: lines on stdin and stdout, or --http PORT. Comes back when the input ends."""
+    global _server
+    _server = os.getpid()
     kind_of(function)  # what is no reward is said before the first request
     parser = argparse.ArgumentParser(description="serves a reward function to r1")
     parser.add_argument("--http", type=int, metavar="PORT", help="serve POST requests instead of lines; 0: any free port")

@@ -102,6 +102,31 @@ TEST_F(Python, an_exception_is_an_error_with_the_last_line_of_its_traceback_and_
   }
 }
 
+TEST_F(Python, a_child_that_the_function_forks_never_answers_in_its_place) {
+  json raises = kRequest, leaves = kRequest;
+  raises["response"] = "raises";
+  leaves["response"] = "leaves";
+  const auto answers = ask_all("forks", {kRequest, raises, leaves, kRequest});
+  EXPECT_EQ(answers.at(0), json({{"id", 7}, {"score", 1.0}})) << "its parent's, which saw it end";
+  EXPECT_EQ(answers.at(1), json({{"id", 7}, {"score", 1.0}}));
+  EXPECT_EQ(answers.at(2), json({{"id", 7}, {"score", 3.0}}));
+  EXPECT_EQ(answers.at(3), json({{"id", 7}, {"score", 1.0}})) << "and no line of a child stands between";
+  EXPECT_NE(errors.find("a child process came back from the reward"), std::string::npos) << errors;
+  EXPECT_NE(errors.find("a word of a child that failed"), std::string::npos) << errors;
+}
+
+TEST_F(Python, a_parameter_that_no_fact_answers_is_an_error_and_not_a_none_to_compare_with) {
+  const std::string error = ask("wants_solution", kRequest).value("error", "");
+  EXPECT_NE(error.find("it takes solution, and the prompt has no such fact, only answer, answers,"), std::string::npos)
+      << error;
+  json with = kRequest, without = kRequest;
+  with["facts"]["solution"] = "2";
+  EXPECT_EQ(ask("wants_solution", with)["score"], 1.0);
+  without.erase("answer");
+  without.erase("answers");
+  EXPECT_EQ(ask("wants_answer", without)["score"], 1.0) << "a prompt may have no answer";
+}
+
 TEST_F(Python, what_is_no_reward_is_said_before_the_first_request) {
   for (const auto& [target, words] : std::vector<std::pair<std::string, std::string>>{
            {"functions.py:takes_nothing", "a reward takes completions (TRL), solution_str (verl), or response"},

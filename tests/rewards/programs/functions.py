@@ -36,7 +36,7 @@ def compute_number(solution_str, ground_truth):
 
 
 @reward
-def with_parts(response, answers, kind, missing, tokens=0):
+def with_parts(response, answers, kind, missing=None, tokens=0):
     assert missing is None
     return 0.5, {"n": len(answers), "sum": kind == "sum", "tokens": tokens}
 
@@ -56,6 +56,24 @@ def raises(response):
 
 def leaves(response):
     sys.exit(3)
+
+
+def forks(response):
+    if os.fork() == 0:
+        if response == "raises":
+            raise ValueError("a word of a child that failed")
+        if response == "leaves":
+            sys.exit(3)
+        return 5
+    return os.waitstatus_to_exitcode(os.wait()[1])
+
+
+def wants_solution(completions, solution):
+    return [float(c == s) for c, s in zip(completions, solution)]
+
+
+def wants_answer(completions, answer, trainer_state):
+    return [float(answer == [None])]
 
 
 def gives_none(response):
