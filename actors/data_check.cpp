@@ -206,7 +206,7 @@ class Checker {
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
     const FileFingerprint content = env_.once->fingerprint(file, shown_progress(file, options_.show));
-    std::string text = fmt::format("4 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    std::string text = fmt::format("5 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());

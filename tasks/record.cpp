@@ -89,6 +89,19 @@ bool mostly_chinese(const Ordered& messages) {
   return han > words;
 }
 
+// Does `whole` begin or end with `part`, blanks around the texts aside?
+bool says_again(const Ordered& whole, const Ordered& part) {
+  const auto text = [](const Ordered& message) {
+    const std::string& all = said(message);
+    const size_t begin = all.find_first_not_of(" \t\r\n"), end = all.find_last_not_of(" \t\r\n");
+    return begin == std::string::npos ? "" : all.substr(begin, end + 1 - begin);
+  };
+  const auto same = [&](const Ordered& a, const Ordered& b) { return a["role"] == b["role"] && text(a) == text(b); };
+  if (part.size() > whole.size()) return false;
+  return std::equal(part.begin(), part.end(), whole.begin(), same) ||
+         std::equal(part.begin(), part.end(), whole.end() - static_cast<std::ptrdiff_t>(part.size()), same);
+}
+
 // A message's content: text, or a list of parts {"type": "text", "text": TEXT}.
 template <class AnyJson>
 std::optional<std::string> content_text(const AnyJson& content) {
@@ -176,7 +189,10 @@ const nlohmann::ordered_json& Record::ordered() const {
 }
 
 void Record::fail_at(Field field, const std::string& what, const std::string& hint) const {
-  const std::string name = name_of(field);
+  fail_at_key(name_of(field), what, hint);
+}
+
+void Record::fail_at_key(const std::string& name, const std::string& what, const std::string& hint) const {
   Where where = where_;
   where.column = column_of_key(line_, name.substr(0, json_.contains(name) ? name.size() : name.find('.')));
   throw bad_input(fmt::format("\"{}\": {}", name, what), where, hint);
@@ -261,8 +277,7 @@ Example Record::example(const ChatTemplate& chat) const {
     if (is_empty_text(text)) fail_at(Field::text, "is empty");
     return {"", text + chat.document_end(), true};
   }
-  const auto says = [&](const char* name, bool value) { return json_.contains(name) && json_[name] == value; };
-  const bool finished = !says("finished", false);
+  const bool finished = flag("finished", true), as_it_stands = flag("rendered", false);
   const auto taught = [&](const Conversation& conversation) {
     const ChatTemplate::Taught t = rendered([&] { return chat.example(conversation, finished); });
     if (t.completion.empty()) fail("the chat template leaves nothing of the assistant's reply");
@@ -280,21 +295,32 @@ Example Record::example(const ChatTemplate& chat) const {
   if (!has(Field::prompt) && !has(Field::messages)) missing(Field::prompt);
   const Conversation before = opening();
   const Ordered last = reply(Field::completion);
-  if (says("rendered", true) && before.plain) return {said(before.messages[0]), said(last.back()), false};
+  if (as_it_stands && before.plain) return {said(before.messages[0]), said(last.back()), false};
   return taught(answered(before, last));
 }
 
 Pair Record::pair(const ChatTemplate& chat) const {
   const Ordered chosen = reply(Field::chosen), rejected = reply(Field::rejected);
   const auto before = [](const Ordered& messages) { return Ordered(Ordered::array_t(messages.begin(), messages.end() - 1)); };
+  const Ordered led = before(chosen);
+  if (led != before(rejected))
+    fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
   Conversation asked;
-  if (!has(Field::prompt) && !has(Field::messages) && chosen.size() > 1) {
-    if (before(chosen) != before(rejected))
-      fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
-    asked.messages = before(chosen);
-    add_tools(asked);
-  } else {
-    asked = opening();
+  if (has(Field::prompt) || has(Field::messages)) asked = opening();
+  if (asked.messages.empty() && led.empty()) missing(Field::prompt);
+  if (!led.empty()) {
+    // Published sets say the question again in front of the reply, whole or its first or last part; agents answer in steps.
+    const bool steps = !asked.messages.empty() && led[0]["role"] != "user" && led[0]["role"] != "system";
+    if (steps) {
+      asked = answered(asked, led);
+    } else if (asked.messages.empty() || says_again(led, asked.messages)) {
+      asked.messages = led;
+      add_tools(asked);
+    } else {
+      fail("\"prompt\" is no part of what stands before the last reply of \"chosen\"",
+           "leave it out: the prompt is then what stands before the last reply");
+    }
+    asked.plain = false;
   }
   const auto taught = [&](const Ordered& reply) {
     return rendered([&] { return chat.example(answered(asked, Ordered::array({reply.back()}))); });
@@ -325,11 +351,13 @@ std::vector<std::string> Record::texts() const {
         add(*value, asked);
       }
     }
+  const bool apart = !asked.empty();
   for (const Field field : {Field::completion, Field::chosen, Field::rejected})
     if (const Json* value = find(field)) {
-      const bool whole = field != Field::completion && asked.empty() && value->is_array() && value->size() > 1;
-      if (whole) add(Json(Json::array_t(value->begin(), value->end() - 1)), asked);
-      add(value->is_array() && !value->empty() ? Json::array({value->back()}) : *value, replies.emplace_back());
+      const bool led = field != Field::completion && value->is_array() && value->size() > 1;
+      if (led && field == Field::chosen)
+        add(Json(Json::array_t(value->begin(), value->end() - 1)), apart ? replies.emplace_back() : asked);
+      add(led ? Json::array({value->back()}) : *value, replies.emplace_back());
     }
   replies.insert(replies.begin(), std::move(asked));
   return replies;
@@ -388,12 +416,31 @@ Conversation Record::opening() const {
 void Record::add_tools(Conversation& to) const {
   const auto take = [&](const char* name, bool list, Ordered& into) {
     const auto it = json_.find(name);
-    if (it == json_.end() || it->empty() || !(list ? it->is_array() : it->is_object())) return;
-    into = ordered()[name];
+    if (it == json_.end() || it->is_null()) return;
+    Ordered value = ordered()[name];
+    if (it->is_string()) {  // published sets keep the text of its JSON, which gives a column one type
+      const auto& text = it->get_ref<const std::string&>();
+      if (is_empty_text(text)) return;
+      value = ordered_json_or_null(text);
+    }
+    const auto is_object = [](const Ordered& v) { return v.is_object(); };
+    if (list ? !value.is_array() || !std::all_of(value.begin(), value.end(), is_object) : !value.is_object())
+      fail_at_key(name, list ? "expected a list of objects (JSON schemas), or the text of one"
+                             : "expected an object, or the text of one");
+    if (value.empty()) return;
+    into = std::move(value);
     to.plain = false;
   };
   take("tools", true, to.tools);
   take("chat_template_kwargs", false, to.variables);
+}
+
+// A member that is true or false; `otherwise` where there is none.
+bool Record::flag(const char* name, bool otherwise) const {
+  const auto it = json_.find(name);
+  if (it == json_.end() || it->is_null()) return otherwise;
+  if (!it->is_boolean()) fail_at_key(name, fmt::format("expected true or false, not {}", shown_json(*it)));
+  return it->get<bool>();
 }
 
 nlohmann::ordered_json Record::chat(Field field) const {
@@ -408,6 +455,8 @@ nlohmann::ordered_json Record::chat(Field field) const {
     static const std::vector<std::string> kRoles = {"system", "developer", "user", "assistant", "tool"};
     if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
       fail(fmt::format("{}: unknown role '{}'", at(), role), "expected system, developer, user, assistant or tool");
+    if (const auto calls = m.find("tool_calls"); calls != m.end() && !calls->is_null() && !calls->is_array())
+      fail(fmt::format("{}: \"tool_calls\": expected a list", at()));
     Ordered message = m;
     if (m.contains("content") && !m["content"].is_null()) {
       const auto text = content_text(m["content"]);

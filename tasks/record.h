@@ -50,12 +50,14 @@ class Record {
   bool claimed(const std::string& name) const;  // by another field of the map
   std::string name_of(Field field) const;       // as the file spells it
   [[noreturn]] void fail_at(Field field, const std::string& what, const std::string& hint = {}) const;
+  [[noreturn]] void fail_at_key(const std::string& name, const std::string& what, const std::string& hint = {}) const;
   [[noreturn]] void missing(Field field) const;
   std::string text_of(Field field) const;
   std::string answer(const Json& value, Field field) const;
   std::vector<std::string> answers() const;
   Conversation opening() const;
   void add_tools(Conversation& to) const;
+  bool flag(const char* name, bool otherwise) const;
   Ordered chat(Field field) const;
   Ordered reply(Field field) const;
   Conversation answered(Conversation conversation, const Ordered& reply) const;

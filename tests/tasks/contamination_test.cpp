@@ -86,6 +86,12 @@ TEST(Contamination, a_source_shows_what_its_records_say_without_a_template_and_l
   EXPECT_EQ(texts(R"({"chosen": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}],)"
                   R"("rejected": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "B"}]})"),
             (Texts{"Q", "A", "B"}));
+  const std::string steps = R"({"role": "assistant", "content": "A"}, {"role": "user", "content": "R"}, )";
+  EXPECT_EQ(texts(R"({"prompt": "Q", "completion": [)" + steps + R"({"role": "assistant", "content": "B"}]})"),
+            (Texts{"Q", "A\nR\nB"}));
+  EXPECT_EQ(texts(R"({"prompt": "Q", "chosen": [)" + steps + R"({"role": "assistant", "content": "B"}], "rejected": [)" + steps +
+                  R"({"role": "assistant", "content": "C"}]})"),
+            (Texts{"Q", "A\nR", "B", "C"}));
   std::ofstream(dir / "d.jsonl") << "{\"text\": \"one\"}\n{\"text\": \"two\"}\n{\"text\": \"three\"}\n{\"text\": 4}\n";
   SourceUse use;
   use.left_out = [](const Texts& t) { return t[0] == "two"; };

@@ -166,6 +166,78 @@ TEST_F(DataForms, tools_calls_and_variables_reach_the_template_in_their_order) {
       std::string::npos);
 }
 
+TEST_F(DataForms, tools_may_be_the_text_of_a_list_and_nothing_else_is_left_out_in_silence) {
+  const std::string asked = R"({"messages": [{"role": "user", "content": "q"}], )";
+  const auto shown = [&](const std::string& member) {
+    return open_source("jsonl:" + file(asked + member + "}"), 0, {.chat = shows_all()})->prompt(0).text;
+  };
+  const std::string list = shown(R"("tools": [{"z": 1, "a": "x"}])");
+  EXPECT_NE(list.find(R"([{"z": 1, "a": "x"}])"), std::string::npos) << list;
+  EXPECT_EQ(shown(R"("tools": "[{\"z\": 1, \"a\": \"x\"}]")"), list);
+  EXPECT_EQ(shown(R"("chat_template_kwargs": "{\"deep\": 3}")"), shown(R"("chat_template_kwargs": {"deep": 3})"));
+  for (const char* none :
+       {R"("tools": null)", R"("tools": [])", R"("tools": "")", R"("tools": "[]")", R"("chat_template_kwargs": {})"})
+    EXPECT_EQ(shown(none), R"([{"role": "user", "content": "q"}])") << none;
+  const auto refused = [&](const std::string& member, const std::string& what) {
+    const Error e = first_record_error(asked + member + "}", "?template=chatml");
+    EXPECT_EQ(e.code(), ExitCode::bad_input) << member;
+    EXPECT_NE(std::string(e.what()).find(what), std::string::npos) << e.what();
+    EXPECT_EQ(e.where().column, static_cast<int>(asked.size()) + 1) << e.what();
+  };
+  refused(R"("tools": "get_weather")", "\"tools\": expected a list of objects");
+  refused(R"("tools": ["get_weather"])", "\"tools\": expected a list of objects");
+  refused(R"("tools": {"name": "f"})", "\"tools\": expected a list of objects");
+  refused(R"("tools": true)", "\"tools\": expected a list of objects");
+  refused(R"("chat_template_kwargs": [1])", "\"chat_template_kwargs\": expected an object");
+  EXPECT_NE(std::string(first_record_error(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": "[]"}]})")
+                            .what())
+                .find("messages[1]: \"tool_calls\""),
+            std::string::npos);
+}
+
+TEST_F(DataForms, a_flag_that_is_neither_true_nor_false_is_refused) {
+  for (const char* name : {"finished", "rendered"}) {
+    const std::string record = R"({"prompt": "q", "completion": "a", ")" + std::string(name) + "\": ";
+    for (const char* value : {"\"false\"", "0", "[]"})
+      EXPECT_NE(std::string(first_record_error(record + value + "}").what()).find("expected true or false"), std::string::npos)
+          << name << " " << value;
+    EXPECT_EQ(open(record + "null}")->example(0).completion, "a");
+  }
+}
+
+TEST_F(DataForms, a_pair_is_asked_all_that_stands_before_its_last_reply) {
+  const auto said = [](const char* role, const char* text) {
+    return std::string(R"({"role": ")") + role + R"(", "content": ")" + text + "\"}";
+  };
+  const std::string q = said("user", "q"), a = said("assistant", "a"), r = said("user", "r");
+  const std::string good = said("assistant", "good"), bad = said("assistant", "bad");
+  const auto pair = [&](const std::string& prompt, const std::string& led) {
+    const std::string before = led.empty() ? "" : led + ", ";
+    return (prompt.empty() ? "{" : R"({"prompt": )" + prompt + ", ") + R"("chosen": [)" + before + good +
+           R"(], "rejected": [)" + before + bad + "]}";
+  };
+  const auto asked = [&](const std::string& prompt, const std::string& led) {
+    return open(pair(prompt, led), "?template=tiny")->pair(0).prompt;
+  };
+  const std::string whole = "<bos><user> q<asst>a<eos><user> r<asst>";
+  EXPECT_EQ(asked("", q + ", " + a + ", " + r), whole);
+  EXPECT_EQ(asked("[" + q + ", " + a + ", " + r + "]", ""), whole);
+  EXPECT_EQ(asked(R"("q")", a + ", " + r), whole) << "steps behind the prompt";
+  EXPECT_EQ(asked(R"(" q\n")", q + ", " + a + ", " + r), whole) << "the prompt again, its first message";
+  EXPECT_EQ(asked(R"("r")", q + ", " + a + ", " + r), whole) << "the prompt again, its last message";
+  EXPECT_EQ(asked(R"("q")", q), "<bos><user> q<asst>");
+  EXPECT_NE(std::string(first_record_error(pair(R"("other")", q), "?template=tiny").what()).find("is no part of"),
+            std::string::npos);
+  EXPECT_NE(std::string(first_record_error(
+                            R"({"prompt": "q", "chosen": [)" + a + ", " + r + ", " + good + R"(], "rejected": [)" + bad + "]}",
+                            "?template=tiny")
+                            .what())
+                .find("different conversations"),
+            std::string::npos);
+  EXPECT_NE(std::string(first_record_error(R"({"chosen": "a", "rejected": "b"})").what()).find("no \"prompt\""),
+            std::string::npos);
+}
+
 TEST_F(DataForms, an_assistant_that_only_calls_a_tool_is_an_example) {
   const auto s = open_source(
       "jsonl:" +
