@@ -392,6 +392,17 @@ void check_kept_programs(const GraphView& graph, const NodePlan& filter, const R
                       "use it in rewards too, or keep by reward");
 }
 
+// What chooses completions for a dataset chooses none for a batch: who says it alone means something by it.
+void refuse_choice_for_batches(const NodePlan& node) {
+  for (const char* name : {"keep", "max_per_prompt"}) {
+    const auto given = node.attrs.given.find(name);
+    if (given == node.attrs.given.end() || given->second.shared || given->second.value == node.attrs.fallback.at(name))
+      continue;
+    throw bad_input(fmt::format("{}.{} has no effect on a filter that forms batches", node.id, name), given->second.where,
+                    "remove it: it chooses completions for a dataset; of a batch, the judge's rewards say what is learned");
+  }
+}
+
 void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   bool dataset = false, groups = false;
   for (int e : node.out_edges) {
@@ -420,7 +431,7 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
     throw bad_input(fmt::format("fill=resample draws until its batches are full, but '{}' ends after count={}", prompter->id,
                                 prompter->attrs.integer("count")),
                     attr_place(*prompter, "count"), "remove count, or say fill=shrink");
-  if (!dataset) return;
+  if (!dataset) return refuse_choice_for_batches(node);
   check_kept_programs(graph, node, check_expression(graph_dir, graph, node, "keep"));
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
