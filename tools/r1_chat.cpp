@@ -110,10 +110,11 @@ class Chat {
     }
     if (!shown_any_) {
       if (!reply.finished)
-        throw failure(fmt::format("no reply within {} tokens: the model was still thinking", reply.tokens), {},
-                      "--max-tokens, or --show-thinking to read it");
+        throw failure(fmt::format("no reply within {} tokens: {}", reply.tokens,
+                                  thought_any_ ? "the model was still thinking" : "the model gave no text"),
+                      {}, thought_any_ ? "--max-tokens, or --show-thinking to read it" : "--max-tokens N allows more");
       throw failure(fmt::format("no reply: the model ended by itself after {} tokens", reply.tokens), {},
-                    reply.tokens > 1 ? "--show-thinking prints what it thought" : "");
+                    thought_any_ ? "--show-thinking prints what it thought" : "");
     }
     return 0;
   }
@@ -210,6 +211,7 @@ class Chat {
   }
 
   void show(const ReplyStream::Piece& piece) {
+    thought_any_ |= piece.thought;
     if (piece.thought && args_.once && !args_.show_thinking) return;
     if (piece.thought != in_thought_) {
       if (colours_)
@@ -237,7 +239,7 @@ class Chat {
   const bool terminal_, colours_;
   ConversationFile file_;
   std::optional<ChatSession> session_;
-  bool in_thought_ = false, shown_any_ = false;
+  bool in_thought_ = false, shown_any_ = false, thought_any_ = false;
 };
 
 int main_checked(int argc, char** argv) {
@@ -267,6 +269,9 @@ int main_checked(int argc, char** argv) {
   app.add_flag("--show-thinking", args.show_thinking, "with -p: print the thought too");
   if (const auto code = parse_command_line(app, argc, argv)) return *code;
   args.once = prompt->count() > 0;
+  if (args.once && args.prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw bad_input("-p: nothing was asked", {},
+                    "-p TEXT asks one question; without it a conversation is read from standard input");
   Chat chat(std::move(args));
   catch_interrupt();
   return prompt->count() > 0 ? chat.once() : chat.talk();

@@ -40,8 +40,8 @@ using nlohmann::ordered_json;
 
 constexpr const char* kExamples =
     R"__(A line is an object with "prompt" and "response"; "answer" or "answers", and every further field with a plain value as a
-fact, as in docs/data.md; "finished" (true) and "tokens" (0) where rules ask for them. "messages" or a list as "prompt" is a
-conversation. Each line comes back in its place with "reward" and "scores", or with "reward": null and "error".
+fact, as in docs/data.md; "finished" (true) where rules ask for it, "tokens" where they measure length. "messages" or a list as
+"prompt" is a conversation. Each line comes back in its place with "reward" and "scores", or with "reward": null and "error".
 
 Examples:
   r1-score --rewards math < responses.jsonl > scored.jsonl
@@ -164,7 +164,8 @@ std::string joined(const json& messages, const Where& where) {
   return text;
 }
 
-ScoreItemPtr read_item(const std::string& line, const Where& where) {
+// `measured`: the expression asks how long a response is, which its text does not say.
+ScoreItemPtr read_item(const std::string& line, const Where& where, bool measured) {
   json record = parse_json(line, where, {.max_bytes = kLongestLine, .exact_integers = true});
   if (!record.is_object()) throw bad_input("a line is an object: {\"prompt\": ..., \"response\": ...}", where);
   auto item = std::make_shared<ScoreItem>();
@@ -181,6 +182,9 @@ ScoreItemPtr read_item(const std::string& line, const Where& where) {
     const auto n = json_integer(*tokens);
     if (!n || *n < 0) throw bad_input("\"tokens\" is a number of tokens", where);
     item->tokens = *n;
+  } else if (measured) {
+    throw bad_input("no \"tokens\", and the expression measures length", where,
+                    "add how many tokens the response has, or leave length and overlong(MAX, CACHE) out");
   }
   // A conversation stands in either field; beside a text as "prompt", "messages" are what that was rendered from.
   for (const char* key : {"prompt", "messages"})
@@ -202,6 +206,7 @@ class Scoring {
  public:
   Scoring(const Arguments& args, RewardExpression expression, ScoreSources sources) : expression_(expression) {
     for (const std::string& name : expression.variables()) {
+      measures_length_ |= name == "length";
       if (compares_with_answers(name)) comparing_ += (comparing_.empty() ? "" : ", ") + name;
       const auto& rules = rule_names();
       if (std::find(rules.begin(), rules.end(), name) == rules.end() && !name.ends_with(')') && sources.count(name) == 0)
@@ -268,7 +273,7 @@ class Scoring {
       std::optional<Lines::Line> line = lines.next(idle);
       if (!line) return;
       const Where where{kInput, line->number, 0};
-      ScoreItemPtr item = read_item(line->text, where);
+      ScoreItemPtr item = read_item(line->text, where, measures_length_);
       without_answers_ += !comparing_.empty() && item->facts.count("answers") == 0;
       const uint64_t key = number_++;
       open_[key] = {std::move(*line), std::nullopt};
@@ -340,6 +345,7 @@ class Scoring {
   std::map<uint64_t, Open> open_;
   std::vector<std::pair<uint64_t, ScoreItemPtr>> held_;
   uint64_t number_ = 0;
+  bool measures_length_ = false;
   std::string comparing_;  // rules of the expression that compare with answers
   int64_t written_ = 0, failed_ = 0, without_answers_ = 0;
   int first_failed_ = 0;

@@ -2,7 +2,9 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -71,6 +73,27 @@ TEST_F(ChatTest, of_whom_nothing_was_asked_is_no_success) {
   EXPECT_EQ(nothing.code, 2);
   EXPECT_NE(nothing.err.find("nothing was asked (-p TEXT asks one question)"), std::string::npos) << nothing.err;
   EXPECT_EQ(chat("", "/quit\n").code, 0);
+  for (const char* blank : {"-p ''", "-p ' \n'"}) {
+    const Result r = chat(blank);
+    EXPECT_EQ(r.code, 2) << blank;
+    EXPECT_NE(r.err.find("-p: nothing was asked"), std::string::npos) << r.err;
+  }
+}
+
+TEST_F(ChatTest, a_model_that_gave_no_text_is_not_said_to_have_thought) {
+  std::string bytes = read_file(top / "model/model.safetensors");
+  uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  std::fill(bytes.begin() + 8 + static_cast<std::ptrdiff_t>(header), bytes.end(),
+            '\0');  // of equal tokens the first is likeliest
+  file("model/model.safetensors", bytes);
+  std::string tokenizer = read_file(top / "model/tokenizer.json");
+  for (size_t at; (at = tokenizer.find("<pad>")) != std::string::npos;) tokenizer.replace(at, 5, "\\n");
+  file("model/tokenizer.json", tokenizer);
+  const Result r = chat("-p 'compute 1' --temperature 0 --max-tokens 4");
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.err.find("no reply within 4 tokens: the model gave no text"), std::string::npos) << r.err;
+  EXPECT_EQ(r.err.find("think"), std::string::npos) << r.err;
 }
 
 TEST_F(ChatTest, bad_input_is_exit_code_2_and_says_what_is_wrong) {

@@ -51,13 +51,15 @@ const std::string kLine =
     R"({"prompt": "what is 1/2?", "answer": "0.5", "response": "\\boxed{\\frac12}", "kind": "sum", "note": [1]})";
 
 TEST_F(ScoreTest, every_line_comes_back_as_it_was_with_its_reward_and_scores) {
+  const std::string timed = kLine.substr(0, kLine.size() - 1) + R"(, "tokens": 0})";
   const Result r =
       score("math * if(kind_sum, 2, 1) + 0.01 * length",
-            kLine + "\n\n" + R"({"z": 1, "prompt": "p", "answers": ["x", "3"], "response": "3", "tokens": 5, "reward": 9})");
+            timed + "\n\n" + R"({"z": 1, "prompt": "p", "answers": ["x", "3"], "response": "3", "tokens": 5, "reward": 9})");
   ASSERT_EQ(r.code, 0) << r.err;
-  EXPECT_EQ(r.out.substr(0, r.out.find('\n')),
-            R"({"prompt":"what is 1/2?","answer":"0.5","response":"\\boxed{\\frac12}","kind":"sum","note":[1],"reward":2.0,)"
-            R"("scores":{"kind_sum":1.0,"length":0.0,"math":1.0}})");
+  EXPECT_EQ(
+      r.out.substr(0, r.out.find('\n')),
+      R"({"prompt":"what is 1/2?","answer":"0.5","response":"\\boxed{\\frac12}","kind":"sum","note":[1],"tokens":0,"reward":2.0,)"
+      R"("scores":{"kind_sum":1.0,"length":0.0,"math":1.0}})");
   ASSERT_EQ(r.lines.size(), 2u);
   EXPECT_EQ(r.lines[1]["reward"], 1.05) << "the old one is replaced";
   EXPECT_EQ(r.lines[1]["z"], 1);
@@ -88,6 +90,15 @@ TEST_F(ScoreTest, lines_without_an_answer_to_compare_with_are_counted) {
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.err, "r1-score: warning: 2 of 3 lines have no \"answer\" to compare with: math is 0 for them\n");
   EXPECT_EQ(score("finished", none).err, "");
+}
+
+TEST_F(ScoreTest, a_length_that_no_line_says_is_refused_and_not_0) {
+  for (const char* expression : {"math + 0.01 * length", "math + overlong(100, 50)"}) {
+    const Result r = score(expression, kLine + "\n");
+    EXPECT_EQ(r.code, 2) << expression << r.out;
+    EXPECT_NE(r.err.find("standard input:1: no \"tokens\", and the expression measures length"), std::string::npos) << r.err;
+  }
+  EXPECT_EQ(score("math + overlong(think_length, 100, 50)", kLine).code, 0) << "words are in the text";
 }
 
 TEST_F(ScoreTest, what_is_no_input_ends_it_with_its_line_after_what_came_before) {
