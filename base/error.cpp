@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/clipped.h"
+#include "base/utf8_text.h"
 
 namespace r1 {
 
@@ -17,7 +18,8 @@ std::string Where::str() const {
   return s;
 }
 
-// Whatever a user gave, a message stays one that can be read.
+// Whatever a user gave or a program said, a message stays one that can be read, and be kept in a run store: UTF-8, not too
+// long.
 static constexpr size_t kMostMessageBytes = 16'384;
 
 static std::string one_line(const std::string& what, const Where& where, const std::string& hint) {
@@ -29,11 +31,11 @@ static std::string one_line(const std::string& what, const Where& where, const s
 }
 
 Error::Error(ExitCode code, std::string what, Where where, std::string hint)
-    : std::runtime_error(one_line(clipped(what, kMostMessageBytes), where, clipped(hint, kMostMessageBytes))),
+    : std::runtime_error(utf8_text(one_line(clipped(what, kMostMessageBytes), where, clipped(hint, kMostMessageBytes)))),
       code_(code),
-      message_(clipped(what, kMostMessageBytes)),
+      message_(utf8_text(clipped(what, kMostMessageBytes))),
       where_(std::move(where)),
-      hint_(clipped(hint, kMostMessageBytes)) {}
+      hint_(utf8_text(clipped(hint, kMostMessageBytes))) {}
 
 Error bad_input(std::string what, Where where, std::string hint) {
   return Error(ExitCode::bad_input, std::move(what), std::move(where), std::move(hint));

@@ -102,7 +102,7 @@ int list_versions(const Arguments& a, const std::vector<int64_t>& segments) {
   nlohmann::ordered_json j;
   j["versions"] = a.model;
   for (const int64_t base : segments) j["kept"].push_back(fmt::format("{} to {}", base, last_of_segment(a.model, base)));
-  std::cout << (a.json ? j.dump(2) + "\n" : as_text(j));
+  std::cout << (a.json ? j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n" : as_text(j));
   return 0;
 }
 
@@ -134,7 +134,7 @@ int convert(const Arguments& a) {
     const StoredModel model(a.model);
     (void)tensor_source(model);
     const auto j = description(a.model, model, stored_texts(a.model));
-    std::cout << (a.json ? j.dump(2) + "\n" : as_text(j));
+    std::cout << (a.json ? j.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n" : as_text(j));
     return 0;
   }
   if (a.to.empty()) throw bad_input("--to is missing", {}, "--to hf or --to gguf");

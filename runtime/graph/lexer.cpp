@@ -7,6 +7,7 @@
 #include <cctype>
 
 #include "base/clipped.h"
+#include "base/utf8_text.h"
 
 namespace r1::graph {
 
@@ -152,13 +153,19 @@ Token Lexer::read_string(Token token) {
   return token;
 }
 
+// What a graph says ends up in JSON: of the run store, of summaries.
+static Token in_utf8(Token token) {
+  if (utf8_text(token.text) != token.text) throw bad_input("this text is not UTF-8", token.where, "save the file as UTF-8");
+  return token;
+}
+
 Token Lexer::next() {
   skip_blanks_and_comments();
   Token token;
   token.begin = token.end = at_;
   token.where = here();
   if (at_ >= text_.size()) return token;
-  if (peek() == '"') return read_string(std::move(token));
+  if (peek() == '"') return in_utf8(read_string(std::move(token)));
 
   const std::string_view rest = text_.substr(at_);
   size_t length = 1;
@@ -215,7 +222,7 @@ Token Lexer::next() {
   token.text = token.kind == TokenKind::keyword ? lower(rest.substr(0, length)) : std::string(rest.substr(0, length));
   for (size_t i = 0; i < length; ++i) advance();
   token.end = at_;
-  return token;
+  return token.kind == TokenKind::word ? in_utf8(std::move(token)) : token;
 }
 
 size_t Lexer::skip_spaces(size_t begin) const { return std::min(text_.find_first_not_of(" \t", begin), text_.size()); }

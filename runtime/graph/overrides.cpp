@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/utf8_text.h"
 #include "runtime/graph/attributes.h"
 #include "runtime/graph/draft.h"
 
@@ -11,6 +12,8 @@ namespace r1 {
 Override parse_override(const std::string& text) {
   const Where where{"--set " + text};
   const std::string hint = "TARGET.ATTR=VALUE; a target is a node, a stage, graph, node or edge";
+  if (utf8_text(text) != text)
+    throw bad_input("this is not UTF-8", where, "a file of such a name is reached by a link with another one: ln -s");
   const size_t equals = text.find('=');
   if (equals == std::string::npos) throw bad_input("there is no '='", where, hint);
   const size_t dot = text.rfind('.', equals);

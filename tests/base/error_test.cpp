@@ -14,6 +14,13 @@ TEST(Error, reads_as_place_message_and_hint_on_one_line) {
   EXPECT_STREQ(failure("disk full").what(), "disk full");
 }
 
+TEST(Error, is_utf8_whatever_a_file_is_called_or_a_program_said) {
+  const Error e = failure("it said: caf\xe9 d\xe9j\xe0 \u00e9", {"tr\xff.jsonl", 3, 0}, "\xff?");
+  EXPECT_EQ(e.message(), "it said: caf\uFFFD d\uFFFDj\uFFFD \u00e9");
+  EXPECT_STREQ(e.what(), "tr\uFFFD.jsonl:3: it said: caf\uFFFD d\uFFFDj\uFFFD \u00e9 (\uFFFD?)");
+  EXPECT_EQ(e.hint(), "\uFFFD?");
+}
+
 TEST(Error, nearest_finds_typos_and_nothing_far_away) {
   const std::vector<std::string> known = {"trainer", "generator", "judge"};
   EXPECT_EQ(nearest("traner", known), "trainer");

@@ -109,6 +109,8 @@ std::vector<Bad> bad_graphs() {
        "2:18: a trainer has no attribute 'samples' (a generator has it)"},
       {"cosmetic_typo", stage("t [role=trainer, colour=red]"),
        "2:18: a trainer has no attribute 'colour' (did you mean 'color'?)"},
+      {"not_utf8", stage("t [role=trainer,\n label=\"caf\xe9\"]"), "3:8: this text is not UTF-8 (save the file as UTF-8)"},
+      {"not_utf8_word", stage("caf\xe9 [role=trainer]"), "2:1: this text is not UTF-8 (save the file as UTF-8)"},
       {"stage_attribute", stage("max_second=5; t [role=trainer]"),
        "2:1: a stage has no attribute 'max_second' (did you mean 'max_seconds'?)"},
       {"graph_attribute", "digraph g {\n seeed=5; }", "2:2: the graph has no attribute 'seeed' (did you mean 'seed'?)"},

@@ -30,6 +30,20 @@ TEST(Overrides, are_split_at_the_last_dot_before_the_first_equals_sign) {
   EXPECT_EQ(parse_override("a->b.capacity=3").target, "a -> b");
 }
 
+TEST(Overrides, are_utf8_as_graphs_are) {
+  const auto refused = [](const std::string& set) {
+    try {
+      parse_override(set);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("accepted");
+  };
+  EXPECT_EQ(refused("base.path=caf\xe9").find("--set base.path=caf\uFFFD: this is not UTF-8"), 0u)
+      << refused("base.path=caf\xe9");
+  EXPECT_EQ(refused("base.path=caf\u00e9"), "accepted");
+}
+
 TEST(Overrides, reach_one_node_a_stage_all_nodes_all_edges_one_edge_or_the_graph) {
   GraphView g = with({"rl1_trainer.lr=1e-5", "graph.seed=3", "edge.staleness=1", "rl1.max_seconds=60", "rl1.temperature=0.5"});
   EXPECT_DOUBLE_EQ(g.node("rl1_trainer")->attrs.number("lr"), 1e-5);
