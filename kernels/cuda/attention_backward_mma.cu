@@ -95,39 +95,30 @@ __global__ void __launch_bounds__(kTileThreads) query_kernel(const Backward a) {
   const int64_t keys = tile.first + kTileRows < tile.length ? tile.first + kTileRows : tile.length;
   const int64_t steps = (keys + kTileKeys - 1) / kTileKeys;
   const auto stage_of = [&](int64_t step) { return shared + Memory::kTile + step % 2 * Memory::kStage; };
-  const auto fetch = [&](int64_t step) {
-    if (step < steps) {
-      const int64_t first = tile.begin + step * kTileKeys;
-      load_rows<kTileKeys, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.k, first, tile.begin + keys, kv});
-      load_rows<kTileKeys, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
-                                                 RowsFrom{a.v, first, tile.begin + keys, kv});
-    }
-    async_commit();
+  const auto load = [&](int64_t step) {
+    const int64_t first = tile.begin + step * kTileKeys;
+    load_rows<kTileKeys, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.k, first, tile.begin + keys, kv});
+    load_rows<kTileKeys, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
+                                               RowsFrom{a.v, first, tile.begin + keys, kv});
   };
   float dq[S::kD / 8][4];
   R1_UNROLL for (int n = 0; n < S::kD / 8; ++n) R1_UNROLL for (int e = 0; e < 4; ++e) dq[n][e] = 0;
   const float scale = a.scale * kLog2E;
-  fetch(0);
-  for (int64_t step = 0; step < steps; ++step) {
-    fetch(step + 1);
-    async_wait<1>();
-    __syncthreads();
-    if (tile.first + warp_row < tile.length) {
-      const bf16 *const k = stage_of(step), *const v = k + Memory::kStageFirst;
-      float s[kTileKeys / 8][4], ds[kTileKeys / 8][4];
-      multiply_along<S::kD, kTileKeys>(s, shared + warp_row * (S::kD + kPad), k);
-      multiply_along<S::kDv, kTileKeys>(ds, shared + Memory::kFirst + warp_row * (S::kDv + kPad), v);
-      R1_UNROLL for (int j = 0; j < kTileKeys / 8; ++j) R1_UNROLL for (int e = 0; e < 4; ++e) {
-        const bool live = step * kTileKeys + j * 8 + 2 * t + e % 2 <= position[e / 2];
-        const float p = power_of_2(fmaf(s[j][e], scale, -lse[e / 2]));
-        ds[j][e] = live ? p * (ds[j][e] - delta[e / 2]) : 0;
-      }
-      uint32_t packed[kTileKeys / 16][4];
-      pack_sums<kTileKeys>(packed, ds);
-      multiply_across<kTileKeys, S::kD>(dq, packed, k);
+  each_step(0, steps, load, [&](int64_t step) {
+    if (tile.first + warp_row >= tile.length) return;
+    const bf16 *const k = stage_of(step), *const v = k + Memory::kStageFirst;
+    float s[kTileKeys / 8][4], ds[kTileKeys / 8][4];
+    multiply_along<S::kD, kTileKeys>(s, shared + warp_row * (S::kD + kPad), k);
+    multiply_along<S::kDv, kTileKeys>(ds, shared + Memory::kFirst + warp_row * (S::kDv + kPad), v);
+    R1_UNROLL for (int j = 0; j < kTileKeys / 8; ++j) R1_UNROLL for (int e = 0; e < 4; ++e) {
+      const bool live = step * kTileKeys + j * 8 + 2 * t + e % 2 <= position[e / 2];
+      const float p = power_of_2(fmaf(s[j][e], scale, -lse[e / 2]));
+      ds[j][e] = live ? p * (ds[j][e] - delta[e / 2]) : 0;
     }
-    __syncthreads();  // nobody still reads the stage that is loaded next
-  }
+    uint32_t packed[kTileKeys / 16][4];
+    pack_sums<kTileKeys>(packed, ds);
+    multiply_across<kTileKeys, S::kD>(dq, packed, k);
+  });
   R1_UNROLL for (int i = 0; i < 2; ++i) if (position[i] < tile.length)
       store_row<S::kD>(a.dq.at(tile.begin + position[i], h), dq, i, a.d, a.scale);
 }
@@ -148,51 +139,42 @@ __global__ void __launch_bounds__(kTileThreads) key_kernel(const Backward a) {
   float* const numbers = reinterpret_cast<float*>(shared + Memory::kTile + 2 * Memory::kStage);
   const int64_t head_steps = (end - begin + kStepQueries - 1) / kStepQueries, steps = a.group * head_steps;
   const auto stage_of = [&](int64_t step) { return shared + Memory::kTile + step % 2 * Memory::kStage; };
-  const auto fetch = [&](int64_t step) {
-    if (step < steps) {
-      const int64_t h = kv * a.group + step / head_steps, first = begin + step % head_steps * kStepQueries;
-      load_rows<kStepQueries, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.q, first, end, h});
-      load_rows<kStepQueries, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
-                                                    RowsFrom{a.d_o, first, end, h});
-      if (threadIdx.x < kStepQueries) {
-        const int64_t row = first + threadIdx.x;
-        float* const to = numbers + step % 2 * 2 * kStepQueries + threadIdx.x;
-        to[0] = row < end ? a.lse[row * a.heads + h] * kLog2E : 0;
-        to[kStepQueries] = row < end ? a.delta[row * a.heads + h] : 0;
-      }
+  const auto load = [&](int64_t step) {
+    const int64_t h = kv * a.group + step / head_steps, first = begin + step % head_steps * kStepQueries;
+    load_rows<kStepQueries, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.q, first, end, h});
+    load_rows<kStepQueries, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
+                                                  RowsFrom{a.d_o, first, end, h});
+    if (threadIdx.x < kStepQueries) {
+      const int64_t row = first + threadIdx.x;
+      float* const to = numbers + step % 2 * 2 * kStepQueries + threadIdx.x;
+      to[0] = row < end ? a.lse[row * a.heads + h] * kLog2E : 0;
+      to[kStepQueries] = row < end ? a.delta[row * a.heads + h] : 0;
     }
-    async_commit();
   };
   float dk[S::kD / 8][4], dv[S::kDv / 8][4];
   R1_UNROLL for (int n = 0; n < S::kD / 8; ++n) R1_UNROLL for (int e = 0; e < 4; ++e) dk[n][e] = 0;
   R1_UNROLL for (int n = 0; n < S::kDv / 8; ++n) R1_UNROLL for (int e = 0; e < 4; ++e) dv[n][e] = 0;
   const float scale = a.scale * kLog2E;
-  fetch(0);
-  for (int64_t step = 0; step < steps; ++step) {
-    fetch(step + 1);
-    async_wait<1>();
-    __syncthreads();
-    const int64_t first = step % head_steps * kStepQueries;           // from the tile's first key on
-    if (warp_row < first + kStepQueries && begin + warp_row < end) {  // else no query of the step sees a key of the warp
-      const bf16 *const q = stage_of(step), *const d_o = q + Memory::kStageFirst;
-      const float *const lse = numbers + step % 2 * 2 * kStepQueries, *const delta = lse + kStepQueries;
-      float p[kStepQueries / 8][4], ds[kStepQueries / 8][4];
-      multiply_along<S::kD, kStepQueries>(p, shared + warp_row * (S::kD + kPad), q);
-      multiply_along<S::kDv, kStepQueries>(ds, shared + Memory::kFirst + warp_row * (S::kDv + kPad), d_o);
-      R1_UNROLL for (int j = 0; j < kStepQueries / 8; ++j) R1_UNROLL for (int e = 0; e < 4; ++e) {
-        const int query = j * 8 + 2 * t + e % 2;
-        const bool live = warp_row + g + e / 2 * 8 <= first + query;
-        p[j][e] = live ? power_of_2(fmaf(p[j][e], scale, -lse[query])) : 0;
-        ds[j][e] = live ? p[j][e] * (ds[j][e] - delta[query]) : 0;
-      }
-      uint32_t packed[kStepQueries / 16][4];
-      pack_sums<kStepQueries>(packed, p);
-      multiply_across<kStepQueries, S::kDv>(dv, packed, d_o);
-      pack_sums<kStepQueries>(packed, ds);
-      multiply_across<kStepQueries, S::kD>(dk, packed, q);
+  each_step(0, steps, load, [&](int64_t step) {
+    const int64_t first = step % head_steps * kStepQueries;                   // from the tile's first key on
+    if (warp_row >= first + kStepQueries || begin + warp_row >= end) return;  // no query of the step sees a key of the warp
+    const bf16 *const q = stage_of(step), *const d_o = q + Memory::kStageFirst;
+    const float *const lse = numbers + step % 2 * 2 * kStepQueries, *const delta = lse + kStepQueries;
+    float p[kStepQueries / 8][4], ds[kStepQueries / 8][4];
+    multiply_along<S::kD, kStepQueries>(p, shared + warp_row * (S::kD + kPad), q);
+    multiply_along<S::kDv, kStepQueries>(ds, shared + Memory::kFirst + warp_row * (S::kDv + kPad), d_o);
+    R1_UNROLL for (int j = 0; j < kStepQueries / 8; ++j) R1_UNROLL for (int e = 0; e < 4; ++e) {
+      const int query = j * 8 + 2 * t + e % 2;
+      const bool live = warp_row + g + e / 2 * 8 <= first + query;
+      p[j][e] = live ? power_of_2(fmaf(p[j][e], scale, -lse[query])) : 0;
+      ds[j][e] = live ? p[j][e] * (ds[j][e] - delta[query]) : 0;
     }
-    __syncthreads();  // nobody still reads the stage that is loaded next
-  }
+    uint32_t packed[kStepQueries / 16][4];
+    pack_sums<kStepQueries>(packed, p);
+    multiply_across<kStepQueries, S::kDv>(dv, packed, d_o);
+    pack_sums<kStepQueries>(packed, ds);
+    multiply_across<kStepQueries, S::kD>(dk, packed, q);
+  });
   R1_UNROLL for (int i = 0; i < 2; ++i) {
     const int64_t row = begin + warp_row + g + 8 * i;
     if (row >= end) continue;

@@ -170,6 +170,24 @@ __device__ void end_chunk(AttentionRows<S>& r, Softmax (&all)[2], float* earlier
 
 // ---- a tile
 
+// Steps [begin, end) over two stages of shared memory, by all threads of a block: load(step) copies a step's rows,
+// asynchronously, into the stage that its number's parity names, while work(step) has those of the step before.
+template <class Load, class Work>
+__device__ void each_step(int64_t begin, int64_t end, Load load, Work work) {
+  const auto fetch = [&](int64_t step) {
+    if (step < end) load(step);
+    async_commit();
+  };
+  fetch(begin);
+  for (int64_t step = begin; step < end; ++step) {
+    fetch(step + 1);
+    async_wait<1>();
+    __syncthreads();
+    work(step);
+    __syncthreads();  // nobody still reads the stage that is loaded next
+  }
+}
+
 // Shared memory of a tile: two stages of kStage elements, of which kKeys are keys, then the values of earlier chunks.
 template <class S, bool kAcross>
 struct TileMemory {
@@ -188,27 +206,22 @@ __device__ void attend(AttentionRows<S>& r, Softmax (&all)[2], const int64_t (&p
   R1_DYNAMIC_SHARED(bf16, shared);
   constexpr int kKeys = TileMemory<S, kAcross>::kKeys, kStage = TileMemory<S, kAcross>::kStage;
   float* const earlier = reinterpret_cast<float*>(shared + 2 * kStage) + threadIdx.x;
-  const auto fetch = [&](int64_t step) {
-    bf16* const stage = shared + step % 2 * kStage;
-    if (step < end) load(step, stage, stage + kKeys);
-    async_commit();
-  };
-  fetch(begin);
-  for (int64_t step = begin; step < end; ++step) {
-    fetch(step + 1);
-    async_wait<1>();
-    __syncthreads();
-    if (busy) {
-      const bf16* const stage = shared + step % 2 * kStage;
-      const int live[2] = {static_cast<int>(position[0] + 1 - step * kTileKeys),
-                           static_cast<int>(position[1] + 1 - step * kTileKeys)};
-      if (step % kChunkSteps == 0) r.begin_chunk();
-      attend_tile<S, kAcross>(r, stage, stage + kKeys, live, scale);
-      if (step + 1 == end || (step + 1) % kChunkSteps == 0)
-        end_chunk(r, all, earlier, step / kChunkSteps == begin / kChunkSteps, step + 1 == end);
-    }
-    __syncthreads();  // nobody still reads the stage that is loaded next
-  }
+  each_step(
+      begin, end,
+      [&](int64_t step) {
+        bf16* const stage = shared + step % 2 * kStage;
+        load(step, stage, stage + kKeys);
+      },
+      [&](int64_t step) {
+        if (!busy) return;
+        const bf16* const stage = shared + step % 2 * kStage;
+        const int live[2] = {static_cast<int>(position[0] + 1 - step * kTileKeys),
+                             static_cast<int>(position[1] + 1 - step * kTileKeys)};
+        if (step % kChunkSteps == 0) r.begin_chunk();
+        attend_tile<S, kAcross>(r, stage, stage + kKeys, live, scale);
+        if (step + 1 == end || (step + 1) % kChunkSteps == 0)
+          end_chunk(r, all, earlier, step / kChunkSteps == begin / kChunkSteps, step + 1 == end);
+      });
 }
 
 // The elements of row h (g or g + 8) that this lane has: f(feature, value).
