@@ -69,5 +69,7 @@ inline unsigned sequence_tiles(int64_t t, int64_t sequences) { return static_cas
 bool attention_packed_mma(Context& ctx, const AttentionPacked& op);
 bool attention_paged_mma(Context& ctx, const AttentionPaged& op);
 bool attention_packed_backward_mma(Context& ctx, const AttentionPackedBackward& op);
+// bf16 by cuDNN. False: it does not take such a model, and nothing was done.
+bool attention_packed_backward_cudnn(Context& ctx, const AttentionPackedBackward& op);
 
 }  // namespace r1::cuda

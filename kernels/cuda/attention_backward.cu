@@ -1,6 +1,6 @@
-// AttentionPackedBackward in plain kernels, without atomics: one kernel walks the keys of each query (dq), one the queries of each key (dk, dv).
-// Source: Dao et al. 2022, algorithm 4: p = exp(scale q.k - lse), ds = scale p (d_o.v - delta), delta = d_o.o.
-// Legend: D, Dv: features of keys and values; a step is kStepKeys keys or queries, a lane each.
+// AttentionPackedBackward in plain kernels, without atomics: one kernel walks the keys of each query (dq), one the queries of
+// each key (dk, dv). Source: Dao et al. 2022, algorithm 4: p = exp(scale q.k - lse), ds = scale p (d_o.v - delta), delta =
+// d_o.o. Legend: D, Dv: features of keys and values; a step is kStepKeys keys or queries, a lane each.
 #include "kernels/cuda/attention_step.h"
 #include "kernels/cuda/kernels.h"
 
@@ -109,7 +109,9 @@ __global__ void key_kernel(const Backward<E> a) {
 }  // namespace
 
 void attention_packed_backward(Context& ctx, const AttentionPackedBackward& op) {
-  if (op.q.dtype == DType::bf16 && use_tensor_cores() && attention_packed_backward_mma(ctx, op)) return;
+  const bool bf16 = op.q.dtype == DType::bf16;
+  if (bf16 && attention_backward() == AttentionBackward::cudnn && attention_packed_backward_cudnn(ctx, op)) return;
+  if (bf16 && use_tensor_cores() && attention_packed_backward_mma(ctx, op)) return;
   const int64_t t = op.q.shape[0], heads = op.q.shape[1], kv_heads = op.k.shape[1], d = op.q.shape[2], dv = op.v.shape[2];
   Scratch scratch(ctx);
   float* const delta = scratch.floats(t * heads);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/cuda/cudnn_attention.h"
 #include "kernels/cuda/kernels.h"
 
 namespace r1::cuda {
@@ -55,7 +56,9 @@ int device_count() {
 }
 
 CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", index)) {
-  const Products kind = products();  // a wish that cannot be met is said whatever the machine has
+  // A wish that cannot be met is said whatever the machine has.
+  const Products kind = products();
+  const bool cudnn = attention_backward() == AttentionBackward::cudnn;
   int n = 0;
   if (const cudaError_t e = cudaGetDeviceCount(&n); e != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
@@ -70,13 +73,18 @@ CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", i
   int runtime = 0;
   check(cudaGetDeviceProperties(&p, index), "cudaGetDeviceProperties");
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
-  if (kind == Products::cutlass && (p.major != 9 || p.minor != 0))
-    throw bad_input(fmt::format("R1_CUDA_PRODUCTS is 'cutlass', which is for sm_90 (H100, H200), and '{}' is sm_{}{} ({})",
-                                name_, p.major, p.minor, p.name),
-                    {}, "mma or plain");
+  const auto for_sm_90 = [&](bool wanted, const char* what, const char* hint) {
+    if (wanted && (p.major != 9 || p.minor != 0))
+      throw bad_input(
+          fmt::format("{}, which is for sm_90 (H100, H200), and '{}' is sm_{}{} ({})", what, name_, p.major, p.minor, p.name),
+          {}, hint);
+  };
+  for_sm_90(kind == Products::cutlass, "R1_CUDA_PRODUCTS is 'cutlass'", "mma or plain");
+  for_sm_90(cudnn, "R1_CUDA_ATTENTION_BACKWARD is 'cudnn'", "own");
   multiprocessors_ = p.multiProcessorCount;
   fingerprint_ = fmt::format("cuda {} sm_{}{}, {} multiprocessors, runtime {}, {} products", p.name, p.major, p.minor,
                              p.multiProcessorCount, runtime, name_of(kind));
+  if (cudnn) fingerprint_ += ", attention's backward by cuDNN " + cudnn_version();
 }
 
 void CudaDevice::set_current() const {

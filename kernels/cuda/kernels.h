@@ -20,4 +20,9 @@ Products products();
 const char* name_of(Products products);
 bool use_tensor_cores();  // not plain
 
+// Who computes attention's backward in bf16: R1_CUDA_ATTENTION_BACKWARD (default: own), for those models that cuDNN takes
+// (attention_backward_cudnn.cu). As products().
+enum class AttentionBackward { own, cudnn };
+AttentionBackward attention_backward();
+
 }  // namespace r1::cuda

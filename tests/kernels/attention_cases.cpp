@@ -19,7 +19,7 @@ const HeadShape kHeads[] = {{4, 4, 24, 24}, {4, 2, 32, 32}, {4, 1, 64, 64}, {2, 
 // Each another kernel where the head size is a part of it (kernels/cuda/attention_mma.h); the last is none of them.
 const HeadShape kLargeHeads[] = {{2, 1, 128, 128}, {1, 1, 192, 128}, {2, 1, 200, 40}};
 const std::vector<std::vector<int64_t>> kLengths = {
-    {}, {1}, {2, 1, 3}, {15, 16, 17}, {33, 0, 7, 1}, {64}, {100, 31, 32}, {300}, {600},
+    {}, {1}, {2, 1, 3}, {15, 16, 17}, {33, 0, 7, 1}, {64}, {100, 31, 32}, {300}, {600}, {5, 1, 8, 3, 0, 9, 4, 7, 6},
 };
 
 // Of AttentionPacked and AttentionPaged. Tensor cores and tiles take weights in bf16 alone: 2^-9 of each is lost on its way into

@@ -1,4 +1,5 @@
 // The card as a device (kernels/device.h's contract), over the emulated runtime, which runs what is queued as late as it may.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -146,21 +147,24 @@ TEST_F(CudaDevice, a_recording_issues_its_ops_again_on_what_the_memory_holds_the
   EXPECT_EQ(download_as<float>(y)[1], 6) << "the stream goes on";
 }
 
-// test_kernels_cuda.by_cutlass sees the second half. Before the tests that open the second card.
-TEST_F(CudaDevice, products_are_named_and_cutlass_is_refused_on_a_card_that_is_no_sm_90) {
-  const char* const asked = std::getenv("R1_CUDA_PRODUCTS");
-  const std::string products = asked != nullptr ? asked : "mma";
-  EXPECT_TRUE(gpu.fingerprint().ends_with(", " + products + " products")) << gpu.fingerprint();
-  if (!emulated(gpu) || products != "cutlass") return;
+// test_kernels_cuda.by_cutlass and .by_cudnn see the second half. Before the tests that open the second card.
+TEST_F(CudaDevice, products_and_cudnn_are_named_and_those_for_sm_90_are_refused_on_another_card) {
+  const char *const products = std::getenv("R1_CUDA_PRODUCTS"), *const backward = std::getenv("R1_CUDA_ATTENTION_BACKWARD");
+  const bool cutlass = products != nullptr && std::string(products) == "cutlass";
+  const bool cudnn = backward != nullptr && std::string(backward) == "cudnn";
+  const std::string named = fmt::format(", {} products{}", products != nullptr ? products : "mma",
+                                        cudnn ? ", attention's backward by cuDNN " : "");
+  EXPECT_NE(gpu.fingerprint().find(named), std::string::npos) << gpu.fingerprint();
+  EXPECT_EQ(gpu.fingerprint().find("cuDNN") != std::string::npos, cudnn) << gpu.fingerprint();
+  if (!emulated(gpu) || (!cutlass && !cudnn)) return;
   setenv("R1_CUDA_EMULATED_FAULT", "older", 1);
   try {
     open_device("gpu:1");
     ADD_FAILURE();
   } catch (const Error& e) {
     EXPECT_EQ(e.code(), ExitCode::bad_input);
-    EXPECT_NE(
-        std::string(e.what()).find("R1_CUDA_PRODUCTS is 'cutlass', which is for sm_90 (H100, H200), and 'gpu:1' is sm_80"),
-        std::string::npos)
+    const std::string what = cutlass ? "R1_CUDA_PRODUCTS is 'cutlass'" : "R1_CUDA_ATTENTION_BACKWARD is 'cudnn'";
+    EXPECT_NE(std::string(e.what()).find(what + ", which is for sm_90 (H100, H200), and 'gpu:1' is sm_80"), std::string::npos)
         << e.what();
   }
   unsetenv("R1_CUDA_EMULATED_FAULT");
