@@ -128,8 +128,11 @@ def _call_verl(function, request):
 
 
 def _call_r1(function, request):
-    values = dict(request.get("facts") or {})
+    facts = request.get("facts") or {}
+    values = dict(facts)
     values.update({name: request.get(name) for name in _FIELDS})
+    if "id" in facts:  # that of the data, by which a reward finds its tests; the request's says nothing of the prompt
+        values["id"] = facts["id"]
     return _call_by_name(function, values)
 
 

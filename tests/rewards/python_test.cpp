@@ -127,6 +127,13 @@ TEST_F(Python, a_parameter_that_no_fact_answers_is_an_error_and_not_a_none_to_co
   EXPECT_EQ(ask("wants_answer", without)["score"], 1.0) << "a prompt may have no answer";
 }
 
+TEST_F(Python, the_id_is_that_of_the_data_where_it_has_one) {
+  json with = kRequest;
+  with["facts"]["id"] = "train-17";
+  EXPECT_EQ(ask("wants_id", with)["score"], 1.0);
+  EXPECT_EQ(ask("wants_id", kRequest)["parts"]["of_request"], 1.0);
+}
+
 TEST_F(Python, what_is_no_reward_is_said_before_the_first_request) {
   for (const auto& [target, words] : std::vector<std::pair<std::string, std::string>>{
            {"functions.py:takes_nothing", "a reward takes completions (TRL), solution_str (verl), or response"},

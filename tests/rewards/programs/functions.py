@@ -68,6 +68,10 @@ def forks(response):
     return os.waitstatus_to_exitcode(os.wait()[1])
 
 
+def wants_id(response, id):
+    return float(id == "train-17"), {"of_request": id == 7}
+
+
 def wants_solution(completions, solution):
     return [float(c == s) for c, s in zip(completions, solution)]
 
