@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -16,6 +17,12 @@ uint64_t memory_limit() {
   for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
     if (uint64_t bytes = 0; std::ifstream(file) >> bytes && bytes > 0) limit = std::min(limit, bytes);
   return limit;
+}
+
+std::optional<int64_t> resident_bytes() {
+  int64_t all = 0, resident = 0;  // pages
+  if (!(std::ifstream("/proc/self/statm") >> all >> resident)) return std::nullopt;
+  return resident * ::sysconf(_SC_PAGESIZE);
 }
 
 std::string bytes_text(double bytes) {

@@ -24,6 +24,7 @@
 #include "base/deadline.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/version.h"
 #include "kernels/device.h"
 #include "runtime/net/keys.h"
@@ -138,6 +139,7 @@ class NodeProcess {
     LinkTerms terms;
     terms.self = node_hello(*device_, threads_);
     terms.self.extra = kept_.greeting();
+    terms.resident_bytes = resident_bytes;
     auto links = zmq_dial(std::move(dial), std::move(terms), node);
     node.use(links.get());
     {

@@ -515,6 +515,7 @@ ExitCode Conductor::Impl::run(std::atomic<bool>& interrupted) {
   sources.stall_s = options.stall_s;
   sources.job_stall_s = options.job_stall_s;
   sources.nodes = options.nodes;
+  sources.at_nodes = options.at_nodes;
   sources.check_set = options.check_set;
   sources.live = options.live;
   sources.trajectories = options.trajectories;

@@ -21,6 +21,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,7 @@ struct RunOptions {
   std::function<int64_t()> compute_cpu_ns;        // CPU time inside ops so far, of the whole process; may be absent
   std::shared_ptr<FaultPlan> faults;              // null: those of R1_FAULT
   std::function<std::vector<ShellNode>()> nodes;  // of a run of several processes, for the shell; may be absent
+  std::set<std::string> at_nodes;                 // as in ShellSources
   ShellNodeOrders node_orders;                    // likewise
   // Given what a shell sees of the run when its stages may start; what it returns lives until they have ended. May be absent.
   std::function<std::shared_ptr<void>(const ShellSources&)> watch;

@@ -123,22 +123,24 @@ std::string decode_reason(const std::string& body) {
 
 std::string encode_beat(const Beat& beat) {
   return packed([&](Packer& pack) {
-    pack.pack_array(4);
+    pack.pack_array(5);
     pack.pack(beat.now_ns);
     pack.pack(beat.echo_ns);
     pack.pack(beat.held_ns);
     pack.pack(beat.sent);
+    pack.pack(beat.resident_bytes);
   });
 }
 
 Beat decode_beat(const std::string& body) {
   const Unpacked unpacked(body);
-  Items items(unpacked.root(), 4);
+  Items items(unpacked.root(), 5);
   Beat beat;
   beat.now_ns = items.next_as<int64_t>();
   beat.echo_ns = items.next_as<int64_t>();
   beat.held_ns = items.next_as<int64_t>();
   beat.sent = items.next_as<uint64_t>();
+  beat.resident_bytes = items.next_as<uint64_t>();
   return beat;
 }
 

@@ -24,10 +24,11 @@ std::string encode_reason(const std::string& why);  // refuse and bye; cut at 2,
 std::string decode_reason(const std::string& body);
 
 struct Beat {
-  int64_t now_ns = 0;   // of its sender's clock
-  int64_t echo_ns = 0;  // Beat::now_ns of the last beat heard; 0: none yet
-  int64_t held_ns = 0;  // how long ago that was
-  uint64_t sent = 0;    // seq of the last piece sent
+  int64_t now_ns = 0;           // of its sender's clock
+  int64_t echo_ns = 0;          // Beat::now_ns of the last beat heard; 0: none yet
+  int64_t held_ns = 0;          // how long ago that was
+  uint64_t sent = 0;            // seq of the last piece sent
+  uint64_t resident_bytes = 0;  // memory of its sender's process; 0: it does not say
 };
 std::string encode_beat(const Beat& beat);
 Beat decode_beat(const std::string& body);

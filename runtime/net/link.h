@@ -154,6 +154,8 @@ class Links {
   // Since anything was heard of a peer that is up; of one that is well it is little more than a beat at most. Absent: it is not
   // up, or this end does not look.
   virtual std::optional<int64_t> silent_ns(PeerId) const { return std::nullopt; }
+  // Memory of a peer's process, as its last beat said. Absent: it did not, or this end does not look.
+  virtual std::optional<int64_t> resident_bytes(PeerId) const { return std::nullopt; }
 };
 
 }  // namespace r1

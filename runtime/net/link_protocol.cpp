@@ -173,6 +173,7 @@ void LinkProtocol::beat_heard(int64_t now_ns, const Piece& piece) {
   peer_sent_ = beat.sent;
   peer_beat_ns_ = beat.now_ns;
   peer_beat_at_ns_ = now_ns;
+  if (beat.resident_bytes > 0 && beat.resident_bytes <= INT64_MAX) peer_resident_ = static_cast<int64_t>(beat.resident_bytes);
   if (beat.echo_ns == 0 || beat.echo_ns > now_ns || beat.held_ns < 0 || beat.held_ns > now_ns - beat.echo_ns) return;
   const int64_t round_trip = now_ns - beat.echo_ns - beat.held_ns;
   // The shortest is the truest; what is old loses its weight, since clocks drift.
@@ -242,7 +243,9 @@ void LinkProtocol::link_word(LinkLane lane, PacketKind kind, std::string body, L
 void LinkProtocol::beat(int64_t now_ns, LinkOutput& out) {
   beat_ns_ = now_ns;
   const int64_t held = peer_beat_ns_ == 0 ? 0 : now_ns - peer_beat_at_ns_;
-  link_word(LinkLane::control, PacketKind::beat, encode_beat({now_ns, peer_beat_ns_, held, sent_}), out);
+  const int64_t resident = terms_.resident_bytes ? terms_.resident_bytes().value_or(0) : 0;
+  link_word(LinkLane::control, PacketKind::beat,
+            encode_beat({now_ns, peer_beat_ns_, held, sent_, static_cast<uint64_t>(resident)}), out);
 }
 
 void LinkProtocol::tick(int64_t now_ns, LinkOutput& out) {

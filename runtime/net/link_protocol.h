@@ -48,6 +48,8 @@ struct LinkTerms {
   bool any_fingerprint = false;  // of a head: lets in nodes whose arithmetic differs from its own
   // Of a head, after its own checks: why this peer is not let in, as "what; hint"; "" if it is. May be null.
   std::function<std::string(const PeerHello&)> objection;
+  // Memory of this process, for beats. May be null: the other end does not hear of it.
+  std::function<std::optional<int64_t>()> resident_bytes;
 };
 
 // How the two clocks lie: the other end's reads `offset_ns` more than this one's, give or take half of `round_trip_ns`.
@@ -97,7 +99,8 @@ class LinkProtocol {
   const std::string& principal() const { return principal_; }
   const PeerHello& peer() const { return peer_; }  // since its hello
   std::optional<PeerTimes> times() const { return times_; }
-  int64_t heard_ns() const { return heard_ns_; }  // when the last message came, whatever it was
+  int64_t heard_ns() const { return heard_ns_; }                            // when the last message came, whatever it was
+  std::optional<int64_t> resident_bytes() const { return peer_resident_; }  // of the other process, by its last beat
   size_t backlog_bytes() const { return backlog_bytes_; }
   size_t under_way_bytes() const { return under_way_bytes_; }
 
@@ -155,6 +158,7 @@ class LinkProtocol {
 
   // Clocks.
   int64_t peer_beat_ns_ = 0, peer_beat_at_ns_ = 0;
+  std::optional<int64_t> peer_resident_;
   std::optional<PeerTimes> times_;
 };
 

@@ -94,4 +94,9 @@ std::optional<int64_t> LinkRoster::heard_ns(PeerId id) const {
   return found->second->heard_ns();
 }
 
+std::optional<int64_t> LinkRoster::resident_bytes(PeerId id) const {
+  const auto found = links_.find(id);
+  return found == links_.end() ? std::nullopt : found->second->resident_bytes();
+}
+
 }  // namespace r1

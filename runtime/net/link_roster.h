@@ -31,6 +31,7 @@ class LinkRoster {
   size_t size() const { return links_.size(); }
   std::optional<PeerTimes> times(PeerId id) const;
   std::optional<int64_t> heard_ns(PeerId id) const;  // of a peer that is up
+  std::optional<int64_t> resident_bytes(PeerId id) const;
 
  private:
   LinkTerms terms_for(PeerId id);

@@ -103,6 +103,7 @@ class MemoryNet::Head final : public Links {
     if (!heard) return std::nullopt;
     return state_->clock.now_ns() - *heard;
   }
+  std::optional<int64_t> resident_bytes(PeerId peer) const override { return roster_.resident_bytes(peer); }
   PeerId connected(int wire, const std::string& principal) {
     const PeerId id = roster_.connected(state_->clock.now_ns(), principal);
     wires_[id] = wire;

@@ -54,6 +54,11 @@ class Head final : public ZmqHead {
     if (found == known_.end()) return std::nullopt;
     return end_.now_ns() - found->second.heard_ns;
   }
+  std::optional<int64_t> resident_bytes(PeerId peer) const override {
+    std::lock_guard lock(known_mutex_);
+    const auto found = known_.find(peer);
+    return found == known_.end() ? std::nullopt : found->second.resident_bytes;
+  }
 
  private:
   // A link's two connections.
@@ -67,6 +72,7 @@ class Head final : public ZmqHead {
   struct Known {  // of a peer that is up, for other threads
     std::optional<PeerTimes> times;
     int64_t heard_ns = 0;
+    std::optional<int64_t> resident_bytes;
   };
 
   // Tags of links that are over, so that what their nodes still say is not taken for a greeting: as many as may be late.
@@ -259,7 +265,7 @@ class Head final : public ZmqHead {
     {
       std::lock_guard lock(known_mutex_);
       if (const auto heard = roster_.heard_ns(id))
-        known_[id] = {roster_.times(id), *heard};
+        known_[id] = {roster_.times(id), *heard, roster_.resident_bytes(id)};
       else
         known_.erase(id);
     }

@@ -172,6 +172,7 @@ std::vector<Fleet::Row> Fleet::rows() const {
   for (const Entry& entry : entries_) {
     Row& row = rows.emplace_back(entry.row);
     if (const auto silent = links_->silent_ns(entry.peer)) row.silent_s = static_cast<double>(*silent) * 1e-9;
+    row.resident_bytes = links_->resident_bytes(entry.peer);
   }
   return rows;
 }

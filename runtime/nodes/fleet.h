@@ -70,8 +70,9 @@ class Fleet final : public LaunchSink {
     std::string state;  // "ok", "starts", "leaves", "drained", "is lost, starts again", or why it is not there
     int64_t lost = 0;   // times
     bool invited = false;
-    bool drained = false;            // told to stay away
-    std::optional<double> silent_s;  // since anything was heard of it; absent: it has no link
+    bool drained = false;                   // told to stay away
+    std::optional<int64_t> resident_bytes;  // its memory, as it said last
+    std::optional<double> silent_s;         // since anything was heard of it; absent: it has no link
     bool here() const { return state == "ok" || state == "leaves"; }
   };
   // Until all entries have joined or failed, or `interrupted`.

@@ -37,9 +37,22 @@ void need_run(const ShellSources& sources) {
                     "start one with r1-run; 'stages', 'metrics', 'traj', 'versions' and 'log' work without");
 }
 
+// Where an actor's work is done now, its ranks included; "" of one that has no node.
+std::string place_of(const std::string& actor, const ShellSources& sources, const std::vector<ShellNode>& nodes) {
+  std::vector<std::string> names;
+  if (!sources.at_nodes.contains(actor)) names.push_back("head");
+  for (const ShellNode& node : nodes)
+    if (std::count(node.roles.begin(), node.roles.end(), actor) > 0 ||
+        std::any_of(node.ranks.begin(), node.ranks.end(), [&](const ShellRank& rank) { return rank.trainer == actor; }))
+      names.push_back(node.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 Json list_roles(const ShellSources& sources, const Words&) {
   need_run(sources);
   Json answer = table("roles", {"stage", "actor", "role", "state", "jobs", "waits_for", "progress"});
+  const std::vector<ShellNode> nodes = sources.nodes ? sources.nodes() : std::vector<ShellNode>{};
+  if (sources.nodes) answer["columns"].insert(answer["columns"].begin() + 3, "at");
   for (const ShellRole& role : sources.roles()) {
     std::string jobs, waits_for;
     std::set<std::string> said;
@@ -54,6 +67,7 @@ Json list_roles(const ShellSources& sources, const Words&) {
     answer["rows"].push_back({{"stage", role.stage},
                               {"actor", role.node},
                               {"role", role.role},
+                              {"at", place_of(role.node, sources, nodes)},
                               {"state", role.state},
                               {"jobs", jobs},
                               {"waits_for", waits_for},
@@ -195,7 +209,7 @@ Json show_log(const ShellSources& sources, const Words& words) {
 Json list_nodes(const ShellSources& sources, const Words&) {
   need_run(sources);
   if (!sources.nodes) throw bad_input("this run is one process", {}, "r1-run --hostfile FILE runs it in several");
-  Json answer = table("nodes", {"node", "host", "process", "threads", "state", "lost", "roles"});
+  Json answer = table("nodes", {"node", "host", "process", "threads", "memory_mb", "state", "lost", "roles"});
   const std::vector<ShellNode> nodes = sources.nodes();
   if (std::any_of(nodes.begin(), nodes.end(), [](const ShellNode& node) { return !node.ranks.empty(); }))
     answer["columns"].push_back("ranks");
@@ -204,10 +218,11 @@ Json list_nodes(const ShellSources& sources, const Words&) {
                               {"host", node.host},
                               {"process", node.process > 0 ? Json(node.process) : Json()},
                               {"threads", node.threads > 0 ? Json(node.threads) : Json()},
+                              {"memory_mb", node.resident_bytes ? Json(*node.resident_bytes / 1'000'000) : Json()},
                               {"state", node_state(node)},
                               {"silent_s", node.silent_s ? Json(seconds(*node.silent_s)) : Json()},
                               {"lost", node.lost},
-                              {"roles", node.roles},
+                              {"roles", fmt::format("{}", fmt::join(node.roles, ", "))},
                               {"ranks", ranks_text(node.ranks)}});
   return answer;
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,10 +38,12 @@ struct ShellNode {  // a process of the run beside its head
   std::string name, host;
   int64_t process = 0;  // 0: it is not there
   int threads = 0;
-  std::string state, roles;
-  int64_t lost = 0;                     // times
-  std::vector<ShellRank> ranks;         // that live there; those with the head are not listed
-  std::optional<double> silent_s = {};  // since anything was heard of it; absent: it is not there
+  std::string state;
+  std::vector<std::string> roles;              // that live there
+  int64_t lost = 0;                            // times
+  std::vector<ShellRank> ranks;                // that live there; those with the head are not listed
+  std::optional<double> silent_s = {};         // since anything was heard of it; absent: it is not there
+  std::optional<int64_t> resident_bytes = {};  // its memory; absent: it is not there, or did not say yet
 };
 // More than two beats of its link have not come: it is stopped, or the way to it is cut, and it is lost when its lease ends.
 bool is_silent(const ShellNode& node);
@@ -63,6 +66,7 @@ struct ShellSources {
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
   std::function<std::vector<ShellNode>()> nodes;  // null: the run is one process
+  std::set<std::string> at_nodes;                 // actors whose work nodes do; the head does that of all others
   // Whether `node`.`attr` may become `value` while the run goes on; throws bad_input. Null: nothing may.
   std::function<void(const std::string& node, const std::string& attr, const std::string& value)> check_set;
   std::function<bool(ShellOrder)> order;  // to the conductor; false: too many wait

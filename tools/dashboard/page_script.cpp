@@ -217,7 +217,7 @@ function hosts() {
   const l = state.labels, p = state.process;
   const rows = [['head', 'here', l.device, l.cores, p.cores_used === null ? '' : p.cores_used.toFixed(1), bytes(p.resident), 'everything else', '']];
   for (const n of state.nodes || [])
-    rows.push([n.name, n.host, n.state, n.threads === null ? '' : n.threads, '', '',
+    rows.push([n.name, n.host, n.state, n.threads === null ? '' : n.threads, '', n.resident === null ? '' : bytes(n.resident),
                [n.roles, n.ranks && 'rank ' + n.ranks].filter(t => t).join(', '), n.lost || '']);
   table('processes', [['process', 'fixed'], ['host', ''], ['device or state', ''], ['threads', 'n'], ['busy', 'n'], ['memory', 'n'], ['does', ''], ['lost', 'n']], rows, '');
   const waits = state.waits.filter(w => !w.key.startsWith('job ')).sort((a, b) => b.s - a.s);

@@ -134,6 +134,9 @@ std::string prometheus_text(const RunPicture& p) {
     const Labels labels = {{"process", node.name}, {"host", node.host}};
     f.gauge("r1_process_up", "1: this process of the run is there.", labels, node.process > 0 ? 1 : 0);
     f.counter("r1_process_lost_total", "Times that this process of the run was lost.", labels, static_cast<double>(node.lost));
+    if (node.resident_bytes)
+      f.gauge("r1_process_resident_memory_bytes", "Resident memory of this process of the run.", labels,
+              static_cast<double>(*node.resident_bytes));
     if (node.silent_s)
       f.gauge("r1_process_silent_seconds", "Time since anything was heard of this process of the run.", labels, *node.silent_s);
     for (const ShellRank& rank : node.ranks)

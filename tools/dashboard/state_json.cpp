@@ -1,5 +1,7 @@
 #include "tools/dashboard/state_json.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -107,7 +109,8 @@ std::string state_json(const RunPicture& p) {
                             {"threads", n.threads > 0 ? Json(n.threads) : Json()},
                             {"state", node_state(n)},
                             {"silent_s", number(n.silent_s)},
-                            {"roles", n.roles},
+                            {"resident", n.resident_bytes ? Json(*n.resident_bytes) : Json()},
+                            {"roles", fmt::format("{}", fmt::join(n.roles, ", "))},
                             {"ranks", ranks_text(n.ranks)},
                             {"lost", n.lost}});
   return text_of(out);

@@ -108,6 +108,7 @@ void GoingRun::start_nodes() {
                                       RunNodes::Options{args_.allow_missing, args_.accept_fingerprint, args_.invite}, plan_.env,
                                       plan_.graph, store_, begin_gently());
   options_.nodes = [this] { return nodes_->shell_rows(); };
+  options_.at_nodes = nodes_->actors();
   options_.node_orders = nodes_->orders();
 }
 

@@ -264,17 +264,34 @@ std::vector<ShellNode> RunNodes::shell_rows() const {
   for (const Member& member : fleet_->members().list()) at_work[member.node()] = fleet_->members().parts_at(member.peer);
   std::vector<ShellNode> nodes;
   for (const Fleet::Row& row : fleet_->rows()) {
-    ShellNode& node = nodes.emplace_back(
-        ShellNode{row.name, row.host, row.pid, row.pid > 0 ? row.threads : 0, row.state, "", row.lost, {}, row.silent_s});
+    ShellNode& node = nodes.emplace_back(ShellNode{row.name,
+                                                   row.host,
+                                                   row.pid,
+                                                   row.pid > 0 ? row.threads : 0,
+                                                   row.state,
+                                                   {},
+                                                   row.lost,
+                                                   {},
+                                                   row.silent_s,
+                                                   row.resident_bytes});
     for (const auto& [role, rank] : at_work[row.name]) {
       const std::string& id = graph_.nodes[static_cast<size_t>(role)].id;
       if (rank > 0)
         node.ranks.push_back({id, static_cast<int64_t>(rank)});
       else
-        node.roles += (node.roles.empty() ? "" : ", ") + id;
+        node.roles.push_back(id);
     }
   }
   return nodes;
+}
+
+std::set<std::string> RunNodes::actors() const {
+  std::set<std::string> actors;
+  for (const auto& [number, names] : placement_) {
+    const NodePlan& node = graph_.nodes[static_cast<size_t>(number)];
+    if (stays_with_head(graph_, node).empty()) actors.insert(node.id);
+  }
+  return actors;
 }
 
 ShellNodeOrders RunNodes::orders() {

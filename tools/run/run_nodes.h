@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "actors/run_env.h"
@@ -51,6 +52,7 @@ class RunNodes {
   RoleFactory factory(RoleFactory inner);
   int64_t cpu_ns() const { return fleet_->members().cpu_ns(); }
   std::vector<ShellNode> shell_rows() const;
+  std::set<std::string> actors() const;  // whose work nodes do; not trainers, whose first rank is with the head
   // For the shell. They change no result; drain() refuses a node without which a role would have none.
   ShellNodeOrders orders();
   int cores(int here) const;  // of all machines, with `here` of this one

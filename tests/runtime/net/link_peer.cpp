@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "runtime/net/zmq_links.h"
 #include "tests/runtime/net/link_fixture.h"
 
@@ -42,7 +43,9 @@ int main(int argc, char** argv) {
     std::unique_ptr<Links> links;
     {
       std::lock_guard lock(echo.mutex);
-      links = zmq_dial(options, test::terms("a process", argv[2]), echo);
+      LinkTerms terms = test::terms("a process", argv[2]);
+      terms.resident_bytes = resident_bytes;
+      links = zmq_dial(options, std::move(terms), echo);
       echo.links = links.get();
     }
     std::string rest;

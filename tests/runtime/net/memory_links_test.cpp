@@ -105,6 +105,24 @@ TEST_F(MemoryLinksTest, a_cut_that_heals_in_time_loses_nothing_and_a_longer_one_
   EXPECT_EQ(at_head.line(), "lost 2 nothing was heard of it for 3 s");
 }
 
+TEST_F(MemoryLinksTest, a_head_knows_how_much_memory_a_node_takes_by_its_last_beat) {
+  auto head = net.listen(terms(), at_head);
+  LinkTerms says = terms("host a", "na");
+  std::optional<int64_t> bytes;
+  says.resident_bytes = [&] { return bytes; };
+  auto a = net.dial("node:a", says, at_a);
+  net.settle();
+  const PeerId id = at_head.last;
+  pass(1'000);
+  EXPECT_EQ(head->resident_bytes(id), std::nullopt) << "it does not know itself";
+  bytes = 81'000'000;
+  pass(1'000);
+  EXPECT_EQ(head->resident_bytes(id), 81'000'000);
+  a.reset();
+  pass(1'000);
+  EXPECT_EQ(head->resident_bytes(id), std::nullopt) << "it is not there any more";
+}
+
 TEST_F(MemoryLinksTest, a_head_knows_for_how_long_it_has_heard_nothing_of_a_node) {
   auto head = net.listen(terms(), at_head);
   auto a = net.dial("node:a", terms("host a", "na"), at_a);

@@ -201,6 +201,9 @@ TEST(ZmqLinks, a_process_that_stands_still_is_lost_by_its_lease_and_what_it_says
   Peer peer(here, keys, "na");
   const PeerId id = here.at_head.wait_lines(1).last;
   EXPECT_TRUE(here.head->silent_ns(id));
+  for (int ms = 0; ms < 20'000 && !here.head->resident_bytes(id); ms += 10)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_GT(here.head->resident_bytes(id).value_or(0), 1'000'000) << "of its process, with its first beat";
   test::stop_process(peer.process.pid());
   here.head->send(id, packet(1));  // it will find it when it wakes up, and answer
   int64_t silent = 0;

@@ -161,21 +161,53 @@ TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
   sources.store = store.get();
   sources.waits = &waits;
   EXPECT_EQ(nlohmann::json::parse(handle_command("nodes", sources))["error"], "this run is one process");
-  std::vector<ShellNode> nodes{{"node1", "localhost", 4711, 2, "ok", "rl1_policy, rl1_judge", 0, {}},
-                               {"node2", "gpu07", 0, 0, "is lost, starts again", "rl1_policy", 3, {}}};
+  std::vector<ShellNode> nodes{{"node1", "localhost", 4711, 2, "ok", {"rl1_policy", "rl1_judge"}, 0, {}},
+                               {"node2", "gpu07", 0, 0, "is lost, starts again", {}, 3, {}}};
   sources.nodes = [&] { return nodes; };
   EXPECT_EQ(handle_command("nodes", sources).find("\"lost\",\"roles\",\"ranks\""), std::string::npos) << "no trainer has ranks";
   nodes[0].ranks = {{"rl1_trainer", 1}, {"rl1_trainer", 3}};
+  nodes[0].resident_bytes = 81'900'000;
   const auto answer = nlohmann::json::parse(handle_command("nodes", sources));
   EXPECT_EQ(answer["columns"].back(), "ranks");
   const auto& rows = answer["rows"];
   ASSERT_EQ(rows.size(), 2u);
   EXPECT_EQ(rows[0]["ranks"], "1 of rl1_trainer, 3 of rl1_trainer");
+  EXPECT_EQ(rows[0]["memory_mb"], 81);
+  EXPECT_TRUE(rows[1]["memory_mb"].is_null()) << "what is not there has no memory";
   EXPECT_EQ(rows[1]["ranks"], "");
   EXPECT_EQ(rows[0]["process"], 4711);
   EXPECT_EQ(rows[0]["roles"], "rl1_policy, rl1_judge");
   EXPECT_TRUE(rows[1]["process"].is_null()) << "what is not there has no number";
   EXPECT_EQ(rows[1]["lost"], 3);
+}
+
+TEST_F(Shell, the_roles_of_a_run_of_several_processes_are_shown_with_where_they_are) {
+  SystemClock clock;
+  WaitRegistry waits(clock);
+  ShellSources sources;
+  sources.waits = &waits;
+  sources.roles = [] {
+    std::vector<ShellRole> roles;
+    for (const char* name : {"prompts", "policy", "judge", "trainer", "eval"})
+      roles.push_back({"rl1", name, "a role", "running", ""});
+    return roles;
+  };
+  const auto places = [&] {
+    std::map<std::string, nlohmann::json> places;
+    const auto answer = nlohmann::json::parse(handle_command("ps", sources));
+    for (const auto& row : answer["rows"]) places[row["actor"]] = row["at"];
+    return places;
+  };
+  EXPECT_EQ(handle_command("ps", sources).find("\"at\","), std::string::npos) << "one process has no places";
+  ShellNode first{"node1", "here", 4711, 2, "ok", {"policy", "judge"}, 0, {}},
+      second{"node2", "here", 4712, 2, "ok", {"policy"}, 0, {}};
+  second.ranks = {{"trainer", 1}, {"trainer", 2}};
+  sources.nodes = [&] { return std::vector{first, second}; };
+  sources.at_nodes = {"policy", "judge", "eval"};
+  EXPECT_NE(handle_command("ps", sources).find("\"role\",\"at\",\"state\""), std::string::npos);
+  const std::map<std::string, nlohmann::json> expected = {
+      {"prompts", "head"}, {"policy", "node1, node2"}, {"judge", "node1"}, {"trainer", "head, node2"}, {"eval", ""}};
+  EXPECT_EQ(places(), expected) << "an evaluator that waits for a node is nowhere";
 }
 
 TEST_F(Shell, a_node_of_which_nothing_is_heard_is_called_silent_before_it_is_lost) {
@@ -185,7 +217,7 @@ TEST_F(Shell, a_node_of_which_nothing_is_heard_is_called_silent_before_it_is_los
   sources.store = store.get();
   sources.waits = &waits;
   sources.stages = [] { return std::vector<ShellStage>{{"rl1", "running", {}, 0}}; };
-  ShellNode node{"node1", "gpu07", 4711, 2, "ok", "rl1_policy", 0, {}};
+  ShellNode node{"node1", "gpu07", 4711, 2, "ok", {"rl1_policy"}, 0, {}};
   sources.nodes = [&] { return std::vector{node}; };
   const auto look = [&](std::optional<double> silent_s) {
     node.silent_s = silent_s;

@@ -99,20 +99,24 @@ TEST_F(Pictured, prometheus_reads_names_units_help_and_types_by_its_conventions)
 TEST_F(Pictured, nodes_are_shown_with_the_ranks_that_live_there_and_for_how_long_they_are_silent) {
   sources.nodes = [] {
     return std::vector<ShellNode>{
-        {"node1", "localhost", 4711, 2, "ok", "a_policy", 0, {{"a_trainer", 1}, {"a_trainer", 2}}, 2.5},
-        {"node2", "gpu07", 0, 0, "is lost", "", 3, {}}};
+        {"node1", "localhost", 4711, 2, "ok", {"a_policy"}, 0, {{"a_trainer", 1}, {"a_trainer", 2}}, 2.5, 81'000'000},
+        {"node2", "gpu07", 0, 0, "is lost", {}, 3, {}}};
   };
   const RunPicture picture = taken();
   const nlohmann::json state = nlohmann::json::parse(state_json(picture));
   EXPECT_EQ(state["nodes"][0]["ranks"], "1 of a_trainer, 2 of a_trainer");
   EXPECT_EQ(state["nodes"][1]["ranks"], "");
   EXPECT_EQ(state["nodes"][0]["state"], "silent 2.5 s");
+  EXPECT_EQ(state["nodes"][0]["resident"], 81'000'000);
+  EXPECT_TRUE(state["nodes"][1]["resident"].is_null());
   EXPECT_TRUE(state["nodes"][1]["silent_s"].is_null());
   const auto samples = samples_in(prometheus_text(picture));
   EXPECT_EQ(samples.at(R"(r1_rank_info{process="node1",host="localhost",node="a_trainer",rank="2"})"), 1);
   EXPECT_EQ(samples.at(R"(r1_process_up{process="node2",host="gpu07"})"), 0);
   EXPECT_EQ(samples.at(R"(r1_process_silent_seconds{process="node1",host="localhost"})"), 2.5);
   EXPECT_FALSE(samples.contains(R"(r1_process_silent_seconds{process="node2",host="gpu07"})"));
+  EXPECT_EQ(samples.at(R"(r1_process_resident_memory_bytes{process="node1",host="localhost"})"), 81e6);
+  EXPECT_FALSE(samples.contains(R"(r1_process_resident_memory_bytes{process="node2",host="gpu07"})"));
 }
 
 TEST_F(Pictured, a_number_that_is_none_is_no_sample) {
