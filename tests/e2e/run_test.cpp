@@ -1,14 +1,19 @@
 // The program as a user meets it: shipped graphs in a shortened form, continuing, refusing, drawing, replaying.
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "base/files.h"
 #include "runtime/metrics/event_file.h"
@@ -180,6 +185,60 @@ TEST_F(ProgramTest, control_c_stops_cleanly_and_the_same_command_continues) {
   EXPECT_GE(stops, 1);
   EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "whole"));
   EXPECT_EQ(ledger_complaints(top / "run"), "");
+}
+
+// A pipe that is full and that nobody reads for now, as of a pager or of a tee on a file system that hangs.
+struct FullPipe {
+  int ends[2] = {-1, -1};
+  FullPipe() {
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    ::fcntl(ends[1], F_SETPIPE_SZ, 4096);
+    while (::write(ends[1], "x", 1) == 1) continue;
+    ::fcntl(ends[1], F_SETFL, 0);  // as whoever gets it finds it
+  }
+  ~FullPipe() {
+    for (const int end : ends)
+      if (end >= 0) ::close(end);
+  }
+  // What stands in it, through the end of its writers when `whole`.
+  std::string read(bool whole) {
+    if (whole) {
+      ::close(std::exchange(ends[1], -1));
+      ::fcntl(ends[0], F_SETFL, 0);
+    }
+    std::string text(4096, ' ');
+    std::string all;
+    for (ssize_t n; (n = ::read(ends[0], text.data(), text.size())) > 0;) all.append(text, 0, static_cast<size_t>(n));
+    return all;
+  }
+};
+
+TEST_F(ProgramTest, a_reader_that_takes_nothing_holds_up_neither_the_stages_nor_a_stop) {
+  FullPipe pipe;
+  const auto started = [&](const std::string& run, const std::vector<std::string>& environment) {
+    const std::string out = fmt::format("/proc/{}/fd/{}", ::getpid(), pipe.ends[1]);
+    return std::make_unique<Program>(
+        std::vector<std::string>{"-c", fmt::format("exec {} {} --run {} >{}", R1_RUN, nano(), (top / run).string(), out)},
+        environment, 0, "/bin/sh");
+  };
+  const auto appears = [&](const fs::path& file, Program& program) {
+    for (int i = 0; i < 1200 && !fs::exists(top / file); ++i)
+      if (program.wait(0.1)) break;
+    return fs::exists(top / file);
+  };
+  {
+    const auto stopped = started("stopped", {"R1_FAULT=slow:rl_trainer:50"});
+    ASSERT_TRUE(appears("stopped/checkpoints/base", *stopped)) << "no stage comes to its end";
+    stopped->send(SIGINT);
+    ASSERT_TRUE(stopped->wait(60)) << "does not hear it";
+    EXPECT_EQ(stopped->result().code, 130);
+  }
+  const auto whole = started("whole", {});
+  ASSERT_TRUE(appears("whole/report.html", *whole));
+  const std::string said = pipe.read(true);
+  EXPECT_EQ(whole->result().code, 0);
+  for (const char* line : {"starts: ", "done  1/", "trained on", "train/inference gap"})
+    EXPECT_NE(said.find(line), std::string::npos) << line << " in: " << said;
 }
 
 // Both engines are slowed alike, so that what is seen does not depend on how busy the machine is.

@@ -182,6 +182,11 @@ int GoingRun::finish() {
                    : code == ExitCode::interrupted ? "interrupted"
                                                    : "failed",
                    code == ExitCode::interrupted ? kTrackerEndsAtOnce_s : kTrackerEnds_s);
+  // Who reads the output may take as long as it likes, unless the run is to stop.
+  if (code == ExitCode::interrupted)
+    deadline.step("writing the last lines of the output", options_.stop_s, code);
+  else
+    deadline.done();
   view_.close();
   deadline.done();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds, static_cast<int>(code)));

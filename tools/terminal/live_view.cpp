@@ -1,9 +1,12 @@
 #include "tools/terminal/live_view.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <climits>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -23,6 +26,12 @@ constexpr size_t kPlainWidth = 100;
 bool can_redraw() {
   const char* term = std::getenv("TERM");
   return ::isatty(STDOUT_FILENO) != 0 && term != nullptr && std::string_view(term) != "dumb";
+}
+
+// Whether standard output takes PIPE_BUF bytes without a wait: its reader may be stopped.
+bool takes_more() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&out, 1, 0) != 0;  // an error of the output is for whoever writes
 }
 
 struct Size {
@@ -49,13 +58,27 @@ LiveView::LiveView(const GraphView& graph, const RunStore& store, bool show, std
 
 std::string LiveView::elapsed() const { return clock_text(clock_.now_s() - begin_s_); }
 
+// The conductor's thread never waits for whoever reads: it would hear of no failure and of no stop. What is not taken waits for
+// the next time.
+void LiveView::put(const std::string& text) {
+  waiting_ += text;
+  size_t at = 0;
+  while (at < waiting_.size() && takes_more()) {
+    const size_t piece = std::min<size_t>(PIPE_BUF, waiting_.size() - at);
+    std::fwrite(waiting_.data() + at, 1, piece, stdout);
+    std::fflush(stdout);
+    at += piece;
+  }
+  waiting_.erase(0, at);
+}
+
 void LiveView::erase() {
-  if (drawn_ > 0) fmt::print("\033[{}A\033[J", drawn_);
+  if (drawn_ > 0) put(fmt::format("\033[{}A\033[J", drawn_));
   drawn_ = 0;
 }
 
 void LiveView::draw() {
-  if (!terminal_ || !show_) return;
+  if (!terminal_ || !show_ || stuck()) return;
   const Size size = terminal_size();
   // The last column and the last row stay free: nothing wraps, nothing scrolls.
   const auto lines = draw_screen(watch_.state(title_), size.width - 1, size.height - 1, color_);
@@ -63,14 +86,17 @@ void LiveView::draw() {
   for (const std::string& line : lines) text += line + "\033[K\n";
   if (drawn_ > lines.size()) text += "\033[J";
   drawn_ = lines.size();
-  fmt::print("{}", text);
-  std::fflush(stdout);
+  put(text);
 }
 
 void LiveView::plain(const std::string& text) {
   if (!show_ || terminal_) return;
-  fmt::print("{}\n", fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth));
-  std::fflush(stdout);
+  put(fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth) + "\n");
+}
+
+bool LiveView::stuck() {
+  put("");
+  return !waiting_.empty();
 }
 
 void LiveView::stage_started(const std::string& stage, bool continued) {
@@ -86,6 +112,7 @@ void LiveView::stage_progress(const std::string& stage, const std::vector<std::p
   if (!show_ || clock_.now_s() - last_s_ < (terminal_ ? kTerminalInterval_s : kPlainInterval_s)) return;
   last_s_ = clock_.now_s();
   if (terminal_) return draw();
+  if (stuck()) return;  // the next one says more
   plain(progress_line(watch_.stage_state(stage), kPlainWidth - 8));
 }
 
@@ -95,13 +122,12 @@ void LiveView::verdict_line(const std::string& stage, const StageVerdict& verdic
   const bool fine = verdict.level == StageVerdict::Level::fine;
   const char* word = verdict.failed() ? "FAILED: " : fine ? "" : "warning: ";
   if (!terminal_) {
-    fmt::print("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line);
+    put(fmt::format("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line));
   } else {
     erase();
     const char* colour = !color_ || fine ? "" : verdict.failed() ? "\033[1;31m" : "\033[33m";
-    fmt::print("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : "");
+    put(fmt::format("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : ""));
   }
-  std::fflush(stdout);
 }
 
 void LiveView::stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) {
@@ -124,7 +150,6 @@ void LiveView::stage_done(const std::string& stage, const std::string& summary_j
 
 void LiveView::message(const std::string& text) {
   erase();
-  std::fflush(stdout);
   say("{}\n", text);
   draw();
 }
@@ -132,6 +157,9 @@ void LiveView::message(const std::string& text) {
 void LiveView::close() {
   draw();
   show_ = false;
+  std::fwrite(waiting_.data(), 1, waiting_.size(), stdout);
+  std::fflush(stdout);
+  waiting_.clear();
 }
 
 }  // namespace r1::terminal

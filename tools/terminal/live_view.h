@@ -23,9 +23,11 @@ class LiveView final : public ProgressSink {
   void stage_progress(const std::string& stage, const std::vector<std::pair<std::string, std::string>>& lines) override;
   void stage_done(const std::string& stage, const std::string& summary_json, const StageVerdict& verdict) override;
   void message(const std::string& text) override;
-  void close();  // leaves the last screen standing
+  void close();  // leaves the last screen standing; waits until all is taken that was to be said
 
  private:
+  void put(const std::string& text);
+  bool stuck();  // the reader of standard output takes nothing more
   void erase();
   void draw();
   void plain(const std::string& text);
@@ -37,7 +39,8 @@ class LiveView final : public ProgressSink {
   SystemClock clock_;
   bool show_, terminal_, color_;
   std::string title_;
-  size_t drawn_ = 0;  // lines on the terminal that the next drawing replaces
+  std::string waiting_;  // was to be written, and standard output took no more
+  size_t drawn_ = 0;     // lines on the terminal that the next drawing replaces
   double begin_s_, last_s_ = 0;
   size_t done_ = 0;
 };
