@@ -54,9 +54,10 @@ void Deadline::watch() {
     if (next) continue;
     const std::string line =
         fmt::format("{} did not end within {:.0f} s; the process ends without it, the run can be continued", what_, limit_s_);
-    // Whatever hangs may hold the log's lock: the terminal is told first, and the log gets a moment.
-    const std::string shown = "error: " + line + "\n";
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, shown.data(), shown.size());
+    // Whatever hangs may hold the log's lock, and who reads the terminal may be what hangs: each of them gets a moment.
+    std::thread([shown = "error: " + line + "\n"] {
+      [[maybe_unused]] const auto written = ::write(STDERR_FILENO, shown.data(), shown.size());
+    }).detach();
     std::thread([line] {
       log_line(LogLevel::info, line);  // r1.log; the terminal has it
       log_flush();

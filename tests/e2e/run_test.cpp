@@ -218,7 +218,7 @@ TEST_F(ProgramTest, a_reader_that_takes_nothing_holds_up_neither_the_stages_nor_
   const auto started = [&](const std::string& run, const std::vector<std::string>& environment) {
     const std::string out = fmt::format("/proc/{}/fd/{}", ::getpid(), pipe.ends[1]);
     return std::make_unique<Program>(
-        std::vector<std::string>{"-c", fmt::format("exec {} {} --run {} >{}", R1_RUN, nano(), (top / run).string(), out)},
+        std::vector<std::string>{"-c", fmt::format("exec {} {} --run {} >{} 2>&1", R1_RUN, nano(), (top / run).string(), out)},
         environment, 0, "/bin/sh");
   };
   const auto appears = [&](const fs::path& file, Program& program) {

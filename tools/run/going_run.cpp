@@ -188,10 +188,10 @@ int GoingRun::finish() {
   else
     deadline.done();
   view_.close();
-  deadline.done();
   log_info(fmt::format("r1-run ends after {:.1f} s with exit code {}", seconds, static_cast<int>(code)));
   if (code == ExitCode::interrupted) {
     say("interrupted; the same command continues where this run stopped\n");
+    deadline.done();
     return static_cast<int>(code);
   }
   if (gone) {

@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "base/say.h"
 #include "tools/terminal/colours.h"
 #include "tools/terminal/text.h"
 
@@ -28,9 +27,9 @@ bool can_redraw() {
   return ::isatty(STDOUT_FILENO) != 0 && term != nullptr && std::string_view(term) != "dumb";
 }
 
-// Whether standard output takes PIPE_BUF bytes without a wait: its reader may be stopped.
-bool takes_more() {
-  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+// Whether it takes PIPE_BUF bytes without a wait: its reader may be stopped.
+bool takes_more(std::FILE* file) {
+  pollfd out{::fileno(file), POLLOUT, 0};
   return ::poll(&out, 1, 0) != 0;  // an error of the output is for whoever writes
 }
 
@@ -60,20 +59,26 @@ std::string LiveView::elapsed() const { return clock_text(clock_.now_s() - begin
 
 // The conductor's thread never waits for whoever reads: it would hear of no failure and of no stop. What is not taken waits for
 // the next time.
-void LiveView::put(const std::string& text) {
-  waiting_ += text;
+void LiveView::Outlet::put(const std::string& text) {
+  waiting += text;
   size_t at = 0;
-  while (at < waiting_.size() && takes_more()) {
-    const size_t piece = std::min<size_t>(PIPE_BUF, waiting_.size() - at);
-    std::fwrite(waiting_.data() + at, 1, piece, stdout);
-    std::fflush(stdout);
+  while (at < waiting.size() && takes_more(file)) {
+    const size_t piece = std::min<size_t>(PIPE_BUF, waiting.size() - at);
+    std::fwrite(waiting.data() + at, 1, piece, file);
+    std::fflush(file);
     at += piece;
   }
-  waiting_.erase(0, at);
+  waiting.erase(0, at);
+}
+
+void LiveView::Outlet::close() {
+  std::fwrite(waiting.data(), 1, waiting.size(), file);
+  std::fflush(file);
+  waiting.clear();
 }
 
 void LiveView::erase() {
-  if (drawn_ > 0) put(fmt::format("\033[{}A\033[J", drawn_));
+  if (drawn_ > 0) out_.put(fmt::format("\033[{}A\033[J", drawn_));
   drawn_ = 0;
 }
 
@@ -86,17 +91,17 @@ void LiveView::draw() {
   for (const std::string& line : lines) text += line + "\033[K\n";
   if (drawn_ > lines.size()) text += "\033[J";
   drawn_ = lines.size();
-  put(text);
+  out_.put(text);
 }
 
 void LiveView::plain(const std::string& text) {
   if (!show_ || terminal_) return;
-  put(fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth) + "\n");
+  out_.put(fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth) + "\n");
 }
 
 bool LiveView::stuck() {
-  put("");
-  return !waiting_.empty();
+  out_.put("");
+  return !out_.waiting.empty();
 }
 
 void LiveView::stage_started(const std::string& stage, bool continued) {
@@ -122,11 +127,11 @@ void LiveView::verdict_line(const std::string& stage, const StageVerdict& verdic
   const bool fine = verdict.level == StageVerdict::Level::fine;
   const char* word = verdict.failed() ? "FAILED: " : fine ? "" : "warning: ";
   if (!terminal_) {
-    put(fmt::format("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line));
+    out_.put(fmt::format("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line));
   } else {
     erase();
     const char* colour = !color_ || fine ? "" : verdict.failed() ? "\033[1;31m" : "\033[33m";
-    put(fmt::format("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : ""));
+    out_.put(fmt::format("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : ""));
   }
 }
 
@@ -150,16 +155,15 @@ void LiveView::stage_done(const std::string& stage, const std::string& summary_j
 
 void LiveView::message(const std::string& text) {
   erase();
-  say("{}\n", text);
+  err_.put(text + "\n");
   draw();
 }
 
 void LiveView::close() {
   draw();
   show_ = false;
-  std::fwrite(waiting_.data(), 1, waiting_.size(), stdout);
-  std::fflush(stdout);
-  waiting_.clear();
+  out_.close();
+  err_.close();
 }
 
 }  // namespace r1::terminal

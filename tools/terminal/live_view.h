@@ -2,6 +2,7 @@
 // starts, every few seconds, and when it ends. Thread rule: one thread (the conductor's).
 #pragma once
 
+#include <cstdio>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,7 +27,14 @@ class LiveView final : public ProgressSink {
   void close();  // leaves the last screen standing; waits until all is taken that was to be said
 
  private:
-  void put(const std::string& text);
+  // A stream that the program's reader may stop taking.
+  struct Outlet {
+    std::FILE* file;
+    std::string waiting;  // was to be written, and no more was taken
+    void put(const std::string& text);
+    void close();  // waits until all is taken
+  };
+
   bool stuck();  // the reader of standard output takes nothing more
   void erase();
   void draw();
@@ -39,8 +47,8 @@ class LiveView final : public ProgressSink {
   SystemClock clock_;
   bool show_, terminal_, color_;
   std::string title_;
-  std::string waiting_;  // was to be written, and standard output took no more
-  size_t drawn_ = 0;     // lines on the terminal that the next drawing replaces
+  Outlet out_{stdout, {}}, err_{stderr, {}};
+  size_t drawn_ = 0;  // lines on the terminal that the next drawing replaces
   double begin_s_, last_s_ = 0;
   size_t done_ = 0;
 };
