@@ -78,6 +78,23 @@ bool reads_scores(const ConfigReader& r) {
   return true;
 }
 
+// What transformers would compute otherwise, whatever the shapes of the weights.
+void refuse_other_attention(const ConfigReader& r) {
+  if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
+  if (r.has("layer_types")) {
+    const nlohmann::json full = "full_attention";
+    for (const nlohmann::json& type : r.json.at("layer_types"))
+      if (type != full) r.fail(fmt::format("layer_types has {}", type.dump()), "supported: \"full_attention\"");
+  }
+  for (const char* key : {"", "rope_parameters", "rope_scaling"}) {
+    if (*key != 0 && !(r.has(key) && r.json.at(key).is_object())) continue;
+    const ConfigReader s{*key == 0 ? r.json : r.json.at(key), r.file};
+    if (s.number("partial_rotary_factor", 1, -1e9, 1e9) != 1)
+      r.fail(fmt::format("partial_rotary_factor is {}", s.number("partial_rotary_factor")),
+             "rotary embedding of a part of each head is not supported");
+  }
+}
+
 void read_rope(const ConfigReader& r, ModelConfig& c) {
   c.rope_theta = r.number("rope_theta", 10000, 0, kMostTheta);
   if (r.has("rope_parameters") && r.has("rope_scaling") && r.json.at("rope_parameters") != r.json.at("rope_scaling"))
@@ -156,7 +173,7 @@ ModelConfig parse_model_config(const std::string& text, const std::string& name)
     r.fail("attention_bias and mlp_bias are not supported for deepseek_v3", "the published models have none");
   if (r.text("hidden_act", "silu") != "silu")
     r.fail(fmt::format("hidden_act \"{}\"", r.text("hidden_act", "")), "supported: silu");
-  if (r.flag("use_sliding_window", false)) r.fail("use_sliding_window is true", "sliding-window attention is not supported");
+  refuse_other_attention(r);
   c.bos_id = r.json.contains("bos_token_id") ? r.id("bos_token_id") : missing.bos;
   if (r.json.contains("eos_token_id"))
     c.eos_ids = r.ids("eos_token_id", c.vocab_size);

@@ -128,6 +128,11 @@ TEST(ModelConfig, RefusesBadFilesWithPlaceAndKey) {
       {replaced("\"head_dim\": 4", "\"head_dim\": 5"), "head_dim"},
       {replaced("\"silu\"", "\"gelu\""), "hidden_act"},
       {replaced("\"rope_theta\": 100.0", "\"rope_theta\": 100.0, \"rope_scaling\": {\"type\": \"linear\"}"), "rope_scaling"},
+      {replaced("\"silu\"", "\"silu\", \"partial_rotary_factor\": 0.5"), "partial_rotary_factor is 0.5"},
+      {replaced("\"silu\"", "\"silu\", \"rope_parameters\": {\"rope_type\": \"default\", \"partial_rotary_factor\": 0.25}"),
+       "partial_rotary_factor is 0.25"},
+      {replaced("\"silu\"", "\"silu\", \"layer_types\": [\"full_attention\", \"sliding_attention\"]"), "sliding_attention"},
+      {replaced("\"silu\"", "\"silu\", \"use_sliding_window\": true"), "use_sliding_window"},
   };
   for (const auto& c : cases) {
     try {
@@ -145,6 +150,13 @@ TEST(ModelConfig, RefusesBadFilesWithPlaceAndKey) {
     EXPECT_EQ(e.where().line, 2);
     EXPECT_EQ(e.where().column, 18);
   }
+}
+
+TEST(ModelConfig, attention_that_says_it_is_whole_is_whole) {
+  std::string text = model_config_json(tiny_config(Architecture::llama), "float32");
+  text.insert(
+      1, R"("partial_rotary_factor": 1.0, "layer_types": ["full_attention", "full_attention"], "use_sliding_window": false,)");
+  EXPECT_EQ(parse_model_config(text, "c").layers, 2);
 }
 
 TEST(ModelConfig, is_as_large_as_its_layout_says) {
