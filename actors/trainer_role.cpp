@@ -153,6 +153,7 @@ class TrainerRole final : public Role, public SteeredRole {
     changes_ = journal.changes();
     errors_.restore(context.recovered());
     const TrainerConfig config = config_at(context, 0);
+    warn_of_warmup(context, config);
     measures_.objective = config.objective;
     engine_ = env_.engines->learner(context.node().id, config, *trainer_start_weights(env_, graph, context.node()));
     const int64_t committed = context.recovered().batches;
@@ -321,6 +322,15 @@ class TrainerRole final : public Role, public SteeredRole {
     log_.keep(context, publisher_.current());
     context.progress(progress_line(progress_facts(context, plan), measured));
     if (!ask_evaluators(context, /*last=*/false)) go_on(context);
+  }
+
+  static void warn_of_warmup(const RoleContext& context, const TrainerConfig& c) {
+    if (c.total_steps == 0 || c.warmup_steps <= c.total_steps) return;
+    log_warn(
+        fmt::format("{}: warmup={} is more than the stage's {} optimizer step{}, so the learning rate comes to {:.3g} and not "
+                    "to lr={:g}; lower warmup, or train for longer",
+                    context.node().id, c.warmup_steps, c.total_steps, c.total_steps == 1 ? "" : "s",
+                    c.lr * static_cast<double>(c.total_steps) / static_cast<double>(c.warmup_steps), c.lr));
   }
 
   void warn_of_idle_ranks(const RoleContext& context, const TrainStats& r) {

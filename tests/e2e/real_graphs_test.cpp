@@ -2,6 +2,7 @@
 // run them.
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "base/files.h"
 #include "models/weights.h"
@@ -78,10 +79,22 @@ TEST_F(RealGraphs, without_a_model_say_which_file_is_missing) {
 }
 
 TEST_F(RealGraphs, sft_chat_learns) {
-  const ProgramResult r =
-      run_program({(top / "sft_chat.graph").string(), "--run", (top / "run").string(), "--set", "trainer.lr=1e-2", "--json"});
+  const ProgramResult r = run_program({(top / "sft_chat.graph").string(), "--run", (top / "run").string(), "--set",
+                                       "trainer.lr=1e-2", "--set", "trainer.warmup=1", "--json"});
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_GT(json::parse(r.out)["stages"][0]["tokens_trained"].get<int64_t>(), 0);
+  EXPECT_EQ(read_file(top / "run/r1.log").find("the learning rate comes to"), std::string::npos);
+}
+
+TEST_F(RealGraphs, a_warm_up_that_the_stage_does_not_outlast_is_said) {
+  const ProgramResult r = run_program({(top / "sft_chat.graph").string(), "--run", (top / "run").string(), "--set",
+                                       "trainer.lr=1e-2", "--set", "trainer.warmup=4000"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_TRUE(
+      std::regex_search(read_file(top / "run/r1.log"),
+                        std::regex("trainer: warmup=4000 is more than the stage's [0-9]+ optimizer steps?, so the learning "
+                                   "rate comes to [0-9.e-]+ and not to lr=0.01")))
+      << read_file(top / "run/r1.log");
 }
 
 // Every random completion is wrong: the reward program says so, and the stage that learned nothing is no success.
