@@ -53,6 +53,10 @@ TEST_F(SteeredNodes, nodes_are_shown_with_their_ranks_and_as_silent_before_they_
   EXPECT_EQ(row("nodes", "node", "node1")["ranks"], "1 of rl_trainer") << ask("nodes");
   EXPECT_EQ(row("nodes", "node", "node2")["ranks"], "2 of rl_trainer") << ask("nodes");
   EXPECT_EQ(row("nodes", "node", "node3")["ranks"], "") << ask("nodes");
+  const auto place = [&](const char* actor) { return row("ps", "actor", actor)["at"]; };
+  EXPECT_TRUE(comes_true([&] { return place("policy") == "node1, node2, node3"; })) << ask("ps");
+  EXPECT_EQ(place("rl_trainer"), "head, node1, node2") << ask("ps");
+  EXPECT_TRUE(comes_true([&] { return row("nodes", "node", "node3")["memory_mb"] > 1; })) << ask("nodes");
   EXPECT_TRUE(comes_true([&] { return state("node3") == "ok"; }));
   test::stop_process(row("nodes", "node", "node3")["process"].get<pid_t>());
   std::vector<std::string> states;

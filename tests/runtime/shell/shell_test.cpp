@@ -19,6 +19,13 @@ struct Shell : testing::Test {
   std::unique_ptr<RunStore> store = RunStore::open(dir.path());
   int64_t stage = store->ensure_stage("rl1");
   VirtualClock clock;
+  WaitRegistry no_waits{clock};
+  ShellSources going() {  // what a run shows that goes on
+    ShellSources sources;
+    sources.store = store.get();
+    sources.waits = &no_waits;
+    return sources;
+  }
   nlohmann::json ask(const std::string& line) {
     ShellSources sources;
     sources.run_dir = dir.path();
@@ -155,11 +162,7 @@ TEST(Render, draws_what_is_to_be_plotted_above_the_table_for_who_watches) {
 }
 
 TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
-  SystemClock clock;
-  WaitRegistry waits(clock);
-  ShellSources sources;
-  sources.store = store.get();
-  sources.waits = &waits;
+  ShellSources sources = going();
   EXPECT_EQ(nlohmann::json::parse(handle_command("nodes", sources))["error"], "this run is one process");
   std::vector<ShellNode> nodes{{"node1", "localhost", 4711, 2, "ok", {"rl1_policy", "rl1_judge"}, 0, {}},
                                {"node2", "gpu07", 0, 0, "is lost, starts again", {}, 3, {}}};
@@ -182,10 +185,7 @@ TEST_F(Shell, lists_the_processes_of_a_run_of_several_and_says_when_it_is_one) {
 }
 
 TEST_F(Shell, the_roles_of_a_run_of_several_processes_are_shown_with_where_they_are) {
-  SystemClock clock;
-  WaitRegistry waits(clock);
-  ShellSources sources;
-  sources.waits = &waits;
+  ShellSources sources = going();
   sources.roles = [] {
     std::vector<ShellRole> roles;
     for (const char* name : {"prompts", "policy", "judge", "trainer", "eval"})
@@ -211,11 +211,7 @@ TEST_F(Shell, the_roles_of_a_run_of_several_processes_are_shown_with_where_they_
 }
 
 TEST_F(Shell, a_node_of_which_nothing_is_heard_is_called_silent_before_it_is_lost) {
-  SystemClock clock;
-  WaitRegistry waits(clock);
-  ShellSources sources;
-  sources.store = store.get();
-  sources.waits = &waits;
+  ShellSources sources = going();
   sources.stages = [] { return std::vector<ShellStage>{{"rl1", "running", {}, 0}}; };
   ShellNode node{"node1", "gpu07", 4711, 2, "ok", {"rl1_policy"}, 0, {}};
   sources.nodes = [&] { return std::vector{node}; };
