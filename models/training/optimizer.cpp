@@ -43,6 +43,59 @@ Tensor zeros(Context& ctx, int64_t n) {
   return t;
 }
 
+// Where x [rows, cols] is after five Newton-Schulz steps, all in f32. x is overwritten.
+View orthogonalised(Context& ctx, const View& x) {
+  const bool wide = x.shape[0] <= x.shape[1];
+  const int64_t k = std::min(x.shape[0], x.shape[1]);
+  const View a = ctx.arena.alloc(DType::f32, {k, k}), b = ctx.arena.alloc(DType::f32, {k, k});
+  const View other = ctx.arena.alloc(DType::f32, {x.shape[0], x.shape[1]});
+  View from = x, to = other;
+  for (int i = 0; i < kNewtonSchulzSteps; ++i) {
+    run(ctx, Gemm{from, from, a, !wide, wide});
+    run(ctx, Copy{a, b});
+    run(ctx, Gemm{a, a, b, false, false, kC, kB});
+    run(ctx, Copy{from, to});
+    if (wide)
+      run(ctx, Gemm{b, from, to, false, false, 1, kA});
+    else
+      run(ctx, Gemm{from, b, to, false, false, 1, kA});
+    std::swap(from, to);
+  }
+  return from;
+}
+
+// The same by the products of layers, whose operands are bf16 and whose sums are f32; A and b A + c A A are symmetric.
+View orthogonalised_by_bf16(Context& ctx, const View& x) {
+  const int64_t rows = x.shape[0], cols = x.shape[1], k = std::min(rows, cols);
+  const View a = ctx.arena.alloc(DType::f32, {k, k}), b = ctx.arena.alloc(DType::f32, {k, k});
+  const View product = ctx.arena.alloc(DType::f32, {rows, cols});
+  const View x16 = ctx.arena.alloc(DType::bf16, {rows, cols}), square16 = ctx.arena.alloc(DType::bf16, {k, k});
+  for (int i = 0; i < kNewtonSchulzSteps; ++i) {
+    run(ctx, Copy{x, x16});
+    if (rows <= cols) {
+      run(ctx, Linear{x16, x16, {}, a});
+    } else {
+      run(ctx, Fill{a, 0});
+      run(ctx, LinearBackwardWeight{x16, x16, a, {}});
+    }
+    run(ctx, Copy{a, square16});
+    run(ctx, Linear{square16, square16, {}, b});
+    run(ctx, Axpby{a, b, kB, kC});
+    run(ctx, Copy{b, square16});
+    if (rows <= cols) {
+      const auto mark = ctx.arena.mark();
+      const View product16 = ctx.arena.alloc(DType::bf16, {rows, cols});
+      run(ctx, LinearBackwardInput{square16, x16, product16});
+      run(ctx, Copy{product16, product});
+      ctx.arena.release(mark);
+    } else {
+      run(ctx, Linear{x16, square16, {}, product});
+    }
+    run(ctx, Axpby{product, x, 1, kA});
+  }
+  return x;
+}
+
 }  // namespace
 
 Masters masters_in(const WeightSet& whole, const ElementRange& shard) {
@@ -174,7 +227,7 @@ void Optimizer::muon(Context& ctx, const Masters& masters, const Gradients& grad
   const View g = part(grads.segments()[0].values, m.begin);
   const auto momentum = static_cast<float>(config_.muon_momentum), scale = static_cast<float>(grad_scale);
 
-  View x = ctx.arena.alloc(DType::f32, {m.rows, m.cols}), next = ctx.arena.alloc(DType::f32, {m.rows, m.cols});
+  const View x = ctx.arena.alloc(DType::f32, {m.rows, m.cols});
   run(ctx, Axpby{g, buffer, scale, momentum});
   run(ctx, Copy{g, x});
   run(ctx, Axpby{buffer, x, momentum, scale});
@@ -182,24 +235,11 @@ void Optimizer::muon(Context& ctx, const Masters& masters, const Gradients& grad
   run(ctx, SumSquares{x, square});
   run(ctx, ScaleByNorm{x, square, kNormFloor});
 
-  const bool wide = m.rows <= m.cols;
-  const int64_t k = std::min(m.rows, m.cols);
-  const View a = ctx.arena.alloc(DType::f32, {k, k}), b = ctx.arena.alloc(DType::f32, {k, k});
-  for (int i = 0; i < kNewtonSchulzSteps; ++i) {
-    run(ctx, Gemm{x, x, a, !wide, wide});
-    run(ctx, Copy{a, b});
-    run(ctx, Gemm{a, a, b, false, false, kC, kB});
-    run(ctx, Copy{x, next});
-    if (wide)
-      run(ctx, Gemm{b, x, next, false, false, 1, kA});
-    else
-      run(ctx, Gemm{x, b, next, false, false, 1, kA});
-    std::swap(x, next);
-  }
+  const View weight = part(weights.segments()[0].values, m.begin);
+  const View update = weight.dtype == DType::bf16 ? orthogonalised_by_bf16(ctx, x) : orthogonalised(ctx, x);
   const double lr = config_.muon_lr * factor;
   const double shape = std::sqrt(std::max(1.0, static_cast<double>(m.rows) / static_cast<double>(m.cols)));
-  run(ctx, Axpby{x, master, static_cast<float>(-lr * shape), static_cast<float>(1 - lr * config_.muon_weight_decay)});
-  const View weight = part(weights.segments()[0].values, m.begin);
+  run(ctx, Axpby{update, master, static_cast<float>(-lr * shape), static_cast<float>(1 - lr * config_.muon_weight_decay)});
   if (weight.data != master.data) run(ctx, Copy{master, weight});
 }
 

@@ -5,6 +5,7 @@
 // rest of the parameters by AdamW.  Per published matrix G [rows, cols]:
 //   buffer = momentum * buffer + g;  u = g + momentum * buffer;  X = u / |u|_F
 //   5 times:  A = X X^T,  X = a X + (b A + c A A) X    with (a, b, c) = (3.4445, -4.7750, 2.0315)   (on the shorter side)
+//   products of bf16 where the weights are bf16 (as Jordan's), else of f32
 //   master = master * (1 - lr * decay) - lr * sqrt(max(1, rows / cols)) * X
 // Selection biases of experts move by their load (MoeBiasUpdate, V3 2.1.2), not by a gradient. An MTP module that is not
 // trained is left alone: no decay, no momentum. Routers are AdamW's also under Muon. Work is cut on a fixed grid, so bits do

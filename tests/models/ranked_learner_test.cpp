@@ -191,7 +191,7 @@ TEST_F(RankedLearnerTest, saved_and_loaded_it_continues_bit_by_bit_and_the_file_
       }
       EXPECT_EQ(resumed->masters_hash(), straight->masters_hash());
       EXPECT_EQ(resumed->weights()->hash(), straight->weights()->hash());
-      EXPECT_LT(distance(one->masters(), straight->masters(), *start), 0.02);
+      EXPECT_LT(distance(one->masters(), straight->masters(), *start), 0.05);
     }
 }
 

@@ -15,12 +15,17 @@ constexpr const char* kFingerprint = "fingerprint";
 // Of what trains alone: that is all that a replay does again.
 constexpr const char* kTrainingFingerprint = "training_fingerprint";
 
-// Sums of three and more ranks were once taken in another order.
 std::string fingerprint_of(const RunEnv& env, const GraphView& graph, const std::string& devices) {
-  const bool sums = std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const NodePlan& node) {
-    return !node.artifact && node.attrs.has("ranks") && node.attrs.integer("ranks") > 2;
-  });
-  return fmt::format("r1 {}; {}; {}{}", version(), devices, dtype_name(env.precision), sums ? "; ranks sum in a ring" : "");
+  const auto any = [&](const auto& has) {
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(),
+                       [&](const NodePlan& node) { return !node.artifact && has(node.attrs); });
+  };
+  // What was once computed in another way: sums of three and more ranks, Muon beside weights of bf16.
+  const bool sums = any([](const Attrs& a) { return a.has("ranks") && a.integer("ranks") > 2; });
+  const bool muon =
+      env.precision == DType::bf16 && any([](const Attrs& a) { return a.has("optimizer") && a.text("optimizer") == "muon"; });
+  return fmt::format("r1 {}; {}; {}{}{}", version(), devices, dtype_name(env.precision), sums ? "; ranks sum in a ring" : "",
+                     muon ? "; Muon by bf16" : "");
 }
 
 void keep(RunStore& store, const std::string& now, bool accept) {
