@@ -190,7 +190,8 @@ void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const No
                       "remove weight=; problems= says how many are asked");
     const RecordKind kind = checked_source_kind(graph_dir, node, s);
     if (kind == RecordKind::example)
-      throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"));
+      throw bad_input("'" + s + "' gives examples; an evaluator needs prompts or pairs", node.attrs.where("source"),
+                      how_to_read(located_source(s, graph_dir), {RecordKind::prompt, RecordKind::pair}));
   }
   int models = 0;
   for (int e : node.in_edges) models += graph.edges[e].carries == "model" && !graph.edges[e].attrs.has("as");

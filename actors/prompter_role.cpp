@@ -194,6 +194,12 @@ RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
   r.spec.ports_of = [graph_dir](const NodePlan& node) {
     return std::vector<PortSpec>{gives(record_kind_name(checked_source_kind(graph_dir, node, node.attrs.text("source"))))};
   };
+  r.spec.how_to_give = [graph_dir](const NodePlan& node, const std::vector<std::string>& wanted) {
+    std::vector<RecordKind> kinds;
+    for (const RecordKind kind : {RecordKind::example, RecordKind::pair, RecordKind::prompt})
+      if (std::find(wanted.begin(), wanted.end(), record_kind_name(kind)) != wanted.end()) kinds.push_back(kind);
+    return how_to_read(located_source(node.attrs.text("source"), graph_dir), kinds);
+  };
   r.spec.check = [](const GraphView& graph, const NodePlan& node) {
     check_taken(graph, node, {"prompts", "examples", "pairs"}, "an edge to a generator, or to a trainer");
   };

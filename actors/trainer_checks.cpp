@@ -33,14 +33,21 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
   const std::string objective = node.attrs.text("objective");
   const bool finite = node.attrs.integer("epochs") > 0;
   const auto complain = [&](const std::string& what, const std::string& hint) { throw bad_input(what, node.where, hint); };
+  const auto complain_of_records = [&](const std::string& what, RecordKind wanted, const std::string& hint) {
+    std::string how;
+    for (int e : node.in_edges)
+      if (const NodePlan& from = graph.nodes[graph.edges[e].from]; from.role == "prompter" && how.empty())
+        how = how_to_read(located_source(from.attrs.text("source"), graph_dir), {wanted});
+    complain(what, how.empty() ? hint : how);
+  };
   model_root(graph, node);
   if (objective == "grpo" && in.count("groups") == 0)
     complain("objective=grpo needs groups", "an edge from a filter or a reference");
   if (objective == "reward_model" && in.count("pairs") == 0)
-    complain("objective=reward_model needs pairs", "an edge from a prompter of pairs");
+    complain_of_records("objective=reward_model needs pairs", RecordKind::pair, "an edge from a prompter of pairs");
   if ((objective == "sft" || objective == "pretrain") && in.count("examples") + in.count("dataset") == 0)
-    complain("objective=" + objective + " needs examples",
-             "an edge from a prompter of examples, or from a filter of an earlier stage");
+    complain_of_records("objective=" + objective + " needs examples", RecordKind::example,
+                        "an edge from a prompter of examples, or from a filter of an earlier stage");
   if (in.count("dataset") != 0 && !finite) complain("a trainer on a dataset needs to know how often to read it", "epochs=2");
   if (objective == "grpo" && finite)
     throw bad_input("grpo draws new prompts for every batch: epochs has no meaning", node.attrs.where("epochs"),

@@ -230,4 +230,16 @@ RecordKind jsonl_kind(const SourceSpec& spec, const std::string& whole) {
   return options.as ? *options.as : Record(line, {options.path, number}, options.fields).kind();
 }
 
+std::string jsonl_how_to_read(const SourceSpec& spec, const std::string& whole, const std::vector<RecordKind>& wanted) {
+  const Options options = read_options(spec, whole);
+  int number = 0;
+  const std::string line = first_line(options.path, number);
+  const Record record(line, {options.path, number}, options.fields);
+  for (const RecordKind kind : wanted)
+    if (const std::string how = record.how_to_read(kind); !how.empty())
+      return fmt::format("?{} makes {} of {}", how, record_kind_name(kind), options.path);
+  const std::string why = wanted.empty() ? "" : record.why_not(wanted[0]);
+  return why.empty() ? "" : fmt::format("{}:{} makes no {}: {}", options.path, number, record_kind_name(wanted[0]), why);
+}
+
 }  // namespace r1

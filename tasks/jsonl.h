@@ -36,6 +36,7 @@ namespace r1 {
 // `whole`: the spec as the user wrote it, for messages. Throws bad_input with file and line.
 std::unique_ptr<Source> open_jsonl(const SourceSpec& spec, const std::string& whole, uint64_t seed, const SourceUse& use);
 RecordKind jsonl_kind(const SourceSpec& spec, const std::string& whole);
+std::string jsonl_how_to_read(const SourceSpec& spec, const std::string& whole, const std::vector<RecordKind>& wanted);
 std::optional<HeldOutPart> jsonl_held_out(const SourceSpec& spec, const std::string& whole);
 // The file that the spec names. Throws bad_input when it names none.
 std::filesystem::path jsonl_path(const SourceSpec& spec, const std::string& whole);

@@ -25,7 +25,7 @@ std::vector<std::string> names_people_use(Field field) {
     case Field::messages:
       return {"conversations", "conversation", "chat", "dialogue"};
     case Field::completion:
-      return {"response", "output", "generation", "solution", "answer", "reply", "target"};
+      return {"response", "output", "generation", "solution", "answer", "reply", "target", "chosen"};
     case Field::answer:
     case Field::answers:
       return {"final_answer", "expected_answer", "ground_truth", "solution", "target", "label", "gold", "reference"};
@@ -38,6 +38,12 @@ std::vector<std::string> names_people_use(Field field) {
   }
   return {};
 }
+
+std::string mapping(Field field, const std::string& name) {
+  return fmt::format("{}={}", kFieldNames[static_cast<size_t>(field)], name);
+}
+
+constexpr const char* kExpected = "expected \"prompt\", \"messages\" or \"text\"";
 
 // Where the key `name` stands in the outermost object of `line`, from 1; 0 when it is not found.
 int column_of_key(std::string_view line, const std::string& name) {
@@ -198,12 +204,19 @@ void Record::fail_at_key(const std::string& name, const std::string& what, const
   throw bad_input(fmt::format("\"{}\": {}", name, what), where, hint);
 }
 
-void Record::missing(Field field) const {
-  std::string hint;
+std::string Record::meant_by(Field field) const {
   for (const std::string& name : names_people_use(field))
-    if (json_.contains(name) && !claimed(name) && hint.empty())
-      hint = fmt::format("if it is \"{}\" here, say so: ?{}={}", name, kFieldNames[static_cast<size_t>(field)], name);
-  if (hint.empty() && !json_.empty()) {
+    if (json_.contains(name) && !claimed(name)) return name;
+  return {};
+}
+
+void Record::missing(Field field, std::optional<Field> beside) const {
+  std::string hint;
+  if (const std::string name = meant_by(field); !name.empty()) {
+    hint = fmt::format("if it is \"{}\" here, say so: ?{}", name, mapping(field, name));
+    if (beside && !has(*beside))
+      if (const std::string other = meant_by(*beside); !other.empty()) hint += "&" + mapping(*beside, other);
+  } else if (!json_.empty()) {
     std::string names;
     size_t shown = 0;
     for (const auto& [key, value] : json_.items())
@@ -223,16 +236,52 @@ RecordKind Record::kind() const {
     return is_assistant(chat(Field::messages).back()) ? RecordKind::example : RecordKind::prompt;
   }
   if (has(Field::prompt)) return RecordKind::prompt;
-  std::string hint;
-  for (const Field field : {Field::prompt, Field::messages, Field::text})
-    for (const std::string& name : names_people_use(field))
-      if (json_.contains(name) && hint.empty())
-        hint = fmt::format("if it is \"{}\" here, say so: ?{}={}", name, kFieldNames[static_cast<size_t>(field)], name);
-  if (!hint.empty())
-    for (const std::string& name : names_people_use(Field::answer))
-      if (json_.contains(name) && hint.find("&") == std::string::npos) hint += fmt::format("&answer={}", name);
-  fail("expected \"prompt\", \"messages\" or \"text\"",
-       hint.empty() ? "fields of other names are mapped: ?prompt=question&answer=answer" : hint);
+  for (const Field field : {Field::prompt, Field::messages, Field::text}) {
+    const std::string name = meant_by(field);
+    if (name.empty()) continue;
+    std::string hint = fmt::format("if it is \"{}\" here, say so: ?{}", name, mapping(field, name));
+    const std::string checked = meant_by(Field::answer), learned = field == Field::prompt ? meant_by(Field::completion) : "";
+    if (!checked.empty()) hint += "&" + mapping(Field::answer, checked);
+    if (!learned.empty() && checked.empty())
+      hint += "&" + mapping(Field::completion, learned);
+    else if (!learned.empty())
+      hint += fmt::format(", or &{} where it is to be learned", mapping(Field::completion, learned));
+    fail(kExpected, hint);
+  }
+  fail(kExpected, "fields of other names are mapped: ?prompt=question&answer=answer");
+}
+
+std::string Record::why_not(RecordKind kind) const {
+  static const auto chat = ChatTemplate::named("chatml");
+  try {
+    if (kind == RecordKind::prompt) prompt(*chat);
+    if (kind == RecordKind::example) example(*chat);
+    if (kind == RecordKind::pair) pair(*chat);
+  } catch (const Error& e) {
+    return e.hint().empty() ? e.message() : e.message() + "; " + e.hint();
+  }
+  return {};
+}
+
+std::string Record::how_to_read(RecordKind kind) const {
+  FieldMap map = *map_;
+  std::string options;
+  if (!why_not(kind).empty()) {
+    std::vector<Field> needs;
+    if (!has(Field::messages)) needs.push_back(Field::prompt);
+    if (kind == RecordKind::example) needs.push_back(Field::completion);
+    if (kind == RecordKind::pair) needs.insert(needs.end(), {Field::chosen, Field::rejected});
+    for (const Field field : needs) {
+      const std::string name = has(field) ? "" : meant_by(field);
+      if (name.empty()) continue;
+      map[static_cast<size_t>(field)] = name;
+      options += (options.empty() ? "" : "&") + mapping(field, name);
+    }
+  }
+  const Record read(line_, where_, map);
+  if (!read.why_not(kind).empty()) return {};
+  if (read.kind() != kind) options += fmt::format("{}as={}", options.empty() ? "" : "&", record_kind_name(kind));
+  return options;
 }
 
 template <class Body>
@@ -292,7 +341,7 @@ Example Record::example(const ChatTemplate& chat) const {
       return taught(whole);
     }
   }
-  if (!has(Field::prompt) && !has(Field::messages)) missing(Field::prompt);
+  if (!has(Field::prompt) && !has(Field::messages)) missing(Field::prompt, Field::completion);
   const Conversation before = opening();
   const Ordered last = reply(Field::completion);
   if (as_it_stands && before.plain) return {said(before.messages[0]), said(last.back()), false};

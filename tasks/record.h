@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,10 @@ class Record {
 
   // What the record is when nobody says what it is wanted for.
   RecordKind kind() const;
+  // The options of a source that make it one of `kind`, where its fields have names that people use: "completion=response"; ""
+  // when it is none under such names either. why_not: what reading it as one says; "" when it is one.
+  std::string how_to_read(RecordKind kind) const;
+  std::string why_not(RecordKind kind) const;
   // Rendered with the chat template. Each throws bad_input for a field that is missing, of a wrong type or empty, and for what
   // the template refuses.
   Prompt prompt(const ChatTemplate&) const;
@@ -51,7 +56,9 @@ class Record {
   std::string name_of(Field field) const;       // as the file spells it
   [[noreturn]] void fail_at(Field field, const std::string& what, const std::string& hint = {}) const;
   [[noreturn]] void fail_at_key(const std::string& name, const std::string& what, const std::string& hint = {}) const;
-  [[noreturn]] void missing(Field field) const;
+  // `beside`: a field that is likely to be missing too.
+  [[noreturn]] void missing(Field field, std::optional<Field> beside = {}) const;
+  std::string meant_by(Field field) const;  // a name that people use for it, and that stands for nothing else here; or ""
   std::string text_of(Field field) const;
   std::string answer(const Json& value, Field field) const;
   std::vector<std::string> answers() const;

@@ -188,6 +188,12 @@ RecordKind source_kind(const std::string& spec) {
   return kind;
 }
 
+std::string how_to_read(const std::string& spec, const std::vector<RecordKind>& wanted) {
+  for (const std::string& part : split_sources(spec))
+    if (is_file(part)) return jsonl_how_to_read(parse_source_spec(part), part, wanted);
+  return {};
+}
+
 std::vector<std::string> source_names() {
   std::vector<std::string> names = tiny_source_names();
   names.emplace_back("jsonl:PATH");

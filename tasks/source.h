@@ -121,6 +121,9 @@ std::string named_template(const std::string& spec);
 // What the source will give, for the type check of a graph: looks at no more than the first record of a file. Checks names and
 // options as open_source does.
 RecordKind source_kind(const std::string& spec);
+// A hint for who needs records of one of `wanted`, of a source that gives others: which options make one of the first record of
+// its first file, '?completion=response makes examples of d.jsonl', or why none do; "" when no file is named.
+std::string how_to_read(const std::string& spec, const std::vector<RecordKind>& wanted);
 
 // The built-in names ("tiny:cold_start", ...) and "jsonl:PATH".
 std::vector<std::string> source_names();

@@ -88,8 +88,11 @@ class Connector {
       throw bad_input(fmt::format("{}: {} must come from another stage", name_, what), edge_.where,
                       "it is a finished artifact, not a live channel");
     }
+    const RoleSpec* spec = registry_.find(from_.role);
+    std::string hint = spec->how_to_give ? spec->how_to_give(from_, takes) : "";
+    if (hint.empty()) hint = between();
     throw bad_input(fmt::format("{}: {} gives {}, but {} takes {}", name_, from, listed(gives, "and"), to, listed(takes, "or")),
-                    edge_.where, between());
+                    edge_.where, hint);
   }
 
   // "put a filter between them" for the roles that would connect the two.

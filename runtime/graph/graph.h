@@ -72,6 +72,9 @@ struct RoleSpec {
   std::vector<PortSpec> ports;       // with ports_of: all that are possible (hints are made from them)
   // Ports may depend on attributes (a prompter gives prompts, examples or pairs depending on its source). Optional.
   std::function<std::vector<PortSpec>(const NodePlan&)> ports_of;
+  // How ports_of would give one of `wanted` (payload kinds): the hint of an edge that does not fit; "" when nothing is known.
+  // Optional.
+  std::function<std::string(const NodePlan&, const std::vector<std::string>& wanted)> how_to_give;
   // Role-specific checks after types are known (files exist, expressions parse, ...). Throws bad_input. Optional.
   std::function<void(const GraphView&, const NodePlan&)> check;
 };

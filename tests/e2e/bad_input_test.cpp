@@ -63,6 +63,22 @@ TEST_F(BadInput, dataset_with_a_bad_line) {
   text.insert(text.find("tiny:pretrain") + 14, ", count=4");
   expect_refused(text, {"d.jsonl:2"});
 }
+TEST_F(BadInput, records_of_another_kind_than_the_graph_needs_come_with_the_options_that_help) {
+  const auto refused = [&](const std::string& record, const std::string& trainer, const std::vector<std::string>& words) {
+    write_text(top / "d.jsonl", record + "\n");
+    std::string text = minimal();
+    text.replace(text.find("tiny:pretrain"), 13, "jsonl:d.jsonl");
+    text.replace(text.find("pretrain"), 8, trainer);
+    expect_refused(text, words);
+  };
+  const std::string response = R"({"prompt":"a","response":"b"})", pair = R"({"prompt":"a","chosen":"b","rejected":"c"})";
+  refused(response, "sft", {"a prompter gives prompts", "?completion=response makes examples of"});
+  refused(pair, "sft", {"objective=sft needs examples", "?completion=chosen&as=examples makes examples of"});
+  refused(R"({"prompt":"a","completion":"b"})", "reward_model", {"needs pairs", "d.jsonl:1 makes no pairs: no \"chosen\""});
+  write_text(top / "d.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}\n");
+  expect_refused(minimal("", R"(subgraph cluster_b { e [role=evaluator, source="jsonl:d.jsonl"]; } t -> e;)"),
+                 {"an evaluator needs prompts or pairs", "?as=prompts makes prompts of"});
+}
 TEST_F(BadInput, example_longer_than_the_model) {
   std::ofstream out(top / "d.jsonl");
   out << "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"a\",\"completion\":\"";

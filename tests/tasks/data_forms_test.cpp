@@ -1,5 +1,6 @@
 // The forms in which people have data: fields of other names, conversations, GSM8K, compressed files; and what is said of those
 // that are broken (docs/data.md).
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -189,10 +190,13 @@ TEST_F(DataForms, tools_may_be_the_text_of_a_list_and_nothing_else_is_left_out_i
   refused(R"("tools": {"name": "f"})", "\"tools\": expected a list of objects");
   refused(R"("tools": true)", "\"tools\": expected a list of objects");
   refused(R"("chat_template_kwargs": [1])", "\"chat_template_kwargs\": expected an object");
-  EXPECT_NE(std::string(first_record_error(R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": "[]"}]})")
-                            .what())
-                .find("messages[1]: \"tool_calls\""),
-            std::string::npos);
+  EXPECT_NE(
+      std::string(
+          first_record_error(
+              R"({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": "[]"}]})")
+              .what())
+          .find("messages[1]: \"tool_calls\""),
+      std::string::npos);
 }
 
 TEST_F(DataForms, a_flag_that_is_neither_true_nor_false_is_refused) {
@@ -276,12 +280,45 @@ TEST_F(DataForms, a_completion_makes_an_example_whatever_else_is_there) {
 }
 
 TEST_F(DataForms, a_missing_field_comes_with_the_mapping_that_may_be_meant) {
-  EXPECT_EQ(first_record_error(R"({"problem": "Q", "solution": "A"})").hint(),
-            "if it is \"problem\" here, say so: ?prompt=problem&answer=solution");
+  EXPECT_EQ(
+      first_record_error(R"({"problem": "Q", "solution": "A"})").hint(),
+      "if it is \"problem\" here, say so: ?prompt=problem&answer=solution, or &completion=solution where it is to be learned");
+  EXPECT_EQ(first_record_error(R"({"instruction": "Q", "input": "", "output": "A"})").hint(),
+            "if it is \"instruction\" here, say so: ?prompt=instruction&completion=output");
+  EXPECT_EQ(first_record_error(R"({"instruction": "Q", "output": "A"})", "?as=examples").hint(),
+            "if it is \"instruction\" here, say so: ?prompt=instruction&completion=output");
   EXPECT_EQ(first_record_error(R"({"prompt": "Q", "response": "A"})", "?as=examples").hint(),
             "if it is \"response\" here, say so: ?completion=response");
   EXPECT_NE(first_record_error(R"({"prompt": "Q", "zzz": "A"})", "?as=examples").hint().find("\"prompt\", \"zzz\""),
             std::string::npos);
+}
+
+TEST_F(DataForms, records_of_another_kind_come_with_the_options_that_make_the_wanted_one_of_them) {
+  const auto how = [&](const std::string& text, RecordKind wanted) {
+    const std::string path = file(text), hint = how_to_read("jsonl:" + path, {wanted});
+    const std::string end = fmt::format(" makes {} of {}", record_kind_name(wanted), path);
+    if (!hint.ends_with(end)) return hint;
+    const std::string options = hint.substr(0, hint.size() - end.size());
+    EXPECT_EQ(source_kind("jsonl:" + path + options), wanted) << text << ": " << options << " makes something else";
+    return options;
+  };
+  using enum RecordKind;
+  EXPECT_EQ(how(R"({"prompt": "Q", "response": "A"})", example), "?completion=response");
+  EXPECT_EQ(how(R"({"question": "Q", "answer": "A"})", example), "?completion=answer");
+  EXPECT_EQ(how(R"({"prompt": "Q", "answer": "3", "solution": "A"})", example), "?completion=solution");
+  EXPECT_EQ(how(R"({"problem": "Q", "answer": "3", "solution": "A"})", example), "?prompt=problem&completion=solution");
+  EXPECT_EQ(how(R"({"messages": [{"role": "user", "content": "Q"}], "output": "A"})", example), "?completion=output");
+  EXPECT_EQ(how(R"({"text": "A", "answer": "3"})", example), "?as=examples");
+  EXPECT_EQ(how(R"({"prompt": "Q", "chosen": "A", "rejected": "B"})", example), "?completion=chosen&as=examples");
+  EXPECT_EQ(how(R"({"prompt": "Q", "completion": "A"})", prompt), "?as=prompts");
+  EXPECT_EQ(how(R"({"prompt": "Q", "preferred": "A", "dispreferred": "B"})", pair), "?chosen=preferred&rejected=dispreferred");
+  EXPECT_NE(how(R"({"prompt": "Q", "zzz": "A"})", example).find("no \"completion\"; the fields here are \"prompt\", \"zzz\""),
+            std::string::npos);
+  EXPECT_NE(how(R"({"prompt": "Q", "answer": 3})", example).find("no \"completion\""), std::string::npos) << "3 is no reply";
+  EXPECT_NE(how(R"({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]})", prompt)
+                .find("must not end with the assistant"),
+            std::string::npos);
+  EXPECT_EQ(how_to_read("tiny:reasoning", {example}), "");
 }
 
 TEST_F(DataForms, what_is_wrong_is_named_with_line_and_column) {
