@@ -89,7 +89,7 @@ def _call_by_name(function, values, absent=()):
         elif p.default is p.empty:
             if name not in absent:
                 raise TypeError(
-                    "it takes %s, and the prompt has no such fact, only %s (rename the parameter, or give it a default)"
+                    "it takes %s, and there is no such field or fact, only %s (rename the parameter, or give it a default)"
                     % (name, ", ".join(sorted(values)))
                 )
             arguments[name] = absent[name]
@@ -130,7 +130,8 @@ def _call_verl(function, request):
 def _call_r1(function, request):
     facts = request.get("facts") or {}
     values = dict(facts)
-    values.update({name: request.get(name) for name in _FIELDS})
+    # Of a prompt without an answer, or that is no conversation, a function hears None; of a length that nobody counted nothing.
+    values.update({name: request.get(name) for name in _FIELDS if name != "tokens" or name in request})
     if "id" in facts:  # that of the data, by which a reward finds its tests; the request's says nothing of the prompt
         values["id"] = facts["id"]
     return _call_by_name(function, values)

@@ -56,11 +56,9 @@ std::string read_object(const json& answer, int64_t id, ScoreResult& result) {
 }  // namespace
 
 std::string score_request(int64_t id, const ScoreItem& item) {
-  json request = {{"id", id},
-                  {"prompt", item.prompt},
-                  {"response", strip_end_token(item.response)},
-                  {"finished", item.finished},
-                  {"tokens", item.tokens}};
+  json request = {
+      {"id", id}, {"prompt", item.prompt}, {"response", strip_end_token(item.response)}, {"finished", item.finished}};
+  if (item.tokens) request["tokens"] = *item.tokens;
   if (!item.messages.empty()) request["messages"] = try_parse_json(item.messages).value_or(json());
   json facts = json::object();
   for (const auto& [name, value] : item.facts)

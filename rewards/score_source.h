@@ -21,10 +21,10 @@ struct ScoreItem {
   std::string response;  // the completion's text, tags included
   std::string end;  // the text of the token that ended it, for who reads it as a model writes it; "": none, or in `response`
   Facts facts;
-  bool finished = false;  // as in RewardInput
-  int64_t tokens = 0;
-  std::string messages;  // the prompt as a conversation: a JSON list of {"role", "content"}; "" where it was none
-  RewardInput input() const { return {prompt, response, &facts, finished, tokens}; }
+  bool finished = false;          // as in RewardInput
+  std::optional<int64_t> tokens;  // of the completion; none where nobody counted them
+  std::string messages;           // the prompt as a conversation: a JSON list of {"role", "content"}; "" where it was none
+  RewardInput input() const { return {prompt, response, &facts, finished, tokens.value_or(0)}; }
 };
 using ScoreItemPtr = std::shared_ptr<const ScoreItem>;
 

@@ -101,6 +101,17 @@ TEST_F(ScoreTest, a_length_that_no_line_says_is_refused_and_not_0) {
   EXPECT_EQ(score("math + overlong(think_length, 100, 50)", kLine).code, 0) << "words are in the text";
 }
 
+TEST_F(ScoreTest, a_program_hears_a_length_only_where_a_line_says_one) {
+  const std::string counted = kLine.substr(0, kLine.size() - 1) + R"(, "tokens": 0})";
+  const Result r = score("command('python3 -m r1_reward functions.py:counted')", counted + "\n" + kLine);
+  EXPECT_EQ(r.code, 1) << r.err;
+  ASSERT_EQ(r.lines.size(), 2u) << r.err;
+  EXPECT_EQ(r.lines[0]["reward"], 0.0);
+  EXPECT_TRUE(r.lines[1]["reward"].is_null()) << r.lines[1];
+  EXPECT_NE(r.lines[1].value("error", "").find("it takes tokens, and there is no such field or fact"), std::string::npos)
+      << r.out;
+}
+
 TEST_F(ScoreTest, what_is_no_input_ends_it_with_its_line_after_what_came_before) {
   for (const auto& [bad, words] : std::vector<std::pair<std::string, std::string>>{
            {"{\"prompt\": \"p\"}", "standard input:3: no \"response\""},

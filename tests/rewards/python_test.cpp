@@ -117,9 +117,13 @@ TEST_F(Python, a_child_that_the_function_forks_never_answers_in_its_place) {
 
 TEST_F(Python, a_parameter_that_no_fact_answers_is_an_error_and_not_a_none_to_compare_with) {
   const std::string error = ask("wants_solution", kRequest).value("error", "");
-  EXPECT_NE(error.find("it takes solution, and the prompt has no such fact, only answer, answers,"), std::string::npos)
+  EXPECT_NE(error.find("it takes solution, and there is no such field or fact, only answer, answers,"), std::string::npos)
       << error;
-  json with = kRequest, without = kRequest;
+  json with = kRequest, without = kRequest, uncounted = kRequest;
+  uncounted.erase("tokens");
+  EXPECT_EQ(ask("counted", kRequest)["score"], 2.0);
+  EXPECT_NE(ask("counted", uncounted).value("error", "").find("it takes tokens, and"), std::string::npos);
+  EXPECT_EQ(ask("with_parts", uncounted)["parts"]["tokens"], 0.0) << "its own default";
   with["facts"]["solution"] = "2";
   EXPECT_EQ(ask("wants_solution", with)["score"], 1.0);
   without.erase("answer");

@@ -41,6 +41,10 @@ def with_parts(response, answers, kind, missing=None, tokens=0):
     return 0.5, {"n": len(answers), "sum": kind == "sum", "tokens": tokens}
 
 
+def counted(response, tokens):
+    return tokens
+
+
 def loud(response):
     print("a word on stdout")
     sys.stdout.flush()
