@@ -22,7 +22,8 @@ struct KernelOptions {
   std::filesystem::path bits;  // where results are written, or, if that is there, looked for; empty: neither
 };
 // With `bits` a case's note says how many numbers of its results, in the timed sizes, differ from those of the run that wrote
-// the file. Throws bad_input when that had other cases.
+// the file. Throws bad_input when that had other cases and, before anything is made or measured, when no case has `filter` in
+// its name.
 std::vector<CaseResult> bench_kernels(Device&, CeilingMeter&, const KernelOptions&);
 
 struct TrainOptions {

@@ -170,10 +170,14 @@ Verification verify(const KernelCase& c, Device& device, DType type, const CaseS
 std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const KernelOptions& options) {
   std::vector<CaseResult> results;
   std::vector<Work> works;  // of the results that were timed
+  std::vector<const KernelCase*> chosen;
+  for (const KernelCase& c : kernel_cases())
+    if (c.name.find(options.filter) != std::string::npos) chosen.push_back(&c);
+  if (chosen.empty()) throw bad_input(fmt::format("--filter {}: no case has this in its name", options.filter));
   KeptBits bits(options.bits);
   Ceilings ceilings = options.time ? meter.measure() : Ceilings{};
-  for (const KernelCase& c : kernel_cases()) {
-    if (c.name.find(options.filter) == std::string::npos) continue;
+  for (const KernelCase* const one : chosen) {
+    const KernelCase& c = *one;
     CaseResult r;
     r.name = c.name;
     r.threads = counted_cores(device);

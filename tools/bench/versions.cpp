@@ -61,6 +61,8 @@ double disk_ns(const fs::path& file, double bytes) {
 }  // namespace
 
 std::vector<CaseResult> bench_versions(Device& device, CeilingMeter& meter, const BenchModel& model, const VersionOptions& o) {
+  const TemporaryDirectory dir(o.directory);
+  const fs::path snapshot = dir / "trainer.state";
   TrainerConfig config;
   config.objective = Objective::pretrain;
   config.lr = 1e-5;
@@ -73,9 +75,6 @@ std::vector<CaseResult> bench_versions(Device& device, CeilingMeter& meter, cons
     engine = std::make_unique<TrainerEngine>(device, config, *start);
   }
   const TrainBatch batch{bench_sequences(model.config, o.sequences, o.length + 1, 4)};
-  const TemporaryDirectory dir(o.directory);
-  const fs::path snapshot = dir / "trainer.state";
-
   std::vector<double> step, publish, encode, apply, save, sync, disk;
   std::shared_ptr<const WeightSet> held;
   Verification verification{true, "the delta gives the published hash; the snapshot loads to the same masters"};

@@ -107,6 +107,13 @@ TEST(Bench, results_are_kept_and_what_differs_from_them_is_counted) {
   std::filesystem::remove(file);
 }
 
+TEST(Bench, a_filter_that_no_case_meets_is_refused_before_anything_is_made) {
+  CeilingMeter meter(/*quick=*/true);
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("r1_bench_none_" + std::to_string(::getpid()));
+  EXPECT_THROW(bench_kernels(open_device("cpu"), meter, {.filter = "nonsense", .small = true, .bits = file}), Error);
+  EXPECT_FALSE(std::filesystem::exists(file));
+}
+
 TEST(Logits, of_no_line_are_none_and_refused) {
   const std::filesystem::path out = std::filesystem::temp_directory_path() / ("r1_logits_" + std::to_string(::getpid()));
   std::istringstream none("\n\n"), one(R"({"tokens": [1, 2, 3]})");
