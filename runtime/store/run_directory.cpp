@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/store/sqlite.h"
 
 namespace r1 {
 namespace {
@@ -84,6 +85,7 @@ void remove_left(const fs::path& what) {
 bool holds_run(const fs::path& dir) { return fs::exists(dir / "run.db") || fs::exists(dir / "graph.graph"); }
 
 RunDirectory RunDirectory::take(const fs::path& dir, bool fresh) {
+  check_database_path(dir / "run.db");
   if (!fs::exists(dir)) create(dir);
   check_usable(dir);
   DirectoryLock lock = lock_alone(dir);

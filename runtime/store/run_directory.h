@@ -15,7 +15,7 @@ class RunDirectory {
  public:
   // Takes the directory for this process alone: makes it when it is not there, and with `fresh` moves a run that lies there
   // aside (never deletes it, never moves anything that is not a run). Throws bad_input when another process uses it, when it
-  // holds something else, cannot be written or lies on a network file system; it is then left as it was.
+  // holds something else, cannot be written, lies on a network file system or at too long a path; it is then left as it was.
   static RunDirectory take(const std::filesystem::path& dir, bool fresh);
 
   const std::filesystem::path& path() const { return path_; }

@@ -100,6 +100,15 @@ std::string Statement::text(int column) const {
   return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), static_cast<size_t>(bytes));
 }
 
+void check_database_path(const std::filesystem::path& file) {
+  std::error_code unknown;  // whoever makes the directory says why
+  const std::string whole = std::filesystem::weakly_canonical(std::filesystem::absolute(file, unknown), unknown).string();
+  const size_t most = static_cast<size_t>(sqlite3_vfs_find(nullptr)->mxPathname) - std::strlen("-journal");
+  if (whole.size() > most)
+    throw bad_input(fmt::format("the whole path of the run store has {} bytes, SQLite takes {}", whole.size(), most),
+                    {file.string()}, "a run directory in another place, or with a shorter name");
+}
+
 Database::Database(const std::filesystem::path& file, Mode mode) {
   // A reader opens read-write where it may: recovering the log of a killed writer needs to write the shared-memory index.
   int code = SQLITE_ERROR;
@@ -115,6 +124,7 @@ Database::Database(const std::filesystem::path& file, Mode mode) {
   if (code != SQLITE_OK) {
     const std::string why = db_ ? sqlite3_errmsg(db_) : "out of memory";
     sqlite3_close(db_);
+    check_database_path(file);
     throw failure(fmt::format("cannot open the run store: {}", why), {file.string(), 0, 0});
   }
   sqlite3_busy_timeout(db_, 5000);

@@ -42,6 +42,9 @@ class Statement {
   int bound_ = 0;
 };
 
+// Throws bad_input where the whole path of `file` is longer than SQLite takes.
+void check_database_path(const std::filesystem::path& file);
+
 class Database {
  public:
   enum class Mode { create, read_only };

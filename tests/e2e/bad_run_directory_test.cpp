@@ -52,6 +52,21 @@ struct BadRunDirectory : BadInputTest {
   }
 };
 
+TEST_F(BadRunDirectory, whose_path_is_too_long_is_not_made) {
+  write_text(top / "g.graph", minimal());
+  fs::path deep = top;
+  while (deep.string().size() < 497 - 60) deep /= std::string(50, 'd');
+  const fs::path fits = deep / std::string(497 - deep.string().size() - 1, 'a'), beyond = fits.string() + "a";
+  const auto start = [&](const fs::path& dir) {
+    return run_program({(top / "g.graph").string(), "--run", dir.string(), "-q"});
+  };
+  expect_refusal(start(beyond), {"the whole path of the run store has 505 bytes, SQLite takes 504", "run directory"});
+  EXPECT_FALSE(fs::exists(top / std::string(50, 'd'))) << "something was made";
+  EXPECT_EQ(start(fits).code, 0) << fits;
+  fs::rename(fits, beyond);
+  expect_refusal(run_program({"--report", beyond.string()}), {"has 505 bytes, SQLite takes 504"});
+}
+
 TEST_F(BadRunDirectory, that_is_complete_and_lost_a_checkpoint_says_so) {
   finished_run();
   EXPECT_EQ(again().err.find("not there any more"), std::string::npos);
