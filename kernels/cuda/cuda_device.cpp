@@ -87,11 +87,12 @@ CudaDevice::CudaDevice(int index) : index_(index), name_(fmt::format("gpu:{}", i
   if (cudnn) fingerprint_ += ", attention's backward by cuDNN " + cudnn_version();
 }
 
-void CudaDevice::set_current() const {
-  if (t_current == index_) return;
-  check(cudaSetDevice(index_), "cudaSetDevice");
-  t_current = index_;
+cudaError_t CudaDevice::try_current() const {
+  const cudaError_t e = t_current == index_ ? cudaSuccess : cudaSetDevice(index_);
+  if (e == cudaSuccess) t_current = index_;
+  return e;
 }
+void CudaDevice::set_current() const { check(try_current(), "cudaSetDevice"); }
 
 const OpTable& CudaDevice::ops() const { return op_table(); }
 
@@ -138,6 +139,7 @@ std::byte* CudaDevice::allocate(size_t bytes) {
 }
 
 void CudaDevice::free(std::byte* p, size_t) {
+  static_cast<void>(try_current());  // events are of the thread's card; where there is none left, none is waited for
   // An event in the middle of a recording would become a part of it.
   const std::lock_guard lock(mutex_);
   const std::vector<cudaStream_t> streams = all_streams();
@@ -169,13 +171,14 @@ std::unique_ptr<Recording> CudaDevice::record(Context&, const std::function<void
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t run = nullptr;
   try {
-    // Other threads may do what they like meanwhile.
-    check(cudaStreamBeginCapture(s.stream(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+    // Relaxed: meanwhile the pool may allocate and ask after events, in this thread too, and a kernel may be loaded.
+    check(cudaStreamBeginCapture(s.stream(), cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
     issue();
     check(cudaStreamEndCapture(s.stream(), &graph), "cudaStreamEndCapture");
   } catch (...) {
     static_cast<void>(cudaStreamEndCapture(s.stream(), &graph));
     if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+    static_cast<void>(cudaGetLastError());  // or the next launch would be blamed for it
     begin_or_end(-1);
     throw;
   }

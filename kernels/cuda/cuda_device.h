@@ -42,6 +42,7 @@ class CudaDevice final : public Device {
   void give_stream_back(std::unique_ptr<HostStream> s);
 
  private:
+  cudaError_t try_current() const;
   void set_current() const;
   std::vector<cudaStream_t> all_streams();  // with the mutex
 

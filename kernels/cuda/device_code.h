@@ -222,6 +222,7 @@ void launch(Context& ctx, const char* name, void (*kernel)(P...), dim3 grid, uns
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
 #ifdef R1_CUDA_EMULATED
   emulator::issue(stream_of(ctx), name, grid, dim3(threads), shared, [=] { kernel(static_cast<P>(args)...); });
+  check(cudaGetLastError(), name);
 #else
   if (shared > 48 * 1024)
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -34,21 +34,14 @@ std::byte* MemoryPool::allocate(size_t bytes) {
   collect(false);
   if (std::byte* const p = take(size)) return p;
   void* p = nullptr;
-  // Allocation is allowed while a stream is recorded, though the strict mode of that would say otherwise.
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
-  check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
   cudaError_t e = cudaMalloc(&p, size);
   if (e == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
     collect(true);
-    if (std::byte* const q = take(size)) {
-      check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
-      return q;
-    }
+    if (std::byte* const q = take(size)) return q;
     if (trim()) e = cudaMalloc(&p, size);
     static_cast<void>(cudaGetLastError());
   }
-  check(cudaThreadExchangeStreamCaptureMode(&mode), "cudaThreadExchangeStreamCaptureMode");
   if (e == cudaErrorMemoryAllocation) return nullptr;
   check(e, "cudaMalloc");
   used_[static_cast<std::byte*>(p)] = size;
@@ -101,6 +94,7 @@ void MemoryPool::collect(bool wait) {
     bool done = true;
     for (cudaEvent_t e : p.events) done = done && (wait ? cudaEventSynchronize(e) : cudaEventQuery(e)) != cudaErrorNotReady;
     if (!done) {
+      static_cast<void>(cudaGetLastError());  // the guide says that "not ready" does not stay behind; PyTorch clears it
       left.push_back(std::move(p));
       continue;
     }

@@ -1,8 +1,11 @@
-// The card as a device (kernels/device.h's contract), over the emulated runtime, which runs what is queued as late as it may.
+// The card as a device (kernels/device.h's contract), over the emulated runtime, which runs what is queued as late as it may;
+// on a real card where R1_CUDA_PLUGIN names the plugin (tools/gpu/run).
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <numeric>
 #include <thread>
 
@@ -131,6 +134,10 @@ TEST_F(CudaDevice, a_recording_issues_its_ops_again_on_what_the_memory_holds_the
   const Tensor x(gpu, DType::f32, {2}), y(gpu, DType::f32, {2});
   upload(x, std::vector<float>{1, 2});
   upload(y, std::vector<float>{0, 0});
+  {
+    const Tensor used(gpu, DType::f32, {7});  // what waits in the pool for queued work may not be asked after meanwhile
+    run(ctx, Fill{used, 3});
+  }
   const std::unique_ptr<Recording> twice = gpu.record(ctx, [&] {
     const Tensor gone(gpu, DType::f32, {7});  // memory that comes and goes meanwhile
     run(ctx, Axpby{x, y, 1, 1});
@@ -141,10 +148,22 @@ TEST_F(CudaDevice, a_recording_issues_its_ops_again_on_what_the_memory_holds_the
   upload(x, std::vector<float>{10, 20});
   twice->run();
   EXPECT_EQ(download_as<float>(y), (std::vector<float>{22, 44}));
-  EXPECT_DEATH(gpu.record(ctx, [&] { download_as<float>(y); }), "a download inside a recording");
-  EXPECT_THROW(gpu.record(ctx, [&] { throw failure("in the middle"); }), Error);
-  run(ctx, Fill{y, 6});
-  EXPECT_EQ(download_as<float>(y)[1], 6) << "the stream goes on";
+  // A child that is forked has no card.
+  if (emulated(gpu)) {
+    EXPECT_DEATH(gpu.record(ctx, [&] { download_as<float>(y); }), "a download inside a recording");
+  }
+}
+
+TEST_F(CudaDevice, a_recording_that_fails_leaves_its_stream_as_it_was) {
+  const Tensor y(gpu, DType::f32, {2});
+  const std::function<void()> fails[] = {[] { throw failure("in the middle"); },
+                                         [&] { gpu.finish(); }};  // not allowed there: it spoils the recording
+  for (const auto& issue : fails) {
+    EXPECT_THROW(gpu.record(ctx, issue), Error);
+    run(ctx, Fill{y, 6});
+    EXPECT_EQ(download_as<float>(y)[1], 6);
+    run(ctx, Fill{y, 0});
+  }
 }
 
 // test_kernels_cuda.by_cutlass and .by_cudnn see the second half. Before the tests that open the second card.
@@ -152,8 +171,8 @@ TEST_F(CudaDevice, products_and_cudnn_are_named_and_those_for_sm_90_are_refused_
   const char *const products = std::getenv("R1_CUDA_PRODUCTS"), *const backward = std::getenv("R1_CUDA_ATTENTION_BACKWARD");
   const bool cutlass = products != nullptr && std::string(products) == "cutlass";
   const bool cudnn = backward != nullptr && std::string(backward) == "cudnn";
-  const std::string named = fmt::format(", {} products{}", products != nullptr ? products : "mma",
-                                        cudnn ? ", attention's backward by cuDNN " : "");
+  const std::string named =
+      fmt::format(", {} products{}", products != nullptr ? products : "mma", cudnn ? ", attention's backward by cuDNN " : "");
   EXPECT_NE(gpu.fingerprint().find(named), std::string::npos) << gpu.fingerprint();
   EXPECT_EQ(gpu.fingerprint().find("cuDNN") != std::string::npos, cudnn) << gpu.fingerprint();
   if (!emulated(gpu) || (!cutlass && !cudnn)) return;
@@ -207,6 +226,27 @@ TEST_F(CudaDevice, a_lost_card_is_a_failure_where_the_work_is_waited_for) {
       EXPECT_NE(std::string(e.what()).find("unspecified launch failure"), std::string::npos) << e.what();
     }
   unsetenv("R1_CUDA_EMULATED_FAULT");
+}
+
+TEST_F(CudaDevice, memory_of_one_card_may_be_given_back_by_a_thread_of_another) {
+  if (!emulated(gpu)) GTEST_SKIP() << "it needs two cards";
+  Device& second = open_device("gpu:1");
+  Context on_second(second);
+  const Tensor out(second, DType::f32, {1000});
+  auto t = std::make_unique<Tensor>(second, DType::f32, std::initializer_list<int64_t>{1000});
+  run(on_second, Fill{*t, 3});
+  run(on_second, Copy{*t, out});
+  gpu.finish();  // this thread's calls are the first card's now
+  t = nullptr;
+  Tensor other;
+  std::thread([&] {
+    other = Tensor(second, DType::f32, {1000});
+    Context c(second);
+    run(c, Fill{other, 5});
+    second.finish();  // before the first thread's work
+  }).join();
+  EXPECT_EQ(download_as<float>(out), std::vector<float>(1000, 3));
+  EXPECT_EQ(download_as<float>(other), std::vector<float>(1000, 5)) << "the first thread's work came upon it";
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // The part of CUDA's runtime that kernels/cuda/ calls, over the emulated card: same names, same contracts.
 //
 // Streams are lazy: what is issued runs when somebody waits for it (a stream, an event), as late as CUDA allows; so a staging
-// buffer that is filled again too early, or memory that is given away too early, shows. Fresh memory holds 0xFF bytes.
+// buffer that is filled again too early, or memory that is given away too early, shows. Fresh memory holds 0xFF bytes. Streams
+// and events are of the card that was the thread's when they were made; what a thread may not ask while it captures ends the
+// capture; an error stays behind for cudaGetLastError, as a card's does.
 // R1_CUDA_EMULATED_FAULT: no_driver (there is no card), older (it is an sm_80), lost (every wait fails), lost_once:N and
-// lost_from:N (the N-th wait of the process, and from it on). The card has 512 MiB. Thread rule: all functions may be called
+// lost_from:N (the N-th wait of the process, and from it on). A card has 512 MiB. Thread rule: all functions may be called
 // from any thread.
 #pragma once
 
@@ -18,9 +20,12 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
+  cudaErrorIllegalState = 401,
   cudaErrorNotReady = 600,
   cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
+  cudaErrorStreamCaptureInvalidated = 901,
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
@@ -54,7 +59,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned flags);
 cudaError_t cudaStreamSynchronize(cudaStream_t s);
 cudaError_t cudaStreamQuery(cudaStream_t s);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t s);
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t s);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t e);
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s);
@@ -62,7 +66,6 @@ cudaError_t cudaEventQuery(cudaEvent_t e);
 cudaError_t cudaEventSynchronize(cudaEvent_t e);
 cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t* graph);
-cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* run, cudaGraph_t graph, unsigned long long flags);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t run, cudaStream_t s);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
