@@ -11,7 +11,12 @@ class EveryCase : public EveryCaseTest {};
 TEST_P(EveryCase, agrees_with_the_reference_and_touches_nothing_else) {
   Device& reference = open_device("reference");
   for_each_case([&](const OpCase& c) {
-    EXPECT_EQ(difference(run_case(c, device()), run_case(c, reference), c.tolerance_on(device())), "") << c.name;
+    try {
+      EXPECT_EQ(difference(run_case(c, device()), run_case(c, reference), c.tolerance_on(device())), "") << c.name;
+    } catch (...) {  // a card that fails does not say at what
+      ADD_FAILURE() << c.name;
+      throw;
+    }
   });
 }
 
