@@ -146,6 +146,7 @@ void check_op(const Context& ctx, const AttentionPackedBackward& op) {
   REQUIRE(is(op.o, f, {t, hq, dv}) && is(op.d_o, f, {t, hq, dv}));
   REQUIRE(is(op.dq, f, {t, hq, d}));
   REQUIRE(dense(op.lse, DType::f32, {t, hq}));
+  REQUIRE(op.longest >= 0);
   REQUIRE(op.offsets.shape[0] >= 1 && dense(op.offsets, DType::i32, {op.offsets.shape[0]}));
 }
 

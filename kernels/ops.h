@@ -105,9 +105,11 @@ struct AttentionPacked {
   float scale = 1;
 };
 // dq, dk, dv are overwritten.  d_o: [T,Hq,Dv]. Rows may be strided.  dk, dv sum over the query heads of a group in fixed order.
+// longest: no sequence has more rows, which the host may know and a device may need memory by; 0: it does not.
 struct AttentionPackedBackward {
   View q, k, v, o, lse, d_o, dq, dk, dv, offsets;
   float scale = 1;
+  int64_t longest = 0;
 };
 
 // KV pages of one layer: k_pages: [P,Hk,D,kKeyBlock] f (keys transposed inside a page), v_pages: [P,Hk,kKeyBlock,Dv] f.

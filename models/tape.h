@@ -61,6 +61,7 @@ struct AttentionNode {
   View rstd_q, rstd_k;  // [T, Hq], [T, Hk] f32; absent without per-head norm
   View o, lse;          // [T, Hq*D], [T, Hq] f32
   View offsets, positions, rope_table;
+  int64_t longest;
   int32_t qkv_id, y;
   int q_norm, k_norm;
   int64_t heads, kv_heads, head_dim;
@@ -91,6 +92,7 @@ struct LatentNode {
   View q, kv, k;             // [T, H*(P+R)] rotated, [T, H*(P+V)], [T, H*(P+R)]
   View o, lse;               // [T, H*V], [T, H] f32
   View offsets, positions, rope_table;
+  int64_t longest;
   int32_t projected_id, y;
   LatentShape shape;
 };

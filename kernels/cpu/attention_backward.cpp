@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/attention_tiles-inl.h"
 #include "kernels/cpu/kernels.h"
@@ -255,6 +256,7 @@ void attention_packed_backward(Context& context, const AttentionPackedBackward& 
   double pairs = 0;
   for (int64_t s = 0; s < sequences; ++s) {
     const double length = offsets[s + 1] - offsets[s];
+    R1_CHECK(op.longest == 0 || offsets[s + 1] - offsets[s] <= op.longest, "a sequence is longer than the longest");
     pairs += length * (length + 15) / 2;
   }
   const double ns =

@@ -66,12 +66,15 @@ AttentionBackward attention_backward() {
 }
 
 bool attention_packed_backward_cudnn(Context& ctx, const AttentionPackedBackward& op) {
+  const int64_t slots = rounded_up(op.offsets.shape[0] - 1, 1), all_rows = rounded_up(op.q.shape[0], 128);
+  const int64_t longest = op.longest > 0 ? rounded_up(op.longest, 128) : all_rows;
   PackedBackward a{{operand_of(op.q), operand_of(op.k), operand_of(op.v), operand_of(op.o), operand_of(op.d_o),
                     Operand{op.lse.data, op.q.shape[1], 1, op.q.shape[1], 1, nullptr}, operand_of(op.dq), operand_of(op.dk),
                     operand_of(op.dv)},
                    nullptr,
-                   rounded_up(op.offsets.shape[0] - 1, 1),
-                   rounded_up(op.q.shape[0], 128),
+                   slots,
+                   std::min(all_rows, slots * longest),
+                   longest,
                    op.scale};
   if (!takes(a)) {
     static std::atomic<bool> said = false;

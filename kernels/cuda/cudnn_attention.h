@@ -27,8 +27,8 @@ struct Operand {
 };
 struct PackedBackward {
   std::array<Operand, kOperands> operands;
-  const int32_t* lengths;  // [slots], 0 of slots without a sequence
-  int64_t slots, longest;  // longest: no sequence is longer, and all together are not
+  const int32_t* lengths;        // [slots], 0 of slots without a sequence
+  int64_t slots, rows, longest;  // all sequences together have no more rows, none is longer
   float scale;
 };
 

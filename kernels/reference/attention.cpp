@@ -92,7 +92,8 @@ void attention_packed_backward(Context&, const AttentionPackedBackward& op) {
   const auto q = load(op.q), k = load(op.k), v = load(op.v), o = load(op.o), d_o = load(op.d_o), lse = load(op.lse);
   const auto offsets = load_offsets(op.offsets, t_n);
   std::vector<double> dq(q.size()), dk(k.size()), dv(v.size());
-  for (size_t s = 0; s + 1 < offsets.size(); ++s)
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    R1_CHECK(op.longest == 0 || offsets[s + 1] - offsets[s] <= op.longest, "a sequence is longer than the longest");
     for (int64_t t = offsets[s]; t < offsets[s + 1]; ++t)
       for (int64_t hq = 0; hq < hq_n; ++hq) {
         const int64_t hk = hq / (hq_n / hk_n), row_q = (t * hq_n + hq) * d_n, row_o = (t * hq_n + hq) * dv_n;
@@ -112,6 +113,7 @@ void attention_packed_backward(Context&, const AttentionPackedBackward& op) {
           }
         }
       }
+  }
   store(op.dq, dq);
   store(op.dk, dk);
   store(op.dv, dv);

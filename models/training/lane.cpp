@@ -77,11 +77,13 @@ View upload_f32(Context& ctx, const std::vector<float>& host) {
 }
 
 PackedSlots add_pack(Staging& s, const MicroBatch& m) {
-  return {s.add(m.ids), s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows), s.add(m.offsets)};
+  int64_t longest = 0;
+  for (size_t i = 1; i < m.offsets.size(); ++i) longest = std::max<int64_t>(longest, m.offsets[i] - m.offsets[i - 1]);
+  return {s.add(m.ids), s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows), s.add(m.offsets), longest};
 }
 
 PackedInput view_pack(const Staging& s, const PackedSlots& at) {
-  return {s.view(at.ids), s.view(at.positions), s.view(at.rows), PackedAttention{s.view(at.offsets)}};
+  return {s.view(at.ids), s.view(at.positions), s.view(at.rows), PackedAttention{s.view(at.offsets), at.longest}};
 }
 
 PackedInput upload_pack(Context& ctx, const MicroBatch& m) {

@@ -51,6 +51,7 @@ struct PackedInput {
 // The same on its way there, so that what else a micro-batch needs travels with it.
 struct PackedSlots {
   Staging::Slot ids, positions, rows, offsets;
+  int64_t longest;
 };
 PackedSlots add_pack(Staging&, const MicroBatch&);
 PackedInput view_pack(const Staging&, const PackedSlots&);

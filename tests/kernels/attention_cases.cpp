@@ -22,8 +22,8 @@ const std::vector<std::vector<int64_t>> kLengths = {
     {}, {1}, {2, 1, 3}, {15, 16, 17}, {33, 0, 7, 1}, {64}, {100, 31, 32}, {300}, {600}, {5, 1, 8, 3, 0, 9, 4, 7, 6},
 };
 
-// Of AttentionPacked and AttentionPaged. Tensor cores and tiles take weights in bf16 alone: 2^-9 of each is lost on its way into
-// the product with the values, which are about 1.
+// Of AttentionPacked and AttentionPaged. Tensor cores and tiles take weights in bf16 alone: 2^-9 of each is lost on its way
+// into the product with the values, which are about 1.
 Tolerance with_rounded_weights(int64_t longest) {
   return {.reduction = longest, .noise = 32, .roundings = 1.5, .magnitude = 1, .data = DType::bf16};
 }
@@ -40,11 +40,16 @@ std::optional<Tolerance> tolerance_on_cards(DType f, int64_t longest) {
 enum class Place {
   dense,
   odd,    // each with an odd start and odd row stride
+  half,   // heads begin at multiples of 16 bytes in the first row, and of 8 in the second
   fused,  // columns of one [T, Hq D + Hk D + Hk Dv] matrix, as one projection gives them
   mla,    // k and v are column ranges of heads of D + Dv features: the heads are strided
 };
 const char* place_name(Place p) {
-  return p == Place::dense ? "" : p == Place::odd ? " strided" : p == Place::fused ? " fused qkv" : " columns of heads";
+  return p == Place::dense   ? ""
+         : p == Place::odd   ? " strided"
+         : p == Place::half  ? " half aligned"
+         : p == Place::fused ? " fused qkv"
+                             : " columns of heads";
 }
 
 struct Qkv {
@@ -62,6 +67,11 @@ Qkv make_qkv(Buffers& b, DType f, HeadShape h, int64_t t, Place place, bool outp
       x.q = make({t, q_n}, {.offset = 1, .gap = 3}).heads(h.hq);
       x.k = make({t, k_n}, {.offset = 1, .gap = 5}).heads(h.hk);
       x.v = make({t, v_n}, {.offset = 1, .gap = 7}).heads(h.hk);
+      return x;
+    case Place::half:
+      x.q = make({t, q_n}, {.gap = 4}).heads(h.hq);
+      x.k = make({t, k_n}, {.gap = 4}).heads(h.hk);
+      x.v = make({t, v_n}, {.gap = 4}).heads(h.hk);
       return x;
     case Place::fused: {
       const View all = make({t, q_n + k_n + v_n});
@@ -143,6 +153,7 @@ void add_packed(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<in
                      op.dq = d.q, op.dk = d.k, op.dv = d.v;
                      op.offsets = b.ints({s_n}, offsets);
                      op.scale = scale;
+                     op.longest = keep_lse ? longest : 0;
                      return op;
                    }});
 }
@@ -236,19 +247,22 @@ void add_paged(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<int
 void add_attention_cases(std::vector<OpCase>& cases) {
   for (DType f : kFloatTypes) {
     int i = 0;
+    const Place places[] = {Place::dense, Place::odd, Place::fused, Place::mla};
+    // Sizes that cuDNN takes (kernels/cuda/attention_backward_cudnn.cu), in rows that it does not.
+    add_packed(cases, f, {4, 2, 32, 32}, {15, 16, 17}, Place::half, true);
     for (const HeadShape& h : kHeads)
       for (const auto& lengths : kLengths) {
         // Every head shape with every list of lengths, but 300 only once a type, and 600 once: more than two chunks of keys,
         // where a device has such (kernels/cuda/attention_mma.h). Layouts take turns.
         if (lengths == std::vector<int64_t>{300} && h.d != 32) continue;
         if (lengths == std::vector<int64_t>{600} && (h.d != 16 || f == DType::f32)) continue;
-        const Place place = static_cast<Place>(i++ % 4);
+        const Place place = places[i++ % 4];
         add_packed(cases, f, h, lengths, place, i % 5 != 0);
         add_paged(cases, f, h, lengths, place == Place::mla ? Place::dense : place);
       }
     for (const HeadShape& h : kLargeHeads)
       for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{2, 70}, {131}}) {
-        const Place place = static_cast<Place>(i++ % 4);
+        const Place place = places[i++ % 4];
         add_packed(cases, f, h, lengths, place, true);
         add_paged(cases, f, h, lengths, place == Place::mla ? Place::dense : place);
       }

@@ -26,14 +26,14 @@ constexpr const char* kH100 =
   "pciDeviceId": 0, "isTccDriver": 0, "supportCoopLaunch": 1})";
 
 // Queries, keys and values side by side in a row, as the models' blocks have them; with v_head a latent model's.
-PackedBackward backward(int64_t heads, int64_t kv_heads, int64_t d, int64_t dv, int64_t slots, int64_t longest,
+PackedBackward backward(int64_t heads, int64_t kv_heads, int64_t d, int64_t dv, int64_t slots, int64_t longest, int64_t rows,
                         int64_t v_head = 0) {
   const int64_t row = v_head > 0 ? heads * d : (heads + 2 * kv_heads) * d;
   const Operand q{nullptr, heads, d, row, d, nullptr}, k{nullptr, kv_heads, d, row, d, nullptr};
   const Operand v = v_head > 0 ? Operand{nullptr, kv_heads, dv, kv_heads * v_head, v_head, nullptr}
                                : Operand{nullptr, kv_heads, dv, row, dv, nullptr};
   const Operand o{nullptr, heads, dv, heads * dv, dv, nullptr}, lse{nullptr, heads, 1, heads, 1, nullptr};
-  return {{q, k, v, o, o, lse, q, k, v}, nullptr, slots, longest, 0.125F};
+  return {{q, k, v, o, o, lse, q, k, v}, nullptr, slots, rows, longest, 0.125F};
 }
 
 class CudnnPlans : public testing::Test {
@@ -61,16 +61,16 @@ class CudnnPlans : public testing::Test {
 };
 
 TEST_F(CudnnPlans, deterministic_packed_backward_is_accepted_in_the_head_sizes_of_our_models) {
-  EXPECT_EQ(refusal(backward(9, 3, 64, 64, 4, 1024)), "") << "SmolLM2-135M";
-  EXPECT_EQ(refusal(backward(14, 2, 64, 64, 1, 4096)), "") << "Qwen2.5-0.5B, one long sequence";
-  EXPECT_EQ(refusal(backward(16, 8, 128, 128, 32, 5120)), "") << "Qwen3-0.6B";
-  EXPECT_EQ(refusal(backward(16, 16, 192, 128, 4, 1024, 256)), "") << "DeepSeek-V2-Lite";
-  EXPECT_EQ(refusal(backward(4, 2, 24, 24, 3, 128)), "") << "a small model";
-  EXPECT_EQ(refusal(backward(2, 1, 24, 16, 1, 640, 40)), "") << "small heads with fewer values";
+  EXPECT_EQ(refusal(backward(9, 3, 64, 64, 8, 1024, 4096)), "") << "SmolLM2-135M";
+  EXPECT_EQ(refusal(backward(14, 2, 64, 64, 1, 4096, 4096)), "") << "Qwen2.5-0.5B, one long sequence";
+  EXPECT_EQ(refusal(backward(16, 8, 128, 128, 32, 512, 5120)), "") << "Qwen3-0.6B";
+  EXPECT_EQ(refusal(backward(16, 16, 192, 128, 4, 1024, 2048, 256)), "") << "DeepSeek-V2-Lite";
+  EXPECT_EQ(refusal(backward(4, 2, 24, 24, 3, 128, 128)), "") << "a small model";
+  EXPECT_EQ(refusal(backward(2, 1, 24, 16, 1, 640, 640, 40)), "") << "small heads with fewer values";
 }
 
 TEST_F(CudnnPlans, heads_that_are_no_multiple_of_8_are_refused) {
-  EXPECT_NE(refusal(backward(4, 2, 20, 20, 3, 128)).find("multiple of 8"), std::string::npos);
+  EXPECT_NE(refusal(backward(4, 2, 20, 20, 3, 128, 128)).find("multiple of 8"), std::string::npos);
 }
 
 }  // namespace

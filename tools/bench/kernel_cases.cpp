@@ -111,6 +111,7 @@ AnyOp attention_packed_backward(CaseBuffers& b, const CaseSizes& s) {
   op.dk = b.zeros(b.type, {s.rows(), s.kv_heads, s.head_dim});
   op.dv = b.zeros(b.type, {s.rows(), s.kv_heads, s.head_dim});
   op.scale = forward.scale;
+  op.longest = s.length;
   return op;
 }
 

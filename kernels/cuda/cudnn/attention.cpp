@@ -41,7 +41,7 @@ class Plans {
     return handle_;
   }
   fe::graph::Graph& of(const PackedBackward& a) {
-    std::vector<int64_t> key{a.slots, a.longest, std::bit_cast<int32_t>(a.scale)};
+    std::vector<int64_t> key{a.slots, a.rows, a.longest, std::bit_cast<int32_t>(a.scale)};
     for (const Operand& x : a.operands) key.insert(key.end(), {x.heads, x.features, x.row, x.head});
     std::shared_ptr<fe::graph::Graph>& plan = plans_[key];
     if (plan == nullptr) {

@@ -57,8 +57,8 @@ inline std::shared_ptr<cudnn_frontend::graph::Graph> packed_backward_graph(const
                      .set_padding_mask(true)
                      .set_seq_len_q(list(kLengths, a.slots, fe::DataType_t::INT32))
                      .set_seq_len_kv(list(kKeyLengths, a.slots, fe::DataType_t::INT32))
-                     .set_max_total_seq_len_q(a.longest)
-                     .set_max_total_seq_len_kv(a.longest)
+                     .set_max_total_seq_len_q(a.rows)
+                     .set_max_total_seq_len_kv(a.rows)
                      .set_diagonal_alignment(fe::DiagonalAlignment_t::TOP_LEFT)
                      .set_diagonal_band_right_bound(0)
                      .set_deterministic_algorithm(true);

@@ -69,8 +69,11 @@ void cudnn_backward(Context& ctx, const PackedBackward& a) {
   const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
   require(aligned(a.lengths), "lengths for cuDNN are not 16-byte aligned");
   int64_t rows = 0;
-  for (int64_t s = 0; s < a.slots; ++s) rows += a.lengths[s];
-  require(rows <= a.longest, "cuDNN was told of fewer rows than there are");
+  for (int64_t s = 0; s < a.slots; ++s) {
+    rows += a.lengths[s];
+    require(a.lengths[s] <= a.longest, "cuDNN was told that no sequence is as long as one is");
+  }
+  require(rows <= a.rows, "cuDNN was told of fewer rows than there are");
   for (size_t j = 0; j < kOperands; ++j) {
     const Operand& x = a.operands[j];
     require(aligned(x.data) && aligned(x.first), "an operand for cuDNN is not 16-byte aligned");
