@@ -69,6 +69,11 @@ TEST_F(OpChecks, the_reference_checks_indices_inside_tensors) {
   AttentionPacked op{
       b_.in(f32, {3, 1, 8}), b_.in(f32, {3, 1, 8}), b_.in(f32, {3, 1, 8}), b_.out(f32, {3, 1, 8}), {}, b_.ints({2}, {0, 2}), 1};
   EXPECT_DEATH(run(ctx_, op), "offsets run from 0 to 2 of 3 rows");
+  const auto in = [&] { return b_.in(f32, {3, 1, 8}); };
+  const auto out = [&] { return b_.out(f32, {3, 1, 8}); };
+  const AttentionPackedBackward backward{
+      in(), in(), in(), in(), b_.in(f32, {3, 1}), in(), out(), out(), out(), b_.ints({2}, {0, 3}), 1, 2};
+  EXPECT_DEATH(run(ctx_, backward), "a sequence is longer than the longest");
 }
 
 TEST_F(OpChecks, sequences_of_a_policy_loss_cover_its_rows_and_exclude_cispo) {
