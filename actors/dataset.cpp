@@ -37,7 +37,7 @@ void write_dataset(const RunEnv& env, const std::string& stage, StageJournal& jo
   AtomicFile out(file);
   HashStream hash;
   for (int64_t v = 0; v < journal.batches(); ++v) {
-    check_stop();
+    next_unit();
     const std::string lines = journal.batch(v).payload;
     out.write(lines.data(), lines.size());
     hash.add(lines);
@@ -53,7 +53,7 @@ uint64_t read_dataset(const RunEnv& env, const std::filesystem::path& file, cons
   const auto source =
       open_data(env, "jsonl:" + file.string(), 0, {.want = RecordKind::example, .chat = chat, .left_out = left_out});
   for (uint64_t i = 0; i < source->size().value(); ++i) {
-    check_stop();
+    next_unit();
     each(tokenise_example(tokenizer, source->example(i)));
   }
   return source->left_out();

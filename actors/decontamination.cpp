@@ -47,7 +47,7 @@ std::shared_ptr<const EvaluationGrams> evaluation_grams(const RunEnv& env, const
     std::vector<std::string> questions;
     const uint64_t n = source->size().value_or(static_cast<uint64_t>(problems));
     for (uint64_t i = 0; i < n; ++i) {
-      check_stop();
+      next_unit();
       try {
         questions.push_back(source->texts(i).at(0));
       } catch (const Error& e) {

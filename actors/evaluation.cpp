@@ -45,7 +45,7 @@ class SourcePass {
 
   EvaluatedSource run() {
     while (engine_->pending() > 0) {
-      check_stop();
+      next_unit();
       for (GenResult& r : engine_->step()) take(std::move(r));
       report();
     }
@@ -68,7 +68,7 @@ class SourcePass {
     if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
     const int64_t positions = model_.weights->config().max_positions;
     for (int64_t i = 0; i < n; ++i) {
-      check_stop();
+      next_unit();
       EvaluatedPrompt asked{i, source->prompt(static_cast<uint64_t>(i)), {}};
       GenRequest r;
       r.id = out_.prompts.size();
@@ -171,7 +171,7 @@ void measure_pairs(const RunEnv& env, const EvaluationSpec& spec, const Evaluate
     int64_t n = spec.problems;
     if (source->size()) n = std::min<int64_t>(n, static_cast<int64_t>(*source->size()));
     for (int64_t i = 0; i < n; ++i) {
-      check_stop();
+      next_unit();
       const Pair p = source->pair(static_cast<uint64_t>(i));
       const auto fits = [&](const std::vector<int32_t>& tokens) {
         return !tokens.empty() && static_cast<int64_t>(tokens.size()) <= config.max_positions;

@@ -14,7 +14,7 @@ namespace {
 constexpr const char *kBegin = "Begin", *kPlace = "Place", *kBefore = "Before", *kReady = "Ready", *kOrder = "Order",
                      *kDone = "Done", *kWaits = "Waits";
 constexpr size_t kMostReason = 1000;
-constexpr double kPatience_s = 600;  // for a word of a rank that works, as a collective has for a rank
+constexpr double kPatience_s = 600;  // of a collective, for a rank that is not there yet
 
 ChannelMessage expected(ChannelMessage message, const char* word) {
   if (message.text != word)
@@ -29,19 +29,20 @@ class ServedFarRank final : public ServedRank {
 
   void obey(const RankOrder& order) override {
     // It reads files first.
-    if (!std::exchange(ready_, true)) expected(word(MessageChannel::kForEver), kReady);
+    if (!std::exchange(ready_, true)) expected(word(), kReady);
     far_.channel->send(channel_message(kOrder, encode(order)));
-    expected(word(kPatience_s), kDone);
+    expected(word(), kDone);
   }
   void leave() override { ring_->give_up(std::make_exception_ptr(failure(far_.name + " has failed"))); }
   void give_up() override { far_.channel->give_up(); }
 
  private:
+  // However long that takes: one that is lost ends the channel, one that hangs is missed by the first rank, where they meet.
   // What it waits for meanwhile is passed on to who looks at the trainer.
-  ChannelMessage word(double patience_s) {
+  ChannelMessage word() {
     WaitNote note(far_.name);
     for (;;) {
-      ChannelMessage message = far_.channel->receive(patience_s);
+      ChannelMessage message = far_.channel->receive();
       if (message.text != kWaits) return message;
       const std::string reason(message.bytes.substr(0, kMostReason));
       reason.empty() ? note.over() : note.say(reason);

@@ -133,7 +133,7 @@ class PrompterRole final : public Role {
     m->first = first;
     m->pairs = kind_ == RecordKind::pair;
     for (int64_t i = first; i < first + n; ++i) {
-      check_stop();
+      next_unit();
       if (m->pairs)
         append_pair(*tokenizer_, source_->pair(static_cast<uint64_t>(i)), sees_answer_, m->sequences);
       else

@@ -30,7 +30,8 @@ std::vector<AttrSpec> graph_attrs() {
       changeable(integer("parallel_stages", "1", 1, 1024, "independent stages that may run at the same time")),
       changeable(text("tracker", "", "command(PROGRAM ...): is told every batch's metrics as JSON lines (docs/formats.md)")),
       changeable(number("stall_s", "60", 0.1, 1e6, "seconds without progress before a stall is reported")),
-      changeable(number("job_stall_s", "900", 0.1, 1e6, "seconds that one piece of work may take")),
+      changeable(number("job_stall_s", "900", 0.1, 1e6,
+                        "the same while a piece of work is at hand: it moves with each micro-batch, decode step or example")),
       changeable(integer("max_restarts", "3", 0, 1000, "restarts of a failed stage without progress in between"))};
 }
 

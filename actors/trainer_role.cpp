@@ -164,7 +164,7 @@ class TrainerRole final : public Role, public SteeredRole {
     // What was sampled by other arithmetic has other log-probabilities.
     const bool same_arithmetic = !context.recovered().other_arithmetic;
     while (engine_->version() < committed) {
-      check_stop();
+      next_unit();
       const int64_t version = engine_->version();
       if (changes_at(changes_, version)) engine_->change(config_at(context, version));
       const TrainBatch batch = stored_batch(journal, version);

@@ -57,7 +57,7 @@ FileFingerprint read_whole(int fd, const std::filesystem::path& file, uint64_t e
   std::vector<char> piece(kPiece);
   FileFingerprint found;
   while (true) {
-    check_stop();
+    next_unit();
     const ssize_t n = ::read(fd, piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) refuse_file("read", file);

@@ -218,7 +218,7 @@ void write_tensor(const TensorSource& source, const Planned& t, const std::strin
   std::vector<float> values;
   std::vector<std::byte> bytes;
   for (int64_t row = 0; row < t.shape[0]; row += most) {
-    check_stop();
+    next_unit();
     const int64_t end = std::min(row + most, t.shape[0]);
     read_rows(source, t, row, end, size, values);
     for (const float v : values)

@@ -75,7 +75,7 @@ void write_tensor(SafetensorsWriter& writer, const SafetensorsEntry& e, const Te
   std::vector<float> values;
   std::vector<uint16_t> narrow;
   for (int64_t row = 0; row < rows; row += most) {
-    check_stop();
+    next_unit();
     const int64_t end = std::min(row + most, rows);
     values.resize(static_cast<size_t>((end - row) * size));
     source.read(e.name, row, end, values.data());

@@ -49,7 +49,7 @@ std::string upload_converted(const View& target, const StoredTensor& t, const st
   std::vector<float> values;
   std::vector<uint16_t> narrow;
   for (int64_t row = 0; row < rows; row += piece) {
-    check_stop();
+    next_unit();
     const int64_t end = std::min(row + piece, rows), n = (end - row) * row_size;
     values.resize(static_cast<size_t>(n));
     t.read(row, end, values.data());
@@ -110,7 +110,7 @@ void check_redundant_head(const StoredModel& model) {
   bool same = h.type == e.type && h.shape == e.shape;
   std::vector<std::byte> a, b;
   for (uint64_t at = 0; same && at < e.bytes; at += a.size()) {
-    check_stop();
+    next_unit();
     a.resize(static_cast<size_t>(std::min<uint64_t>(e.bytes - at, uint64_t{1} << 22)));
     b.resize(a.size());
     e.file->read(e.offset + at, a.data(), a.size());
@@ -229,7 +229,7 @@ std::shared_ptr<WeightSet> load_weights(Device& device, const fs::path& path, DT
   Progress progress(path, model.bytes());
   device_tasks(device, static_cast<int64_t>(jobs.size()), [&, stop = current_stop()](int64_t j) {
     const StopScope scope(stop);
-    check_stop();
+    next_unit();
     Job& job = jobs[static_cast<size_t>(j)];
     job.bad = upload_converted(job.target, *job.tensor, [&](uint64_t bytes) { progress.add(bytes); });
   });

@@ -95,11 +95,14 @@ std::vector<std::pair<uint64_t, ItemScore>> ExpressionScorer::next(double second
   double waited = 0;
   std::vector<std::pair<uint64_t, ItemScore>> out;
   for (;;) {
-    check_stop();
+    check_stop();  // a program that does not answer is waited for
     for (const uint64_t key : std::exchange(ready_, {}))
       if (const auto item = items_.find(key); evaluate(key, item->second, out)) items_.erase(item);
     ask();
-    if (take_answers()) continue;
+    if (take_answers()) {
+      next_unit();
+      continue;
+    }
     if (!out.empty() || items_.empty()) break;
     std::unique_lock lock(inbox_->mutex);
     if (!inbox_->changed.wait_for(lock, kTick, [this] { return inbox_->woken || !inbox_->answers.empty(); }))

@@ -341,7 +341,7 @@ int64_t GeneratorEngine::pending() const { return impl_->scheduler.pending(); }
 std::vector<GenResult> GeneratorEngine::step() {
   Impl& m = *impl_;
   if (m.scheduler.pending() == 0) return {};
-  check_stop();
+  next_unit();
   const StepPlan& plan = m.scheduler.plan();
   m.cache.reserve(m.ctx, m.scheduler.pool().touched(), m.scheduler.pool().limit());
   const View& table = m.cache.sync_table(m.scheduler.page_table(), m.scheduler.table_width(), m.scheduler.dirty_slots());

@@ -20,7 +20,7 @@ Lanes::Lanes(Device& device, const ModelConfig& config) {
 
 void Lanes::for_each(int64_t micro_batches, const std::function<void(Lane&, int64_t)>& f) {
   const auto one = [&](Lane& lane, int64_t i) {
-    check_stop();
+    next_unit();
     lane.tape.clear();
     lane.ctx.arena.reset();
     f(lane, i);

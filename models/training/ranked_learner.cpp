@@ -149,7 +149,7 @@ class RankThreads final : public OtherRanks {
   void serve(ServedRank& rank) {
     for (int64_t done = 0;;) {
       RankOrder order;
-      const std::atomic<bool>* stop = nullptr;
+      StopSource stop;
       const WaitSink* waits = nullptr;
       {
         std::unique_lock lock(mutex_);
@@ -186,7 +186,7 @@ class RankThreads final : public OtherRanks {
   std::mutex mutex_;
   Condition changed_;
   RankOrder order_;
-  const std::atomic<bool>* stop_ = nullptr;
+  StopSource stop_;
   const WaitSink* waits_ = nullptr;
   int64_t orders_ = 0;
   size_t working_ = 0;  // threads that have not done the last order

@@ -93,7 +93,7 @@ std::function<void()> write_trainer_state(const std::filesystem::path& file, con
   std::vector<Hash128> hashes;
   std::vector<float> host;
   for (const auto& [name, part] : parts) {
-    trying(check_stop);
+    trying(next_unit);
     for_pieces(part.values, [&, name = name, part = part](int64_t begin, int64_t end) {
       host.resize(static_cast<size_t>(end - begin));
       values.get(part.group, part.param, begin, end, host.data());
@@ -132,6 +132,7 @@ StoredState open_trainer_state(const std::filesystem::path& file, const WeightSe
   stored.optimizer_steps = read_count(in.metadata(), "optimizer_steps", file);
   std::vector<Hash128> hashes;
   for (const auto& [name, part] : parts_of(like)) {
+    next_unit();
     const auto e = in.find(name);
     if (!e || e->dtype != "F32" || e->shape != like.specs()[part.param].shape)
       throw bad_input(fmt::format("tensor {} is missing or has another shape or type", name), {file.string()});

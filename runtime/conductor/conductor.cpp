@@ -178,8 +178,9 @@ void Conductor::Impl::run_hook(Stage& stage, Phase phase, std::function<HookResu
   const std::string key = phase == Phase::preparing ? "job prepare the stage" : "job sum up the stage";
   waits.begin(stage.plan->name, kActor, key, "running", "");
   auto result = std::make_shared<HookResult>();
-  hosts->io().submit({[this, result, body = std::move(body)] {
-                        const StopScope scope(&stopping);
+  hosts->io().submit({[this, result, name = stage.plan->name, body = std::move(body)] {
+                        const std::function<void()> moved = [this, &name] { waits.progressed(name); };
+                        const StopScope scope({&stopping, &moved});
                         *result = body();
                       },
                       [this, &stage, result, key](std::exception_ptr error) {

@@ -46,7 +46,7 @@ struct RunOptions {
   uint64_t seed = 0;
   int max_parallel_stages = 1;
   double stall_s = 60;       // nothing moved and no job runs
-  double job_stall_s = 600;  // ... or the job runs for longer than this
+  double job_stall_s = 600;  // nothing moved and a job runs: no unit of it was done either (base/stop.h)
   double stop_s = 10;        // after an interrupt: what has not stopped by then is named and left behind
   int max_restarts = 3;
   double tick_s = 0.2;                            // how often waits, the interrupt flag and progress are looked at

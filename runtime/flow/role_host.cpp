@@ -365,7 +365,8 @@ Job RoleHost::make_job(int from, std::string what, std::string engine, std::func
     const AtWork at_work(services_, engine, *times);
     if (const int64_t ms = services_.faults->slow_ms(plan_.id)) std::this_thread::sleep_for(std::chrono::milliseconds(ms));
     if (services_.faults->fail(plan_.id, number)) throw failure(fmt::format("injected fault: job {} of {}", number, plan_.id));
-    const StopScope scope(services_.stop);
+    const std::function<void()> moved = [this] { services_.waits->progressed(stage_); };
+    const StopScope scope({services_.stop, &moved});
     check_stop();
     const WaitSink waits = [this](const std::string& who, const std::string& reason) {
       reason.empty() ? services_.waits->end(stage_, plan_.id, who) : services_.waits->begin(stage_, plan_.id, who, reason, "");

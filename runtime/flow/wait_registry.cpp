@@ -195,8 +195,9 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
   const StageState& state = found->second;
   const double now = impl_->clock.now_s(), idle = now - state.progress_s;
   if (idle <= deadline_s) return {};
+  // A job moves by its units, so it is late only where none was done for so long.
   for (const auto& [who, wait] : state.waits)
-    if (is_job(who.second) && now - wait.since_s <= job_deadline_s) return {};
+    if (is_job(who.second) && std::min(now - wait.since_s, idle) <= job_deadline_s) return {};
 
   std::string report =
       fmt::format("stage {} stands still: nothing moved for {:.3g} s (deadline {:.3g} s)", stage, idle, deadline_s);
@@ -205,7 +206,7 @@ std::string WaitRegistry::stall_report(const std::string& stage, double deadline
     const std::string name = is_job(who.second) ? who.second : fmt::format("wait '{}'", who.second);
     report += fmt::format("\n  {}: {}, {}{}, for {:.3g} s", who.first, name, wait.reason, peer_text(state, wait.on),
                           now - wait.since_s);
-    if (is_job(who.second)) report += fmt::format(", past its deadline of {:.3g} s", job_deadline_s);
+    if (is_job(who.second)) report += fmt::format(", past its deadline of {:.3g} s (job_stall_s)", job_deadline_s);
     if (std::string chain = chain_from(state, who.first); !chain.empty()) chains.insert(std::move(chain));
   }
   std::set<std::string> roles, waiting;

@@ -37,7 +37,7 @@ class WaitRegistry {
   void begin(const std::string& stage, const std::string& owner, const std::string& key, const std::string& reason,
              const std::string& on);
   void end(const std::string& stage, const std::string& owner, const std::string& key);
-  // Something moved: a message was received, a job ended.
+  // Something moved: a message was received, a job ended, or a unit of its work (base/stop.h).
   void progressed(const std::string& stage);
   void sent(const std::string& stage, const std::string& edge, const std::string& carries, int64_t capacity, int64_t number,
             const std::string& what);
@@ -51,9 +51,9 @@ class WaitRegistry {
   std::vector<WaitRow> waits(const std::string& stage = "") const;
   std::vector<ChannelRow> channels(const std::string& stage = "") const;
   double idle_s(const std::string& stage) const;  // since the stage's last progress
-  // "" while the stage moved within `deadline_s` or runs a job younger than `job_deadline_s`; else a report of several lines:
-  // what stands still, who waits for whom (chains and cycles), which message was lost. A role that has nothing to do because
-  // those in front of it have finished is not blamed: they are named.
+  // "" while the stage moved within `deadline_s`, or, where it runs a job, within `job_deadline_s` or since that began; else a
+  // report of several lines: what stands still, who waits for whom (chains and cycles), which message was lost. A role that has
+  // nothing to do because those in front of it have finished is not blamed: they are named.
   std::string stall_report(const std::string& stage, double deadline_s, double job_deadline_s) const;
 
  private:

@@ -135,14 +135,13 @@ Json list_waits(const ShellSources& sources, const Words&) {
   Json answer = table("waits", {"owner", "wait", "reason", "on", "waiting_s", "idle_s", "limit"});
   for (const WaitRow& row : sources.waits->waits()) {
     const bool job = row.key.rfind("job ", 0) == 0;
-    answer["rows"].push_back(
-        {{"owner", row.owner},
-         {"wait", row.key},
-         {"reason", row.reason},
-         {"on", row.on},
-         {"waiting_s", seconds(row.waiting_s)},
-         {"idle_s", seconds(row.idle_s)},
-         {"limit", job ? fmt::format("{:g} s waiting", sources.job_stall_s) : fmt::format("{:g} s idle", sources.stall_s)}});
+    answer["rows"].push_back({{"owner", row.owner},
+                              {"wait", row.key},
+                              {"reason", row.reason},
+                              {"on", row.on},
+                              {"waiting_s", seconds(row.waiting_s)},
+                              {"idle_s", seconds(row.idle_s)},
+                              {"limit", fmt::format("{:g} s idle", job ? sources.job_stall_s : sources.stall_s)}});
   }
   return answer;
 }

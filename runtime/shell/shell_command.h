@@ -62,7 +62,7 @@ struct ShellSources {
   std::filesystem::path run_dir;  // a ShellServer puts in its own
   const RunStore* store = nullptr;
   const WaitRegistry* waits = nullptr;  // null when no run is going on: what then is missing answers with an error
-  double stall_s = 0, job_stall_s = 0;  // a stage that stands still, or has a job, for longer begins again
+  double stall_s = 0, job_stall_s = 0;  // a stage in which nothing moves, beside a job, for longer begins again
   std::function<std::vector<ShellRole>()> roles;
   std::function<std::vector<ShellStage>()> stages;
   std::function<std::vector<ShellNode>()> nodes;  // null: the run is one process

@@ -112,6 +112,13 @@ TEST_F(FarRanks, an_error_of_what_they_compute_is_that_of_one_engine) {
   EXPECT_THROW(far->train(random_batch(1, 16, 19)), Error);
 }
 
+TEST_F(FarRanks, may_take_days_for_what_they_are_told) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  const auto far = learner(in_pieces(2, "adamw", DType::f32), start);
+  far->train(random_batch(1, 16, 19));
+  EXPECT_EQ(ranks.patience_s, MessageChannel::kForEver);
+}
+
 TEST_F(FarRanks, one_that_is_lost_while_all_learn_ends_what_all_are_doing_and_is_named) {
   const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
   const TrainerConfig c = in_pieces(4, "adamw", DType::f32);

@@ -21,13 +21,21 @@ namespace r1::test {
 
 class MemoryRankChannel final : public RankChannel {
  public:
-  explicit MemoryRankChannel(std::unique_ptr<MessageChannel> end) : end_(std::move(end)) {}
+  // `patience_s`: becomes the least that a word was waited for.
+  MemoryRankChannel(std::unique_ptr<MessageChannel> end, std::atomic<double>& patience_s)
+      : end_(std::move(end)), patience_s_(patience_s) {}
   void send(ChannelMessage message) override { end_->send(std::move(message)); }
-  ChannelMessage receive(double patience_s) override { return end_->receive(patience_s); }
+  ChannelMessage receive(double patience_s) override {
+    double least = patience_s_;
+    while (patience_s < least && !patience_s_.compare_exchange_weak(least, patience_s)) {
+    }
+    return end_->receive(patience_s);
+  }
   void give_up() override {}
 
  private:
   std::unique_ptr<MessageChannel> end_;
+  std::atomic<double>& patience_s_;
 };
 
 // Where the ranks of one ring find their channels.
@@ -98,14 +106,15 @@ class MemoryRanks {
   // What the ranks do in the place of serve_rank. `serve`: does that.
   std::function<void(int64_t rank, const std::function<void()>& serve)> around =
       [](int64_t, const std::function<void()>& serve) { serve(); };
-  std::function<void(int64_t rank)> loads = [](int64_t) {};  // before it has its weights
+  std::atomic<double> patience_s = MessageChannel::kForEver;  // the least that the head has had with a rank
+  std::function<void(int64_t rank)> loads = [](int64_t) {};   // before it has its weights
   std::unique_ptr<Learner> learner(Device& device, const TrainerConfig& config, std::shared_ptr<WeightSet> start) {
     rings_.push_back(std::make_unique<MemoryRing>());
     const MakeRankRing make = rings_.back()->make();
     std::vector<FarRank> far;
     for (int64_t rank = 1; rank < config.ranks; ++rank) {
       ChannelEnds ends = channel_in_memory();
-      far.push_back({"rank " + std::to_string(rank), std::make_unique<MemoryRankChannel>(std::move(ends.one))});
+      far.push_back({"rank " + std::to_string(rank), std::make_unique<MemoryRankChannel>(std::move(ends.one), patience_s)});
       threads_.emplace_back(
           [this, &device, rank, start, make, channel = std::shared_ptr<MessageChannel>(std::move(ends.other))] {
             try {

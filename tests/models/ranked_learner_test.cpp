@@ -308,6 +308,20 @@ TEST_F(RankedLearnerTest, a_stop_ends_training_as_it_does_with_one_rank) {
   EXPECT_THROW(e->train(random_batch(1, 16, 19)), Stopped);
 }
 
+TEST_F(RankedLearnerTest, every_micro_batch_is_a_unit_that_whoever_looks_after_the_work_is_told_of) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  for (const int64_t ranks : {1, 3}) {
+    const auto e = learner(device, cut_small(ranks), *start);
+    std::atomic<int64_t> units = 0;
+    const std::function<void()> unit = [&] { ++units; };
+    const StopScope scope({nullptr, &unit});
+    const int64_t most = e->train(random_batch(1, 16, 19)).micro_batches;
+    EXPECT_GT(most, 3);
+    EXPECT_GT(units, most) << ranks << " ranks, two mini-batches";
+    EXPECT_LE(units, 2 * most) << ranks;
+  }
+}
+
 TEST_F(RankedLearnerTest, shards_cover_what_is_trained_and_cut_no_matrix_of_muon) {
   for (Architecture a : {Architecture::qwen2, Architecture::deepseek_v3})
     for (const char* optimizer : {"adamw", "muon"})

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "tests/models/generation/generation_helpers.h"
 
 namespace r1 {
@@ -247,6 +248,18 @@ TEST_F(Generator, cancelling_frees_everything_and_names_what_was_pending) {
   Results after;
   run_to_end(engine, after);
   expect_same_bits(generate(device, weights, {}, {request(9, 3, 20)}), after, "after cancelling");
+}
+
+TEST_F(Generator, every_step_is_a_unit_that_whoever_looks_after_the_work_is_told_of) {
+  GeneratorEngine engine(device, {.max_running = 4}, weights, 0);
+  for (uint64_t id = 1; id <= 5; ++id) engine.submit(request(id, 3, 20));
+  int64_t units = 0;
+  const std::function<void()> unit = [&] { ++units; };
+  const StopScope scope({nullptr, &unit});
+  Results results;
+  run_to_end(engine, results);
+  EXPECT_GT(units, 20);
+  EXPECT_EQ(units, engine.stats().steps);
 }
 
 TEST_F(Generator, refuses_what_can_never_fit) {

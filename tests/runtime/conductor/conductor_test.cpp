@@ -345,6 +345,31 @@ TEST_F(ConductingDeathTest, a_hook_that_hangs_is_named_and_ends_the_process) {
       testing::ExitedWithCode(1), "stage s: summing it up did not end within");
 }
 
+TEST_F(Conducting, a_job_that_does_unit_after_unit_is_not_taken_for_one_that_hangs) {
+  struct Slow : Role {
+    void start(RoleContext& c) override {
+      c.submit(
+          "train", "trainer",
+          [] {
+            for (int unit = 0; unit < 50; ++unit) {
+              std::this_thread::sleep_for(std::chrono::milliseconds(30));
+              next_unit();
+            }
+          },
+          [&c] { c.finish(); });
+    }
+    void receive(RoleContext&, int, PayloadPtr) override {}
+  };
+  options.stall_s = 0.02;
+  options.job_stall_s = 1;
+  const GraphView graph = GraphBuilder().stage("s").node("x", "slow").build();
+  Conductor conductor(
+      graph, *store, [](const GraphView&, const NodePlan&) { return std::make_unique<Slow>(); }, hooks, options, sink,
+      make_caf_hosts());
+  EXPECT_EQ(conductor.run(interrupted), ExitCode::done) << conductor.failure_reason();
+  EXPECT_EQ(store->events(1, 10, "restart").size(), 0u);
+}
+
 // A job of hours that looks for a stop between its units, and one that does not.
 struct LongJob : Role {
   LongJob(std::atomic<bool>& b, bool l) : begun(b), looks(l) {}

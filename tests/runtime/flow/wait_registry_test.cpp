@@ -42,6 +42,17 @@ TEST_F(Waits, a_job_that_starts_running_counts_from_there) {
   EXPECT_EQ(report(), "");
 }
 
+TEST_F(Waits, a_job_of_days_is_not_late_while_it_moves) {
+  waits.begin("rl1", "trainer", "job train batch 12", "running", "");
+  for (int unit = 0; unit < 500; ++unit) {
+    pass(599);
+    ASSERT_EQ(report(), "") << unit;
+    waits.progressed("rl1");
+  }
+  pass(601);
+  EXPECT_NE(report().find("past its deadline of 600 s (job_stall_s)"), std::string::npos) << report();
+}
+
 TEST_F(Waits, a_cycle_is_named) {
   waits.progressed("rl1");
   waits.begin("rl1", "a", "weights", "for version 3", "b");

@@ -147,7 +147,7 @@ TEST_F(Shell, says_of_each_wait_how_long_it_may_last_and_names_once_who_is_waite
     limits[row["wait"]] = row["limit"];
     EXPECT_EQ(row["waiting_s"], 2.0);
   }
-  EXPECT_EQ(limits.at("job sample under version 3"), "600 s waiting");
+  EXPECT_EQ(limits.at("job sample under version 3"), "600 s idle");
   EXPECT_EQ(limits.at("answers"), "60 s idle");
 }
 
