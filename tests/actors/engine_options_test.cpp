@@ -6,10 +6,13 @@
 #include <set>
 
 #include "actors/batch_layout.h"
+#include "actors/evaluation.h"
 #include "actors/reward_programs.h"
 #include "actors/training_attrs.h"
+#include "models/forwarding_engines.h"
 #include "models/model_files.h"
 #include "models/weights.h"
+#include "runtime/conductor/conductor.h"
 #include "tests/actors/stage_fixture.h"
 
 namespace r1 {
@@ -51,6 +54,68 @@ TEST_F(EngineOptions, a_schedule_is_as_long_as_all_mini_batches_of_all_inner_epo
   EXPECT_EQ(c.inner_epochs, 4);
   EXPECT_EQ(c.total_steps, 5 * 3 * 4);
   EXPECT_EQ(trainer("base", "base_trainer", {}).total_steps, 5);
+}
+
+TEST_F(EngineOptions, of_a_run_are_what_its_graph_says) {
+  LocalRun run(top / "run", {"graph.parallel_stages=3", "graph.stall_s=7.5", "graph.job_stall_s=8.5", "graph.max_restarts=2"});
+  const RunOptions options = run_options(run.graph, run.dir, 11);
+  EXPECT_EQ(options.max_parallel_stages, 3);
+  EXPECT_EQ(options.stall_s, 7.5);
+  EXPECT_EQ(options.job_stall_s, 8.5);
+  EXPECT_EQ(options.max_restarts, 2);
+  EXPECT_EQ(options.run_dir, run.dir);
+  EXPECT_EQ(options.seed, 11u);
+}
+
+// Real engines, and what samplers are asked.
+struct Asked final : ForwardingEngines {
+  using ForwardingEngines::ForwardingEngines;
+  struct Noted final : Sampler {
+    Noted(std::unique_ptr<Sampler> i, std::vector<GenRequest>& a) : inner(std::move(i)), asked(a) {}
+    void submit(GenRequest request) override {
+      asked.push_back(request);
+      inner->submit(std::move(request));
+    }
+    int64_t pending() const override { return inner->pending(); }
+    std::vector<GenResult> step() override { return inner->step(); }
+    void set_weights(std::shared_ptr<const WeightSet> w, int64_t v) override { inner->set_weights(std::move(w), v); }
+    int64_t version() const override { return inner->version(); }
+    std::vector<uint64_t> cancel_all() override { return inner->cancel_all(); }
+    const GeneratorStats& stats() const override { return inner->stats(); }
+    std::unique_ptr<Sampler> inner;
+    std::vector<GenRequest>& asked;
+  };
+  std::unique_ptr<Sampler> sampler(const std::string& node, const GeneratorConfig& config,
+                                   std::shared_ptr<const WeightSet> weights, int64_t version) const override {
+    running.push_back(config.max_running);
+    return std::make_unique<Noted>(inner_->sampler(node, config, std::move(weights), version), requests);
+  }
+  mutable std::vector<GenRequest> requests;
+  mutable std::vector<int64_t> running;
+};
+
+TEST_F(EngineOptions, of_an_evaluation_are_what_the_evaluator_says_and_those_of_its_greedy_pass_are_greedy) {
+  LocalRun run(top / "run", {"base_eval.problems=2", "base_eval.samples=3", "base_eval.temperature=0.75", "base_eval.top_p=0.5",
+                             "base_eval.max_tokens=7", "base_eval.max_running=5", "base_eval.greedy=true"});
+  const auto asked = std::make_shared<Asked>(run.env.engines);
+  run.env.engines = asked;
+  const NodePlan& node = *run.graph.node("base_eval");
+  evaluate_model(run.env, evaluation_spec(run.env, node),
+                 {load_start_weights(run.env, run.graph, node, DType::f32), node_tokenizer(run.env, run.graph, node)}, {});
+  EXPECT_EQ(asked->running, (std::vector<int64_t>{5, 5}));
+  ASSERT_EQ(asked->requests.size(), 4u);
+  std::set<uint64_t> keys;
+  for (size_t i = 0; i < 4; ++i) {
+    const GenRequest& r = asked->requests[i];
+    const bool greedy = i >= 2;
+    EXPECT_EQ(r.samples, greedy ? 1 : 3) << i;
+    EXPECT_EQ(r.temperature, greedy ? 0.f : 0.75f) << i;
+    EXPECT_EQ(r.top_p, greedy ? 1.f : 0.5f) << i;
+    EXPECT_EQ(r.max_new_tokens, 7) << i;
+    EXPECT_FALSE(r.stop_ids.empty()) << i;
+    keys.insert(r.rng_key);
+  }
+  EXPECT_EQ(keys.size(), 2u) << "a prompt has its numbers, whoever asks it";
 }
 
 // The slow proof, that each of them changes what is learned, is attribute_test.cpp.

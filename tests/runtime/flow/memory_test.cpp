@@ -96,6 +96,8 @@ TEST_F(Memory, recovery_holds_draws_ledger_metrics_artifacts_and_snapshots_of_it
   EXPECT_EQ(r.snapshots[0].file, "snapshots/s-1.state");
   EXPECT_EQ(r.first_reward_error, R"({"draw":1})");
   EXPECT_FALSE(r.other_arithmetic);
+  store->add_event(0, "r1-run", "fingerprint", "{}");  // of the run, by whoever continued it (tools/run/fingerprint.cpp)
+  EXPECT_TRUE(stage.recovery().other_arithmetic);
   EXPECT_EQ(store->meta("batches/s"), "7");
   EXPECT_EQ(beside.artifact_of("s", "reference")->path, "snapshots/s-reference-4");
 }
