@@ -43,4 +43,11 @@ std::atomic<bool>& begin_gently() {
   return interrupted;
 }
 
+void outlive_readers() {
+  struct sigaction action {};
+  action.sa_handler = [](int) {};  // SIG_IGN would be handed on to programs that are started
+  action.sa_flags = SA_RESTART;
+  ::sigaction(SIGPIPE, &action, nullptr);
+}
+
 }  // namespace r1

@@ -11,4 +11,8 @@ namespace r1 {
 void catch_interrupts();
 std::atomic<bool>& begin_gently();
 
+// For work whose product is not its output: from here on a write to a pipe that nobody reads any more fails (EPIPE), and does
+// not end the process. Programs that it starts are not told.
+void outlive_readers();
+
 }  // namespace r1

@@ -35,6 +35,7 @@
 #include "runtime/nodes/zmq_peers.h"
 #include "tools/command_line.h"
 #include "tools/guarded_main.h"
+#include "tools/interrupts.h"
 #include "tools/node_hello.h"
 
 namespace r1 {
@@ -235,6 +236,7 @@ struct Join {
 };
 
 int join(const Join& args) {
+  outlive_readers();
   const Invitation invitation = read_invitation(args.key);
   parse_link_address(args.head);
   NodeProcess process({invitation.name, args.head, invitation.head_key, args.device, invitation.keys, args.threads, 1,

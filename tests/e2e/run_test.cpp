@@ -17,6 +17,7 @@
 
 #include "base/files.h"
 #include "runtime/metrics/event_file.h"
+#include "tests/e2e/bad_input.h"
 #include "tests/e2e/program.h"
 
 namespace r1 {
@@ -239,6 +240,28 @@ TEST_F(ProgramTest, a_reader_that_takes_nothing_holds_up_neither_the_stages_nor_
   EXPECT_EQ(whole->result().code, 0);
   for (const char* line : {"starts: ", "done  1/", "trained on", "train/inference gap"})
     EXPECT_NE(said.find(line), std::string::npos) << line << " in: " << said;
+}
+
+TEST_F(ProgramTest, a_reader_that_goes_away_ends_no_run) {
+  fs::copy_file(source_dir() / "tests/e2e/graphs/nano.json", top / "nano.json");
+  write_text(top / "g.graph", minimal());
+  const auto run = [&](const std::string& name, const std::string& options) {
+    const std::string dir = (top / name).string();
+    Program program({"-c", fmt::format("{{ {} {} --run {} {}; echo $? > {}.code; }} | :", R1_RUN, (top / "g.graph").string(),
+                                       dir, options, dir)},
+                    {}, 0, "/bin/sh");
+    const std::string err = program.result().err;
+    EXPECT_TRUE(fs::exists(top / name / "summary.json")) << name << ": " << err;
+    return std::pair(read_file(dir + ".code"), err);
+  };
+  const auto [code, err] = run("out", "");
+  EXPECT_EQ(code, "0\n") << err;
+  EXPECT_NE(err.find("nobody reads standard output any more: the run goes on"), std::string::npos) << err;
+  EXPECT_EQ(run("both", "2>&1").first, "0\n");
+  // With --json standard output is the answer: one that nobody got is none.
+  const auto [unread, why] = run("json", "--json");
+  EXPECT_EQ(unread, "1\n");
+  EXPECT_NE(why.find("the output cannot be written: Broken pipe"), std::string::npos) << why;
 }
 
 // Both engines are slowed alike, so that what is seen does not depend on how busy the machine is.

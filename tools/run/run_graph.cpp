@@ -4,6 +4,7 @@
 
 #include "actors/roles.h"
 #include "base/say.h"
+#include "tools/interrupts.h"
 #include "tools/run/finished_run.h"
 #include "tools/run/going_run.h"
 #include "tools/run/opened_run.h"
@@ -42,6 +43,7 @@ int run_graph(RunArguments args) {
     check_run(plan, args.graph);
     return 0;
   }
+  outlive_readers();
   OpenedRun opened = open_run(plan, args);
   if (opened.complete) {
     show_finished_run(plan.run_dir, args.json);

@@ -1,5 +1,6 @@
 #include "tools/terminal/live_view.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/log.h"
 #include "tools/terminal/colours.h"
 #include "tools/terminal/text.h"
 
@@ -31,6 +33,12 @@ bool can_redraw() {
 bool takes_more(std::FILE* file) {
   pollfd out{::fileno(file), POLLOUT, 0};
   return ::poll(&out, 1, 0) != 0;  // an error of the output is for whoever writes
+}
+
+// Whether the other end of a pipe or of a terminal is closed.
+bool nobody_reads(std::FILE* file) {
+  pollfd out{::fileno(file), POLLOUT, 0};
+  return ::poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 struct Size {
@@ -62,6 +70,15 @@ std::string LiveView::elapsed() const { return clock_text(clock_.now_s() - begin
 void LiveView::Outlet::put(const std::string& text) {
   waiting += text;
   size_t at = 0;
+  if (!gone && nobody_reads(file)) {
+    gone = true;
+    if (const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) {
+      ::dup2(nowhere, ::fileno(file));
+      ::close(nowhere);
+    }
+    std::fflush(file);
+    std::clearerr(file);
+  }
   while (at < waiting.size() && takes_more(file)) {
     const size_t piece = std::min<size_t>(PIPE_BUF, waiting.size() - at);
     std::fwrite(waiting.data() + at, 1, piece, file);
@@ -77,8 +94,17 @@ void LiveView::Outlet::close() {
   waiting.clear();
 }
 
+// The run is in its directory: whoever closes what shows it (`r1-run GRAPH | head`) does not end it.
+void LiveView::put(const std::string& text) {
+  const bool was_gone = out_.gone;
+  out_.put(text);
+  if (!out_.gone || was_gone) return;
+  log_info("nobody reads standard output any more");
+  err_.put("nobody reads standard output any more: the run goes on\n");
+}
+
 void LiveView::erase() {
-  if (drawn_ > 0) out_.put(fmt::format("\033[{}A\033[J", drawn_));
+  if (drawn_ > 0) put(fmt::format("\033[{}A\033[J", drawn_));
   drawn_ = 0;
 }
 
@@ -91,16 +117,16 @@ void LiveView::draw() {
   for (const std::string& line : lines) text += line + "\033[K\n";
   if (drawn_ > lines.size()) text += "\033[J";
   drawn_ = lines.size();
-  out_.put(text);
+  put(text);
 }
 
 void LiveView::plain(const std::string& text) {
   if (!show_ || terminal_) return;
-  out_.put(fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth) + "\n");
+  put(fit(fmt::format("{:>6}  {}", elapsed(), text), kPlainWidth) + "\n");
 }
 
 bool LiveView::stuck() {
-  out_.put("");
+  put("");
   return !out_.waiting.empty();
 }
 
@@ -127,11 +153,11 @@ void LiveView::verdict_line(const std::string& stage, const StageVerdict& verdic
   const bool fine = verdict.level == StageVerdict::Level::fine;
   const char* word = verdict.failed() ? "FAILED: " : fine ? "" : "warning: ";
   if (!terminal_) {
-    out_.put(fmt::format("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line));
+    put(fmt::format("{:>6}  {} {}{}\n", "", padded(stage, 14), word, verdict.line));
   } else {
     erase();
     const char* colour = !color_ || fine ? "" : verdict.failed() ? "\033[1;31m" : "\033[33m";
-    out_.put(fmt::format("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : ""));
+    put(fmt::format("{}{}: {}{}{}\n", colour, stage, word, verdict.line, *colour != 0 ? "\033[0m" : ""));
   }
 }
 
@@ -161,6 +187,7 @@ void LiveView::message(const std::string& text) {
 
 void LiveView::close() {
   draw();
+  if (show_) put("");
   show_ = false;
   out_.close();
   err_.close();

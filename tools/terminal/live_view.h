@@ -31,9 +31,12 @@ class LiveView final : public ProgressSink {
   struct Outlet {
     std::FILE* file;
     std::string waiting;  // was to be written, and no more was taken
+    bool gone = false;    // nobody reads it any more: what is written goes nowhere
     void put(const std::string& text);
     void close();  // waits until all is taken
   };
+
+  void put(const std::string& text);  // to standard output
 
   bool stuck();  // the reader of standard output takes nothing more
   void erase();
