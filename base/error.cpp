@@ -31,11 +31,11 @@ static std::string one_line(const std::string& what, const Where& where, const s
 }
 
 Error::Error(ExitCode code, std::string what, Where where, std::string hint)
-    : std::runtime_error(utf8_text(one_line(clipped(what, kMostMessageBytes), where, clipped(hint, kMostMessageBytes)))),
+    : std::runtime_error(utf8_text(one_line(shortened(what, kMostMessageBytes), where, shortened(hint, kMostMessageBytes)))),
       code_(code),
-      message_(utf8_text(clipped(what, kMostMessageBytes))),
+      message_(utf8_text(shortened(what, kMostMessageBytes))),
       where_(std::move(where)),
-      hint_(utf8_text(clipped(hint, kMostMessageBytes))) {}
+      hint_(utf8_text(shortened(hint, kMostMessageBytes))) {}
 
 Error bad_input(std::string what, Where where, std::string hint) {
   return Error(ExitCode::bad_input, std::move(what), std::move(where), std::move(hint));

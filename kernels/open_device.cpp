@@ -4,6 +4,7 @@
 #include <memory>
 #include <mutex>
 
+#include "base/clipped.h"
 #include "base/error.h"
 #include "kernels/cpu/cpu_table.h"
 #include "kernels/fake/fake_device.h"
@@ -25,7 +26,7 @@ std::unique_ptr<Device> make_device(const std::string& name) {
   if (name == "fake") return std::make_unique<FakeDevice>(open_device("cpu"));
   if (name.rfind("gpu:", 0) == 0) return open_plugin_device(name);
   const std::string near = nearest(name, kKnown);
-  throw bad_input(fmt::format("unknown device '{}'", name), {},
+  throw bad_input(fmt::format("unknown device '{}'", clipped(name)), {},
                   near.empty() ? "known: cpu, reference, fake, gpu:N" : fmt::format("did you mean '{}'?", near));
 }
 

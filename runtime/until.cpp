@@ -9,6 +9,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/clipped.h"
+
 namespace r1 {
 
 struct Until::Node {
@@ -145,8 +147,9 @@ class Parser {
   }
   std::string found() const {
     if (at_ == text_.size()) return "the end";
-    const size_t end = word_end();
-    return "'" + text_.substr(at_, end > at_ ? end - at_ : 1) + "'";
+    size_t end = std::max(word_end(), at_ + 1);
+    while (end < text_.size() && (static_cast<unsigned char>(text_[end]) & 0xC0) == 0x80) ++end;  // whole characters
+    return "'" + clipped(std::string_view(text_).substr(at_, end - at_)) + "'";
   }
   bool eat_word(std::string_view word) {
     const size_t end = word_end();

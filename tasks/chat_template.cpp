@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/clipped.h"
 #include "base/json.h"
 #include "tasks/chat_families.h"
 #include "tasks/jinja/template.h"
@@ -90,7 +91,7 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::named(std::string_view name) {
   std::vector<std::string> known = chat_template_names();
   known.insert(known.begin(), {"auto", "none"});
   const std::string near = nearest(name, known);
-  throw bad_input(fmt::format("unknown chat template '{}'", name), {},
+  throw bad_input(fmt::format("unknown chat template '{}'", clipped(name)), {},
                   near.empty() ? fmt::format("known are {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/clipped.h"
 #include "base/error.h"
 #include "tasks/chat_template.h"
 #include "tasks/jsonl.h"
@@ -68,9 +69,9 @@ namespace {
 [[noreturn]] void unknown_source(const std::string& spec, const std::string& name) {
   const auto names = source_names();
   const std::string near = nearest(name, names);
-  throw bad_input(fmt::format("unknown source '{}'", spec), {},
+  throw bad_input(fmt::format("unknown source '{}'", clipped(spec)), {},
                   !near.empty()                                   ? fmt::format("did you mean '{}'?", near)
-                  : name.find_first_of("./") != std::string::npos ? fmt::format("a file is 'jsonl:{}'", spec)
+                  : name.find_first_of("./") != std::string::npos ? fmt::format("a file is 'jsonl:{}'", clipped(spec))
                                                                   : fmt::format("known are {}", fmt::join(names, ", ")));
 }
 

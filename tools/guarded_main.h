@@ -48,7 +48,9 @@ int guarded_main(const char* program, int argc, char** argv, Body body) {
     return static_cast<int>(e.code());
   } catch (const std::filesystem::filesystem_error& e) {
     say("{}: {}: {}\n", program, e.path1().string(), e.code().message());
-    return static_cast<int>(ExitCode::failed);
+    // Whoever names a file so says what no file can be called.
+    const bool no_name = e.code() == std::errc::filename_too_long || e.code() == std::errc::too_many_symbolic_link_levels;
+    return static_cast<int>(no_name ? ExitCode::bad_input : ExitCode::failed);
   } catch (const std::exception& e) {
     say("{}: {}\n", program, e.what());
     return static_cast<int>(ExitCode::failed);

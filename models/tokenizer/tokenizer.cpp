@@ -47,7 +47,7 @@ Tokenizer Tokenizer::from_json(std::string_view json, const std::string& name_fo
 }
 
 Tokenizer Tokenizer::from_file(const std::filesystem::path& path) {
-  if (!std::filesystem::is_regular_file(path))
+  if (std::error_code none; !std::filesystem::is_regular_file(path, none))
     throw bad_input("no such file", {path.string()}, "expected a Hugging Face tokenizer.json");
   return from_json(read_small_file(path, kMaxTokenizerBytes), path.string());
 }

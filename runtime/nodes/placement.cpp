@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "base/clipped.h"
 #include "base/error.h"
 
 namespace r1 {
@@ -46,7 +47,8 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
       if (fits) chosen.push_back(entry.name);
     }
     if (chosen.empty())
-      throw bad_input(fmt::format("no node of the host file fits '{}'", node.id),
+      throw bad_input(fmt::format("no node of the host file fits '{}', which asks for {}={}", node.id,
+                                  host.empty() ? "tags" : "host", clipped(host.empty() ? text_of(node, "tags") : host)),
                       place_of(node, host.empty() ? "tags" : "host"),
                       "host= is a host or node1, node2, ...; tags= are all to be on its line");
     if (static_cast<int64_t>(chosen.size()) < replicas)

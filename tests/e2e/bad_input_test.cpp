@@ -1,5 +1,8 @@
 // Bad input (P10): one clear line and exit code 2, before the first actor starts.
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstring>
 #include <fstream>
 
 #include "tests/e2e/bad_input.h"
@@ -94,6 +97,28 @@ TEST_F(BadInput, example_longer_than_the_model) {
     EXPECT_EQ(r.code, 2) << r.err;
     EXPECT_NE(r.err.find("its model takes 256"), std::string::npos) << r.err;
   }
+}
+TEST_F(BadInput, a_name_that_no_file_can_have) {
+  const std::string name(300, 'x');
+  for (const char* was : {"config=\"nano.json\"", "tokenizer=tiny"}) {
+    std::string text = minimal();
+    const std::string attribute(was, std::strchr(was, '='));
+    text.replace(text.find(was), std::strlen(was), fmt::format("{}=\"{}\"", attribute, name));
+    expect_refused(text, {"g.graph:2:", name + ": no such file"});
+  }
+  expect_refused(graph_on(fmt::format("path=\"{}\"", name)), {name});
+  expect_refused(minimal("", fmt::format("d [kind=dataset, path=\"{}\"];\n d -> t;\n", name)), {name});
+  std::string text = minimal();
+  text.replace(text.find("tiny:pretrain"), 13, "jsonl:" + name);
+  expect_refused(text, {name});
+  write_text(top / "g.graph", minimal());
+  expect_refusal(run_program({(top / "g.graph").string(), "--run", (top / name).string()}), {name, "File name too long"});
+}
+TEST_F(BadInput, a_value_of_several_lines_is_shown_on_one) {
+  std::string text = minimal();
+  text.replace(text.find("tiny:pretrain"), 13, "tiny:pre\ntrain");
+  expect_refused(text, {"g.graph:4", "unknown source 'tiny:pre\\ntrain'"});
+  expect_refused(minimal(", on=\"c\npu\""), {"unknown device 'c\\npu'"});
 }
 TEST_F(BadInput, bad_tokenizer) {
   std::string text = minimal();

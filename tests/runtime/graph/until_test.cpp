@@ -141,6 +141,9 @@ TEST(Until, copies_share_the_same_condition) {
 
 TEST(Until, bad_conditions_get_one_clear_error_with_the_column) {
   EXPECT_EQ(until_error(""), "g:3:9: until is empty (for example batches(100))");
+  EXPECT_EQ(until_error("日本"),
+            "g:3:9: until: column 1: expected a condition, found '日' (conditions are batches, epochs, tokens, plateau, above, "
+            "below)");
   EXPECT_EQ(until_error("batchs(3)"), "g:3:9: until: column 1: expected a condition, found 'batchs' (did you mean 'batches'?)");
   EXPECT_EQ(until_error("hours(3)"),
             "g:3:9: until: column 1: expected a condition, found 'hours' "
