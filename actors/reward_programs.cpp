@@ -97,9 +97,12 @@ std::vector<std::string> try_reward_programs(const RunEnv& env, const GraphView&
     for (const ProgramCall& call : judge_programs(node)) {
       if (!tried.insert(call.call).second) continue;
       const ProgramOptions options = program_options(env.graph_dir, node);
-      check_program(call, options, /*start=*/true, attr_place(node, "rewards"));
+      const bool ready = check_program(call, options, /*start=*/true, attr_place(node, "rewards"));
       seen.push_back(call.http ? fmt::format("reward of '{}': something listens at {}; nothing was sent", node.id, call.url)
-                               : fmt::format("reward of '{}': {} starts; nothing was sent", node.id, call.title));
+                     : ready   ? fmt::format("reward of '{}': {} starts; nothing was sent", node.id, call.title)
+                               : fmt::format("reward of '{}': {} ran for {:g} s without saying that it is ready: a start that "
+                                               "fails later is not seen here; nothing was sent",
+                                             node.id, call.title, options.look_s));
       log_info(seen.back());
     }
   }

@@ -12,6 +12,7 @@
 #include "rewards/call.h"
 #include "rewards/command_worker.h"
 #include "rewards/http_worker.h"
+#include "rewards/score_protocol.h"
 #include "rewards/worker_pool.h"
 
 namespace r1 {
@@ -161,13 +162,13 @@ std::vector<fs::path> program_files(const ProgramCall& call, const fs::path& dir
   return {files.begin(), files.end()};
 }
 
-void check_program(const ProgramCall& call, const ProgramOptions& options, bool start, const Where& where) {
+bool check_program(const ProgramCall& call, const ProgramOptions& options, bool start, const Where& where) {
   if (call.http) {
-    if (!start) return;
+    if (!start) return false;
     if (const std::string problem = connection_problem(call.url, kConnectS); !problem.empty())
       throw bad_input(fmt::format("nothing can be scored at '{}': {}", call.url, problem), where,
                       "start the server first: python3 -m r1_reward --http 8000 FILE.py:FUNCTION");
-    return;
+    return true;
   }
   if (find_program(call.words[0], options.directory).empty())
     throw bad_input(fmt::format("no program '{}' in '{}'", call.words[0], call.call), where,
@@ -182,13 +183,23 @@ void check_program(const ProgramCall& call, const ProgramOptions& options, bool 
       throw bad_input(fmt::format("no file '{}' for '{}'", file, call.call), where,
                       fmt::format("a path begins at {}", options.directory.string()));
   }
-  if (!start) return;
+  if (!start) return false;
+  const auto module = std::find(call.words.begin(), call.words.end(), "r1_reward");
+  const bool says_so = module != call.words.end() && module != call.words.begin() && *(module - 1) == "-m";
+  const double limit_s = says_so ? std::max(options.look_s, options.start_s) : options.look_s;
   try {
     LineProcess process(command_process(call, options), {});
-    const auto reply = process.read_line(options.look_s, nullptr);
+    const auto reply = process.read_line(limit_s, nullptr);
+    if (reply.outcome == LineProcess::Outcome::line) {
+      if (says_ready(reply.line)) return true;
+      throw failure(fmt::format("it wrote '{}' before anything was asked", clipped(reply.line, 80)), {},
+                    "its stdout is for answers; what else it says goes to stderr");
+    }
     if (reply.outcome == LineProcess::Outcome::ended)
       throw failure(
           fmt::format("it ended at once ({}){}", reply.how, process.last_words().empty() ? "" : ": " + process.last_words()));
+    if (says_so) throw failure(fmt::format("it was not ready after {:g} s", limit_s), {}, "reward_start_s gives it more");
+    return false;
   } catch (const Error& e) {
     throw bad_input(fmt::format("the reward program of {} does not run: {}", call.call, e.message()), where, e.hint());
   }

@@ -61,8 +61,10 @@ ScoreSources open_programs(const RewardExpression& expression, const ProgramOpti
 std::vector<std::filesystem::path> program_files(const ProgramCall& call, const std::filesystem::path& directory);
 constexpr size_t kMostProgramFiles = 1000;
 
-// Whether the program could score: a command exists and, with `start`, still runs a moment after it was started (nothing is
-// sent); with `start`, something listens at an http address. Throws bad_input at `where`.
-void check_program(const ProgramCall& call, const ProgramOptions& options, bool start, const Where& where);
+// Whether the program could score: a command exists and, with `start`, says that it is ready, or still runs look_s after it was
+// started (nothing is sent); with `start`, something listens at an http address. Throws bad_input at `where`. Returns whether
+// it is known to be ready: one that has not said so may fail yet. `python3 -m r1_reward` always says so, and has start_s for
+// it.
+bool check_program(const ProgramCall& call, const ProgramOptions& options, bool start, const Where& where);
 
 }  // namespace r1

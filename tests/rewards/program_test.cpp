@@ -357,12 +357,23 @@ TEST_F(Program, is_looked_at_before_a_run) {
     }
     return std::string();
   };
+  const auto ready = [&](const std::string& call) {
+    return check_program(program_calls(RewardExpression::parse(call)).at(0), options, /*start=*/true, {});
+  };
   EXPECT_EQ(problem(hostile("good"), true), "");
   EXPECT_NE(problem("command('pyhton3 hostile.py')", false).find("g.graph:3:5: no program 'pyhton3'"), std::string::npos);
   EXPECT_NE(problem("command('./hostile.py')", false).find("has to be executable"), std::string::npos);
   EXPECT_NE(problem("command('python3 hostil.py')", false).find("no file 'hostil.py'"), std::string::npos);
   EXPECT_NE(problem("command('python3 -m r1_reward hostil.py:f')", false).find("no file 'hostil.py'"), std::string::npos);
-  options.look_s = 60;  // it ends before, however busy the machine is
+  options.python = source_dir() / "python";
+  options.look_s = 0.01;
+  EXPECT_FALSE(ready(hostile("good"))) << "it says nothing of itself";
+  const std::string late = problem("command('python3 -m r1_reward late.py:f')", true);
+  EXPECT_NE(late.find("it ended at once (exit code 1)"), std::string::npos) << late;
+  EXPECT_NE(late.find("the large library is not here"), std::string::npos) << late;
+  options.look_s = 60;  // it ends, or speaks, before, however busy the machine is
+  EXPECT_TRUE(ready(hostile("slow_start 0")));
+  EXPECT_NE(problem(hostile("talks"), true).find("it wrote 'loading the model' before anything was asked"), std::string::npos);
   const std::string dies = problem(hostile("dies_at_once"), true);
   EXPECT_NE(dies.find("does not run: it ended at once (exit code 3): cannot import"), std::string::npos) << dies;
   EXPECT_NE(problem("http('http://127.0.0.1:9/score')", true).find("nothing can be scored at"), std::string::npos);
