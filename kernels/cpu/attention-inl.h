@@ -11,8 +11,6 @@
 #define R1_CPU_ATTENTION_INL_H
 #endif
 
-#include <hwy/cache_control.h>
-
 #include <cmath>
 #include <limits>
 
@@ -31,6 +29,9 @@ inline constexpr int kQueryRows = kLanes == 16 ? 8 : kLanes == 1 ? 1 : 4;
 // F16 of every row that are summed side by side, for the same reason.
 inline constexpr bool kWideSums = kLanes != 8;
 
+// To the second-level cache: the first one has room for fewer lines on their way than hide the way from memory.
+HWY_INLINE void fetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+
 // The state of R rows between blocks. acc: [R][acc_stride] f32, zeroed at the start; acc_stride a multiple of 16.
 template <int R>
 struct Softmax {
@@ -45,22 +46,22 @@ struct Softmax {
   }
 };
 
-// q: [R][q_stride] f32. k[r]: [D][16], v[r]: rows of Dv, v_stride apart; live[r] keys in [1,16]. With kShared all rows have
-// k[0], v[0]. Every row must have a live key. The next block, k_ahead and v_ahead elements further on, is fetched meanwhile.
-template <int R, bool kShared, class E>
+// q: [R][q_stride] f32. Rows [i S, (i + 1) S) share the keys k[i]: [D][16], and values v[i]: rows of Dv, v_stride apart; row r
+// sees live[r] of them, in [1,16]. If kFetch, the next block, k_ahead and v_ahead elements further on, is fetched meanwhile.
+template <int R, int S, bool kFetch, class E>
 HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const E* const* k, const E* const* v,
                              int64_t v_stride, int64_t Dv, const int* live, float scale, Softmax<R>& state, float* acc,
                              int64_t acc_stride, int64_t k_ahead = 0, int64_t v_ahead = 0) {
+  static_assert(R % S == 0);
   constexpr int64_t kLine = 64 / sizeof(E);
+  constexpr int kShares = R / S;
   F16 s[R];
   R1_UNROLL for (int r = 0; r < R; ++r) s[r] = zero16();
   for (int64_t d = 0; d < D; ++d) {
-    if constexpr (kShared) {
-      const F16 kd = load16(k[0] + d * 16);
-      R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), kd, s[r]);
-    } else {
-      if (d * 16 % kLine == 0) R1_UNROLL for (int r = 0; r < R; ++r) hwy::Prefetch(k[r] + k_ahead + d * 16);
-      R1_UNROLL for (int r = 0; r < R; ++r) s[r] = fma16(set16(q[r * q_stride + d]), load16(k[r] + d * 16), s[r]);
+    if (kFetch && d * 16 % kLine == 0) R1_UNROLL for (int i = 0; i < kShares; ++i) fetch(k[i] + k_ahead + d * 16);
+    R1_UNROLL for (int i = 0; i < kShares; ++i) {
+      const F16 kd = load16(k[i] + d * 16);
+      R1_UNROLL for (int r = i * S; r < (i + 1) * S; ++r) s[r] = fma16(set16(q[r * q_stride + d]), kd, s[r]);
     }
   }
   const F16 scale16 = set16(scale), nothing = set16(-std::numeric_limits<float>::infinity());
@@ -94,20 +95,17 @@ HWY_INLINE void attend_block(const float* q, int64_t q_stride, int64_t D, const 
       return load16(row + at);
     };
     for (int j = 0; j < least; ++j) {
-      if constexpr (kShared) {
+      if (kFetch) R1_UNROLL for (int h = 0; h < kShares; ++h) fetch(v[h] + v_ahead + j * v_stride + c);
+      R1_UNROLL for (int h = 0; h < kShares; ++h) {
         F16 vj[kParts2];
-        R1_UNROLL for (int i = 0; i < kParts2; ++i) vj[i] = load_value(v[0] + j * v_stride, i);
-        R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
+        R1_UNROLL for (int i = 0; i < kParts2; ++i) vj[i] = load_value(v[h] + j * v_stride, i);
+        R1_UNROLL for (int r = h * S; r < (h + 1) * S; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
             fma16(set16(p[r][j]), vj[i], a[r][i]);
-      } else {
-        R1_UNROLL for (int r = 0; r < R; ++r) hwy::Prefetch(v[r] + v_ahead + j * v_stride + c);
-        R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
-            fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
       }
     }
     for (int j = least; j < most; ++j)
       R1_UNROLL for (int r = 0; r < R; ++r) if (j < live[r]) R1_UNROLL for (int i = 0; i < kParts2; ++i) a[r][i] =
-          fma16(set16(p[r][j]), load_value(v[r] + j * v_stride, i), a[r][i]);
+          fma16(set16(p[r][j]), load_value(v[r / S] + j * v_stride, i), a[r][i]);
     R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int i = 0; i < kParts2; ++i)
         store16(acc + r * acc_stride + c + 16 * i, a[r][i]);
   };

@@ -57,13 +57,9 @@ void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
       Softmax<R> state;
       state.start(acc, Dvp);
       for (int64_t b = 0; b <= last_block; ++b) {
-        const float* kb[R];
-        const float* vb[R];
-        for (int r = 0; r < R; ++r) {
-          kb[r] = k_blocks + b * 16 * D;
-          vb[r] = v_rows + b * 16 * Dvp;
-        }
-        attend_block<R, true>(q_rows, Dp, D, kb, vb, Dvp, Dvp, b < last_block ? all : live, op.scale, state, acc, Dvp);
+        const float* const kb = k_blocks + b * 16 * D;
+        const float* const vb = v_rows + b * 16 * Dvp;
+        attend_block<R, R, false>(q_rows, Dp, D, &kb, &vb, Dvp, Dvp, b < last_block ? all : live, op.scale, state, acc, Dvp);
       }
       for (int64_t r = 0; r < rows; ++r) {
         const float l = finish_row(state, static_cast<int>(r), acc + r * Dvp, Dv, o(t + r, h));

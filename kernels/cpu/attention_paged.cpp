@@ -3,7 +3,8 @@
 #include <hwy/foreach_target.h>
 // After foreach_target:
 #include <algorithm>
-#include <optional>
+#include <array>
+#include <new>
 #include <type_traits>
 
 #include "kernels/cpu/attention-inl.h"
@@ -41,6 +42,11 @@ void kv_write(Context& context, const KvWrite& op) {
   op.k.dtype == DType::f32 ? write_rows<float>(context, op) : write_rows<uint16_t>(context, op);
 }
 
+// Of queries whose sums are pairs, together at most.
+inline constexpr int kTileQueries = 4;
+// Rows that are many enough to be cut into tiles of sixteen, of which a prompt's share their keys.
+inline constexpr int64_t kManyRows = 64;
+
 template <class E>
 struct PagedCall {
   explicit PagedCall(const AttentionPaged& op)
@@ -68,57 +74,119 @@ struct PagedCall {
   float scale;
 };
 
-// Query heads [h, h+R) of one row: R independent rows for attend_block.
-template <int R, class E>
-void attend_heads(const PagedCall<E>& c, int64_t row, int64_t h, float* q_rows, float* acc) {
-  const int64_t Dp = (c.D + 15) / 16 * 16, Dvp = (c.Dv + 15) / 16 * 16;
-  for (int64_t r = 0; r < R; ++r) widen_rows(c.q(row, h + r), 0, 1, c.D, q_rows + r * Dp, Dp);
-  const int64_t position = c.row_pos[row], last_block = position / kKeyBlock;
-  const int32_t* const pages = c.pages + c.row_seq[row] * c.table_stride;
-  int live[R], all[R];
-  for (int r = 0; r < R; ++r) {
-    live[r] = static_cast<int>(position % kKeyBlock + 1);
-    all[r] = 16;
+// Rows [begin, end) of one sequence, which end in the same block of keys. With the query heads of one key head they are queries
+// that share its keys: queries() for each key head, taken S at a time.
+template <class E>
+struct Run {
+  Run(const PagedCall<E>& c, int64_t from, int64_t until, int64_t block_keys) : call(c), begin(from), end(from + 1) {
+    const auto block = [&](int64_t row) { return c.row_pos[row] / block_keys; };
+    while (end < until && c.row_seq[end] == c.row_seq[begin] && block(end) == block(begin)) ++end;
+  }
+  int64_t queries() const { return (end - begin) * call.group; }
+  const int32_t* pages() const { return call.pages + call.row_seq[begin] * call.table_stride; }
+  int64_t last_page() const { return call.row_pos[end - 1] / kKeyBlock; }
+  const PagedCall<E>& call;
+  int64_t begin, end;
+};
+
+// R queries of a run that go through a block of keys together, S of a key head. Where a run has no more, its last ones are
+// there again.
+template <int R, int S, class E>
+struct Queries {
+  static constexpr int kShares = R / S;
+  // Shares of the run from `first`, of which each key head has `per_head`. memory: [R][D padded] and [R][Dv padded] f32.
+  Queries(const Run<E>& of, int64_t first, int64_t per_head, float* memory)
+      : run(of), Dp((of.call.D + 15) / 16 * 16), Dvp((of.call.Dv + 15) / 16 * 16), q(memory), acc(memory + R * Dp) {
+    const PagedCall<E>& c = run.call;
+    const int64_t shares = per_head * c.Hk;
+    for (int64_t r = 0; r < R; ++r) {
+      const int64_t share = std::min(first + r / S, shares - 1), i = share % per_head * S + r % S;
+      const int64_t query = std::min(i, run.queries() - 1);
+      key_head[r / S] = share / per_head;
+      row[r] = run.begin + query / c.group;
+      head[r] = key_head[r / S] * c.group + query % c.group;
+      again[r] = query != i || share != first + r / S;
+      widen_rows(c.q(row[r], head[r]), 0, 1, c.D, q + r * Dp, Dp);
+    }
+  }
+  // Keys and values of a page, by share.
+  void page(int64_t page, const E** k, const E** v) const {
+    const PagedCall<E>& c = run.call;
+    for (int64_t i = 0; i < kShares; ++i) {
+      const int64_t at = page * c.Hk + key_head[i];
+      k[i] = c.k_pages + at * c.D * kKeyBlock;
+      v[i] = c.v_pages + at * kKeyBlock * c.Dv;
+    }
+  }
+  const Run<E>& run;
+  int64_t Dp, Dvp;
+  float *q, *acc;
+  int64_t key_head[kShares], row[R], head[R];
+  bool again[R];
+};
+
+template <int R, int S, class E>
+struct PlainQueries : Queries<R, S, E> {
+  static constexpr int64_t kBlockPages = 1;
+  static constexpr int64_t kSums = R;  // that do not wait for each other
+  PlainQueries(const Run<E>& of, int64_t first, int64_t per_head, float* memory)
+      : Queries<R, S, E>(of, first, per_head, memory) {
+    for (int r = 0; r < R; ++r) live[r] = static_cast<int>(of.call.row_pos[this->row[r]] % kKeyBlock + 1);
+    state.start(this->acc, this->Dvp);
+  }
+  void add_block(int64_t b) {
+    static constexpr auto kAll = [] {
+      std::array<int, R> all{};
+      for (int& n : all) n = 16;
+      return all;
+    }();
+    const PagedCall<E>& c = this->run.call;
+    const int32_t* const pages = this->run.pages();
+    const int64_t last = this->run.last_page(), ahead = (pages[std::min(b + 1, last)] - pages[b]) * c.Hk * kKeyBlock;
+    const E *k[R / S], *v[R / S];
+    this->page(pages[b], k, v);
+    attend_block<R, S, true>(this->q, this->Dp, c.D, k, v, c.Dv, c.Dv, b < last ? kAll.data() : live, c.scale, state, this->acc,
+                             this->Dvp, ahead * c.D, ahead * c.Dv);
+  }
+  void finish() {
+    const PagedCall<E>& c = this->run.call;
+    for (int r = 0; r < R; ++r)
+      if (!this->again[r]) finish_row(state, r, this->acc + r * this->Dvp, c.Dv, c.o(this->row[r], this->head[r]));
   }
   Softmax<R> state;
-  state.start(acc, Dvp);
-  for (int64_t b = 0; b <= last_block; ++b) {
-    const E* k[R];
-    const E* v[R];
-    for (int64_t r = 0; r < R; ++r) {
-      const int64_t head = pages[b] * c.Hk + (h + r) / c.group;
-      k[r] = c.k_pages + head * c.D * kKeyBlock;
-      v[r] = c.v_pages + head * kKeyBlock * c.Dv;
-    }
-    const int64_t ahead = (pages[std::min(b + 1, last_block)] - pages[b]) * c.Hk * kKeyBlock;
-    attend_block<R, false>(q_rows, Dp, c.D, k, v, c.Dv, c.Dv, b < last_block ? all : live, c.scale, state, acc, Dvp,
-                           ahead * c.D, ahead * c.Dv);
-  }
-  for (int r = 0; r < R; ++r) finish_row(state, r, acc + r * Dvp, c.Dv, c.o(row, h + r));
-}
+  int live[R];  // keys in the last block
+};
 
-// As attend_heads, with the bits of attention_packed.cpp's tile_attend_chunk.
-template <int R>
-void tile_attend_heads(const PagedCall<uint16_t>& c, int64_t row, int64_t h, float* q_rows, float* acc) {
-  const int64_t Dp = (c.D + 15) / 16 * 16, Dvp = (c.Dv + 15) / 16 * 16;
-  for (int64_t r = 0; r < R; ++r) widen_rows(c.q(row, h + r), 0, 1, c.D, q_rows + r * Dp, Dp);
-  std::memset(acc, 0, static_cast<size_t>(R * Dvp) * sizeof(float));
-  const int32_t* const pages = c.pages + c.row_seq[row] * c.table_stride;
-  const int64_t last_page = c.row_pos[row] / kKeyBlock;
-  const F16 scale = set16(c.scale), nothing = set16(-std::numeric_limits<float>::infinity());
-  float max[R], sum[R] = {};
-  for (float& m : max) m = -std::numeric_limits<float>::infinity();
-  for (int64_t page = 0; page <= last_page; page += 2) {
-    const int64_t live = std::min<int64_t>(kTileKeys, c.row_pos[row] + 1 - page * kKeyBlock), halves = live > 16 ? 2 : 1;
-    const uint16_t *k[2][R], *v[2][R];
+// With the bits of attention_packed.cpp's tile_attend_chunk.
+template <int R, int S>
+struct TileQueries : Queries<R, S, uint16_t> {
+  static constexpr int64_t kBlockPages = kTileKeys / kKeyBlock;
+  static constexpr int64_t kSums = 2 * R;
+  static constexpr int kShares = R / S;
+  TileQueries(const Run<uint16_t>& of, int64_t first, int64_t per_head, float* memory)
+      : Queries<R, S, uint16_t>(of, first, per_head, memory) {
+    std::memset(this->acc, 0, static_cast<size_t>(R * this->Dvp) * sizeof(float));
+    for (float& m : max) m = -std::numeric_limits<float>::infinity();
+  }
+  void add_block(int64_t block) {
+    const PagedCall<uint16_t>& c = this->run.call;
+    const int32_t* const pages = this->run.pages();
+    const int64_t page = block * kBlockPages, last_page = this->run.last_page(), Dp = this->Dp, Dvp = this->Dvp;
+    const float* const q_rows = this->q;
+    float* const acc = this->acc;
+    const F16 scale = set16(c.scale), nothing = set16(-std::numeric_limits<float>::infinity());
+    int64_t live[R], least = kTileKeys, most = 0;
+    for (int r = 0; r < R; ++r) {
+      live[r] = std::min<int64_t>(kTileKeys, c.row_pos[this->row[r]] + 1 - page * kKeyBlock);
+      least = std::min(least, live[r]);
+      most = std::max(most, live[r]);
+    }
+    const int64_t halves = most > 16 ? 2 : 1;
+    const uint16_t *k[2][kShares], *v[2][kShares];
     int64_t ahead[2];  // pages from one of this block to that of the next, which is fetched meanwhile
     F16 s[2][R];
     for (int64_t i = 0; i < halves; ++i) {
-      for (int64_t r = 0; r < R; ++r) {
-        const int64_t head = pages[page + i] * c.Hk + (h + r) / c.group;
-        k[i][r] = c.k_pages + head * c.D * kKeyBlock;
-        v[i][r] = c.v_pages + head * kKeyBlock * c.Dv;
-      }
+      this->page(pages[page + i], k[i], v[i]);
       ahead[i] = (pages[std::min(page + i + 2, last_page)] - pages[page + i]) * c.Hk * kKeyBlock;
     }
     R1_UNROLL for (int r = 0; r < R; ++r) s[1][r] = nothing;
@@ -131,20 +199,24 @@ void tile_attend_heads(const PagedCall<uint16_t>& c, int64_t row, int64_t h, flo
         R1_UNROLL for (int r = 0; r < R; ++r) even[r] = odd[r] = zero16();
         int64_t d = d0;
         for (; d + 2 <= d1; d += 2) {  // 64 bytes of keys
-          R1_UNROLL for (int r = 0; r < R; ++r) {
-            const uint16_t* const keys = k[i][r] + d * 16;
-            hwy::Prefetch(keys + ahead[i] * c.D);
-            even[r] = fma16(set16(q_rows[r * Dp + d]), load16(keys), even[r]);
-            odd[r] = fma16(set16(q_rows[r * Dp + d + 1]), load16(keys + 16), odd[r]);
+          R1_UNROLL for (int h = 0; h < kShares; ++h) {
+            const uint16_t* const keys = k[i][h] + d * 16;
+            fetch(keys + ahead[i] * c.D);
+            const F16 first = load16(keys), second = load16(keys + 16);
+            R1_UNROLL for (int r = h * S; r < (h + 1) * S; ++r) {
+              even[r] = fma16(set16(q_rows[r * Dp + d]), first, even[r]);
+              odd[r] = fma16(set16(q_rows[r * Dp + d + 1]), second, odd[r]);
+            }
           }
         }
         if (d < d1)
-          R1_UNROLL for (int r = 0; r < R; ++r) even[r] = fma16(set16(q_rows[r * Dp + d]), load16(k[i][r] + d * 16), even[r]);
+          R1_UNROLL for (int r = 0; r < R; ++r) even[r] =
+              fma16(set16(q_rows[r * Dp + d]), load16(k[i][r / S] + d * 16), even[r]);
         R1_UNROLL for (int r = 0; r < R; ++r) x[r] = x[r] + (even[r] + odd[r]);
       }
       R1_UNROLL for (int r = 0; r < R; ++r) {
         x[r] = x[r] * scale;
-        if (live - i * 16 < 16) x[r] = select16(first16(live - i * 16), x[r], nothing);
+        if (live[r] - i * 16 < 16) x[r] = select16(first16(std::max<int64_t>(live[r] - i * 16, 0)), x[r], nothing);
         s[i][r] = x[r];
       }
     }
@@ -165,32 +237,34 @@ void tile_attend_heads(const PagedCall<uint16_t>& c, int64_t row, int64_t h, flo
     // Two F16 of every row at a time.
     const auto values = [&](int64_t at, auto wide, auto tail) HWY_ATTR {
       constexpr int kParts2 = wide ? 2 : 1;
-      const auto load_value = [&](const uint16_t* row, int part) HWY_ATTR {
-        if constexpr (tail) return load16(row + 16 * part, c.Dv - at - 16 * part);
-        return load16(row + 16 * part);
+      const auto load_value = [&](int64_t j, int share, int part) HWY_ATTR {
+        const uint16_t* const row = v[j / 16][share] + j % 16 * c.Dv + at + 16 * part;
+        if constexpr (tail) return load16(row, c.Dv - at - 16 * part);
+        return load16(row);
       };
       F16 even[R][kParts2], odd[R][kParts2];
       R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int part = 0; part < kParts2; ++part) even[r][part] = odd[r][part] =
           zero16();
-      for (int64_t i = 0; i < halves; ++i) {
-        const int64_t n = std::min<int64_t>(live - i * 16, 16);
-        int64_t j = 0;
-        for (; j + 2 <= n; j += 2) {
-          R1_UNROLL for (int r = 0; r < R; ++r) {
-            const uint16_t* const first = v[i][r] + j * c.Dv + at;
-            hwy::Prefetch(first + ahead[i] * c.Dv);
-            hwy::Prefetch(first + ahead[i] * c.Dv + c.Dv);
-            const F16 p_even = set16(p[r][i * 16 + j]), p_odd = set16(p[r][i * 16 + j + 1]);
-            R1_UNROLL for (int part = 0; part < kParts2; ++part) {
-              even[r][part] = fma16(p_even, load_value(first, part), even[r][part]);
-              odd[r][part] = fma16(p_odd, load_value(first + c.Dv, part), odd[r][part]);
+      int64_t j = 0;
+      for (; j + 2 <= least; j += 2) {
+        R1_UNROLL for (int h = 0; h < kShares; ++h) {
+          const uint16_t* const next = v[j / 16][h] + (ahead[j / 16] + j % 16) * c.Dv + at;
+          fetch(next);
+          fetch(next + c.Dv);
+          R1_UNROLL for (int part = 0; part < kParts2; ++part) {
+            const F16 first = load_value(j, h, part), second = load_value(j + 1, h, part);
+            R1_UNROLL for (int r = h * S; r < (h + 1) * S; ++r) {
+              even[r][part] = fma16(set16(p[r][j]), first, even[r][part]);
+              odd[r][part] = fma16(set16(p[r][j + 1]), second, odd[r][part]);
             }
           }
         }
-        if (j < n)
-          R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int part = 0; part < kParts2; ++part) even[r][part] =
-              fma16(set16(p[r][i * 16 + j]), load_value(v[i][r] + j * c.Dv + at, part), even[r][part]);
       }
+      for (; j < most; ++j)
+        R1_UNROLL for (int r = 0; r < R; ++r) if (j < live[r]) R1_UNROLL for (int part = 0; part < kParts2; ++part) {
+          F16& pair = j % 2 == 0 ? even[r][part] : odd[r][part];
+          pair = fma16(set16(p[r][j]), load_value(j, r / S, part), pair);
+        }
       R1_UNROLL for (int r = 0; r < R; ++r) R1_UNROLL for (int part = 0; part < kParts2; ++part) {
         float* const a = acc + r * Dvp + at + 16 * part;
         store16(a, load16(a) * set16(correction[r]) + (even[r][part] + odd[r][part]));
@@ -203,44 +277,90 @@ void tile_attend_heads(const PagedCall<uint16_t>& c, int64_t row, int64_t h, flo
     else if (at < c.Dv)
       values(at, std::false_type{}, std::true_type{});
   }
-  for (int r = 0; r < R; ++r) {
-    const F16 inverse = set16(1.0f / sum[r]);
-    uint16_t* const o = c.o(row, h + r);
-    for (int64_t d = 0; d < c.Dv; d += 16) store16(o + d, load16(acc + r * Dvp + d) * inverse, c.Dv - d);
+  void finish() {
+    const PagedCall<uint16_t>& c = this->run.call;
+    for (int r = 0; r < R; ++r) {
+      if (this->again[r]) continue;
+      const F16 inverse = set16(1.0f / sum[r]);
+      uint16_t* const o = c.o(this->row[r], this->head[r]);
+      for (int64_t d = 0; d < c.Dv; d += 16) store16(o + d, load16(this->acc + r * this->Dvp + d) * inverse, c.Dv - d);
+    }
   }
+  float max[R], sum[R] = {};
+};
+
+template <class E>
+struct PlainQueriesOf {
+  template <int R, int S>
+  using Of = PlainQueries<R, S, E>;
+};
+
+// All queries of a run, block by block: a page is read once, for all heads, as it lies.
+template <class Q, int R, class E>
+void attend_all(const Run<E>& run, int64_t per_head) {
+  const PagedCall<E>& c = run.call;
+  const int64_t calls = (per_head * c.Hk + Q::kShares - 1) / Q::kShares;
+  const int64_t floats = R * ((c.D + 15) / 16 * 16 + (c.Dv + 15) / 16 * 16);
+  auto* const all = reinterpret_cast<Q*>(
+      scratch_bytes(ScratchSlot::a, static_cast<size_t>(calls) * (sizeof(Q) + static_cast<size_t>(floats) * sizeof(float))));
+  auto* const memory = reinterpret_cast<float*>(all + calls);
+  for (int64_t i = 0; i < calls; ++i) new (all + i) Q(run, i * Q::kShares, per_head, memory + i * floats);
+  for (int64_t b = 0; b <= run.last_page() / Q::kBlockPages; ++b)
+    for (int64_t i = 0; i < calls; ++i) all[i].add_block(b);
+  for (int64_t i = 0; i < calls; ++i) all[i].finish();
 }
 
-// Query heads [h, h+R) of one row, by what the instruction set has.
-template <int R, class E>
-void attend(const PagedCall<E>& c, bool by_tiles, int64_t row, int64_t h, float* q_rows, float* acc) {
-  if constexpr (std::is_same_v<E, uint16_t> && HWY_TARGET == HWY_AVX3)
-    if (by_tiles) return tile_attend_heads<R>(c, row, h, q_rows, acc);
-  (void)by_tiles;
-  attend_heads<R>(c, row, h, q_rows, acc);
+// A sum needs so many others beside it that it is not waited for.
+inline constexpr int64_t kSumsAtLeast = 4;
+
+// With as many key heads side by side as make R queries, or a half of it, and so on, whichever takes the fewest steps.
+template <template <int, int> class Q, int R, int S, class E>
+void attend_shares(const Run<E>& run) {
+  const int64_t per_head = (run.queries() + S - 1) / S, shares = per_head * run.call.Hk;
+  if constexpr (R > S) {
+    const auto steps = [&](int64_t sums, int64_t side_by_side) {
+      return (shares + side_by_side - 1) / side_by_side * std::max(sums, kSumsAtLeast);
+    };
+    if (steps(Q<R / 2, S>::kSums, R / 2 / S) < steps(Q<R, S>::kSums, R / S)) return attend_shares<Q, R / 2, S>(run);
+  }
+  attend_all<Q<R, S>, R>(run, per_head);
+}
+
+// At most R queries together.
+template <template <int, int> class Q, int R, class E>
+void attend_run(const Run<E>& run) {
+  const int64_t most = std::min<int64_t>(run.queries(), R);
+  if constexpr (R >= 8)
+    if (most > 4) return attend_shares<Q, R, 8>(run);
+  if constexpr (R >= 4)
+    if (most > 2) return attend_shares<Q, R, 4>(run);
+  if constexpr (R >= 2)
+    if (most > 1) return attend_shares<Q, R, 2>(run);
+  attend_shares<Q, R, 1>(run);
 }
 
 template <class E>
 void attend_rows(Context& context, const AttentionPaged& op) {
   const PagedCall<E> c(op);
-  const int64_t Hq = c.q.heads, Dp = (c.D + 15) / 16 * 16, Dvp = (c.Dv + 15) / 16 * 16;
+  const int64_t rows = op.q.shape[0];
   double keys = 0;
-  for (int64_t r = 0; r < op.q.shape[0]; ++r) keys += c.row_pos[r] + 8;
-  const bool by_tiles = attends_by_tiles(op.q.dtype);
-  const double ns = keys * static_cast<double>(Hq) * (0.02 * static_cast<double>(c.D + c.Dv) + 1);
-  for_rows(context, op.q.shape[0], 4, ns / static_cast<double>(op.q.shape[0]), [&](int64_t begin, int64_t end) HWY_ATTR {
-    std::optional<NoDenormals> mode;
-    if (by_tiles) mode.emplace();
-    float* const q_rows = scratch<float>(ScratchSlot::a, kQueryRows * (Dp + Dvp));
-    float* const acc = q_rows + kQueryRows * Dp;
-    for (int64_t r = begin; r < end; ++r) {
-      int64_t h = 0;
-      // By tiles a row has two sums where it else has one.
-      for (; !by_tiles && h + kQueryRows <= Hq; h += kQueryRows) attend<kQueryRows>(c, by_tiles, r, h, q_rows, acc);
-      if constexpr (kQueryRows > 1) {
-        for (; h + 4 <= Hq; h += 4) attend<4>(c, by_tiles, r, h, q_rows, acc);
-        for (; h + 2 <= Hq; h += 2) attend<2>(c, by_tiles, r, h, q_rows, acc);
+  for (int64_t r = 0; r < rows; ++r) keys += c.row_pos[r] + 8;
+  const double ns = keys * static_cast<double>(c.q.heads) * (0.02 * static_cast<double>(c.D + c.Dv) + 1);
+  for_rows(context, rows, rows < kManyRows ? 4 : 16, ns / static_cast<double>(rows), [&](int64_t begin, int64_t end) HWY_ATTR {
+    if constexpr (std::is_same_v<E, uint16_t> && HWY_TARGET == HWY_AVX3)
+      if (attends_by_tiles(op.q.dtype)) {
+        const NoDenormals mode;
+        for (; begin < end;) {
+          const Run<E> run(c, begin, end, kTileKeys);
+          attend_run<TileQueries, kTileQueries>(run);
+          begin = run.end;
+        }
+        return;
       }
-      for (; h < Hq; ++h) attend<1>(c, by_tiles, r, h, q_rows, acc);
+    while (begin < end) {
+      const Run<E> run(c, begin, end, kKeyBlock);
+      attend_run<PlainQueriesOf<E>::template Of, kQueryRows>(run);
+      begin = run.end;
     }
   });
 }
