@@ -74,6 +74,48 @@ TEST(Limits, every_numeric_attribute_has_both_bounds_and_keeps_to_them) {
   EXPECT_GT(seen, 50);
 }
 
+TEST(Limits, what_is_no_value_is_refused_on_one_line_that_names_attribute_and_value) {
+  const RoleRegistry registry = role_registry(".");
+  int seen = 0;
+  const auto refuses = [&](const std::string& owner, const std::vector<AttrSpec>& specs) {
+    for (const AttrSpec& spec : specs) {
+      if (spec.type == AttrType::text) continue;  // whoever reads it says what is wrong with it
+      ++seen;
+      for (const auto& [value, shown] : std::vector<std::pair<std::string, std::string>>{{"[1,2]", "[1,2]"},
+                                                                                         {"10s", "10s"},
+                                                                                         {"5 MB", "5 MB"},
+                                                                                         {"50%", "50%"},
+                                                                                         {"½", "½"},
+                                                                                         {"１", "１"},
+                                                                                         {"+1", "+1"},
+                                                                                         {"1_000", "1_000"},
+                                                                                         {" ", "' '"},
+                                                                                         {"1\n2", "1\\n2"},
+                                                                                         {"\x1b[31m", "\\x1b[31m"},
+                                                                                         {"日本", "日本"}}) {
+        SCOPED_TRACE(fmt::format("{}.{} = '{}'", owner, spec.name, value));
+        try {
+          graph::check_value(spec, {value, {"a.graph", 1, 1}}, owner);
+          ADD_FAILURE() << "accepted";
+        } catch (const Error& e) {
+          const std::string said = e.what();
+          EXPECT_NE(said.find(owner + "." + spec.name), std::string::npos) << said;
+          EXPECT_NE(said.find(shown), std::string::npos) << said;
+          EXPECT_EQ(said.find_first_of("\n\x1b"), std::string::npos) << said;
+        }
+      }
+    }
+  };
+  for (const auto* list : {&registry.roles, &registry.artifacts})
+    for (const RoleSpec& role : *list) {
+      refuses(role.name, role.attrs);
+      refuses(role.name, role.edge_attrs);
+    }
+  refuses("stage", registry.stage_attrs);
+  refuses("graph", registry.graph_attrs);
+  EXPECT_GT(seen, 100);
+}
+
 TEST(Limits, the_table_of_the_docs_has_every_attribute_with_its_bounds) {
   const std::string docs = read_file(source_dir() / "docs/limits.md");
   each_number([&](const std::string& owner, const AttrSpec& spec) {
