@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stop.h"
 
 namespace r1 {
 namespace {
@@ -83,6 +84,7 @@ ContentFetcher::ContentFetcher(NodeWorld& world, Options options)
       options_(std::move(options)),
       cache_(options_.cache),
       self_(std::make_shared<ContentFetcher*>(this)),
+      moved_(std::make_shared<std::atomic<bool>>(false)),
       disk_(world.executor("files")) {}
 
 ContentFetcher::~ContentFetcher() {
@@ -92,7 +94,13 @@ ContentFetcher::~ContentFetcher() {
 }
 
 void ContentFetcher::disk(std::function<void()> work, Then then) {
-  disk_->submit({std::move(work), [&world = world_, self = self_, then = std::move(then)](std::exception_ptr error) {
+  const auto watched = [work = std::move(work), moved = moved_] {
+    const std::function<void()> unit = [&moved] { *moved = true; };
+    const StopScope scope({nullptr, &unit});
+    work();
+    unit();
+  };
+  disk_->submit({watched, [&world = world_, self = self_, then = std::move(then)](std::exception_ptr error) {
                    world.post([self, then, error] {
                      if (*self != nullptr) then(error);
                    });
@@ -370,6 +378,12 @@ void ContentFetcher::forget(const ForgetOrder& order) {
   if (const auto held = held_.find(order.hash); held != held_.end() && held->second.memory) held_.erase(held);
   // The word may have passed the one by which it is needed again.
   if (const auto f = fetches_.find(order.hash); f != fetches_.end() && f->second.memory) f->second.forgotten = true;
+}
+
+bool ContentFetcher::moved() {
+  return moved_->exchange(false) || std::any_of(fetches_.begin(), fetches_.end(), [](const auto& fetch) {
+           return !fetch.second.source && fetch.second.since_ns != 0;
+         });
 }
 
 void ContentFetcher::tick() {

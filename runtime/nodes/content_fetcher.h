@@ -50,6 +50,9 @@ class ContentFetcher {
   void want(const ContentPayload& payload, std::function<void(std::exception_ptr, std::shared_ptr<const Packet>)> then);
   void heard(const LinkPacket& packet);  // of the head: get's answers, parents, listen, forget
   void tick();                           // now and then
+  // Whether something came, was read or stored since this was asked last, or the head is still to say whom to ask (for which
+  // it has a time of its own): who waits for what is fetched here waits for no one that hangs.
+  bool moved();
   // On the thread for files, behind what was given to it before; `then` on the node's.
   void disk(std::function<void()> work, Then then);
   const FileCache& cache() const { return cache_; }
@@ -140,6 +143,7 @@ class ContentFetcher {
   std::unique_ptr<Ear> door_ear_;
   PeerNet::Door door_;
   std::shared_ptr<ContentFetcher*> self_;
+  const std::shared_ptr<std::atomic<bool>> moved_;
   std::unique_ptr<Executor> disk_;
 };
 

@@ -103,7 +103,8 @@ void Node::obey(const LinkPacket& packet) {
 
 void Node::tick() {
   contents_.tick();
-  for (const auto& [incarnation, role] : roles_) role->tick();
+  const bool fetched = contents_.moved();
+  for (const auto& [incarnation, role] : roles_) role->tick(fetched);
   if (!ending_)
     world_.post_after(kTick_s, [self = self_] {
       if (*self != nullptr) (*self)->tick();

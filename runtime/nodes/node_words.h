@@ -83,7 +83,7 @@ struct RoleRecords {
   std::optional<std::string> progress;
   std::optional<std::vector<Wait>> waits;  // all there are
   std::optional<std::string> inspect;      // JSON of Role::inspect()
-  bool moved = false;                      // a message came or a job ended
+  bool moved = false;                      // a message came, a job or a unit of one ended, or what is fetched came on
   int64_t cpu_ns = 0;                      // of the process, inside ops, since its start
   std::vector<Measured> evaluations;       // for the journal: durable before what the role says next is heard
 };

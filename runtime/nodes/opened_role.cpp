@@ -212,10 +212,15 @@ void OpenedRole::flush() {
   say(PacketKind::records, encode(records));
 }
 
-void OpenedRole::tick() {
-  if (closed_ || !host_) return;
+void OpenedRole::tick(bool fetched) {
+  if (closed_) return;
   constexpr double kMoved_s = 1;
   RoleRecords records;
+  if (!host_) {
+    records.moved = fetched;
+    if (fetched) say(PacketKind::records, encode(records));
+    return;
+  }
   std::string said;
   records.waits.emplace();
   for (const WaitRow& wait : waits_.waits(open_.stage)) {
@@ -225,7 +230,7 @@ void OpenedRole::tick() {
   if (said == waits_said_) records.waits.reset();
   waits_said_ = std::move(said);
   if (std::string now = host_->role().inspect(); now != inspect_said_) records.inspect = inspect_said_ = std::move(now);
-  records.moved = waits_.idle_s(open_.stage) < kMoved_s;
+  records.moved = fetched || waits_.idle_s(open_.stage) < kMoved_s;
   if (services_.cpu_ns) records.cpu_ns = services_.cpu_ns();
   if (records.waits || records.inspect || records.moved) say(PacketKind::records, encode(records));
 }

@@ -44,7 +44,7 @@ class OpenedRole final : public OpenedWork, public HostTransport, private StageM
   void whole(const Packet& packet) override;
   // One that is destroyed without waits for its jobs at hand.
   void close(std::function<void()> then) override;
-  void tick() override;  // what the role waits for goes to the head
+  void tick(bool fetched) override;  // what the role waits for goes to the head, and that it, or what it waits for, moves
   PayloadPtr state() override { return host_ ? host_->role().state() : nullptr; }
 
   void post(int from, int to, Envelope envelope) override;

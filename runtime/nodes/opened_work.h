@@ -32,7 +32,7 @@ class OpenedWork {
   virtual void whole(const Packet&) {}  // a message whose frames were fetched by content
   // Ends it: jobs at hand stop at their next unit. `then`: when nothing of it runs any more.
   virtual void close(std::function<void()> then) = 0;
-  virtual void tick() {}  // now and then
+  virtual void tick(bool /*fetched*/) {}  // now and then; `fetched`: ContentFetcher::moved()
   // Once it is closed: Role::state(); null for what is no role.
   virtual PayloadPtr state() { return nullptr; }
 };

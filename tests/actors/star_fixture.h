@@ -27,7 +27,7 @@ class Star {
   // `run`: whose stages are run; its graph as a file is what nodes are sent.
   Star(LocalRun& run, uint64_t seed)
       : run_(run),
-        world_({.seed = seed, .job_ns = [this](const std::string&) { return job_ns; }}),
+        world_({.seed = seed, .job_ns = [this](const std::string& of) { return of == "files" ? files_ns : job_ns; }}),
         net_life_(world_.new_life()),
         net_(world_.clock(), net_options()),
         peer_life_(world_.new_life()),
@@ -48,6 +48,7 @@ class Star {
 
   const PayloadCodec* codec = &message_codec();  // of nodes that join from now on
   int64_t job_ns = 0;                            // that a job takes
+  int64_t files_ns = 0;                          // that a piece of a file or a set takes to be read or stored
   std::shared_ptr<const EngineFactory> engines;  // of nodes that join from now on; null: the device's own
   bool own_caches = false;                       // nodes that join from now on are each on a machine of their own
   uint64_t small = 0;                            // as Node::Options, of nodes that join from now on

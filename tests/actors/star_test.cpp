@@ -64,6 +64,17 @@ TEST_F(StarTest, a_stage_that_no_node_is_left_for_says_of_each_role_what_it_wait
   EXPECT_EQ(said.find("does not say what it waits for"), std::string::npos) << said;
 }
 
+TEST_F(StarTest, files_and_weights_that_take_long_to_come_are_no_stall) {
+  LocalRun run(top / "run", {});
+  Star star(run, 7);
+  star.own_caches = true;
+  star.files_ns = 20'000'000'000;
+  star.add_node();
+  const double begin_s = star.world().clock().now_s();
+  for (const char* stage : {"base", "sft", "rl"}) ASSERT_EQ(star.run_stage(stage), "") << stage;
+  EXPECT_GT(star.world().clock().now_s() - begin_s, 5 * 60);
+}
+
 TEST_F(StarTest, a_pool_says_of_each_worker_for_which_answers_it_waits) {
   LocalRun run(top / "run", {});
   Star star(run, 7);

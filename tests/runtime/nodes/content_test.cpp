@@ -220,13 +220,33 @@ struct Exchange : ::testing::Test {
   int64_t nonces = 0;
   int lied = 0;
   std::function<bool(int door, MemoryNet::Way way, WireMessage& message)> tamper;
-  StepWorld world{{.seed = 11, .job_ns = [](const std::string&) { return int64_t{1'000'000}; }}};
+  int64_t disk_ns = 1'000'000;  // that a piece takes
+  StepWorld world{{.seed = 11, .job_ns = [this](const std::string&) { return disk_ns; }}};
   const int64_t life = world.new_life(), peer_life = world.new_life();
   MemoryNet net{world.clock(), net_options()};
   MemoryPeers peers{world.clock(), peer_options()};
   std::unique_ptr<Head> head = std::make_unique<Head>(*this);
   std::vector<std::unique_ptr<Process>> processes;
 };
+
+TEST_F(Exchange, whoever_waits_for_what_is_fetched_is_told_whether_it_moves) {
+  Process& p = add();
+  EXPECT_FALSE(p.fetcher->moved()) << "nothing is fetched";
+  disk_ns = 3'000'000'000;
+  want_file(p);
+  int moved = 0;
+  for (int i = 0; i < 3 && !p.done; ++i) {
+    run(6.5);
+    moved += p.fetcher->moved();
+  }
+  EXPECT_FALSE(p.done);
+  EXPECT_EQ(moved, 3);
+  head->mute = PacketKind::get;
+  run(20);
+  (void)p.fetcher->moved();
+  run(20);
+  EXPECT_FALSE(p.fetcher->moved()) << "the head hears no question any more";
+}
 
 TEST_F(Exchange, of_seven_nodes_that_want_a_file_at_once_the_head_gives_it_to_one_and_they_have_it_from_each_other) {
   for (int n = 0; n < 7; ++n) add();
