@@ -43,6 +43,18 @@ std::string complaint(const CLI::App& app, const std::vector<std::string>& left)
   return fmt::format("'{}' is one argument too many", left[0]);
 }
 
+// The first argument that was given as '', of the commands that were given; none: empty. It is a variable that is not set
+// (--run "$DIR"), and would be taken for one that was not given.
+std::string given_empty(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::vector<std::string>& given = option->results();
+    if (std::find(given.begin(), given.end(), "") != given.end()) return option->get_name();
+  }
+  for (const CLI::App* command : app.get_subcommands())
+    if (std::string name = given_empty(*command); !name.empty()) return name;
+  return {};
+}
+
 }  // namespace
 
 void add_common_flags(CLI::App& app, const char* examples) {
@@ -72,7 +84,10 @@ CLI::Validator zero_or_number_from(double low, double high) { return number_in(l
 std::optional<int> parse_command_line(CLI::App& app, int argc, char** argv) {
   try {
     app.parse(argc, argv);
-    return std::nullopt;
+    const std::string empty = given_empty(app);
+    if (empty.empty()) return std::nullopt;
+    say("{}: {}: '' is no value\nRun with --help for more information.\n", app.get_name(), empty);
+    return static_cast<int>(ExitCode::bad_input);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     // A misspelt option is also one that is missing: what is not understood is said first.

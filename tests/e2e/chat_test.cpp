@@ -73,11 +73,9 @@ TEST_F(ChatTest, of_whom_nothing_was_asked_is_no_success) {
   EXPECT_EQ(nothing.code, 2);
   EXPECT_NE(nothing.err.find("nothing was asked (-p TEXT asks one question)"), std::string::npos) << nothing.err;
   EXPECT_EQ(chat("", "/quit\n").code, 0);
-  for (const char* blank : {"-p ''", "-p ' \n'"}) {
-    const Result r = chat(blank);
-    EXPECT_EQ(r.code, 2) << blank;
-    EXPECT_NE(r.err.find("-p: nothing was asked"), std::string::npos) << r.err;
-  }
+  const Result blank = chat("-p ' \n'");
+  EXPECT_EQ(blank.code, 2);
+  EXPECT_NE(blank.err.find("-p: nothing was asked"), std::string::npos) << blank.err;
 }
 
 TEST_F(ChatTest, a_model_that_gave_no_text_is_not_said_to_have_thought) {

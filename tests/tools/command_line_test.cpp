@@ -59,6 +59,21 @@ TEST(CommandLine, a_misspelt_option_is_named_with_the_nearest_one) {
   }
 }
 
+TEST(CommandLine, a_variable_that_is_not_set_is_not_taken_for_an_option_that_was_not_given) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"", "--data", "d"}, "model"},
+      {{"m", "--data", ""}, "--data"},
+      {{"m", "--data="}, "--data"},
+      {{"m", "--data", "d", "--problems", ""}, "--problems"},
+  };
+  for (const auto& [words, name] : cases) {
+    const Answer a = parse(words);
+    ASSERT_EQ(a.code, static_cast<int>(ExitCode::bad_input)) << name;
+    EXPECT_EQ(a.said.find("r1-test: " + name + ": "), 0) << a.said;
+  }
+  EXPECT_EQ(parse({"train", "--layers", ""}, true).code, static_cast<int>(ExitCode::bad_input));
+}
+
 TEST(CommandLine, a_misspelt_command_is_named_and_options_are_those_of_the_command_that_was_given) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"kernls"}, "unknown command 'kernls': did you mean kernels?"},
