@@ -135,6 +135,17 @@ TEST_F(ProgramTest, a_finished_run_shows_its_result_again_and_starts_over_only_w
   EXPECT_EQ(summary_hashes(top / "run"), summary_hashes(top / "run.1"));
 }
 
+TEST_F(ProgramTest, the_report_says_the_precision_whatever_else_the_fingerprint_says) {
+  for (const auto& [precision, fingerprint] : {std::pair{"bf16", "; bf16; Muon by bf16"}, std::pair{"f32", "; f32"}}) {
+    const fs::path dir = top / precision;
+    ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q", "--set", std::string("graph.precision=") + precision}).code, 0);
+    const std::string said = json::parse(read_file(dir / "summary.json"))["fingerprint"];
+    EXPECT_TRUE(said.ends_with(fingerprint)) << said;
+    EXPECT_NE(read_file(dir / "report.html").find(std::string("<dt>precision</dt><dd>") + precision + "</dd>"),
+              std::string::npos);
+  }
+}
+
 TEST_F(ProgramTest, a_run_leaves_a_report_that_needs_no_network_and_event_files) {
   const fs::path dir = top / "run";
   ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q"}).code, 0);

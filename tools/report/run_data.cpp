@@ -199,8 +199,7 @@ RunData read_head(const GraphView& graph, const RunStore& store) {
   run.started = store.meta("started").value_or("");
   run.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
   run.cores = cores_of(run.machine);
-  if (const size_t last = run.fingerprint.rfind("; "); last != std::string::npos)
-    run.precision = run.fingerprint.substr(last + 2);
+  run.precision = store.meta("precision").value_or("");
   run.failures = failures_of(store);
   const auto shown = [](const std::string& value) { return value.empty() ? std::string("(none)") : value; };
   for (const StageRow& stage : store.stages())

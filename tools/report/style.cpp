@@ -93,7 +93,8 @@ td{vertical-align:top}
 td.fixed{white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap}
 .stage-table td.wide{min-width:170px}
-.stage-table td,.stage-table th{padding-right:9px}
+.stage-table td,.stage-table th{padding-right:6px}
+.stage-table .dumbbell{width:70px}
 .stage-table th.n{white-space:normal}
 td .ba{white-space:nowrap}
 td i{font-style:normal;color:var(--muted)}

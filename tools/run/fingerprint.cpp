@@ -45,6 +45,7 @@ std::string keep_fingerprint(const RunEnv& env, const GraphView& graph, RunStore
   const std::string now = fingerprint_of(env, graph, devices_fingerprint(env));
   keep(store, now, accept);
   store.set_meta(kTrainingFingerprint, fingerprint_of(env, graph, training_fingerprint(env, graph)));
+  store.set_meta("precision", dtype_name(env.precision));
   return now;
 }
 
