@@ -42,7 +42,7 @@ void kv_write(Context& context, const KvWrite& op) {
   op.k.dtype == DType::f32 ? write_rows<float>(context, op) : write_rows<uint16_t>(context, op);
 }
 
-// Of queries whose sums are pairs, together at most.
+// By tiles a query has two sums where it else has one, so half as many go together.
 inline constexpr int kTileQueries = 4;
 // Rows that are many enough to be cut into tiles of sixteen, of which a prompt's share their keys.
 inline constexpr int64_t kManyRows = 64;
@@ -162,7 +162,7 @@ template <int R, int S>
 struct TileQueries : Queries<R, S, uint16_t> {
   static constexpr int64_t kBlockPages = kTileKeys / kKeyBlock;
   static constexpr int64_t kSums = 2 * R;
-  static constexpr int kShares = R / S;
+  using Queries<R, S, uint16_t>::kShares;
   TileQueries(const Run<uint16_t>& of, int64_t first, int64_t per_head, float* memory)
       : Queries<R, S, uint16_t>(of, first, per_head, memory) {
     std::memset(this->acc, 0, static_cast<size_t>(R * this->Dvp) * sizeof(float));
@@ -339,6 +339,15 @@ void attend_run(const Run<E>& run) {
   attend_shares<Q, R, 1>(run);
 }
 
+template <template <int, int> class Q, int R, class E>
+void attend_runs(const PagedCall<E>& c, int64_t begin, int64_t end) {
+  while (begin < end) {
+    const Run<E> run(c, begin, end, Q<R, 1>::kBlockPages * kKeyBlock);
+    attend_run<Q, R>(run);
+    begin = run.end;
+  }
+}
+
 template <class E>
 void attend_rows(Context& context, const AttentionPaged& op) {
   const PagedCall<E> c(op);
@@ -350,18 +359,9 @@ void attend_rows(Context& context, const AttentionPaged& op) {
     if constexpr (std::is_same_v<E, uint16_t> && HWY_TARGET == HWY_AVX3)
       if (attends_by_tiles(op.q.dtype)) {
         const NoDenormals mode;
-        for (; begin < end;) {
-          const Run<E> run(c, begin, end, kTileKeys);
-          attend_run<TileQueries, kTileQueries>(run);
-          begin = run.end;
-        }
-        return;
+        return attend_runs<TileQueries, kTileQueries>(c, begin, end);
       }
-    while (begin < end) {
-      const Run<E> run(c, begin, end, kKeyBlock);
-      attend_run<PlainQueriesOf<E>::template Of, kQueryRows>(run);
-      begin = run.end;
-    }
+    attend_runs<PlainQueriesOf<E>::template Of, kQueryRows>(c, begin, end);
   });
 }
 

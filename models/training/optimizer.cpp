@@ -67,12 +67,14 @@ View orthogonalised(Context& ctx, const View& x) {
 // The same by the products of layers, whose operands are bf16 and whose sums are f32; A and b A + c A A are symmetric.
 View orthogonalised_by_bf16(Context& ctx, const View& x) {
   const int64_t rows = x.shape[0], cols = x.shape[1], k = std::min(rows, cols);
+  const bool wide = rows <= cols;
   const View a = ctx.arena.alloc(DType::f32, {k, k}), b = ctx.arena.alloc(DType::f32, {k, k});
   const View product = ctx.arena.alloc(DType::f32, {rows, cols});
   const View x16 = ctx.arena.alloc(DType::bf16, {rows, cols}), square16 = ctx.arena.alloc(DType::bf16, {k, k});
+  const View product16 = wide ? ctx.arena.alloc(DType::bf16, {rows, cols}) : View{};
   for (int i = 0; i < kNewtonSchulzSteps; ++i) {
     run(ctx, Copy{x, x16});
-    if (rows <= cols) {
+    if (wide) {
       run(ctx, Linear{x16, x16, {}, a});
     } else {
       run(ctx, Fill{a, 0});
@@ -82,12 +84,9 @@ View orthogonalised_by_bf16(Context& ctx, const View& x) {
     run(ctx, Linear{square16, square16, {}, b});
     run(ctx, Axpby{a, b, kB, kC});
     run(ctx, Copy{b, square16});
-    if (rows <= cols) {
-      const auto mark = ctx.arena.mark();
-      const View product16 = ctx.arena.alloc(DType::bf16, {rows, cols});
+    if (wide) {
       run(ctx, LinearBackwardInput{square16, x16, product16});
       run(ctx, Copy{product16, product});
-      ctx.arena.release(mark);
     } else {
       run(ctx, Linear{x16, square16, {}, product});
     }

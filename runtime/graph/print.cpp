@@ -4,6 +4,7 @@
 #include <array>
 #include <set>
 
+#include "base/clipped.h"
 #include "runtime/graph/attributes.h"
 #include "runtime/graph/graph.h"
 #include "runtime/graph/lexer.h"
@@ -16,15 +17,8 @@ using graph::quoted_id;
 using graph::quoted_string;
 
 // What a drawing shows of a node; its tooltip holds all.
-constexpr size_t kLabelValueLimit = 26;  // characters of a value
+constexpr size_t kLabelValueLimit = 26;  // bytes of a value
 constexpr size_t kLabelAttrs = 2;        // the first ones as the role declares them
-
-std::string shortened(const std::string& text) {
-  if (text.size() <= kLabelValueLimit) return text;
-  size_t end = kLabelValueLimit - 3;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end) + "...";
-}
 
 // Fill colours by the role's position in the registry: light, distinct, legible under black text.
 std::string colour(const RoleRegistry& registry, const NodePlan& node) {
@@ -110,7 +104,7 @@ class Printer {
       std::string label = node.id + "\n" + node.role, tooltip = node.role;
       for (size_t i = 0; i < attrs.size(); ++i) {
         const auto& [name, value] = attrs[i];
-        if (i < kLabelAttrs) label += "\n" + name + " = " + shortened(value);
+        if (i < kLabelAttrs) label += "\n" + name + " = " + shortened(value, kLabelValueLimit);
         tooltip += ", " + name + "=" + value;
       }
       for (const auto& [name, value] : Pairs{{"label", label}, {"tooltip", tooltip}})
@@ -130,7 +124,7 @@ class Printer {
       // What follows from the two roles needs no words.
       std::string label = edge.crosses && edge.carries != "model" ? edge.carries : "", tooltip = edge.carries;
       for (const auto& [name, value] : attrs) {
-        label += (label.empty() ? "" : "\n") + name + "=" + shortened(value);
+        label += (label.empty() ? "" : "\n") + name + "=" + shortened(value, kLabelValueLimit);
         tooltip += ", " + name + "=" + value;
       }
       if (!label.empty()) list += ", label=" + quoted_string(label);
