@@ -1,5 +1,7 @@
 #include "tests/kernels/counting_device.h"
 
+#include <type_traits>
+
 #include "kernels/op_names.h"
 
 namespace r1::test {
@@ -8,6 +10,7 @@ template <class Op, void (*OpTable::*kEntry)(Context&, const Op&)>
 void CountingDevice::counted(Context& ctx, const Op& op) {
   auto& self = static_cast<CountingDevice&>(*ctx.device);
   ++self.calls_[AnyOp(op).index()];
+  if constexpr (std::is_same_v<Op, AttentionPackedBackward>) self.longest_ += op.longest;
   (self.inner_.ops().*kEntry)(ctx, op);
 }
 
@@ -42,6 +45,7 @@ DeviceCounts CountingDevice::take() {
     c.ops += n;
     if (n > 0) c.by_op[kOpNames[i]] = n;
   }
+  c.longest = longest_.exchange(0);
   c.uploads = uploads_.exchange(0);
   c.downloads = downloads_.exchange(0);
   c.uploaded_bytes = uploaded_bytes_.exchange(0);

@@ -19,6 +19,7 @@ namespace r1::test {
 struct DeviceCounts {
   int64_t ops = 0, uploads = 0, downloads = 0, uploaded_bytes = 0, downloaded_bytes = 0, allocations = 0;
   std::map<std::string, int64_t> by_op;  // without those never called
+  int64_t longest = 0;                   // the sum of AttentionPackedBackward::longest over its calls
   int64_t copies() const { return uploads + downloads; }
   int64_t of(const std::string& op) const { return by_op.count(op) ? by_op.at(op) : 0; }
 };
@@ -52,6 +53,7 @@ class CountingDevice final : public Device {
   bool concurrent_parts_;
   OpTable ops_;
   std::array<std::atomic<int64_t>, kOps> calls_{};
+  std::atomic<int64_t> longest_{0};
   std::atomic<int64_t> uploads_{0}, downloads_{0}, uploaded_bytes_{0}, downloaded_bytes_{0}, allocations_{0};
 };
 

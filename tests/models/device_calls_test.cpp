@@ -90,6 +90,15 @@ TEST_P(DeviceCalls, of_a_micro_batch_and_of_an_optimizer_step_are_few) {
   }
 }
 
+TEST_P(DeviceCalls, of_attentions_backward_say_how_long_the_longest_sequence_is) {
+  TrainerConfig c;
+  c.objective = Objective::sft;
+  const DeviceCounts n = calls_of(c, deep(GetParam())).step;
+  constexpr int64_t kRows = 15;  // the last of a sequence's 16 tokens predicts nothing
+  EXPECT_EQ(n.of("AttentionPackedBackward"), kLayers);
+  EXPECT_EQ(n.longest, kLayers * kRows);
+}
+
 TEST_P(DeviceCalls, of_a_decode_step_are_few_and_none_allocates) {
   for (const bool draft : {false, true}) {
     ModelConfig model = deep(GetParam());
