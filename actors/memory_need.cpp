@@ -24,15 +24,18 @@ double kv_cache_bytes(const ModelConfig& c, const NodePlan& node, DType precisio
 }
 
 // What a tape keeps of a token: of a layer six rows of the residual stream, queries, keys and values, what attention gives, and
-// three rows of the feed-forward part. 1.05 MB at Qwen2.5-0.5B and 4.8 MB at 7B in bf16, as counted from tapes.
-double activation_bytes(const ModelConfig& c, DType precision) {
-  const auto heads = static_cast<double>(c.heads * (c.qk_head_dim() + c.v_head_dim()));
-  const auto keys = static_cast<double>(c.kv_heads * (c.qk_head_dim() + c.v_head_dim()));
-  double ffn = 0;
-  for (int64_t l = 0; l < c.layers; ++l)
-    ffn += static_cast<double>(c.is_moe_layer(l) ? (c.moe.per_token + c.moe.shared) * c.moe.ffn : c.ffn);
-  return static_cast<double>(dtype_size(precision)) *
-         (static_cast<double>(c.layers) * (6 * static_cast<double>(c.hidden) + heads + keys) + 3 * ffn);
+// three rows of the feed-forward part. 1.05 MB at Qwen2.5-0.5B and 4.8 MB at 7B in bf16, as counted from tapes. With
+// `recompute` a row of the residual stream a layer, and of one layer the rest.
+double activation_bytes(const ModelConfig& c, DType precision, bool recompute) {
+  const int64_t heads = c.heads * (c.qk_head_dim() + c.v_head_dim()), keys = c.kv_heads * (c.qk_head_dim() + c.v_head_dim());
+  int64_t all = 0, largest = 0;
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const int64_t ffn = c.is_moe_layer(l) ? (c.moe.per_token + c.moe.shared) * c.moe.ffn : c.ffn;
+    const int64_t kept = 6 * c.hidden + heads + keys + 3 * ffn;
+    all += kept;
+    largest = std::max(largest, kept);
+  }
+  return static_cast<double>(dtype_size(precision)) * static_cast<double>(recompute ? c.layers * c.hidden + largest : all);
 }
 
 MemoryNeed of_trainer(const ModelConfig& c, const NodePlan& node, DType precision) {
@@ -48,7 +51,7 @@ MemoryNeed of_trainer(const ModelConfig& c, const NodePlan& node, DType precisio
   need.gradients *= ranks;
   const auto tokens = ranks * static_cast<double>(node.attrs.integer("micro_batch_tokens"));
   const double logits = std::min(static_cast<double>(kLogitElements), tokens * static_cast<double>(c.vocab_size));
-  need.work = tokens * activation_bytes(c, precision) + 2 * 4 * logits;
+  need.work = tokens * activation_bytes(c, precision, node.attrs.flag("recompute")) + 2 * 4 * logits;
   return need;
 }
 

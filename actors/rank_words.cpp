@@ -67,12 +67,12 @@ template <class Config, class F>
 auto with_members(Config& config, F&& f) {
   auto& [objective, optimizer, lr, beta1, beta2, eps, weight_decay, clip_norm, muon_lr, muon_momentum, muon_weight_decay,
          schedule, lr_end, warmup_steps, total_steps, mini_batches, inner_epochs, shuffle, shuffle_key, micro_batch_tokens,
-         ranks, logit_elements, temperature, clip_low, clip_high, kl, loss_mean, longest_completion, ratio, clip, decoupled,
-         behave_cap, behave_mask, score_l2, bias_update_rate, balance_loss, mtp, mtp_weight, precision] = config;
+         recompute, ranks, logit_elements, temperature, clip_low, clip_high, kl, loss_mean, longest_completion, ratio, clip,
+         decoupled, behave_cap, behave_mask, score_l2, bias_update_rate, balance_loss, mtp, mtp_weight, precision] = config;
   return f(objective, optimizer, lr, beta1, beta2, eps, weight_decay, clip_norm, muon_lr, muon_momentum, muon_weight_decay,
            schedule, lr_end, warmup_steps, total_steps, mini_batches, inner_epochs, shuffle, shuffle_key, micro_batch_tokens,
-           ranks, logit_elements, temperature, clip_low, clip_high, kl, loss_mean, longest_completion, ratio, clip, decoupled,
-           behave_cap, behave_mask, score_l2, bias_update_rate, balance_loss, mtp, mtp_weight, precision);
+           recompute, ranks, logit_elements, temperature, clip_low, clip_high, kl, loss_mean, longest_completion, ratio, clip,
+           decoupled, behave_cap, behave_mask, score_l2, bias_update_rate, balance_loss, mtp, mtp_weight, precision);
 }
 
 void write(RankWriter& w, const TrainerConfig& config) {

@@ -45,8 +45,10 @@ struct Pass {
   const AttentionContext& attention;
   Tape* tape = nullptr;        // null: nothing is saved and blocks work in place (sampling, scoring)
   Gradients* grads = nullptr;  // where backward adds gradients of parameters; may be null when tape is
-  // Models with experts: factor on every sequence's balance loss (docs/recipe.md section 10), whose gradient backward adds; 0: none. Its value
-  // is added to balance_loss, [1] f32.
+  // With a tape: of each layer what goes in is saved alone, and the rest is computed again on the way back. The same bits.
+  bool recompute = false;
+  // Models with experts: factor on every sequence's balance loss (docs/recipe.md section 10), whose gradient backward adds; 0:
+  // none. Its value is added to balance_loss, [1] f32.
   float balance_weight = 0;
   View balance_loss;
   // All rows of the pass, cut in order (generation); empty: they stay together.
@@ -95,6 +97,11 @@ Value latent_attention(Pass&, const Value& projected, const View& positions, con
 // slot of the selection bias.
 Value experts(Pass&, const Value& x, const Value& shared, const ExpertsShape&);
 
+// y = blocks(x), of which x alone is saved; backward runs the blocks again.  x: [T, D]; result [T, D]. The blocks end in a
+// residual_add on what they are given (without a tape it works in place), and what they read beside x lives as long as the
+// tape.
+Value recomputed(Pass&, const Value& x, std::function<Value(Pass&, const Value&)> blocks);
+
 // Backward of all nodes on the pass's tape, from the last to the first. Seed the results' gradients first (Tape::contribute).
 void run_backward(Pass&);
 
@@ -108,5 +115,6 @@ void backward(Pass&, const GatherRowsNode&);
 void backward(Pass&, const LatentNode&);
 void backward(Pass&, const ExpertsNode&);
 void backward(Pass&, const ConcatNode&);
+void backward(Pass&, const RecomputedNode&);
 
 }  // namespace r1

@@ -101,6 +101,35 @@ void backward(Pass& p, const ConcatNode& n) {
   }
 }
 
+Value recomputed(Pass& p, const Value& x, std::function<Value(Pass&, const Value&)> blocks) {
+  Arena& arena = p.ctx.arena;
+  const View y = arena.alloc(x.view.dtype, x.view.shape.data(), x.view.rank);
+  run(p.ctx, Copy{x.view, y});
+  const Arena::Mark mark = arena.mark();
+  Pass forward = p;
+  forward.tape = nullptr;
+  const Value in_place = blocks(forward, {y});
+  R1_CHECK(in_place.view.data == y.data, "recomputed blocks end in a residual sum");
+  arena.release(mark);
+  return p.tape->record(y, RecomputedNode{x.view, x.id, -1, std::move(blocks)});
+}
+
+void backward(Pass& p, const RecomputedNode& n) {
+  const auto [dx, accumulate] = p.tape->contribute(p.ctx, n.x_id);
+  R1_CHECK(!accumulate, "what goes into a layer has one reader");
+  Arena& arena = p.ctx.arena;
+  const Arena::Mark mark = arena.mark();
+  Tape tape;
+  Pass again = p;
+  again.tape = &tape;
+  again.recompute = false;
+  const Value x = tape.leaf(n.x), y = n.blocks(again, x);
+  run(p.ctx, Copy{p.tape->gradient(n.y), tape.contribute(p.ctx, y.id).first});
+  run_backward(again);
+  run(p.ctx, Copy{tape.gradient(x.id), dx});
+  arena.release(mark);
+}
+
 void run_backward(Pass& p) {
   R1_CHECK(p.tape && p.grads, "backward needs a tape and gradients");
   p.tape->walk_back([&p](const auto& node) { backward(p, node); });

@@ -109,6 +109,8 @@ Value Model::layer(Pass& p, const Value& x, const View& positions, int64_t index
     layer_in_shards(p, x.view, positions, index);
     return x;
   }
+  if (p.tape && p.recompute)
+    return recomputed(p, x, [this, positions, index](Pass& q, const Value& v) { return layer(q, v, positions, index); });
   const LayerParams& w = params_.layers[static_cast<size_t>(index)];
   const Value middle = attend(p, x, positions, index);
   const Value normed = rms_norm(p, middle, w.post_norm, config_.rms_eps);

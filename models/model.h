@@ -40,7 +40,7 @@ class Model {
   int64_t head_rows() const { return config_.scalar_head ? 1 : config_.sampled_ids(); }
 
  private:
-  // x += attention(norm(x)); x += feed-forward(norm(x)). The unit that recomputation may run again instead of saving.
+  // x += attention(norm(x)); x += feed-forward(norm(x)). The unit of Pass::recompute.
   Value layer(Pass&, const Value& x, const View& positions, int64_t index) const;
   // The same in the shards of the pass, side by side; they meet where experts need the rows of all.
   void layer_in_shards(Pass&, const View& x, const View& positions, int64_t index) const;
@@ -56,7 +56,8 @@ class Model {
   Tensor rope_table_;  // [max_positions, rotary_dim] f32
 };
 
-// cos and sin of position * frequency, scaled for llama3 or YaRN (docs/recipe.md section 9); computed in f64, stored [P, rotary_dim] f32.
+// cos and sin of position * frequency, scaled for llama3 or YaRN (docs/recipe.md section 9); computed in f64, stored [P,
+// rotary_dim] f32.
 std::vector<float> rope_table(const ModelConfig&);
 
 }  // namespace r1

@@ -7,6 +7,7 @@
 // the Context they are used with belong to one thread at a time.
 #pragma once
 
+#include <functional>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -113,8 +114,15 @@ struct ExpertsNode {
 struct ConcatNode {
   int32_t a, b, y;
 };
+struct Pass;
+// Several blocks of which only what goes in is saved: backward runs them again, on a tape of their own.
+struct RecomputedNode {
+  View x;
+  int32_t x_id, y;
+  std::function<Value(Pass&, const Value&)> blocks;
+};
 using Node = std::variant<EmbeddingNode, LinearNode, RmsNormNode, AttentionNode, SwiGluNode, AddNode, GatherRowsNode,
-                          LatentNode, ExpertsNode, ConcatNode>;
+                          LatentNode, ExpertsNode, ConcatNode, RecomputedNode>;
 
 class Tape {
  public:
@@ -123,8 +131,14 @@ class Tape {
   Value record(const View& y, N node) {
     node.y = static_cast<int32_t>(slots_.size());
     slots_.push_back({y, {}, static_cast<int32_t>(nodes_.size()), -1, false});
-    nodes_.emplace_back(node);
-    return {y, node.y};
+    const int32_t id = node.y;
+    nodes_.emplace_back(std::move(node));
+    return {y, id};
+  }
+  // A value that comes from outside of the tape and gets a gradient all the same.
+  Value leaf(const View& x) {
+    slots_.push_back({x, {}, -1, -1, false});
+    return {x, static_cast<int32_t>(slots_.size()) - 1};
   }
 
   // Gradient of value `id`, complete once backward has reached its node; absent when nothing flowed into it.

@@ -163,6 +163,7 @@ int main_checked(int argc, char** argv) {
   train->add_option("--micro-batch", a.train.micro_batch_tokens, "tokens of a micro-batch")
       ->check(counts)
       ->capture_default_str();
+  train->add_flag("--recompute", a.train.recompute, "compute the activations of layers again in the backward pass");
   train->add_option("--repeat", a.train.repetitions, "timed steps; the best counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -298,6 +298,7 @@ void run_loss(Lane& lane, const Model& model, const WeightSet& weights, const Mi
   if (learn) {
     p.tape = &lane.tape;
     p.grads = &Lanes::ready_gradients(lane, weights);
+    p.recompute = plan.config->recompute;
     if (model.config().moe.experts > 0 && plan.balance_weight != 0) {
       p.balance_weight = plan.balance_weight;
       p.balance_loss = report.balance();

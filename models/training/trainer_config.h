@@ -38,6 +38,7 @@ struct TrainerConfig {
   bool shuffle = false;
   uint64_t shuffle_key = 0;
   int64_t micro_batch_tokens = 1024;
+  bool recompute = false;  // activations of a layer are computed again in the backward pass instead of kept; the same bits
   // Engines that share every mini-batch's micro-batches, and the optimizer (models/training/ranked_learner.h).
   int64_t ranks = 1;
   int64_t logit_elements = kLogitElements;

@@ -31,6 +31,7 @@ const std::map<std::string, const char*> kNoResult = {
     {"min_trained", "how little learning fails the stage"},
     {"idle_batches", "how long a stage may learn nothing"},
     {"micro_batch_tokens", "how work is cut; sums may round differently or not"},
+    {"recompute", "the same weights with less memory (test_models.Recompute)"},
     {"on", "where it is computed; test_cards"},
     {"host", "where ranks are, and any place gives the same (tests/e2e/rank_nodes_test.cpp)"},
     {"tags", "the same"},

@@ -192,6 +192,17 @@ TEST_F(Devices, ranks_of_a_trainer_are_counted_and_refused_on_a_card) {
   EXPECT_DOUBLE_EQ(b.masters, 1.75 * a.masters) << "all at the first rank, their shards at the others";
 }
 
+TEST_F(Devices, a_trainer_that_recomputes_is_planned_with_fewer_activations) {
+  const auto work = [&](const char* recompute) {
+    const auto p = planned({"node.micro_batch_tokens=65536", std::string("rl_trainer.recompute=") + recompute});
+    for (const PlacedActor& a : p->plan.actors)
+      if (a.node->id == "rl_trainer") return a.need.work;
+    return 0.0;
+  };
+  EXPECT_GT(work("true"), 0);
+  EXPECT_LT(work("true"), 0.8 * work("false"));
+}
+
 TEST_F(Devices, a_device_that_is_not_there_is_named_at_the_attribute) {
   const std::string said = refusal({"reference.on=gpu:7"});
   EXPECT_TRUE(contains(said, "there is no device 'gpu:7': this machine has 2 GPUs") && contains(said, "gpu:0 to gpu:1") &&

@@ -99,6 +99,20 @@ TEST_P(DeviceCalls, of_attentions_backward_say_how_long_the_longest_sequence_is)
   EXPECT_EQ(n.longest, kLayers * kRows);
 }
 
+TEST_P(DeviceCalls, of_a_trainer_that_recomputes_run_every_layer_twice) {
+  TrainerConfig c;
+  c.objective = Objective::sft;
+  for (const bool recompute : {false, true}) {
+    c.recompute = recompute;
+    const Calls calls = calls_of(c, deep(GetParam()));
+    EXPECT_EQ(calls.micro_batch.of("AttentionPacked"), recompute ? 2 * kLayers : kLayers);
+    EXPECT_EQ(calls.micro_batch.of("AttentionPackedBackward"), kLayers);
+    EXPECT_LE(calls.micro_batch.downloads, kMicroBatchDownloads);
+    EXPECT_LE(calls.micro_batch.uploads, kMicroBatchUploads);
+    EXPECT_LE(optimizer_ops(calls), kOptimizerOps);
+  }
+}
+
 TEST_P(DeviceCalls, of_a_decode_step_are_few_and_none_allocates) {
   for (const bool draft : {false, true}) {
     ModelConfig model = deep(GetParam());

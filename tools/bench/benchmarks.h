@@ -30,6 +30,7 @@ struct TrainOptions {
   DType type = DType::bf16;
   int64_t sequences = 8, length = 512;  // of a batch: one optimizer step; `length` predicted tokens a sequence
   int64_t micro_batch_tokens = 2048;
+  bool recompute = false;  // activations of layers (TrainerConfig)
   int repetitions = 2;
   std::string shape = "base";  // of which the model is (bench_models), for other processes
 };

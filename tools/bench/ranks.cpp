@@ -32,6 +32,7 @@ TrainerConfig ranked_config(const TrainOptions& o, int64_t ranks) {
   c.objective = Objective::pretrain;
   c.lr = 1e-3;
   c.micro_batch_tokens = o.micro_batch_tokens;
+  c.recompute = o.recompute;
   c.precision = o.type;
   c.ranks = ranks;
   return c;

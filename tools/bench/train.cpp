@@ -18,6 +18,7 @@ TrainerConfig trainer_config(const TrainOptions& o, DType type) {
   c.objective = Objective::pretrain;
   c.lr = 1e-3;
   c.micro_batch_tokens = o.micro_batch_tokens;
+  c.recompute = o.recompute;
   c.precision = type;
   return c;
 }
@@ -78,7 +79,8 @@ void profile(Device& device, const WeightSet& weights, const TrainBatch& batch, 
 
 CaseResult bench_train(Device& device, CeilingMeter& meter, const BenchModel& model, const TrainOptions& o) {
   CaseResult r;
-  r.name = fmt::format("train {} {}x{} {}", model.name, o.sequences, o.length, dtype_name(o.type));
+  r.name = fmt::format("train {} {}x{} {}{}", model.name, o.sequences, o.length, dtype_name(o.type),
+                       o.recompute ? " recompute" : "");
   r.goal = model.train_goal;
   r.threads = counted_cores(device);
   r.floor = "matmul";
