@@ -103,6 +103,12 @@ CardCeilings card_ceilings(Device& card) {
   return ceilings;
 }
 
+std::unique_ptr<Recording> library_linear(Device& card, const Linear& op) {
+  const fs::path path = find_library(card.name());
+  const auto make = symbol<r1_plugin_library_linear_function>(load(path), "r1_plugin_library_linear", path);
+  return std::unique_ptr<Recording>(make(&card, &op));
+}
+
 PluginDevices plugin_devices() {
   fs::path path = named_library("a GPU");
   if (path.empty()) path = beside_the_program();

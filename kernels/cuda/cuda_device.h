@@ -60,6 +60,9 @@ int device_count();
 
 CardCeilings measure_ceilings(CudaDevice& device);
 
+// As library_linear() of kernels/plugin.h.
+std::unique_ptr<Recording> library_linear(CudaDevice& device, const Linear& op);
+
 // The stream on which an op of this context goes.
 cudaStream_t stream_of(Context& ctx);
 

@@ -23,6 +23,11 @@ extern "C" __attribute__((visibility("default"))) void r1_plugin_ceilings(r1::De
   *ceilings = r1::cuda::measure_ceilings(static_cast<r1::cuda::CudaDevice&>(*card));
 }
 
+extern "C" __attribute__((visibility("default"))) r1::Recording* r1_plugin_library_linear(r1::Device* card,
+                                                                                          const r1::Linear* op) {
+  return r1::cuda::library_linear(static_cast<r1::cuda::CudaDevice&>(*card), *op).release();
+}
+
 extern "C" __attribute__((visibility("default"))) r1::Device* r1_plugin_open(int index) {
   return new r1::cuda::CudaDevice(index);
 }

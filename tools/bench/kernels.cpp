@@ -4,9 +4,12 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <memory>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "kernels/plugin.h"
 #include "tools/bench/benchmarks.h"
 #include "tools/bench/kernel_cases.h"
 
@@ -165,6 +168,39 @@ Verification verify(const KernelCase& c, Device& device, DType type, const CaseS
   return {true, fmt::format("agrees with the reference; the same bits {}", card ? "twice" : "on one thread and on all")};
 }
 
+// Of issuing and waiting for it, the caches full of other data.
+double best_time(CeilingMeter& meter, Device& device, const std::function<void()>& issue) {
+  device.finish();
+  double best = 0, total = 0;
+  for (int i = 0; i < kMost && (i < kLeast || total < kTimedNs); ++i) {
+    meter.flush_caches();
+    const double ns = time_ns([&] {
+      issue();
+      device.finish();
+    });
+    best = i == 0 ? ns : std::min(best, ns);
+    total += ns;
+  }
+  return best;
+}
+
+// What a card's Linear costs for having the same bits in any company: its time beside that of cuBLASLt, which promises none.
+// Not said where that is not there, or gives another result.
+void compare_with_library(CeilingMeter& meter, Device& device, const AnyOp& any, CaseResult& r) {
+  const auto* const op = std::get_if<Linear>(&any);
+  if (op == nullptr || !is_card(device)) return;
+  const Outputs ours = outputs_of(any);
+  const std::unique_ptr<Recording> library = library_linear(device, *op);
+  if (library == nullptr) return;
+  library->run();
+  device.finish();
+  const std::string wrong = difference(outputs_of(any), ours, op->x.dtype);
+  const double ns = wrong.empty() ? best_time(meter, device, [&] { library->run(); }) : 0;
+  r.note += r.note.empty() ? "" : "; ";
+  r.note += wrong.empty() ? fmt::format("{:.2f} of cuBLASLt's time", r.measured_ns / ns) : "cuBLASLt's result: " + wrong;
+  if (wrong.empty()) r.numbers.emplace_back("cublaslt_ns", ns);
+}
+
 }  // namespace
 
 std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const KernelOptions& options) {
@@ -187,18 +223,8 @@ std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const
       CaseBuffers buffers(device, options.type, 1);
       const AnyOp op = c.make(buffers, sizes);
       Context ctx(device);
-      device.finish();
-      double best = 0, total = 0;
-      for (int i = 0; i < kMost && (i < kLeast || total < kTimedNs); ++i) {
-        meter.flush_caches();
-        const double ns = time_ns([&] {
-          run(ctx, op);
-          device.finish();
-        });
-        best = i == 0 ? ns : std::min(best, ns);
-        total += ns;
-      }
-      r.measured_ns = best;
+      r.measured_ns = best_time(meter, device, [&] { run(ctx, op); });
+      compare_with_library(meter, device, op, r);
       works.push_back(op_work(op));
     }
     results.push_back(std::move(r));
@@ -212,7 +238,8 @@ std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const
     const Work& work = works[timed++];
     r.floor_ns = floor_ns(work, ceilings);
     r.floor = floor_kind(work, ceilings);
-    r.numbers = {{"gflops", work.flops / r.measured_ns}, {"gb_per_s", work.bytes / r.measured_ns}};
+    r.numbers.emplace_back("gflops", work.flops / r.measured_ns);
+    r.numbers.emplace_back("gb_per_s", work.bytes / r.measured_ns);
   }
   return results;
 }

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tests/tools/bench/bench_report.h"
 #include "tools/bench/benchmarks.h"
 
 namespace r1::bench {
@@ -11,7 +12,9 @@ namespace {
 
 struct CardBench : ::testing::Test {
   void SetUp() override { setenv("R1_CUDA_PLUGIN", R1_EMULATED_PLUGIN, 1); }
-  void TearDown() override { unsetenv("R1_CUDA_PLUGIN"); }
+  void TearDown() override {
+    for (const char* name : {"R1_CUDA_PLUGIN", "R1_CUBLASLT", "R1_STAND_IN_WRONG"}) unsetenv(name);
+  }
 };
 
 TEST_F(CardBench, verifies_products_and_times_them_beside_a_copy_and_no_product_of_a_library) {
@@ -32,6 +35,23 @@ TEST_F(CardBench, verifies_products_and_times_them_beside_a_copy_and_no_product_
   EXPECT_TRUE(j["cases"][0]["ceilings"]["matmul_bf16_gflops"].is_null());
   EXPECT_GT(j["cases"][0]["ceilings"]["memory_read_gb_per_s"], 0);
   EXPECT_NE(j["not_measured"], "");
+}
+
+TEST_F(CardBench, times_products_beside_those_of_cublaslt_when_they_are_the_same) {
+  setenv("R1_CUBLASLT", R1_CUBLASLT_STAND_IN, 1);
+  for (const char* type : {"f32", "bf16"}) {
+    for (const bool wrong : {false, true}) {
+      if (wrong) setenv("R1_STAND_IN_WRONG", "1", 1);
+      const nlohmann::json report =
+          test::bench_report({"kernels", "--device", "gpu:0", "--small", "--filter", "Linear 16", "--dtype", type, "--json"});
+      const nlohmann::json& c = report.at("cases").at(0);
+      EXPECT_TRUE(c.at("ceilings").at("matmul_bf16_gflops").is_number());
+      EXPECT_EQ(c.contains("cublaslt_ns"), !wrong) << c;
+      EXPECT_NE(c.at("note").get<std::string>().find(wrong ? "cuBLASLt's result: " : "of cuBLASLt's time"), std::string::npos)
+          << c;
+      unsetenv("R1_STAND_IN_WRONG");
+    }
+  }
 }
 
 TEST_F(CardBench, samples_on_a_card_what_its_training_pass_says) {
