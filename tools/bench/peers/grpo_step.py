@@ -121,7 +121,7 @@ def trl_steps(p):
     with tempfile.TemporaryDirectory() as tmp:
         trainer = GRPOTrainer(model=p["model"], reward_funcs=score, train_dataset=Dataset.from_list([{"prompt": x} for x in prompts]),
                               processing_class=tokenizer, callbacks=[Clock()], args=GRPOConfig(
-            output_dir=tmp, use_cpu=True, bf16=precision["autocast"], model_init_kwargs={"dtype": precision["weights"]}, use_vllm=False,
+            output_dir=tmp, use_cpu=p["device"] == "cpu", bf16=precision["autocast"], model_init_kwargs={"dtype": precision["weights"]}, use_vllm=False,
             per_device_train_batch_size=s["groups"] * s["samples"], gradient_accumulation_steps=1, num_generations=s["samples"],
             max_completion_length=s["tokens"], pad_to_multiple_of=None, temperature=1.0, top_k=0, top_p=1.0, beta=p["kl"], epsilon=EPSILON,
             loss_type="grpo", scale_rewards="group", num_iterations=1, learning_rate=LR, lr_scheduler_type="constant", adam_beta2=BETA2,
@@ -162,6 +162,7 @@ def sampled_tokens(blob):
 
 
 GRAPH = """digraph grpo {
+  graph [device="%(device)s"];
   base [kind=model, path="%(model)s"];
   subgraph cluster_rl {
     prompts   [role=prompter,  source="jsonl:%(prompts)s?template=none&shuffle=0", groups_per_batch=%(groups)d];
@@ -218,7 +219,7 @@ def r1_steps(a, directory, sizes, staleness, steps):
     with tempfile.TemporaryDirectory(dir=directory) as tmp:
         tmp = pathlib.Path(tmp)
         graph, db, said = tmp / "grpo.graph", tmp / "run" / "run.db", tmp / "said"
-        graph.write_text(GRAPH % dict(sizes, model=directory / "model", prompts=directory / "prompts.jsonl", rewards=REWARDS, lr=LR, beta2=BETA2,
+        graph.write_text(GRAPH % dict(sizes, model=directory / "model", prompts=directory / "prompts.jsonl", rewards=REWARDS, device=a.device, lr=LR, beta2=BETA2,
                                       epsilon=EPSILON, kl=a.kl, staleness=staleness, batches=steps + LAST))
         with open(said, "w") as out:
             run = subprocess.Popen([a.bin / "r1-run", graph, "--run", tmp / "run", "--quiet"], stdout=out, stderr=out, env=a.environment,
@@ -282,7 +283,8 @@ def measure(a, peer, shape, precision):
         ours[staleness] = checked("r1", steps)
     theirs = checked("TRL", peer("trl_steps", model=str(directory / "model"), prompts=str(directory / "prompts.jsonl"), sizes=sizes, kl=a.kl,
                                  steps=a.steps, precision=precision))
-    return {f"GRPO {shape}, staleness {k}{of}": (ours[k][i], theirs[i]) for k in ours for i, of in enumerate(("", ", of CPU time"))}, machine
+    kinds = ("", ", of CPU time") if a.device == "cpu" else ("",)
+    return {f"GRPO {shape}, staleness {k}{of}": (ours[k][i], theirs[i]) for k in ours for i, of in enumerate(kinds)}, machine
 
 
 def versions(names):
