@@ -14,7 +14,6 @@ namespace {
 constexpr const char *kBegin = "Begin", *kPlace = "Place", *kBefore = "Before", *kReady = "Ready", *kOrder = "Order",
                      *kDone = "Done", *kWaits = "Waits";
 constexpr size_t kMostReason = 1000;
-constexpr double kPatience_s = 600;  // of a collective, for a rank that is not there yet
 
 ChannelMessage expected(ChannelMessage message, const char* word) {
   if (message.text != word)
@@ -37,8 +36,8 @@ class ServedFarRank final : public ServedRank {
   void give_up() override { far_.channel->give_up(); }
 
  private:
-  // However long that takes: one that is lost ends the channel, one that hangs is missed by the first rank, where they meet.
-  // What it waits for meanwhile is passed on to who looks at the trainer.
+  // However long that takes: one that is lost ends the channel; of one that hangs no unit is done, as of those that wait for
+  // it. What it waits for meanwhile is passed on to who looks at the trainer.
   ChannelMessage word() {
     WaitNote note(far_.name);
     for (;;) {
@@ -55,8 +54,7 @@ class ServedFarRank final : public ServedRank {
 };
 
 std::unique_ptr<Collective> place_in(RankRing& ring, const RingInvitation& told) {
-  return ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks, kPatience_s,
-                   {told.name, told.previous, told.next});
+  return ring_rank(ring.to_previous(), ring.to_next(), told.rank, told.ranks, {told.name, told.previous, told.next});
 }
 
 ChannelMessage word_of_the_head(MessageChannel& channel, const char* word) {

@@ -2,10 +2,10 @@
 // opens at run time). Sums are ours, in the order of kernels/collective.h: NCCL only carries bytes, so no bit depends on its
 // version, algorithm or number of channels.
 //
-// Less than kernels/collective.h promises: a rank that left or never came is not named; the others fail after `patience_s`, and
-// say so. NCCL authenticates nobody and encrypts nothing: its sockets are bound to the loopback interface unless the
-// environment variable NCCL_SOCKET_IFNAME names another one (docs/security.md). Thread rule: as Collective; new_card_ranks_id
-// from any thread.
+// Less than kernels/collective.h promises: a rank that left or never came is not named; the others fail after `patience_s`,
+// also where it is only slow, and say so. NCCL authenticates nobody and encrypts nothing: its sockets are bound to the loopback
+// interface unless the environment variable NCCL_SOCKET_IFNAME names another one (docs/security.md). Thread rule: as
+// Collective; new_card_ranks_id from any thread.
 #pragma once
 
 #include <array>

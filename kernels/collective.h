@@ -6,8 +6,10 @@
 //
 // A call returns when the calling rank's array holds the result (in order with the thread's ops) and may be changed. All ranks
 // call the same operations with the same shapes, types, ranges and roots, in the same order. Throws failure, naming ranks, when
-// they do not, when a rank has left, or when one has kept the others waiting for too long; the collective is of no use then. A
-// rank that has all that it asked for by then may hear of it in its next call.
+// they do not, or when a rank has left; the collective is of no use then. A rank that has all that it asked for by then may
+// hear of it in its next call.
+// A rank that is late is waited for, however long: slow work is told from work that hangs by its units (base/stop.h), which are
+// others' business. Who waits for more than a second says for whom (base/wait_note.h), and looks for a stop.
 // Thread rule: a Collective belongs to one thread at a time, and each rank to another one.
 #pragma once
 
@@ -49,7 +51,7 @@ class Collective {
   virtual void say_why(const std::string& /*why*/) {}
 };
 
-// Ranks that are threads of this process and whose arrays are on one device. `patience_s`: how long one waits for the others.
-std::vector<std::unique_ptr<Collective>> thread_ranks(int64_t ranks, double patience_s = 600);
+// Ranks that are threads of this process and whose arrays are on one device.
+std::vector<std::unique_ptr<Collective>> thread_ranks(int64_t ranks);
 
 }  // namespace r1

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "base/wait_note.h"
 #include "kernels/collective_call.h"
 #include "kernels/ops.h"
@@ -18,9 +19,6 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;
 constexpr int64_t kUnderWay = 16;  // pieces that the next rank has not taken in
 constexpr int64_t kBlock = 16;     // pieces of each range that are summed in one round: bounds the scratch memory
 constexpr size_t kMostReason = 2000;
-// A rank whose neighbour has come to the operation and sends nothing waits for somebody farther on: whoever waits for that one
-// is to say so first.
-constexpr double kOneOfOthers = 1.5;
 constexpr double kSaysNothing_s = 1;  // of a wait
 constexpr char kCall = 'c', kData = 'd', kEnd = 'e', kTaken = 't', kFailed = 'f';
 
@@ -48,13 +46,8 @@ class Pieces {
 class RingRank final : public Collective {
  public:
   RingRank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next, int64_t rank, int64_t ranks,
-           double patience_s, RingNames names)
-      : previous_(std::move(previous)),
-        next_(std::move(next)),
-        rank_(rank),
-        ranks_(ranks),
-        patience_s_(patience_s),
-        names_(std::move(names)) {}
+           RingNames names)
+      : previous_(std::move(previous)), next_(std::move(next)), rank_(rank), ranks_(ranks), names_(std::move(names)) {}
   ~RingRank() override { break_up(fmt::format("rank {} has left{}", rank_, why_)); }
   int64_t rank() const override { return rank_; }
   int64_t ranks() const override { return ranks_; }
@@ -110,33 +103,25 @@ class RingRank final : public Collective {
   void agree(const CollectiveCall& call) {
     const std::string own = call.str();
     next_->send(channel_message(kCall + own));
-    const std::string theirs = word(*previous_, around(rank_ - 1), kCall, patience_s_).text.substr(1);
+    const std::string theirs = word(*previous_, around(rank_ - 1), kCall).text.substr(1);
     if (theirs != own)
       throw failure(fmt::format("rank {} called {}, rank {} called {}", around(rank_ - 1), theirs.substr(0, kMostReason / 2),
                                 rank_, own));
   }
 
   // Who waits for long says for whom.
-  ChannelMessage patiently(MessageChannel& channel, int64_t who, double patience_s) const {
+  ChannelMessage patiently(MessageChannel& channel, int64_t who) const {
     try {
-      return channel.receive(std::min(patience_s, kSaysNothing_s));
+      return channel.receive(kSaysNothing_s);
     } catch (const NothingSaid&) {
-      if (patience_s <= kSaysNothing_s) throw waited(patience_s, who);
     }
     WaitNote note(name_of(rank_));
     note.say(fmt::format("in {} for {}", name_, name_of(who)));
-    try {
-      return channel.receive(patience_s - kSaysNothing_s);
-    } catch (const NothingSaid&) {
-      throw waited(patience_s, who);
-    }
-  }
-  Error waited(double patience_s, int64_t who) const {
-    return failure(fmt::format("{:g} s of waiting in {} for {}", patience_s, name_, name_of(who)));
+    return channel.receive();
   }
   // The next word of `who`, which is of that kind.
-  ChannelMessage word(MessageChannel& channel, int64_t who, char kind, double patience_s) const {
-    const ChannelMessage message = patiently(channel, who, patience_s);
+  ChannelMessage word(MessageChannel& channel, int64_t who, char kind) const {
+    const ChannelMessage message = patiently(channel, who);
     if (message.text.empty()) throw no_rank_says("nothing");
     const char said = message.text[0];
     if (said == kFailed && message.text.size() > 1) throw failure(message.text.substr(1, kMostReason));
@@ -145,18 +130,19 @@ class RingRank final : public Collective {
     return message;
   }
   void send(const View& piece) {
-    for (; under_way_ >= kUnderWay; --under_way_) word(*next_, around(rank_ + 1), kTaken, kOneOfOthers * patience_s_);
+    for (; under_way_ >= kUnderWay; --under_way_) word(*next_, around(rank_ + 1), kTaken);
     std::string bytes(static_cast<size_t>(piece.size()) * dtype_size(piece.dtype), '\0');
     download(piece, bytes.data(), bytes.size());
     next_->send(channel_message(std::string(1, kData), std::move(bytes)));
     ++under_way_;
   }
   void receive(const View& piece) {
-    const ChannelMessage data = word(*previous_, around(rank_ - 1), kData, kOneOfOthers * patience_s_);
+    const ChannelMessage data = word(*previous_, around(rank_ - 1), kData);
     const size_t bytes = static_cast<size_t>(piece.size()) * dtype_size(piece.dtype);
     if (data.bytes.size() != bytes) throw no_rank_says(fmt::format("{} bytes in the place of {}", data.bytes.size(), bytes));
     upload(piece, data.bytes.data(), bytes);
     previous_->send(channel_message(std::string(1, kTaken)));
+    next_unit();
   }
 
   // In step k this rank sends on its sum of the range of rank - 1 - k, and takes in one of the range of the rank before that.
@@ -206,12 +192,11 @@ class RingRank final : public Collective {
       if (!last) send(pieces[i]);
     }
     if (last) next_->send(channel_message(std::string(1, kEnd)));
-    if (rank_ == root) word(*previous_, around(rank_ - 1), kEnd, kOneOfOthers * patience_s_);
+    if (rank_ == root) word(*previous_, around(rank_ - 1), kEnd);
   }
 
   const std::unique_ptr<MessageChannel> previous_, next_;
   const int64_t rank_, ranks_;
-  const double patience_s_;
   const RingNames names_;
   const char* name_ = "";  // of the operation that it is in
   int64_t under_way_ = 0;  // pieces that the next rank has not said it took
@@ -222,9 +207,9 @@ class RingRank final : public Collective {
 }  // namespace
 
 std::unique_ptr<Collective> ring_rank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next,
-                                      int64_t rank, int64_t ranks, double patience_s, RingNames names) {
+                                      int64_t rank, int64_t ranks, RingNames names) {
   R1_CHECK(ranks >= 2 && 0 <= rank && rank < ranks, fmt::format("rank {} of {}", rank, ranks));
-  return std::make_unique<RingRank>(std::move(previous), std::move(next), rank, ranks, patience_s, std::move(names));
+  return std::make_unique<RingRank>(std::move(previous), std::move(next), rank, ranks, std::move(names));
 }
 
 }  // namespace r1

@@ -28,9 +28,8 @@ namespace r1 {
 struct RingNames {
   std::string own, previous, next;
 };
-// The channels to the neighbours; with two ranks both are to the other one. `patience_s`: how long the rank before this one may
-// take until it makes the same call.
+// The channels to the neighbours; with two ranks both are to the other one.
 std::unique_ptr<Collective> ring_rank(std::unique_ptr<MessageChannel> previous, std::unique_ptr<MessageChannel> next,
-                                      int64_t rank, int64_t ranks, double patience_s = 600, RingNames names = {});
+                                      int64_t rank, int64_t ranks, RingNames names = {});
 
 }  // namespace r1

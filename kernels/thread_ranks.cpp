@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/wait_note.h"
 #include "kernels/collective_call.h"
 #include "kernels/ops.h"
 
@@ -15,11 +16,12 @@ namespace r1 {
 namespace {
 
 constexpr int64_t kPiece = int64_t{1} << 20;  // elements that are summed at once: bounds the scratch memory
+constexpr double kSaysNothing_s = 1;          // of a wait
 
 // Where the ranks meet.
 class Group {
  public:
-  Group(int64_t ranks, double patience_s) : calls_(static_cast<size_t>(ranks)), patience_s_(patience_s) {}
+  explicit Group(int64_t ranks) : calls_(static_cast<size_t>(ranks)) {}
 
   int64_t ranks() const { return static_cast<int64_t>(calls_.size()); }
   // Of rank r in the operation that all are in.
@@ -76,10 +78,11 @@ class Group {
     }
     const int64_t meeting = meetings_;
     const auto start = std::chrono::steady_clock::now();
+    WaitNote note(fmt::format("rank {}", rank));
     while (meetings_ == meeting && broken_.empty()) {
       changed_.wait_for(lock, std::chrono::milliseconds(50));
       if (meetings_ != meeting) return;
-      if (Seconds(std::chrono::steady_clock::now() - start).count() > patience_s_) break_up(missing());
+      if (Seconds(std::chrono::steady_clock::now() - start).count() > kSaysNothing_s) note.say(missing());
       check_stop();
     }
     if (meetings_ == meeting) refuse_if_broken();
@@ -89,7 +92,7 @@ class Group {
     for (int64_t r = 0; r < ranks(); ++r)
       if (std::find(arrived_.begin(), arrived_.end(), r) == arrived_.end())
         who += fmt::format("{}{}", who.empty() ? "" : ", ", r);
-    return fmt::format("{} s of waiting in {} for rank {}", patience_s_, calls_[static_cast<size_t>(arrived_[0])].name, who);
+    return fmt::format("in {} for rank {}", calls_[static_cast<size_t>(arrived_[0])].name, who);
   }
 
   std::mutex mutex_;
@@ -99,7 +102,6 @@ class Group {
   int64_t meetings_ = 0;
   int64_t at_work_ = 0;  // ranks that may be reading the others' arrays
   std::string broken_;   // why
-  double patience_s_;
 };
 
 class ThreadRank final : public Collective {
@@ -181,9 +183,9 @@ class ThreadRank final : public Collective {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Collective>> thread_ranks(int64_t ranks, double patience_s) {
+std::vector<std::unique_ptr<Collective>> thread_ranks(int64_t ranks) {
   R1_CHECK(ranks >= 1, fmt::format("{} ranks", ranks));
-  const auto group = std::make_shared<Group>(ranks, patience_s);
+  const auto group = std::make_shared<Group>(ranks);
   std::vector<std::unique_ptr<Collective>> out;
   for (int64_t r = 0; r < ranks; ++r) out.push_back(std::make_unique<ThreadRank>(group, r));
   return out;

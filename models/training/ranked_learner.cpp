@@ -1,8 +1,12 @@
 #include "models/training/ranked_learner.h"
 
+#include <fmt/format.h>
+
 #include <deque>
 #include <exception>
 #include <mutex>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -97,10 +101,12 @@ void RankedLearner::load(const std::filesystem::path& file) {
 
 namespace {
 
+constexpr double kSaysNothing_s = 1;  // of a wait
+
 class RankThreads final : public OtherRanks {
  public:
   explicit RankThreads(std::vector<std::unique_ptr<ServedRank>> ranks) : ranks_(std::move(ranks)) {
-    for (auto& rank : ranks_) threads_.emplace_back([this, &rank] { serve(*rank); });
+    for (size_t i = 0; i < ranks_.size(); ++i) threads_.emplace_back([this, i] { serve(i); });
   }
   ~RankThreads() override {
     {
@@ -118,14 +124,21 @@ class RankThreads final : public OtherRanks {
       order_ = order;
       stop_ = current_stop();
       waits_ = current_waits();
-      working_ = threads_.size();
+      for (size_t i = 0; i < ranks_.size(); ++i) working_.insert(i);
       ++orders_;
     }
     changed_.notify_all();
   }
   void settle() override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return working_ == 0; });
+    const auto done = [this] { return working_.empty(); };
+    WaitNote note("rank 0");
+    if (!changed_.wait_or_stop(lock, kSaysNothing_s, done)) {
+      std::string who;
+      for (const size_t i : working_) who += fmt::format("{}{}", who.empty() ? "" : ", ", i + 1);
+      note.say("for what rank " + who + " was told");
+      changed_.wait(lock, done);
+    }
     if (failed_) std::rethrow_exception(failed_);
   }
   void abandon(const std::function<void()>& leave) override {
@@ -139,14 +152,15 @@ class RankThreads final : public OtherRanks {
     for (auto& rank : ranks_) rank->give_up();
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return working_ == 0; });
+      changed_.wait(lock, [this] { return working_.empty(); });
     }
     check_stop();
     if (before) std::rethrow_exception(before);
   }
 
  private:
-  void serve(ServedRank& rank) {
+  void serve(size_t index) {
+    ServedRank& rank = *ranks_[index];
     for (int64_t done = 0;;) {
       RankOrder order;
       StopSource stop;
@@ -175,7 +189,7 @@ class RankThreads final : public OtherRanks {
       if (failed) rank.leave();  // the first of all is written down before anybody fails of it
       {
         std::lock_guard lock(mutex_);
-        --working_;
+        working_.erase(index);
       }
       changed_.notify_all();
     }
@@ -189,7 +203,7 @@ class RankThreads final : public OtherRanks {
   StopSource stop_;
   const WaitSink* waits_ = nullptr;
   int64_t orders_ = 0;
-  size_t working_ = 0;  // threads that have not done the last order
+  std::set<size_t> working_;  // threads that have not done the last order
   std::exception_ptr failed_;
   bool over_ = false;
 };

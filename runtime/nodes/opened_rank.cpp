@@ -47,7 +47,7 @@ void OpenedRank::begin(std::shared_ptr<const NodeGraph> graph) {
   }
   executor_ = services_.world->executor(plan->id);
   executor_->submit({[this, plan] {
-                       const StopScope scope(&stop_);
+                       const StopScope scope({&stop_, &unit_});
                        graph_->rank(*plan, *channel_);
                      },
                      [this](std::exception_ptr error) {
@@ -75,6 +75,19 @@ void OpenedRank::close(std::function<void()> then) {
   std::vector<std::unique_ptr<Executor>> executors;
   executors.push_back(std::move(executor_));
   services_.world->end(std::move(executors), std::move(then));
+}
+
+void OpenedRank::tick(bool fetched) {
+  RoleRecords records;
+  records.moved = moved_.exchange(false) || fetched;
+  if (closed_ || !records.moved) return;
+  if (services_.cpu_ns) records.cpu_ns = services_.cpu_ns();
+  LinkPacket packet;
+  packet.kind = PacketKind::records;
+  packet.incarnation = incarnation_;
+  packet.node = node_;
+  packet.body = encode(records);
+  services_.send(std::move(packet));
 }
 
 void OpenedRank::end_channel() {

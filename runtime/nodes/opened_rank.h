@@ -26,6 +26,7 @@ class OpenedRank final : public OpenedWork {
   void failed(std::exception_ptr error) override;
   void received(const LinkPacket& packet) override;
   void close(std::function<void()> then) override;
+  void tick(bool fetched) override;  // that the rank, or what it waits for, moves goes to the head
 
  private:
   class Channel;
@@ -37,7 +38,8 @@ class OpenedRank final : public OpenedWork {
   const OpenRole open_;
   std::shared_ptr<const NodeGraph> graph_;
   std::unique_ptr<Channel> channel_;
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, moved_{false};
+  const std::function<void()> unit_ = [this] { moved_ = true; };
   bool closed_ = false;
   std::unique_ptr<Executor> executor_;
 };

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stop.h"
+#include "base/wait_note.h"
 
 namespace r1 {
 RankSeat::RankSeat(Options options) : options_(std::move(options)) {
@@ -32,7 +34,11 @@ void RankSeat::sit_down() {
   std::vector<Member> able;
   {
     std::unique_lock lock(mutex_);
-    if (there_.empty()) log_info(fmt::format("{} waits for a node that may have it", options_.name));
+    WaitNote note(options_.name);
+    if (there_.empty()) {
+      log_info(fmt::format("{} waits for a node that may have it", options_.name));
+      note.say("for a node that may have it");
+    }
     changed_.wait_or_stop(lock, Condition::kForEver, [this] { return !there_.empty() || !deserted_.empty(); });
     if (there_.empty()) throw deserted_error("the work of " + options_.name, deserted_);
     for (const auto& [peer, member] : there_) able.push_back(member);
@@ -66,9 +72,13 @@ void RankSeat::send(ChannelMessage message) {
 }
 
 ChannelMessage RankSeat::receive(double patience_s) {
-  ChannelMessage message = came_.take(patience_s);
-  options_.members->note_cpu(peer_, cpu_ns_);
-  return message;
+  for (;;) {
+    ChannelMessage message = came_.take(patience_s);
+    options_.members->note_cpu(peer_, cpu_ns_);
+    if (!message.text.empty()) return message;
+    moved_ = false;
+    next_unit();
+  }
 }
 
 void RankSeat::give_up() {
@@ -123,6 +133,16 @@ void RankSeat::hear(LinkPacket packet) {
       why = std::current_exception();
     }
     return came_.end(why);
+  }
+  if (packet.kind == PacketKind::records) {
+    try {
+      const RoleRecords records = decode_role_records(packet.body);
+      cpu_ns_ = records.cpu_ns;
+      if (records.moved && !moved_.exchange(true)) came_.put({});
+    } catch (const Error&) {
+      came_.end(std::current_exception());
+    }
+    return;
   }
   if (packet.kind != PacketKind::rank) return;
   cpu_ns_ = static_cast<int64_t>(packet.number);

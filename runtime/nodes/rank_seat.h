@@ -35,6 +35,8 @@ class RankSeat final : private PoolEar {
   RankSeat& operator=(const RankSeat&) = delete;
 
   void send(ChannelMessage message);
+  // What moves there - a unit of the rank's work was done, or what its node fetches came on - is a unit of the work of who
+  // waits here (base/stop.h), and counts as a word for `patience_s`.
   ChannelMessage receive(double patience_s);
   void give_up();                                // receive() throws from now on
   const std::string& at() const { return at_; }  // "node2/4711"
@@ -62,6 +64,7 @@ class RankSeat final : private PoolEar {
   std::vector<LinkPacket> early_;   // came meanwhile
   std::string at_;
   std::atomic<int64_t> cpu_ns_{0};  // inside ops, of its process
+  std::atomic<bool> moved_{false};  // came_ has a message without text that says so
 };
 
 }  // namespace r1

@@ -11,11 +11,16 @@
 #include <map>
 #include <mutex>
 #include <thread>
+
 #include "actors/rank_words.h"
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/turns.h"
 #include "base/wait_note.h"
+#include "kernels/ops.h"
+#include "kernels/ring_ranks.h"
 #include "models/training/scoring_engine.h"
+#include "runtime/flow/step_world.h"
 #include "tests/actors/memory_ranks.h"
 #include "tests/models/tiny.h"
 
@@ -165,6 +170,49 @@ TEST_F(FarRanks, who_waits_for_whom_is_said_while_it_lasts) {
     EXPECT_NE(said[who][0].find(whom), std::string::npos) << said[who][0];
     EXPECT_EQ(said[who].back(), "") << who;
   }
+}
+
+TEST(RanksInVirtualTime, one_that_comes_days_late_to_what_all_do_together_is_waited_for) {
+  WorldOptions options;
+  options.may_wait = [](const std::string&) { return true; };
+  StepWorld world(options);
+  Device& device = open_device("cpu");
+  std::vector<ChannelEnds> from(3);
+  for (ChannelEnds& ends : from) ends = channel_in_memory();
+  std::vector<std::unique_ptr<Executor>> ranks;
+  std::vector<float> sums(3);
+  std::vector<std::string> errors(3);
+  for (size_t r = 0; r < 3; ++r) {
+    ranks.push_back(world.executor({world.new_life(), 0, 0}, "rank"));
+    ranks.back()->submit({[&, r] {
+                            const auto rank = ring_rank(std::move(from[(r + 2) % 3].other), std::move(from[r].one),
+                                                        static_cast<int64_t>(r), 3);
+                            Context ctx(device);
+                            const Tensor x(device, DType::f32, {96});
+                            run(ctx, Fill{x, 1});
+                            for (int step = 0; step < 2; ++step) {
+                              if (r == 1) {
+                                std::mutex mutex;
+                                std::unique_lock lock(mutex);
+                                Condition().wait_or_stop(lock, 3 * 86'400, [] { return false; });
+                              }
+                              rank->all_reduce(ctx, x);
+                            }
+                            sums[r] = download_as<float>(x)[95];
+                          },
+                          [&, r](std::exception_ptr error) {
+                            try {
+                              if (error) std::rethrow_exception(error);
+                            } catch (const Error& e) {
+                              errors[r] = e.what();
+                            }
+                          }});
+  }
+  while (world.step()) {
+  }
+  EXPECT_EQ(errors, std::vector<std::string>(3));
+  EXPECT_EQ(sums, std::vector<float>(3, 9));
+  EXPECT_GT(world.clock().now_s(), 6 * 86'400);
 }
 
 // What ends a rank that is told this. Nobody answers what it asks the others.

@@ -11,21 +11,21 @@
 namespace r1::test {
 namespace {
 
-std::vector<std::string> on_threads(Device& device, int64_t ranks, double patience_s, const RankBody& body) {
-  std::vector<std::unique_ptr<Collective>> all = thread_ranks(ranks, patience_s);
+std::vector<std::string> on_threads(Device& device, int64_t ranks, const RankBody& body) {
+  std::vector<std::unique_ptr<Collective>> all = thread_ranks(ranks);
   return run_rank_threads(
       device, ranks, [&](int64_t r) { return std::move(all[static_cast<size_t>(r)]); }, body);
 }
 
-std::vector<std::string> in_a_ring(Device& device, int64_t ranks, double patience_s, const RankBody& body) {
-  if (ranks == 1) return on_threads(device, 1, patience_s, body);
+std::vector<std::string> in_a_ring(Device& device, int64_t ranks, const RankBody& body) {
+  if (ranks == 1) return on_threads(device, 1, body);
   std::vector<ChannelEnds> from(static_cast<size_t>(ranks));  // from rank r (one) to the next (other)
   for (ChannelEnds& ends : from) ends = channel_in_memory();
   return run_rank_threads(
       device, ranks,
       [&](int64_t r) {
         return ring_rank(std::move(from[static_cast<size_t>((r + ranks - 1) % ranks)].other),
-                         std::move(from[static_cast<size_t>(r)].one), r, ranks, patience_s);
+                         std::move(from[static_cast<size_t>(r)].one), r, ranks);
       },
       body);
 }

@@ -17,7 +17,7 @@ struct CollectiveImplementation {
   int64_t most_ranks = 1024;
   bool names_the_absent = true;  // a rank that left or never came
   // Runs the body once for each rank, all at the same time, and returns what each threw ("" for nothing).
-  std::function<std::vector<std::string>(Device&, int64_t ranks, double patience_s, const RankBody&)> run;
+  std::function<std::vector<std::string>(Device&, int64_t ranks, const RankBody&)> run;
 };
 const std::vector<CollectiveImplementation>& collective_implementations();
 
@@ -26,6 +26,6 @@ std::vector<std::string> run_rank_threads(Device& device, int64_t ranks,
                                           const std::function<std::unique_ptr<Collective>(int64_t rank)>& make,
                                           const RankBody& body);
 // Ranks on one card, by NCCL or what R1_NCCL names.
-std::vector<std::string> run_card_ranks(Device& card, int64_t ranks, double patience_s, const RankBody& body);
+std::vector<std::string> run_card_ranks(Device& card, int64_t ranks, const RankBody& body);
 
 }  // namespace r1::test

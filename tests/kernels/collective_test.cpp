@@ -4,13 +4,18 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <map>
+#include <mutex>
 #include <thread>
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/stop.h"
+#include "base/wait_note.h"
 #include "kernels/card_ranks.h"
 #include "kernels/ops.h"
 #include "tests/kernels/collective_implementations.h"
@@ -32,7 +37,7 @@ class CollectiveTest : public ::testing::TestWithParam<CollectiveImplementation>
   bool can(int64_t ranks) const { return ranks <= GetParam().most_ranks; }
   void run_ranks(int64_t ranks, const RankBody& body) {
     if (!can(ranks)) return;
-    for (const std::string& e : GetParam().run(device, ranks, 60, body)) EXPECT_EQ(e, "");
+    for (const std::string& e : GetParam().run(device, ranks, body)) EXPECT_EQ(e, "");
   }
   Tensor tensor(const std::vector<float>& host) {
     return tensor_from(device, DType::f32, {static_cast<int64_t>(host.size())}, host.data());
@@ -166,7 +171,7 @@ TEST_P(CollectiveTest, results_do_not_depend_on_who_is_late_and_may_be_changed_a
 
 TEST_P(CollectiveTest, ranks_that_disagree_all_fail_and_say_how) {
   if (!can(3)) GTEST_SKIP() << "two ranks need two cards";
-  const auto errors_of = [&](const RankBody& body) { return GetParam().run(device, 3, 60, body); };
+  const auto errors_of = [&](const RankBody& body) { return GetParam().run(device, 3, body); };
   // Who is compared with whom is the implementation's business.
   const auto expect_all = [](const std::vector<std::string>& errors, const std::string& one, const std::string& others) {
     for (const std::string& e : errors) {
@@ -193,7 +198,7 @@ TEST_P(CollectiveTest, ranks_that_disagree_all_fail_and_say_how) {
 
 TEST_P(CollectiveTest, a_rank_that_fails_or_leaves_takes_the_others_along) {
   if (!GetParam().names_the_absent) GTEST_SKIP() << "NCCL does not say who has left";
-  const auto errors = GetParam().run(device, 4, 60, [&](Collective& c, Context& ctx) {
+  const auto errors = GetParam().run(device, 4, [&](Collective& c, Context& ctx) {
     const Tensor x = tensor(std::vector<float>(100, 1));
     c.all_reduce(ctx, x);
     if (c.rank() == 2) throw failure("no power");
@@ -204,13 +209,36 @@ TEST_P(CollectiveTest, a_rank_that_fails_or_leaves_takes_the_others_along) {
     EXPECT_NE(errors[r].find(r == 2 ? "no power" : "rank 2 has left"), std::string::npos) << errors[r];
 }
 
-TEST_P(CollectiveTest, a_rank_that_never_comes_is_named) {
+TEST_P(CollectiveTest, a_rank_that_does_not_come_is_waited_for_and_named_until_somebody_stops_that) {
   if (!GetParam().names_the_absent) GTEST_SKIP() << "NCCL does not say who is missing";
-  const auto errors = GetParam().run(device, 3, 0.6, [&](Collective& c, Context& ctx) {
-    if (c.rank() == 1) std::this_thread::sleep_for(std::chrono::milliseconds(2000));
-    c.all_reduce(ctx, tensor(std::vector<float>(4)));
+  std::mutex mutex;
+  std::map<int64_t, std::string> said;
+  std::atomic<bool> stop{false};
+  std::atomic<int> over{0}, stopped{0};
+  GetParam().run(device, 3, [&](Collective& c, Context& ctx) {
+    if (c.rank() == 1) {
+      for (int i = 0; i < 2000 && over < 2; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      EXPECT_EQ(over, 2);
+      return;
+    }
+    const WaitSink sink = [&](const std::string& who, const std::string& reason) {
+      const std::lock_guard lock(mutex);
+      if (!reason.empty()) said[c.rank()] = who + " " + reason;
+      stop = said.size() == 2;
+    };
+    const WaitScope looked_at(&sink);
+    const StopScope scope(&stop);
+    try {
+      c.all_reduce(ctx, tensor(std::vector<float>(4)));
+    } catch (const Stopped&) {
+      ++stopped;
+    } catch (const Error&) {  // who was stopped has left
+    }
+    ++over;
   });
-  for (const std::string& e : errors) EXPECT_NE(e.find("0.6 s of waiting in all_reduce for rank 1"), std::string::npos) << e;
+  EXPECT_GE(stopped, 1);
+  EXPECT_EQ(said[2], "rank 2 in all_reduce for rank 1");
+  EXPECT_EQ(said[0].substr(0, 29), "rank 0 in all_reduce for rank") << "1, or who waits for it";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CollectiveTest, ::testing::ValuesIn(collective_implementations()),

@@ -25,10 +25,10 @@ std::vector<std::string> run_rank_threads(Device& device, int64_t ranks,
   return errors;
 }
 
-std::vector<std::string> run_card_ranks(Device& card, int64_t ranks, double patience_s, const RankBody& body) {
+std::vector<std::string> run_card_ranks(Device& card, int64_t ranks, const RankBody& body) {
   const CardRanksId id = new_card_ranks_id(card);
   return run_rank_threads(
-      card, ranks, [&](int64_t r) { return card_ranks(card, id, r, ranks, patience_s); }, body);
+      card, ranks, [&](int64_t r) { return card_ranks(card, id, r, ranks, 60); }, body);
 }
 
 }  // namespace r1::test

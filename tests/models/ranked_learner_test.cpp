@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <thread>
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/wait_note.h"
 #include "models/training/scoring_engine.h"
 #include "tests/models/tiny.h"
 
@@ -320,6 +323,43 @@ TEST_F(RankedLearnerTest, every_micro_batch_is_a_unit_that_whoever_looks_after_t
     EXPECT_GT(units, most) << ranks << " ranks, two mini-batches";
     EXPECT_LE(units, 2 * most) << ranks;
   }
+}
+
+// Has done its part, and does not say so until it is let go.
+class LateRank final : public ServedRank {
+ public:
+  LateRank(Device& device, const TrainerConfig& c, const WeightSet& start, std::unique_ptr<Collective> together,
+           const std::atomic<bool>& go)
+      : engine_(device, c, start, 0, std::move(together)), go_(go) {}
+  void obey(const RankOrder& order) override {
+    r1::obey(engine_, order);
+    for (int i = 0; i < 2000 && !go_; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(go_);
+  }
+  void leave() override { engine_.leave(); }
+
+ private:
+  TrainerEngine engine_;
+  const std::atomic<bool>& go_;
+};
+
+TEST_F(RankedLearnerTest, a_rank_that_is_late_with_what_it_was_told_is_named_while_it_is_waited_for) {
+  const auto start = random_weights(device, tiny_config(Architecture::llama), 3);
+  std::vector<std::unique_ptr<Collective>> places = thread_ranks(3);
+  std::atomic<bool> go{false}, at_once{true};
+  std::vector<std::unique_ptr<ServedRank>> others;
+  others.push_back(std::make_unique<LateRank>(device, cut_small(3), *start, std::move(places[1]), at_once));
+  others.push_back(std::make_unique<LateRank>(device, cut_small(3), *start, std::move(places[2]), go));
+  const auto e =
+      ranked_learner(std::make_unique<TrainerEngine>(device, cut_small(3), *start, 0, std::move(places[0])), std::move(others));
+  std::string said;
+  const WaitSink sink = [&](const std::string& who, const std::string& reason) {
+    said += who + " " + reason + "|";
+    go = true;
+  };
+  const WaitScope looked_at(&sink);
+  e->train(random_batch(1, 16, 19));
+  EXPECT_EQ(said, "rank 0 for what rank 2 was told|rank 0 |");
 }
 
 TEST_F(RankedLearnerTest, shards_cover_what_is_trained_and_cut_no_matrix_of_muon) {

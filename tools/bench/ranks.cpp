@@ -153,7 +153,7 @@ void measure_exchange(Device& device, Heads& heads, const TrainerConfig& config,
   }
   for (size_t i = 0; i < heads.size(); ++i) ToPeer(*heads[i]).send(channel_message("Before", places[i]));
   ring.join(told[0].dials() ? places.back() : "");
-  const std::unique_ptr<Collective> together = ring_rank(ring.to_previous(), ring.to_next(), 0, config.ranks, kPatience_s);
+  const std::unique_ptr<Collective> together = ring_rank(ring.to_previous(), ring.to_next(), 0, config.ranks);
   Exchange exchange(device, parameters, config.precision);
   for (int i = 0; i < kExchanges; ++i) {
     bytes = 0;
@@ -254,7 +254,7 @@ int ranks_peer(Device& device, const BenchModel& model, DType type, const std::s
     const auto ring = make_ring(begin.ring);
     first.send(channel_message("Place", ring->address()));
     ring->join(std::string(first.receive(kPatience_s).bytes));
-    const auto together = ring_rank(ring->to_previous(), ring->to_next(), begin.ring.rank, begin.ring.ranks, kPatience_s);
+    const auto together = ring_rank(ring->to_previous(), ring->to_next(), begin.ring.rank, begin.ring.ranks);
     Exchange exchange(device, model.config.parameter_count(), type);
     for (int i = 0; i < kExchanges; ++i) exchange(*together);
     first.send(channel_message("Done"));

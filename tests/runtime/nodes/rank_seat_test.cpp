@@ -4,11 +4,16 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <mutex>
 #include <thread>
 
 #include "base/error.h"
+#include "base/stop.h"
+#include "runtime/nodes/opened_rank.h"
+#include "runtime/nodes/step_node_world.h"
 
 namespace r1 {
 namespace {
@@ -150,6 +155,79 @@ TEST_F(RankSeats, what_failed_there_is_thrown_here_behind_what_it_said_before) {
   says(1, incarnation, encode_error(std::make_exception_ptr(failure("no memory"))), PacketKind::failed);
   EXPECT_EQ(heard(*one), "a word b");
   EXPECT_NE(heard(*one).find("no memory"), std::string::npos);
+}
+
+TEST_F(RankSeats, what_moves_at_its_node_is_a_unit_of_who_waits_for_a_rank) {
+  const auto one = seat(1);
+  const Incarnation incarnation = links.last(PacketKind::open).incarnation;
+  const auto records = [&](Incarnation of, std::string body) {
+    LinkPacket packet = link_word(PacketKind::records, std::move(body));
+    packet.incarnation = of;
+    packet.node = kTrainer;
+    members.received(1, std::move(packet));
+  };
+  const auto moves = [&](bool moved, Incarnation of) {
+    RoleRecords r;
+    r.moved = moved;
+    records(of, encode(r));
+  };
+  int units = 0;
+  const std::function<void()> unit = [&] { ++units; };
+  const StopScope scope({nullptr, &unit});
+  moves(false, incarnation);
+  moves(true, incarnation + 1);
+  says(1, incarnation, "a word ");
+  EXPECT_EQ(heard(*one), "a word b");
+  EXPECT_EQ(units, 0) << "nothing moved, or not here";
+  for (int i = 0; i < 1000; ++i) moves(true, incarnation);
+  says(1, incarnation, "another ");
+  EXPECT_EQ(heard(*one), "another b");
+  EXPECT_EQ(units, 1) << "what nobody waited for meanwhile is kept once";
+  moves(true, incarnation);
+  EXPECT_THROW(one->receive(0.05), NothingSaid);
+  EXPECT_EQ(units, 2);
+  std::atomic<bool> stop{true};
+  {
+    const StopScope stopped(&stop);
+    moves(true, incarnation);
+    EXPECT_THROW(one->receive(5), Stopped);
+  }
+  records(incarnation, "x");
+  EXPECT_THROW(one->receive(5), Error) << "what nothing means";
+}
+
+// Units of a rank at its node, and what is fetched there.
+TEST(OpenedRanks, say_that_they_move_by_their_units_and_by_what_their_node_fetches) {
+  StepWorld world({.seed = 3, .job_ns = [](const std::string&) { return int64_t{0}; }});
+  StepNodeWorld node(world);
+  std::vector<LinkPacket> sent;
+  auto graph = std::make_shared<NodeGraph>();
+  graph->graph.stages.push_back({.name = "rl"});
+  graph->graph.nodes.push_back({.id = "rl_trainer", .role = "trainer", .stage = 0});
+  graph->rank = [](const NodePlan&, MessageChannel&) {
+    for (int i = 0; i < 3; ++i) next_unit();
+  };
+  OpenRole open;
+  open.stage = "rl";
+  OpenedRank rank({&node, [&](LinkPacket p) { sent.push_back(std::move(p)); }, [] { return int64_t{17}; }}, 8, 0, open);
+  rank.tick(false);
+  EXPECT_TRUE(sent.empty()) << "it waits for files, and none come";
+  rank.tick(true);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].kind, PacketKind::records);
+  EXPECT_EQ(sent[0].incarnation, 8u);
+  EXPECT_TRUE(decode_role_records(sent[0].body).moved);
+  EXPECT_EQ(decode_role_records(sent[0].body).cpu_ns, 17);
+  rank.begin(graph);
+  while (world.step()) {
+  }
+  rank.tick(false);
+  EXPECT_EQ(sent.size(), 2u) << "three units";
+  rank.tick(false);
+  EXPECT_EQ(sent.size(), 2u) << "none since";
+  rank.close([] {});
+  rank.tick(true);
+  EXPECT_EQ(sent.size(), 2u) << "it is closed";
 }
 
 TEST_F(RankSeats, one_that_no_node_will_come_for_is_not_waited_for) {
