@@ -69,6 +69,11 @@ CREATE TABLE changes (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version IN
 constexpr const char* kEvaluations = R1_EVALUATION_TABLES("");
 constexpr const char* kNoEvaluations = R1_EVALUATION_TABLES("TEMP");
 
+// For readers by reward. No part of the schema's version: SQLite keeps it up to date whoever writes, and a file without it
+// gives the same rows, later.
+constexpr const char* kIndexes =
+    "CREATE INDEX IF NOT EXISTS trajectories_by_reward ON trajectories (stage, reward, draw, sample)";
+
 // The first look into a file failed. An error with a way out (no space, in use) is the machine's, not the file's.
 [[noreturn]] void refuse_file(const Error& e, const fs::path& file) {
   if (!e.hint().empty()) throw e;
@@ -315,6 +320,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir, const StoreOpt
       "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY");
   impl->open_mark();
   bring_up_to_date(db, version);
+  db.execute(kIndexes);
   if (options.clock != nullptr) impl->clock = options.clock;
   if (options.flusher) impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
@@ -419,12 +425,6 @@ void RunStore::complete_stage(int64_t stage, const std::string& summary_json, co
         .bind_text(verdict)
         .bind(stage)
         .run();
-  });
-}
-
-void RunStore::set_stage_summary(int64_t stage, const std::string& summary_json) {
-  impl_->durable([&](Impl& impl) {
-    impl.db.prepare("UPDATE stages SET summary = ? WHERE id = ?").bind_text(summary_json).bind(stage).run();
   });
 }
 

@@ -50,14 +50,11 @@ class RunStore {
   // Marks done or failed, resolves every open draw as dropped("stage_ended"), stores the summary and the verdict: one durable
   // transaction.
   void complete_stage(int64_t stage, const std::string& summary_json, const std::string& verdict = "", bool failed = false);
-  void set_stage_summary(int64_t stage, const std::string& summary_json);
   void set_stage_times(int64_t stage, const std::string& times_json);  // buffered
 
   // ---- ledger
   // A draw is issued (idempotent: re-issuing after a crash changes nothing but `issued` count).
   void add_draw(int64_t stage, int64_t draw, int64_t prompt_index);
-  // Draws dropped outside a batch (reward_error, ...); buffered, but ordered before later commits. CHECK: not resolved yet.
-  void drop_draw(int64_t stage, int64_t draw, const std::string& reason);
   LedgerCounts ledger(int64_t stage) const;
   // First draw number never resolved and every resolved one after it (for recovery).
   std::vector<int64_t> open_draws(int64_t stage) const;
@@ -80,12 +77,12 @@ class RunStore {
   std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage, int64_t first = 0) const;
   // Throws failure, naming draw and sample, when a payload does not match its hash.
   std::vector<TrajectoryRow> trajectories(int64_t stage, int64_t draw) const;
-  // (draw, sample) of those that have a reward, the highest (or lowest) first, at most `count`; equal ones by draw.
+  // (draw, sample) of those that have a reward, from one end of their order by reward, draw and sample: at most `count`, the
+  // highest (and of equal ones the newest) first or the lowest (the oldest) first. In time that follows from `count` alone.
   std::vector<std::pair<int64_t, int>> samples_by_reward(int64_t stage, bool highest_first, int64_t count) const;
 
   // ---- snapshots: the file must be durable before its row
   void add_snapshot(int64_t stage, const SnapshotRow& snapshot);  // durable
-  std::optional<SnapshotRow> latest_snapshot(int64_t stage) const;
   std::vector<SnapshotRow> snapshots(int64_t stage) const;
   void remove_snapshot(int64_t stage, int64_t version);  // row first; the caller deletes the file afterwards
 

@@ -52,11 +52,6 @@ void RunStore::add_draw(int64_t stage, int64_t draw, int64_t prompt_index) {
   });
 }
 
-void RunStore::drop_draw(int64_t stage, int64_t draw, const std::string& reason) {
-  R1_CHECK(!reason.empty(), fmt::format("stage {} draw {}: dropped without a reason", stage, draw));
-  impl_->later([=](Impl& impl) { impl.insert_resolution(stage, {draw, -1, reason}); });
-}
-
 LedgerCounts RunStore::ledger(int64_t stage) const {
   StoreReadLock lock(*impl_);
   LedgerCounts counts;
@@ -330,7 +325,7 @@ std::vector<std::pair<int64_t, int>> RunStore::samples_by_reward(int64_t stage, 
   StoreReadLock lock(*impl_);
   Statement s =
       impl_->db.prepare(highest_first ? "SELECT draw, sample FROM trajectories WHERE stage = ? AND reward IS NOT NULL "
-                                        "ORDER BY reward DESC, draw, sample LIMIT ?"
+                                        "ORDER BY reward DESC, draw DESC, sample DESC LIMIT ?"
                                       : "SELECT draw, sample FROM trajectories WHERE stage = ? AND reward IS NOT NULL "
                                         "ORDER BY reward, draw, sample LIMIT ?");
   s.bind(stage).bind(count);

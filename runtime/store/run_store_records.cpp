@@ -18,12 +18,6 @@ void RunStore::add_snapshot(int64_t stage, const SnapshotRow& snapshot) {
   });
 }
 
-std::optional<SnapshotRow> RunStore::latest_snapshot(int64_t stage) const {
-  std::vector<SnapshotRow> rows = snapshots(stage);
-  if (rows.empty()) return std::nullopt;
-  return rows.back();
-}
-
 std::vector<SnapshotRow> RunStore::snapshots(int64_t stage) const {
   StoreReadLock lock(*impl_);
   Statement s = impl_->db.prepare("SELECT version, file FROM snapshots WHERE stage = ? ORDER BY version");

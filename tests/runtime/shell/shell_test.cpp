@@ -36,8 +36,7 @@ struct Shell : testing::Test {
 
 TEST_F(Shell, shows_the_ledger_and_metrics_of_a_run_that_is_over) {
   for (int64_t d = 0; d < 3; ++d) store->add_draw(stage, d, d);
-  store->drop_draw(stage, 1, "stale");
-  store->commit_batch(stage, {0, false, "x", "", ""}, {{0, 0, ""}}, {});
+  store->commit_batch(stage, {0, false, "x", "", ""}, {{0, 0, ""}, {1, -1, "stale"}}, {});
   store->add_metric(stage, 0, "reward", 0.5);
   store->add_metric(stage, 1, "reward", 0.75);
   const auto row = ask("stages")["rows"][0];

@@ -15,7 +15,7 @@
 namespace r1 {
 namespace {
 
-constexpr int64_t kDrawsPerBatch = 5;  // of each batch: 3 trained, 1 dropped with it, 1 dropped before
+constexpr int64_t kDrawsPerBatch = 5;  // of each batch: 3 trained, 2 dropped
 
 // Continues where the store stands; writes one byte to `fd` after every durable commit.
 [[noreturn]] void commit_forever(const std::filesystem::path& dir, int fd) {
@@ -24,8 +24,7 @@ constexpr int64_t kDrawsPerBatch = 5;  // of each batch: 3 trained, 1 dropped wi
   for (int64_t v = store->batch_count(stage);; ++v) {
     const int64_t first = v * kDrawsPerBatch;
     for (int64_t d = first; d < first + kDrawsPerBatch; ++d) store->add_draw(stage, d, d);
-    if (!store->resolution(stage, first)) store->drop_draw(stage, first, "reward_error");
-    std::vector<Resolution> resolutions{{first + 1, -1, "equal_rewards"}};
+    std::vector<Resolution> resolutions{{first, -1, "reward_error"}, {first + 1, -1, "equal_rewards"}};
     std::vector<TrajectoryRow> trajectories;
     for (int64_t d = first + 2; d < first + kDrawsPerBatch; ++d) {
       resolutions.push_back({d, v, ""});

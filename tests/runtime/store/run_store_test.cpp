@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <thread>
@@ -54,9 +55,8 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
   store->set_stage_times(stage, "{\"wall_s\":1}");
   store->add_draw(stage, 0, 40);
   store->add_draw(stage, 1, 41);
-  store->drop_draw(stage, 1, "reward_error");
   const std::string bytes("\0\x01 blob", 7);
-  store->commit_batch(stage, {0, false, bytes, "", ""}, {{0, 0, ""}},
+  store->commit_batch(stage, {0, false, bytes, "", ""}, {{0, 0, ""}, {1, -1, "reward_error"}},
                       {{0, 0, 0.5, "{\"accuracy\":1}", bytes}, {0, 1, 1.5, "{}", ""}});
   store->set_batch_stats(stage, 0, "{\"loss\":2}");
   store->add_snapshot(stage, {1, "snapshots/a"});
@@ -83,8 +83,8 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
   ASSERT_EQ(trajectories.size(), 2u);
   EXPECT_EQ(trajectories[0].payload, bytes);
   EXPECT_EQ(trajectories[1].reward, 1.5);
-  EXPECT_EQ(store->latest_snapshot(stage)->file, "snapshots/b");
-  EXPECT_EQ(store->snapshots(stage).size(), 1u);
+  ASSERT_EQ(store->snapshots(stage).size(), 1u);
+  EXPECT_EQ(store->snapshots(stage)[0].file, "snapshots/b");
   EXPECT_EQ(store->version_hash(stage, 1), "abc");
   EXPECT_EQ(store->version_hash(stage, 2), std::nullopt);
   EXPECT_EQ(store->artifact(stage, "checkpoint")->first, "checkpoints/rl1");
@@ -105,8 +105,7 @@ TEST_F(Store, keeps_everything_over_a_reopen) {
 TEST_F(Store, counts_the_ledger_and_finds_the_open_draws) {
   for (int64_t d = 0; d < 6; ++d) store->add_draw(stage, d, d);
   store->add_draw(stage, 2, 2);  // issued again after a crash: nothing changes
-  store->drop_draw(stage, 1, "stale");
-  commit(0, {{0, 0, ""}, {3, -1, "equal_rewards"}, {4, -1, "equal_rewards"}});
+  commit(0, {{0, 0, ""}, {1, -1, "stale"}, {3, -1, "equal_rewards"}, {4, -1, "equal_rewards"}});
   const LedgerCounts counts = store->ledger(stage);
   EXPECT_EQ(counts.draws, 6);
   EXPECT_EQ(counts.trained, 1);
@@ -151,7 +150,7 @@ TEST(RunStorePower, what_a_call_made_durable_outlives_a_power_cut_at_once) {
   store->set_meta("seed", "7");
   EXPECT_EQ(cut()->meta("seed"), "7");
   store->add_snapshot(stage, {3, "snapshots/a"});
-  EXPECT_TRUE(cut()->latest_snapshot(stage).has_value());
+  EXPECT_EQ(cut()->snapshots(stage).size(), 1u);
   store->set_artifact(stage, "checkpoint", "checkpoints/rl1", "abc");
   EXPECT_TRUE(cut()->artifact(stage, "checkpoint").has_value());
   store->complete_stage(stage, "{}");
@@ -233,8 +232,8 @@ TEST_F(StoreDeathTest, a_draw_resolved_twice_is_a_broken_invariant) {
       {
         auto own = RunStore::open(dir.path());
         own->add_draw(1, 0, 0);
-        own->drop_draw(1, 0, "stale");
         own->commit_batch(1, {0, false, "x", "", ""}, {{0, 0, ""}}, {});
+        own->commit_batch(1, {1, true, "y", "", ""}, {{0, -1, "stale"}}, {});
       },
       "resolved twice");
 }
@@ -344,13 +343,73 @@ TEST_F(Store, many_threads_may_write) {
     threads.emplace_back([&, t] {
       for (int64_t i = 0; i < 200; ++i) {
         store->add_draw(stage, t * 200 + i, 0);
-        store->drop_draw(stage, t * 200 + i, "stale");
+        store->add_metric(stage, t * 200 + i, "reward", 0.5);
         if (i % 50 == 0) store->flush();
       }
     });
   for (auto& thread : threads) thread.join();
-  EXPECT_EQ(store->ledger(stage).dropped.at("stale"), 800);
-  EXPECT_EQ(store->check_ledger(stage, false), "");
+  EXPECT_EQ(store->ledger(stage).draws, 800);
+  EXPECT_EQ(store->metrics(stage, "reward").size(), 800u);
+}
+
+using Ends = std::vector<std::pair<int64_t, int>>;
+
+// Counts the steps of SQLite's machine in statements of connections that are opened while it lives.
+class StatementSteps {
+ public:
+  StatementSteps() { sqlite3_auto_extension(reinterpret_cast<void (*)()>(&watch)); }
+  ~StatementSteps() { sqlite3_cancel_auto_extension(reinterpret_cast<void (*)()>(&watch)); }
+  // Of the last one that was run to its end.
+  static inline int64_t last = 0;
+
+ private:
+  static int watch(sqlite3* db, char**, const void*) {
+    return sqlite3_trace_v2(
+        db, SQLITE_TRACE_PROFILE,
+        [](unsigned, void*, void* statement, void*) {
+          last = sqlite3_stmt_status(static_cast<sqlite3_stmt*>(statement), SQLITE_STMTSTATUS_VM_STEP, 1);
+          return 0;
+        },
+        nullptr);
+  }
+};
+
+TEST_F(Store, finds_the_best_and_the_worst_samples_without_reading_the_others) {
+  const StatementSteps counted;
+  reopen();
+  const auto fill = [&](int64_t version, int64_t draws) {
+    std::vector<TrajectoryRow> rows;
+    std::vector<Resolution> resolutions;
+    const int64_t first = store->next_draw(stage);
+    for (int64_t draw = first; draw < first + draws; ++draw) {
+      store->add_draw(stage, draw, 0);
+      resolutions.push_back({draw, version, ""});
+      rows.push_back({draw, 0, static_cast<double>(draw % 2), "{}", "bytes"});
+      rows.push_back({draw, 1, std::nullopt, "{}", "bytes"});
+    }
+    store->commit_batch(stage, {version, false, "x", "", ""}, resolutions, rows);
+  };
+  const auto steps = [&](const RunStore& of, bool highest_first) {
+    of.samples_by_reward(stage, highest_first, 2);
+    return StatementSteps::last;
+  };
+  fill(0, 10);
+  EXPECT_EQ(store->samples_by_reward(stage, true, 3), (Ends{{9, 0}, {7, 0}, {5, 0}}));
+  EXPECT_EQ(store->samples_by_reward(stage, false, 6), (Ends{{0, 0}, {2, 0}, {4, 0}, {6, 0}, {8, 0}, {1, 0}}));
+  EXPECT_EQ(store->samples_by_reward(stage, true, 100).size(), 10u) << "those without a reward are left out";
+  const int64_t best = steps(*store, true), worst = steps(*store, false);
+  EXPECT_GT(std::min(best, worst), 0);
+  fill(1, 2000);
+  EXPECT_EQ(steps(*store, true), best);
+  EXPECT_EQ(steps(*store, false), worst);
+  // A file of an earlier program has no index for it, and gets one when its run goes on.
+  store.reset();
+  tamper(dir.path(), "DROP INDEX trajectories_by_reward");
+  const auto reader = RunStore::open_read_only(dir.path());
+  EXPECT_EQ(reader->samples_by_reward(stage, true, 2), (Ends{{2009, 0}, {2007, 0}}));
+  EXPECT_GT(steps(*reader, true), 100 * best);
+  reopen();
+  EXPECT_EQ(steps(*store, true), best);
 }
 
 }  // namespace
