@@ -149,19 +149,18 @@ class GeneratorRole final : public Role {
         fmt::format("sample under version {}", version), "generator",
         [this, &context, flips, admitted, results] { work(context, *flips, *admitted, *results); },
         [this, &context, admitted, results] {
-          if (weights_.refused()) put_back(context, *admitted);
+          if (weights_.ask_again(context, weights_edge_)) put_back(*admitted);
           collect(context, *results);
         });
   }
 
   // The version under which they were to start is not there.
-  void put_back(RoleContext& context, const std::vector<std::shared_ptr<const PromptMessage>>& prompts) {
+  void put_back(const std::vector<std::shared_ptr<const PromptMessage>>& prompts) {
     for (const auto& prompt : prompts) {
       running_.erase(prompt->draw);
       waiting_[prompt->draw] = prompt;
       put_back_.insert(prompt->draw);
     }
-    weights_.ask_again(context, weights_edge_);
   }
 
   // There is nothing to sample: the weights, which were compared by what changed in them, are compared as a whole.

@@ -121,8 +121,14 @@ bool WeightReceiver::stands() {
 }
 
 bool WeightReceiver::ask_again(RoleContext& context, int edge) {
+  constexpr const char* kWait = "whole weights";
   const std::exception_ptr why = std::exchange(refused_, nullptr);
   if (why && !std::exchange(asked_, true) && !context.ask_whole(edge)) std::rethrow_exception(why);
+  if (asked_)
+    context.wait_for(kWait, "for all of the weights, which were asked for because a difference could not be used",
+                     context.graph().nodes[context.graph().edges[edge].from].id);
+  else
+    context.wait_over(kWait);
   return why != nullptr;
 }
 

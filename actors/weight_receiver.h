@@ -51,8 +51,8 @@ class WeightReceiver {
   bool refused() const { return refused_ != nullptr; }
   // As verify(), but refuses what is held (false) instead of throwing.
   bool stands();
-  // Behind the job: what accept() or stands() refused is asked for again, as a whole, and once. Throws what was wrong with it
-  // where that cannot be. False: nothing was refused.
+  // Behind every job that called accept() or stands(): what was refused is asked for again, as a whole, and once; until that is
+  // held the role waits for it, and says so. Throws what was wrong with it where that cannot be. False: nothing was refused.
   bool ask_again(RoleContext& context, int edge);
 
   // The set that was held before becomes what is held, if nobody reads it any more: the next difference then finds it so. Worth

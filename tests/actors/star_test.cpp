@@ -203,7 +203,17 @@ TEST_F(StarTest, a_version_that_a_node_cannot_use_is_asked_for_as_a_whole_and_ch
     const DamagingCodec codec(nth);
     Star star(run, 3);
     star.codec = &codec;
+    star.job_ns = 2'000'000'000;  // longer than from one report of waits to the next
     star.add_node();
+    std::map<std::string, int> waited;  // for a whole version: how often, by role
+    std::set<std::string> waiting;
+    star.after_step = [&](int64_t) {
+      std::set<std::string> now;
+      for (const WaitRow& wait : star.waits->waits("rl"))
+        if (wait.key.find("whole weights") != wait.key.npos && wait.on == "rl_trainer") now.insert(wait.owner);
+      for (const std::string& role : now) waited[role] += waiting.count(role) == 0;
+      waiting = now;
+    };
     for (const StagePlan& stage : run.graph.stages) ASSERT_EQ(star.run_stage(stage.name), "") << stage.name;
     EXPECT_EQ(run.hashes(), alone.hashes()) << "every " << nth;
     EXPECT_EQ(star.lost, 0);
@@ -213,6 +223,8 @@ TEST_F(StarTest, a_version_that_a_node_cannot_use_is_asked_for_as_a_whole_and_ch
         if (std::find(row.begin(), row.end(), role) != row.end()) asked.insert(role);
     if (nth == 1) {
       EXPECT_EQ(asked, (std::set<std::string>{"policy", "reference", "test"}));
+      for (const std::string& role : asked)
+        EXPECT_GE(waited[role], role == "reference" ? 1 : 2) << role;  // and each wait is over before the next
     }
   }
 }
