@@ -56,15 +56,16 @@ const std::vector<HeldOutMetric>& held_out_metrics() {
   using enum HeldOutMetric::Place;
   static const std::vector<HeldOutMetric> table = {
       {"accuracy", "accuracy", "accuracy", "right final answers to held-out problems, sampled at the evaluation's temperature",
-       true, leads},
-      {"accuracy_greedy", "greedy", "greedy", "the same, always taking the likeliest token", true},
-      {"format", "format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)", true,
-       follows},
-      {"language", "language", "lang", "words of the thought in the prompt's language", true, follows},
-      {"length", "length", "len", "tokens in a completion, mean", false},
-      {"helpful", "helpful", "help", "general requests answered right and politely", true, follows},
-      {"harmless", "harmless", "harml", "harmful requests refused, harmless ones answered", true, follows},
-      {"pair_accuracy", "pairs", "pairs", "held-out pairs whose better answer the reward model scores higher", true, leads},
+       "share", true, leads},
+      {"accuracy_greedy", "greedy", "greedy", "the same, always taking the likeliest token", "share", true},
+      {"format", "format", "format", "completions that keep the demanded form (thought and answer in their tags, ended)",
+       "share", true, follows},
+      {"language", "language", "lang", "words of the thought in the prompt's language", "share", true, follows},
+      {"length", "length", "len", "how long completions are", "tokens a completion, mean", false},
+      {"helpful", "helpful", "help", "general requests answered right and politely", "share", true, follows},
+      {"harmless", "harmless", "harml", "harmful requests refused, harmless ones answered", "share", true, follows},
+      {"pair_accuracy", "pairs", "pairs", "held-out pairs whose better answer the reward model scores higher", "share", true,
+       leads},
   };
   return table;
 }
@@ -75,11 +76,10 @@ std::vector<HeldOutMetric> held_out_columns(const std::vector<std::string>& rewa
     if (std::any_of(columns.begin(), columns.end(), [&](const HeldOutMetric& m) { return m.name == name; })) continue;
     using enum HeldOutMetric::Place;
     if (name == "reward")
-      columns.insert(columns.begin(),
-                     {name, name, name, "the evaluator's `rewards`, mean over the responses", false, leads, 3});
+      columns.insert(columns.begin(), {name, name, name, "the evaluator's `rewards`", "mean a completion", false, leads, 3});
     else
       columns.push_back(
-          {name, name, name, "'" + name + "' of the evaluator's `rewards`, mean over the responses", false, follows, 3});
+          {name, name, name, "'" + name + "' of the evaluator's `rewards`", "mean a completion", false, follows, 3});
   }
   return columns;
 }

@@ -32,7 +32,8 @@ struct HeldOutMetric {
   std::string header;   // of a column of the report
   std::string shorter;  // of a column on the terminal
   std::string meaning;
-  bool share;  // 0 to 1
+  std::string note;  // the unit, or what one value is about, as BatchMetric's
+  bool share;        // 0 to 1
   // What a stage is about, shown first, in the order of the table; or what it changed on the way, most change first; or a
   // column of tables only.
   enum class Place { leads, follows, tabled };

@@ -95,7 +95,7 @@ void add_stage(const StagePicture& s, Families& f) {
   for (const auto& [moment, metrics] : s.held_out)
     for (const HeldOutMetric& m : held_out_metrics())
       if (const auto value = metrics.find(m.name); value != metrics.end())
-        f.gauge("r1_held_out_" + name_of(m.name), fmt::format("Before and after the stage: {}.", m.meaning),
+        f.gauge("r1_held_out_" + name_of(m.name), fmt::format("Before and after the stage: {} ({}).", m.meaning, m.note),
                 {{"stage", s.name}, {"moment", moment}}, value->second);
 }
 

@@ -114,7 +114,7 @@ std::string expert_charts(const StageData& stage) {
 
 // What was measured on the way, as the table of stages names it: shares on one chart.
 std::string held_out_charts(const RunData& run, const StageData& stage) {
-  LineChart shares{"Held out", "measured at versions on the way", {}, 0.0, 1.0};
+  LineChart shares{"Held out", "shares, measured at versions on the way", {}, 0.0, 1.0};
   shares.smooth = false;
   std::string others;
   for (const HeldOutMetric& m : held_out_columns(held_out_rewards(run))) {
@@ -124,7 +124,7 @@ std::string held_out_charts(const RunData& run, const StageData& stage) {
     if (m.share)
       shares.series.push_back({m.header, colour, curve->second});
     else
-      others += line_chart({"Held out: " + m.header, "", {{m.header, colour, curve->second}}, {}, {}, {}, "batch", false});
+      others += line_chart({"Held out: " + m.header, m.note, {{m.header, colour, curve->second}}, {}, {}, {}, "batch", false});
   }
   return (shares.series.empty() ? "" : line_chart(shares)) + others;
 }

@@ -111,7 +111,7 @@ std::string stages_section(const RunData& run) {
       "r=\"3.2\"/><circle class=\"dot c-grey\" cx=\"40\" cy=\"6\" r=\"3.7\"/></svg> hollow: before, filled: after.</p>\n"
       "<div class=\"scroll\"><table class=\"stage-table\"><thead><tr><th>stage</th>";
   for (const HeldOutMetric* column : shown)
-    out += fmt::format("<th title=\"{}\">{}</th>", escaped(column->meaning), column->header);
+    out += fmt::format("<th title=\"{} ({})\">{}</th>", escaped(column->meaning), escaped(column->note), column->header);
   out +=
       "<th class=\"n\">batches</th><th class=\"n\">tokens trained</th><th class=\"n\">tokens sampled</th><th "
       "class=\"n\">time</th></tr></thead><tbody>\n";
@@ -139,7 +139,7 @@ std::string stages_section(const RunData& run) {
   }
   out += "</tbody></table></div>\n<details><summary>What the columns mean</summary><dl class=\"glossary\">";
   for (const HeldOutMetric* column : shown)
-    out += fmt::format("<dt>{}</dt><dd>{}</dd>", column->header, escaped(column->meaning));
+    out += fmt::format("<dt>{}</dt><dd>{} ({})</dd>", column->header, escaped(column->meaning), escaped(column->note));
   return out + "</dl></details></section>\n";
 }
 

@@ -73,7 +73,12 @@ TEST_F(Pictured, prometheus_reads_names_units_help_and_types_by_its_conventions)
   waits.sent("plain", "a_policy -> a_judge", "trajectories", 64, 1, "draw \"1\"");
   waits.begin("plain", "a_trainer", "room", "for groups", "a_filter");
   clock.advance_ns(2'500'000'000);
-  const auto samples = samples_in(prometheus_text(taken()));
+  const std::string text = prometheus_text(taken());
+  for (const char* help :
+       {"r1_batch_length Of the newest batch: Length, tokens a completion.\n", "temperature (share).\n",
+        "r1_held_out_length Before and after the stage: how long completions are (tokens a completion, mean).\n"})
+    EXPECT_NE(text.find(help), text.npos) << help;
+  const auto samples = samples_in(text);
   const auto is = [&](const std::string& name, double value) {
     ASSERT_TRUE(samples.contains(name)) << name;
     EXPECT_DOUBLE_EQ(samples.at(name), value) << name;

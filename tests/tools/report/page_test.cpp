@@ -55,6 +55,16 @@ TEST(ReportPage, tells_every_stage_with_its_numbers) {
   EXPECT_TRUE(has(page, "<td class=\"fixed\">5</td></tr>")) << "versions";
 }
 
+TEST(ReportPage, what_was_measured_on_the_way_has_its_units) {
+  RunFixture run;
+  run.run_all();
+  run.measure("base", "during", 0.1);
+  const std::string page = run.page();
+  EXPECT_TRUE(has(page, "<b>Held out</b> <span>shares, measured at versions on the way</span>"));
+  EXPECT_TRUE(has(page, "<b>Held out: length</b> <span>tokens a completion, mean</span>"));
+  EXPECT_TRUE(has(page, "<dd>how long completions are (tokens a completion, mean)</dd>"));
+}
+
 TEST(ReportPage, hostile_text_stays_text) {
   RunFixture run;
   run.run_all();
