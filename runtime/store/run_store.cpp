@@ -31,7 +31,7 @@ CREATE TABLE draws (stage INTEGER NOT NULL, draw INTEGER NOT NULL, prompt INTEGE
 CREATE TABLE resolutions (stage INTEGER NOT NULL, draw INTEGER NOT NULL, batch INTEGER, reason TEXT,
   PRIMARY KEY (stage, draw), CHECK ((batch IS NULL) <> (reason IS NULL))) WITHOUT ROWID;
 CREATE TABLE batches (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version INTEGER NOT NULL, skipped INTEGER NOT NULL,
-  payload_hash TEXT NOT NULL, payload BLOB NOT NULL, UNIQUE (stage, version));
+  payload_hash TEXT NOT NULL, payload BLOB NOT NULL, parts INTEGER NOT NULL DEFAULT 0, UNIQUE (stage, version));
 CREATE TABLE batch_stats (stage INTEGER NOT NULL, version INTEGER NOT NULL, stats TEXT NOT NULL,
   PRIMARY KEY (stage, version)) WITHOUT ROWID;
 CREATE TABLE trajectories (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, draw INTEGER NOT NULL, sample INTEGER NOT NULL,
@@ -74,6 +74,16 @@ constexpr const char* kNoEvaluations = R1_EVALUATION_TABLES("TEMP");
 constexpr const char* kIndexes =
     "CREATE INDEX IF NOT EXISTS trajectories_by_reward ON trajectories (stage, reward, draw, sample)";
 
+// What schema 6 has and schema 5 had not: what does not fit into the first row of a batch.
+#define R1_BATCH_PARTS(temporary)                                                                                   \
+  "CREATE " temporary                                                                                               \
+  " TABLE batch_parts (id INTEGER PRIMARY KEY, stage INTEGER NOT NULL, version INTEGER NOT NULL, part INTEGER NOT " \
+  "NULL, payload BLOB NOT NULL, UNIQUE (stage, version, part));"
+constexpr const char* kBatchParts = R1_BATCH_PARTS("");
+// For a reader: the view is found before the table of its name.
+constexpr const char* kNoBatchParts =
+    R1_BATCH_PARTS("TEMP") "CREATE TEMP VIEW batches AS SELECT *, 0 AS parts FROM main.batches;";
+
 // The first look into a file failed. An error with a way out (no space, in use) is the machine's, not the file's.
 [[noreturn]] void refuse_file(const Error& e, const fs::path& file) {
   if (!e.hint().empty()) throw e;
@@ -104,6 +114,10 @@ void bring_up_to_date(Database& db, int64_t version) {
   db.execute("BEGIN IMMEDIATE");
   if (version < 4) db.execute(kEvaluations);
   if (version < 5) db.execute("ALTER TABLE versions DROP COLUMN bytes; ALTER TABLE versions DROP COLUMN whole");
+  if (version < 6) {
+    db.execute("ALTER TABLE batches ADD COLUMN parts INTEGER NOT NULL DEFAULT 0");
+    db.execute(kBatchParts);
+  }
   db.execute(
       fmt::format("UPDATE meta SET value = '{0}' WHERE key = 'schema'; PRAGMA user_version = {0}; COMMIT", kRunStoreSchema)
           .c_str());
@@ -308,6 +322,7 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir, const StoreOpt
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     db.execute(kSchema);
     db.execute(kEvaluations);
+    db.execute(kBatchParts);
     db.execute(
         fmt::format("INSERT INTO meta VALUES ('schema', '{}'); PRAGMA application_id = {}; PRAGMA user_version = {}; COMMIT",
                     kRunStoreSchema, kRunStoreApplication, kRunStoreSchema)
@@ -322,6 +337,8 @@ std::unique_ptr<RunStore> RunStore::open(const fs::path& run_dir, const StoreOpt
   bring_up_to_date(db, version);
   db.execute(kIndexes);
   if (options.clock != nullptr) impl->clock = options.clock;
+  R1_CHECK(options.row_bytes > 0, "rows of 0 bytes");
+  impl->row_bytes = options.row_bytes;
   if (options.flusher) impl->start_flusher();
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));
 }
@@ -332,9 +349,10 @@ std::unique_ptr<RunStore> RunStore::open_read_only(const fs::path& run_dir) {
     throw bad_input("no run here (there is no run.db)", {run_dir.string(), 0, 0}, "give the directory of a run");
   auto impl = std::make_unique<Impl>(file, Database::Mode::read_only);
   // An older file stays as it is: what it does not have is empty.
-  if (check_schema(impl->db, file) < 4) {
+  if (const int64_t version = check_schema(impl->db, file); version < kRunStoreSchema) {
     impl->db.execute("PRAGMA query_only = OFF");
-    impl->db.execute(kNoEvaluations);
+    if (version < 4) impl->db.execute(kNoEvaluations);
+    if (version < 6) impl->db.execute(kNoBatchParts);
     impl->db.execute("PRAGMA query_only = ON");
   }
   return std::unique_ptr<RunStore>(new RunStore(std::move(impl)));

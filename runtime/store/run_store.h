@@ -24,6 +24,8 @@ namespace r1 {
 struct StoreOptions {
   const Clock* clock = nullptr;  // of events; null: the system's. Outlives the store
   bool flusher = true;           // false: nothing is committed in the background; whoever opens the store calls flush()
+  // Of a batch's payload in one row, at least 1; a longer one goes into several. SQLite takes no row of more than 1e9 bytes.
+  size_t row_bytes = size_t{64} << 20;
 };
 
 class RunStore {
@@ -72,7 +74,8 @@ class RunStore {
                     const std::vector<TrajectoryRow>& trajectories);
   void set_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);  // buffered
   int64_t batch_count(int64_t stage) const;                                             // = next version
-  BatchRow batch(int64_t stage, int64_t version) const;  // throws failure when the payload does not match its hash
+  // Throws failure when a part of the payload is missing, or the payload does not match its hash.
+  BatchRow batch(int64_t stage, int64_t version) const;
   // (version, json) in order, of the batches from `first` on.
   std::vector<std::pair<int64_t, std::string>> batch_stats(int64_t stage, int64_t first = 0) const;
   // Throws failure, naming draw and sample, when a payload does not match its hash.

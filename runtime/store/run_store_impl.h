@@ -18,7 +18,7 @@
 
 namespace r1 {
 
-constexpr int64_t kRunStoreSchema = 5;
+constexpr int64_t kRunStoreSchema = 6;
 constexpr int64_t kOldestRunStoreSchema = 3;          // what can be made the present one
 constexpr int64_t kRunStoreApplication = 0x72317231;  // "r1r1", in SQLite's application_id
 
@@ -47,6 +47,7 @@ struct RunStore::Impl {
   // Caller holds mutex.
   void insert_resolution(int64_t stage, const Resolution& resolution);
   void write_batch_stats(int64_t stage, int64_t version, const std::string& stats_json);
+  void write_batch(int64_t stage, const BatchRow& batch);
   void check_stats(int64_t stage);  // throws failure: the statistics of a batch are no JSON
 
   class LedgerPages;  // of check_ledger
@@ -61,6 +62,7 @@ struct RunStore::Impl {
   int mark = -1;
   SystemClock system_clock;
   const Clock* clock = &system_clock;
+  size_t row_bytes = 0;  // StoreOptions'
   std::mutex mutex;
   std::string broken;  // why no write is possible any more; "" while all is well
 

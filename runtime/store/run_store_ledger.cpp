@@ -39,6 +39,26 @@ void RunStore::Impl::write_batch_stats(int64_t stage, int64_t version, const std
       .run();
 }
 
+void RunStore::Impl::write_batch(int64_t stage, const BatchRow& batch) {
+  const std::string_view payload = batch.payload;
+  const size_t parts = payload.empty() ? 0 : (payload.size() - 1) / row_bytes;
+  db.prepare("INSERT INTO batches (stage, version, skipped, payload_hash, payload, parts) VALUES (?, ?, ?, ?, ?, ?)")
+      .bind(stage)
+      .bind(batch.version)
+      .bind(int64_t{batch.skipped})
+      .bind_text(batch.payload_hash.empty() ? hash_string(payload).hex() : batch.payload_hash)
+      .bind_blob(payload.substr(0, row_bytes))
+      .bind(static_cast<int64_t>(parts))
+      .run();
+  for (size_t part = 1; part <= parts; ++part)
+    db.prepare("INSERT INTO batch_parts (stage, version, part, payload) VALUES (?, ?, ?, ?)")
+        .bind(stage)
+        .bind(batch.version)
+        .bind(static_cast<int64_t>(part))
+        .bind_blob(payload.substr(part * row_bytes, row_bytes))
+        .run();
+}
+
 void RunStore::add_draw(int64_t stage, int64_t draw, int64_t prompt_index) {
   impl_->later([=](Impl& impl) {
     impl.db
@@ -234,14 +254,7 @@ void RunStore::commit_batch(int64_t stage, const BatchRow& batch, const std::vec
       R1_CHECK(s.integer(0) == batch.version,
                fmt::format("stage {}: batch {} committed after {} batches", stage, batch.version, s.integer(0)));
     }
-    const std::string hash = batch.payload_hash.empty() ? hash_string(batch.payload).hex() : batch.payload_hash;
-    impl.db.prepare("INSERT INTO batches (stage, version, skipped, payload_hash, payload) VALUES (?, ?, ?, ?, ?)")
-        .bind(stage)
-        .bind(batch.version)
-        .bind(int64_t{batch.skipped})
-        .bind_text(hash)
-        .bind_blob(batch.payload)
-        .run();
+    impl.write_batch(stage, batch);
     if (!batch.stats_json.empty()) impl.write_batch_stats(stage, batch.version, batch.stats_json);
     for (const Resolution& r : resolutions) {
       R1_CHECK(r.batch < 0 || r.batch == batch.version,
@@ -272,19 +285,31 @@ int64_t RunStore::batch_count(int64_t stage) const {
 }
 
 BatchRow RunStore::batch(int64_t stage, int64_t version) const {
+  const auto damaged = [&](const std::string& why) {
+    return failure(fmt::format("batch {} of stage {} is damaged: {}", version, stage, why), {},
+                   "the run store was changed from outside, or the disk is failing");
+  };
   BatchRow row;
   {
     StoreReadLock lock(*impl_);
-    Statement s = impl_->db.prepare(
-        "SELECT skipped, payload, coalesce(stats, ''), payload_hash FROM batches LEFT JOIN batch_stats USING (stage, version) "
-        "WHERE stage = ? AND version = ?");
-    if (!s.bind(stage).bind(version).step())
-      throw failure(fmt::format("the run store has no batch {} of stage {}", version, stage));
-    row = {version, s.integer(0) != 0, s.text(1), s.text(2), s.text(3)};
+    int64_t parts = 0;
+    {
+      Statement s = impl_->db.prepare(
+          "SELECT skipped, payload, coalesce(stats, ''), payload_hash, parts FROM batches LEFT JOIN batch_stats USING (stage, "
+          "version) WHERE stage = ? AND version = ?");
+      if (!s.bind(stage).bind(version).step())
+        throw failure(fmt::format("the run store has no batch {} of stage {}", version, stage));
+      row = {version, s.integer(0) != 0, s.text(1), s.text(2), s.text(3)};
+      parts = s.integer(4);
+    }
+    for (int64_t part = 1; part <= parts; ++part) {
+      Statement s = impl_->db.prepare("SELECT payload FROM batch_parts WHERE stage = ? AND version = ? AND part = ?");
+      if (!s.bind(stage).bind(version).bind(part).step())
+        throw damaged(fmt::format("part {} of {} of its payload is missing in the table batch_parts", part, parts));
+      row.payload += s.text(0);
+    }
   }
-  if (hash_string(row.payload).hex() != row.payload_hash)
-    throw failure(fmt::format("batch {} of stage {} is damaged: its bytes do not match its hash", version, stage), {},
-                  "the run store was changed from outside, or the disk is failing");
+  if (hash_string(row.payload).hex() != row.payload_hash) throw damaged("its bytes do not match its hash");
   return row;
 }
 

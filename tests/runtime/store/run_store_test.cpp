@@ -223,6 +223,80 @@ TEST_F(Store, a_changed_payload_is_found_when_it_is_read) {
   EXPECT_EQ(code_of([&] { store->batch(stage, 0); }), ExitCode::failed);
 }
 
+// Rows of eight bytes stand for those of 64 MiB: SQLite takes none of more than 1e9 bytes.
+struct StoreInParts : Store {
+  StoreInParts() {
+    store.reset();
+    store = RunStore::open(dir.path(), {.row_bytes = 8});
+  }
+};
+
+TEST_F(StoreInParts, a_payload_that_is_longer_than_a_row_comes_back_as_it_was) {
+  std::vector<std::string> payloads;
+  for (const size_t bytes : {0, 1, 7, 8, 9, 16, 17, 1000}) {
+    std::string& payload = payloads.emplace_back();
+    for (size_t i = 0; i < bytes; ++i) payload.push_back(static_cast<char>(i % 251));
+  }
+  for (size_t v = 0; v < payloads.size(); ++v)
+    store->commit_batch(stage, {static_cast<int64_t>(v), true, payloads[v], "", ""}, {}, {});
+  // A store whose rows hold more reads them, and so does who only looks.
+  const auto reader = RunStore::open_read_only(dir.path());
+  reopen();
+  for (size_t v = 0; v < payloads.size(); ++v)
+    for (const RunStore* from : {store.get(), reader.get()}) {
+      EXPECT_EQ(from->batch(stage, static_cast<int64_t>(v)).payload, payloads[v]);
+      EXPECT_EQ(from->batch(stage, static_cast<int64_t>(v)).payload_hash, hash_string(payloads[v]).hex());
+    }
+  EXPECT_EQ(store->batch_count(stage), static_cast<int64_t>(payloads.size()));
+  store.reset();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((dir.path() / "run.db").c_str(), &db), SQLITE_OK);
+  const auto number = [&](const char* sql) {
+    sqlite3_stmt* s = nullptr;
+    EXPECT_EQ(sqlite3_prepare_v2(db, sql, -1, &s, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_step(s), SQLITE_ROW);
+    const int64_t value = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return value;
+  };
+  EXPECT_EQ(number("SELECT max(length(payload)) FROM batches"), 8);
+  EXPECT_EQ(number("SELECT max(length(payload)) FROM batch_parts"), 8);
+  EXPECT_EQ(number("SELECT count(*) FROM batch_parts"), 1 + 1 + 2 + 124);
+  EXPECT_LT(StoreOptions{}.row_bytes, static_cast<size_t>(sqlite3_limit(db, SQLITE_LIMIT_LENGTH, -1)) / 2);
+  sqlite3_close(db);
+}
+
+TEST_F(StoreInParts, a_part_that_is_missing_changed_or_in_the_place_of_another_is_found_when_the_batch_is_read) {
+  store->commit_batch(stage, {0, true, "the first, the second, the third", "", ""}, {}, {});
+  const auto after = [&](const std::string& sql) {
+    TemporaryDirectory copy;
+    store.reset();
+    std::filesystem::copy(dir.path(), copy.path() / "run");
+    tamper(copy.path() / "run", sql);
+    const auto damaged = RunStore::open(copy.path() / "run");
+    try {
+      damaged->batch(stage, 0);
+      return std::string("it was read");
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::failed);
+      return e.message();
+    }
+  };
+  EXPECT_EQ(after("SELECT 1"), "it was read");
+  EXPECT_EQ(after("DELETE FROM batch_parts WHERE part = 2"),
+            "batch 0 of stage 1 is damaged: part 2 of 3 of its payload is missing in the table batch_parts");
+  EXPECT_EQ(after("DELETE FROM batch_parts WHERE part = 3"),
+            "batch 0 of stage 1 is damaged: part 3 of 3 of its payload is missing in the table batch_parts");
+  EXPECT_EQ(after("DELETE FROM batch_parts"),
+            "batch 0 of stage 1 is damaged: part 1 of 3 of its payload is missing in the table batch_parts");
+  const char* changed = "batch 0 of stage 1 is damaged: its bytes do not match its hash";
+  EXPECT_EQ(after("UPDATE batch_parts SET payload = upper(payload) WHERE part = 2"), changed);
+  EXPECT_EQ(after("UPDATE batch_parts SET part = -part WHERE part < 3; UPDATE batch_parts SET part = 3 + part WHERE part < 0"),
+            changed);
+  EXPECT_EQ(after("UPDATE batches SET parts = 2"), changed);
+  EXPECT_EQ(after("UPDATE batches SET parts = -1"), changed);
+}
+
 using StoreDeathTest = Store;
 
 TEST_F(StoreDeathTest, a_draw_resolved_twice_is_a_broken_invariant) {
@@ -264,21 +338,24 @@ TEST_F(Store, goes_on_with_a_run_of_the_schema_before_and_only_reads_it_otherwis
   store.reset();
   tamper(dir.path(),
          "DROP TABLE evaluations; DROP TABLE responses; ALTER TABLE versions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0; "
-         "ALTER TABLE versions ADD COLUMN whole INTEGER NOT NULL DEFAULT 0; PRAGMA user_version = 3; UPDATE meta SET value = "
-         "'3' WHERE key = 'schema'");
+         "ALTER TABLE versions ADD COLUMN whole INTEGER NOT NULL DEFAULT 0; DROP TABLE batch_parts; ALTER TABLE batches DROP "
+         "COLUMN parts; PRAGMA user_version = 3; UPDATE meta SET value = '3' WHERE key = 'schema'");
   {
     const auto reader = RunStore::open_read_only(dir.path());
     EXPECT_TRUE(reader->evaluations(stage).empty());
     EXPECT_FALSE(reader->known_evaluation("x").has_value());
+    EXPECT_EQ(reader->batch(stage, 0).payload, "payload 0");
+    EXPECT_EQ(reader->check_ledger(stage, true), "resolved but never drawn: draw 0") << "as the writer says";
     EXPECT_EQ(reader->meta("schema"), "3") << "a reader changes nothing";
   }
   for (const char* time : {"made the present one", "the present one"}) {
     SCOPED_TRACE(time);
     const auto own = RunStore::open(dir.path());
-    EXPECT_EQ(own->meta("schema"), "5");
+    EXPECT_EQ(own->meta("schema"), "6");
     own->add_version(stage, 2, "def");
     EXPECT_EQ(own->version_hash(stage, 2), "def");
     EXPECT_EQ(own->batch_count(stage), 1);
+    EXPECT_EQ(own->batch(stage, 0).payload, "payload 0");
     own->add_evaluation(stage, {"test", "after", 1, "x", "{}"}, {});
     EXPECT_EQ(own->evaluations(stage).size(), 1u);
   }
