@@ -233,7 +233,7 @@ RoleKind evaluator_kind(const std::filesystem::path& graph_dir) {
     check_evaluator(graph_dir, graph, node);
     parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
     check_model_use(graph_dir, graph, node);
-    check_batch_tokens(graph, node);
+    check_batch_fits(graph, node);
   };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<EvaluatorRole>(env); };
   return r;

@@ -463,7 +463,7 @@ RoleKind generator_kind(const std::filesystem::path& graph_dir) {
     parse_stop_texts(node.attrs.text("stop"), attr_place(node, "stop"));
     check_model_use(graph_dir, graph, node);
     if (node.attrs.flag("draft")) need_mtp_module(graph_dir, graph, node, "draft");
-    check_batch_tokens(graph, node);
+    check_batch_fits(graph, node);
   };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<GeneratorRole>(env); };
   return r;

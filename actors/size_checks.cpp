@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "actors/codec.h"
+#include "actors/messages.h"
 #include "actors/run_env.h"
 #include "base/memory.h"
+#include "runtime/store/rows.h"
 
 namespace r1 {
 
@@ -38,17 +41,43 @@ void check_training_fits(const NodePlan& trainer, const ModelConfig& c) {
                        ranks > 1 ? fmt::format("trains with {} ranks", ranks) : "trains");
 }
 
-void check_batch_tokens(const GraphView& graph, const NodePlan& node) {
-  constexpr double kMostTokens = 1e12;  // 5 bytes of log-probability and id each are in memory until a batch is trained on
-  const bool evaluator = node.role == "evaluator";
-  const auto groups = static_cast<double>(evaluator ? node.attrs.integer("problems") : stage_window(graph, node.stage));
+double BatchSize::bytes() const {
+  // A member that is added to a sequence has to be counted, or this does not compile.
+  const auto& [tokens, trainable, behaviour_logp, reference_logp, version, exact, advantage] = Sequence{};
+  const auto each = [](const auto&... of) { return static_cast<double>((sizeof(of[0]) + ...)); };
+  const double sequence = each(tokens, trainable, behaviour_logp, version, exact), logp = each(reference_logp);
+  // TrainerRole::commit: the messages, and the rows to be committed, whose tokens and log-probabilities are not packed.
+  double token = sequence + each(tokens, behaviour_logp);
+  double sample = sizeof(Sequence) + sizeof(SampleScore) + sizeof(Completion) + sizeof(TrajectoryRow);
+  if (trained) {  // BatchLayout: the engine's sequences, and the items that become the payload
+    token += sequence;
+    sample += sizeof(Sequence) + sizeof(BatchContent::Item);
+  }
+  // With the message, in the items, the payload and the engine's sequences.
+  if (reference) token += trained ? 4 * logp : logp;
+  return groups * samples * (sample + token * max_tokens);
+}
+
+void check_batch_fits(const GraphView& graph, const NodePlan& node) {
   const auto samples = static_cast<double>(node.attrs.integer("samples"));
   const auto longest = static_cast<double>(node.attrs.integer("max_tokens"));
-  if (groups * samples * longest <= kMostTokens) return;
-  throw bad_input(
-      fmt::format("{} {} x {} samples x {} tokens are more than the {:.0e} tokens that a {} may have", groups,
-                  evaluator ? "problems" : "groups", samples, longest, kMostTokens, evaluator ? "measurement" : "batch"),
-      attr_place(node, "samples"), "lower samples, max_tokens or the number of prompts");
+  if (node.role == "evaluator") {
+    constexpr double kMostTokens = 1e12;  // `problems` may be far more than its sources have, which is not known here
+    const auto problems = static_cast<double>(node.attrs.integer("problems"));
+    if (problems * samples * longest <= kMostTokens) return;
+    throw bad_input(
+        fmt::format("{} problems x {} samples x {} tokens are more than the {:.0e} tokens that a measurement may have",
+                    problems, samples, longest, kMostTokens),
+        attr_place(node, "samples"), "lower problems, samples or max_tokens");
+  }
+  const BatchSize batch{static_cast<double>(stage_window(graph, node.stage)), samples, longest,
+                        stage_trainer(graph, node.stage) != nullptr, stage_node(graph, node.stage, "reference") != nullptr};
+  const auto limit = static_cast<double>(memory_limit());
+  if (batch.bytes() <= limit) return;
+  throw bad_input(fmt::format("a batch of {} groups x {} samples x {} tokens takes {} of memory; this machine has {}",
+                              batch.groups, samples, longest, bytes_text(batch.bytes()), bytes_text(limit)),
+                  attr_place(node, "samples"),
+                  "fewer groups_per_batch or samples, a lower max_tokens, or a machine with more memory");
 }
 
 }  // namespace r1

@@ -16,8 +16,16 @@ double training_bytes(const ModelConfig&);
 void check_model_fits(const NodePlan& model, const ModelConfig&);
 void check_training_fits(const NodePlan& trainer, const ModelConfig&);
 
-// Tokens of one batch (groups x samples x max_tokens; evaluators: problems x samples x max_tokens): no more than can be counted
-// and kept.
-void check_batch_tokens(const GraphView&, const NodePlan& generator_or_evaluator);
+// What a batch of full length takes at least, at the moment when most of it is there (docs/limits.md): as messages, as rows of
+// the run store, and, where it is trained on, as the engine takes it. Texts, and prompts, come on top.
+struct BatchSize {
+  double groups = 0, samples = 0, max_tokens = 0;  // samples of a group, sampled tokens of each
+  bool trained = false, reference = false;         // on; with a reference's log-probabilities
+  double bytes() const;
+};
+
+// groups x samples x max_tokens: no batch that does not fit the machine's memory, and no evaluation (problems x samples x
+// max_tokens, of which texts are kept) of more than 1e12 tokens. Throws bad_input, before anything is sampled.
+void check_batch_fits(const GraphView&, const NodePlan& generator_or_evaluator);
 
 }  // namespace r1

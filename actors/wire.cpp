@@ -10,11 +10,18 @@
 #include "actors/messages.h"
 #include "models/model_config.h"
 #include "runtime/flow/msgpack.h"
+#include "runtime/net/link.h"
 
 namespace r1 {
 namespace {
 
 using Pack = msgpack::packer<msgpack::sbuffer>;
+
+// Tokens, log-probabilities and sequences share frames, each with its size before it: with a frame each, a batch of a million
+// samples would have a million frames. No packet that a process can hold has more of these than kMaxPacketFrames.
+constexpr size_t kFrameBytes = size_t{64} << 20;  // one that has as many is full
+static_assert(kFrameBytes >= kMaxPacketBytes / kMaxPacketFrames);
+using BlobSize = uint64_t;
 
 // Numbers of type double go as their bits: msgpack writes whole ones as integers, and -0 would come back as 0.
 // Each struct is taken apart by a structured binding, so that a member which is added and not coded here does not compile.
@@ -43,7 +50,7 @@ class Encoder {
     else
       prompt(*of);
     pack_.pack(samples.size());
-    for (const Sequence& s : samples) frames_.push_back(encode_sequence(s));
+    for (const Sequence& s : samples) blob(encode_sequence(s));
     pack_.pack(finished);
   }
 
@@ -122,7 +129,7 @@ class Encoder {
     pack_.pack_array(4);
     pack_.pack(first);
     pack_.pack(sequences.size());
-    for (const Sequence& s : sequences) frames_.push_back(encode_sequence(s));
+    for (const Sequence& s : sequences) blob(encode_sequence(s));
     pack_.pack(last);
     pack_.pack(pairs);
   }
@@ -156,7 +163,13 @@ class Encoder {
  private:
   template <class T>
   void raw(const std::vector<T>& values) {
-    frames_.emplace_back(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    blob({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)});
+  }
+  void blob(std::string_view bytes) {
+    if (frames_.empty() || frames_.back().size() >= kFrameBytes) frames_.emplace_back();
+    const BlobSize size = bytes.size();
+    frames_.back().append(reinterpret_cast<const char*>(&size), sizeof size);
+    frames_.back() += bytes;
   }
 
   msgpack::sbuffer out_;
@@ -167,7 +180,9 @@ class Encoder {
 class Decoder {
  public:
   // Takes the frames that it gives on from the packet.
-  Decoder(Packet& packet, const Asked& asked) : unpacked_(packet.header), frames_(packet.frames), asked_(asked) {}
+  Decoder(Packet& packet, const Asked& asked) : unpacked_(packet.header), frames_(packet.frames), asked_(asked) {
+    for (const std::string& frame : frames_) unread_ += frame.size();
+  }
   const msgpack::object& root() const { return unpacked_.root(); }
 
   std::shared_ptr<const PromptMessage> prompt(const msgpack::object& o) {
@@ -232,7 +247,7 @@ class Decoder {
         g.scored = scored(of);
       }
       g.dropped = group.next_as<std::string>();
-      for (uint64_t n = within_frames(group.next_as<uint64_t>()); n > 0; --n) g.reference_logp.push_back(raw<float>());
+      for (uint64_t n = within_blobs(group.next_as<uint64_t>()); n > 0; --n) g.reference_logp.push_back(raw<float>());
     }
     return m;
   }
@@ -286,21 +301,37 @@ class Decoder {
     m->dtype = static_cast<DType>(dtype);
     m->hash = m->delta.hash;
     m->final = items.next_as<bool>();
-    for (uint64_t n = within_frames(items.next_as<uint64_t>()); n > 0; --n) m->delta.frames.push_back(std::move(frame()));
+    const auto frames = items.next_as<uint64_t>();
+    if (frames > frames_.size() - next_) throw too_little();
+    for (uint64_t n = frames; n > 0; --n) m->delta.frames.push_back(std::move(frame()));
     return m;
   }
 
   void end() const {
-    if (next_ != frames_.size()) throw malformed_message("it has more frames than its header speaks of");
+    if (next_ != frames_.size() || !blobs_.empty())
+      throw malformed_message("it has more in its frames than its header speaks of");
   }
 
  private:
+  static Error too_little() { return malformed_message("it has less in its frames than its header speaks of"); }
   std::string& frame() {
-    if (next_ == frames_.size()) throw malformed_message("it has fewer frames than its header speaks of");
+    if (next_ == frames_.size()) throw too_little();
     return frames_[next_++];
   }
-  uint64_t within_frames(uint64_t n) const {
-    if (n > frames_.size() - next_) throw malformed_message("it has fewer frames than its header speaks of");
+  std::string_view blob() {
+    if (blobs_.empty()) blobs_ = frame();
+    BlobSize size = 0;
+    if (blobs_.size() < sizeof size) throw too_little();
+    std::memcpy(&size, blobs_.data(), sizeof size);
+    blobs_.remove_prefix(sizeof size);
+    if (size > blobs_.size()) throw too_little();
+    const std::string_view bytes = blobs_.substr(0, size);
+    blobs_.remove_prefix(size);
+    unread_ -= sizeof size + size;
+    return bytes;
+  }
+  uint64_t within_blobs(uint64_t n) const {
+    if (n > unread_ / sizeof(BlobSize)) throw too_little();
     return n;
   }
 
@@ -318,8 +349,8 @@ class Decoder {
 
   template <class T>
   std::vector<T> raw() {
-    const std::string& bytes = frame();
-    if (bytes.size() % sizeof(T) != 0) throw malformed_message("a frame ends within a value");
+    const std::string_view bytes = blob();
+    if (bytes.size() % sizeof(T) != 0) throw malformed_message("its bytes end within a value");
     std::vector<T> values(bytes.size() / sizeof(T));
     if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;
@@ -327,8 +358,8 @@ class Decoder {
 
   std::vector<Sequence> sequences(uint64_t n) {
     std::vector<Sequence> out;
-    for (within_frames(n); n > 0; --n) {
-      const std::string& bytes = frame();
+    for (within_blobs(n); n > 0; --n) {
+      const std::string_view bytes = blob();
       try {
         out.push_back(decode_sequence(bytes));
       } catch (const Error&) {
@@ -350,6 +381,8 @@ class Decoder {
   std::vector<std::string>& frames_;
   const Asked& asked_;
   size_t next_ = 0;
+  std::string_view blobs_;  // of the frame before, those that were not read
+  uint64_t unread_ = 0;     // bytes of frames, in blobs that were not read
 };
 
 class MessageCodec final : public PayloadCodec {

@@ -20,6 +20,16 @@ inline Error malformed_message(const std::string& why) {
 class Unpacked {
  public:
   explicit Unpacked(std::string_view bytes) {
+    std::string_view behind;
+    unpack(bytes, behind);
+    if (!behind.empty()) throw malformed_message("bytes follow its header");
+  }
+  // `behind`: what follows what was unpacked.
+  Unpacked(std::string_view bytes, std::string_view& behind) { unpack(bytes, behind); }
+  const msgpack::object& root() const { return handle_.get(); }
+
+ private:
+  void unpack(std::string_view bytes, std::string_view& behind) {
     constexpr size_t kDeep = 16;
     size_t offset = 0;
     // A count is at most the bytes that follow it, so nothing is allocated for more items than there are.
@@ -29,11 +39,9 @@ class Unpacked {
     } catch (const msgpack::unpack_error& e) {
       throw malformed_message(e.what());
     }
-    if (offset != bytes.size()) throw malformed_message("bytes follow its header");
+    behind = bytes.substr(offset);
   }
-  const msgpack::object& root() const { return handle_.get(); }
 
- private:
   msgpack::object_handle handle_;
 };
 

@@ -8,7 +8,7 @@
 namespace r1 {
 namespace {
 
-constexpr uint8_t kWireFormat = 4;
+constexpr uint8_t kWireFormat = 5;
 
 uint64_t checksum(const Envelope& e, std::string_view payload_kind, std::string_view body,
                   const std::vector<std::string>& frames) {
@@ -33,23 +33,24 @@ Packet encode_envelope(const Envelope& envelope, const PayloadCodec& codec, cons
   }
   msgpack::sbuffer out;
   msgpack::packer<msgpack::sbuffer> pack(out);
-  pack.pack_array(8);
+  pack.pack_array(7);
   pack.pack(kWireFormat);
   pack.pack(static_cast<uint8_t>(envelope.kind));
   pack.pack(envelope.edge);
   pack.pack(envelope.number);
   pack.pack(envelope.stage_ends);
   pack.pack(kind);
-  pack.pack_bin(static_cast<uint32_t>(body.size()));
-  pack.pack_bin_body(body.data(), static_cast<uint32_t>(body.size()));
   pack.pack(checksum(envelope, kind, body, packet.frames));
+  packet.header.reserve(out.size() + body.size());
   packet.header.assign(out.data(), out.size());
+  packet.header += body;  // behind it: what msgpack counts has less than 4 GiB, and the texts of a batch may be more
   return packet;
 }
 
 Envelope decode_envelope(Packet packet, const PayloadCodec& codec, const Asked& asked) {
-  const Unpacked header(packet.header);
-  Items items(header.root(), 8);
+  std::string_view body;
+  const Unpacked header(packet.header, body);
+  Items items(header.root(), 7);
   if (items.next_as<uint8_t>() != kWireFormat) throw malformed_message("another version of the format");
   const auto kind = items.next_as<uint8_t>();
   if (kind > static_cast<uint8_t>(Envelope::Kind::stage_end)) throw malformed_message("an unknown kind of message");
@@ -59,7 +60,6 @@ Envelope decode_envelope(Packet packet, const PayloadCodec& codec, const Asked& 
   envelope.number = items.next_as<int64_t>();
   envelope.stage_ends = items.next_as<bool>();
   const auto payload_kind = items.next_as<std::string>();
-  const std::string_view body = items.next_bytes();
   if (items.next_as<uint64_t>() != checksum(envelope, payload_kind, body, packet.frames))
     throw malformed_message("it has another checksum");
   if (envelope.kind == Envelope::Kind::payload)

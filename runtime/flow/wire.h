@@ -12,7 +12,7 @@
 namespace r1 {
 
 struct Packet {
-  std::string header;               // msgpack
+  std::string header;               // msgpack; of an envelope, behind it the payload's
   std::vector<std::string> frames;  // raw: tokens, sequences, weights
 };
 

@@ -93,7 +93,8 @@ class WireFrame {
 };
 
 // What is sent, as a whole: the link cuts what is large and puts it together again. Frames of at most 1 MiB are lent all the
-// way, larger ones are copied at the receiver. At most kMaxPacketFrames frames and kMaxPacketBytes of body and frames together.
+// way, larger ones are copied at the receiver. At most kMaxPacketFrames frames and kMaxPacketBytes of body and frames together:
+// more than a process has memory for, so a batch of any size goes, in frames of a size that goes with it (actors/wire.cpp).
 struct LinkPacket {
   PacketKind kind = PacketKind::records;
   uint64_t incarnation = 0;  // of the opened role that it is about; 0: of none
@@ -104,7 +105,7 @@ struct LinkPacket {
   std::vector<WireFrame> frames;
 };
 constexpr size_t kMaxPacketFrames = size_t{1} << 20;
-constexpr size_t kMaxPacketBytes = size_t{1} << 32;
+constexpr size_t kMaxPacketBytes = size_t{1} << 46;
 
 // Packet::frames of runtime/flow/wire.h, and back (the second copies).
 std::vector<WireFrame> wire_frames(std::vector<std::string> frames);

@@ -200,12 +200,13 @@ void LinkProtocol::send(int64_t now_ns, LinkPacket packet, LinkOutput& out) {
   size_t bytes = packet.body.size();
   for (const WireFrame& frame : packet.frames) bytes += frame.size();
   const LinkLane lane = bytes > kControlBytes ? LinkLane::bulk : LinkLane::control;
+  if (bytes > config_.backlog_bytes) largest_bytes_ = std::max(largest_bytes_, bytes);
   for (Piece& piece : cut_packet(std::move(packet))) {
     backlog_bytes_ += piece.bytes();
     backlog_.emplace_back(lane, std::move(piece));
   }
   pump(now_ns, out);
-  if (backlog_bytes_ > config_.backlog_bytes)
+  if (backlog_bytes_ > config_.backlog_bytes + largest_bytes_)
     end(fmt::format("{} MiB wait for it: it takes in less than it is sent", backlog_bytes_ >> 20), out);
 }
 

@@ -13,6 +13,7 @@
 // Thread rule: one thread at a time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -23,6 +24,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/memory.h"
 #include "runtime/net/link.h"
 #include "runtime/net/packet.h"
 
@@ -38,8 +40,8 @@ struct LinkConfig {
   size_t window_bytes = size_t{64} << 20;  // under way and not acknowledged, in each direction
   int64_t handshake_ns = 10'000'000'000;   // from the first sign of the other end to its welcome
   int64_t dial_ns = 30'000'000'000;        // of a node: how long it waits for an answer to its first hello
-  size_t backlog_bytes = size_t{8} << 30;  // given to send and not yet sent
-  size_t packet_bytes = kMaxPacketBytes;   // of a packet that comes in
+  size_t backlog_bytes = size_t{8} << 30;  // given to send and not yet sent, beside one packet that alone is more
+  size_t packet_bytes = std::min<size_t>(kMaxPacketBytes, memory_limit());  // of a packet that comes in
 };
 
 // What this end says of itself and asks of the other.
@@ -140,6 +142,7 @@ class LinkProtocol {
   // Outwards.
   std::deque<std::pair<LinkLane, Piece>> backlog_;
   size_t backlog_bytes_ = 0;
+  size_t largest_bytes_ = 0;  // of the packets that were more than the backlog may be
   std::deque<UnderWay> under_way_;
   size_t under_way_bytes_ = 0;
   int64_t acknowledged_ns_ = 0;  // when something was acknowledged, or nothing was under way

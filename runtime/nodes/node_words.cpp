@@ -568,8 +568,9 @@ ContentPayload decode_content_payload(const std::string& body) {
   payload.frames = items.next_as<std::vector<uint64_t>>();
   payload.name = text(items, kMostName);
   uint64_t sum = 0;
+  constexpr uint64_t kMostFrameBytes = uint64_t{1} << 32;
   for (const uint64_t bytes : payload.frames)
-    if (bytes > kMaxPacketBytes || (sum += bytes) > kMostContentBytes) throw malformed_message("its frames are too large");
+    if (bytes > kMostFrameBytes || (sum += bytes) > kMostContentBytes) throw malformed_message("its frames are too large");
   return payload;
 }
 

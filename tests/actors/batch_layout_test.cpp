@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "actors/size_checks.h"
+
 namespace r1 {
 namespace {
 
@@ -60,6 +62,43 @@ TEST(BatchLayout, every_sample_is_stored_and_those_of_groups_that_were_kept_are_
   EXPECT_EQ(out.stats["length"], 2.5);
   EXPECT_EQ(out.stats["age"], 0.5);  // the first one has a token of version 3
   EXPECT_EQ(out.content.silent_sequences, 0);
+}
+
+// docs/limits.md, "Multiplied".
+TEST(BatchLayout, a_batch_takes_the_bytes_that_are_counted_for_it_before_anything_is_sampled) {
+  constexpr size_t kTokens = 20'000;
+  std::vector<BatchMessage::Group> groups = {group(10, ""), group(11, "")};
+  for (BatchMessage::Group& g : groups) {
+    auto sampled = std::make_shared<TrajectoriesMessage>(*g.scored->group);
+    sampled->samples = {sample(2, std::vector<int64_t>(kTokens, 4)), sample(2, std::vector<int64_t>(kTokens, 4))};
+    auto scored = std::make_shared<ScoredMessage>(*g.scored);
+    scored->group = sampled;
+    g.scored = scored;
+  }
+  const auto bytes = [](const auto& v) { return static_cast<double>(v.size() * sizeof(v[0])); };
+  const auto of_sequence = [&](const Sequence& s) {
+    return bytes(s.tokens) + bytes(s.trainable) + bytes(s.behaviour_logp) + bytes(s.reference_logp) + bytes(s.version) +
+           bytes(s.exact);
+  };
+  for (const bool reference : {false, true}) {
+    SCOPED_TRACE(reference);
+    if (reference)
+      for (BatchMessage::Group& g : groups) g.reference_logp.assign(2, std::vector<float>(2 + kTokens, -1));
+    const BatchMessage batch = batch_of(groups);
+    double message = 0, rows = 0, engine = 0;
+    for (const BatchMessage::Group& g : batch.groups) {
+      for (const Sequence& s : g.scored->group->samples) message += of_sequence(s);
+      for (const auto& logp : g.reference_logp) message += bytes(logp);
+    }
+    const BatchLayout out = lay_out_groups(batch, {});
+    for (const TrajectoryRow& row : out.rows.trajectories) rows += bytes(row.payload);
+    for (const Sequence& s : out.train.sequences) engine += of_sequence(s);
+    for (const BatchContent::Item& item : out.content.items) engine += bytes(item.reference_logp);
+    engine += bytes(encode_batch(out.content));
+    const BatchSize trained{2, 2, kTokens, true, reference}, written{2, 2, kTokens, false, reference};
+    EXPECT_NEAR((message + rows + engine) / trained.bytes(), 1, 0.01);
+    EXPECT_NEAR((message + rows) / written.bytes(), 1, 0.01);
+  }
 }
 
 TEST(BatchLayout, mask_truncated_leaves_out_what_was_cut_off_and_mean_over_all_counts_equal_rewards) {

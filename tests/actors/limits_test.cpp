@@ -10,6 +10,7 @@
 #include "actors/roles.h"
 #include "actors/size_checks.h"
 #include "base/files.h"
+#include "base/memory.h"
 #include "runtime/graph/attributes.h"
 #include "tests/source_dir.h"
 
@@ -144,11 +145,34 @@ std::string check(const std::vector<std::string>& settings) {
 }
 
 TEST(Limits, numbers_that_multiply_are_checked_together) {
-  EXPECT_NE(check({"node.samples=65536", "node.max_tokens=16777216"}).find("tokens that a "), std::string::npos);
+  const std::string batch = check({"policy.samples=65536", "policy.max_tokens=16777216"});
+  EXPECT_NE(batch.find("a batch of 4 groups x 65536 samples x 16777216 tokens takes "), std::string::npos) << batch;
   EXPECT_NE(
       check({"node.problems=1000000", "node.samples=65536"}).find("1000000 problems x 65536 samples x 24 tokens are more"),
       std::string::npos)
       << check({"node.problems=1000000", "node.samples=65536"});
+}
+
+TEST(Limits, a_batch_that_the_machine_does_not_hold_is_refused_before_anything_is_sampled) {
+  // 60 bytes a token with a trainer and a reference, 26 where it is only written down.
+  const auto tokens = [](double share, double bytes) {
+    return std::to_string(static_cast<int64_t>(share * static_cast<double>(memory_limit()) / (bytes * 1024 * 64)));
+  };
+  const auto rl = [&](const std::string& longest) {
+    return check({"prompts.groups_per_batch=1024", "policy.samples=64", "policy.max_tokens=" + longest});
+  };
+  EXPECT_EQ(rl(tokens(0.9, 60)), "accepted");
+  const std::string said = rl(tokens(1.001, 60));
+  EXPECT_NE(said.find("a batch of 1024 groups x 64 samples x " + tokens(1.001, 60) + " tokens takes "), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("of memory; this machine has " + bytes_text(static_cast<double>(memory_limit()))), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("fewer groups_per_batch or samples, a lower max_tokens"), std::string::npos) << said;
+  const auto dataset = [&](const std::string& longest) {
+    return check({"rs_prompts.groups_per_batch=1024", "rs_policy.samples=64", "rs_policy.max_tokens=" + longest});
+  };
+  EXPECT_EQ(dataset(tokens(0.9, 26)), "accepted");
+  EXPECT_NE(dataset(tokens(1.001, 26)).find("takes "), std::string::npos);
 }
 
 TEST(Limits, a_model_that_no_machine_holds_is_refused_with_both_numbers) {

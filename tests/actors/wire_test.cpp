@@ -9,6 +9,8 @@
 #include "actors/weight_receiver.h"
 #include "base/rng.h"
 #include "models/weights.h"
+#include "runtime/net/packet.h"
+#include "runtime/nodes/node_words.h"
 #include "tests/actors/expect_sequence.h"
 
 namespace r1 {
@@ -121,6 +123,45 @@ TEST(Wire, batches_come_back_as_they_were) {
     expect_equal(*back->groups[i].scored, *batch->groups[i].scored);
     EXPECT_EQ(back->groups[i].dropped, batch->groups[i].dropped);
     EXPECT_EQ(back->groups[i].reference_logp, batch->groups[i].reference_logp);
+  }
+}
+
+// 16,384 groups of 64 samples: more blobs than a packet may have frames. One group stands for all of them.
+TEST(Wire, a_batch_of_a_million_samples_goes_over_a_link) {
+  constexpr size_t kGroups = 16'384, kSamples = 64;
+  auto group = std::make_shared<TrajectoriesMessage>();
+  group->prompt = some_prompt();
+  for (size_t i = 0; i < kSamples; ++i) {
+    Sequence& s = group->samples.emplace_back();
+    s.tokens = {1, 2, 3, 4, 5, 6, static_cast<int32_t>(i)};
+    s.behaviour_logp.assign(7, -0.5f);
+  }
+  group->finished.assign(kSamples, 1);
+  auto scored = std::make_shared<ScoredMessage>();
+  scored->group = group;
+  auto batch = std::make_shared<BatchMessage>();
+  batch->groups.resize(kGroups);
+  for (BatchMessage::Group& g : batch->groups) {
+    g.scored = scored;
+    g.reference_logp.assign(1, {-1.f, -2.f});
+  }
+  LinkPacket packet = payload_packet({Envelope::Kind::payload, 1, 1, batch}, codec(), nullptr, 0, 1);
+  EXPECT_EQ(packet.frames.size(), 2u) << "full at 64 MiB";
+  PacketReader reader;
+  std::optional<LinkPacket> came;
+  for (Piece& piece : cut_packet(std::move(packet))) came = reader.take(std::move(piece));
+  ASSERT_TRUE(came);
+  const Envelope envelope = packet_payload(*came, codec());
+  const auto back = std::dynamic_pointer_cast<const BatchMessage>(envelope.payload);
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->groups.size(), kGroups);
+  for (const BatchMessage::Group& g : back->groups) {
+    ASSERT_EQ(g.scored->group->samples.size(), kSamples);
+    for (size_t i = 0; i < kSamples; ++i) {
+      ASSERT_EQ(g.scored->group->samples[i].tokens, group->samples[i].tokens);
+      ASSERT_EQ(g.scored->group->samples[i].behaviour_logp, group->samples[i].behaviour_logp);
+    }
+    ASSERT_EQ(g.reference_logp, batch->groups[0].reference_logp);
   }
 }
 

@@ -104,7 +104,7 @@ TEST_F(BadRunDirectory, of_a_killed_process_counts_the_time_that_it_took) {
 TEST_F(BadRunDirectory, of_another_schema_version) {
   finished_run();
   run_sql(run(), "PRAGMA user_version = 7");
-  expect_neither_continues_nor_replays({"run.db", "schema version 7", "knows 3 to 5"});
+  expect_neither_continues_nor_replays({"run.db", "schema version 7", "knows 3 to 6"});
 }
 TEST_F(BadRunDirectory, whose_store_is_a_database_of_another_program) {
   finished_run();

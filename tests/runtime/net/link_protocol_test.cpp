@@ -207,6 +207,24 @@ TEST(LinkProtocol, a_peer_that_takes_in_less_than_it_is_sent_is_lost_when_too_mu
   EXPECT_NE(pair.at_head.back().find("it takes in less than it is sent"), std::string::npos);
 }
 
+TEST(LinkProtocol, one_packet_may_be_more_than_may_wait_and_what_follows_it_waits_beside_it) {
+  LinkConfig config;
+  config.window_bytes = 1 << 20;
+  config.backlog_bytes = 8 << 20;
+  Pair pair(config);
+  pair.settle();
+  pair.send(true, packet(1, 20'000'000));
+  for (uint64_t i = 2; i <= 9; ++i) pair.send(true, packet(i, 1'000'000));
+  ASSERT_TRUE(pair.head.up());
+  pair.settle();
+  pair.pass(5'000);
+  ASSERT_EQ(pair.at_node.size(), 10u);
+  EXPECT_EQ(pair.at_node.back(), "9");
+  pair.send(true, packet(10, 20'000'000));
+  for (uint64_t i = 11; i <= 21; ++i) pair.send(true, packet(i, 1'000'000));
+  EXPECT_TRUE(pair.head.over()) << "it is no licence for all that comes later";
+}
+
 TEST(LinkProtocol, any_piece_that_is_missing_ends_the_link) {
   // Twelve packets on both lanes; the k-th message of one lane never comes, or comes twice.
   for (const LinkLane lane : {LinkLane::control, LinkLane::bulk})

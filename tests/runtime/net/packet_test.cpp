@@ -108,6 +108,20 @@ TEST(Packets, a_large_frame_is_not_copied_on_its_way_out_nor_in_where_it_lies_in
   EXPECT_EQ(back->frames[1].bytes().data(), packet.frames[1].bytes().data());
 }
 
+// The same ten megabytes, six hundred times.
+TEST(Packets, one_of_more_than_4_gib_is_cut_and_let_in) {
+  LinkPacket packet = packet_of(10, {10 << 20});
+  packet.frames.resize(600, packet.frames[0]);
+  const std::vector<Piece> pieces = cut_packet(packet);
+  size_t bytes = 0;
+  for (const Piece& piece : pieces)
+    for (const WireFrame& part : piece.parts) bytes += part.size();
+  EXPECT_EQ(bytes, size_t{600} * (10 << 20));
+  EXPECT_GT(bytes, size_t{1} << 32);
+  PacketReader reader;
+  EXPECT_FALSE(reader.take(pieces[0])) << "it says how much is to come";
+}
+
 TEST(Packets, random_ones_come_back_as_they_were) {
   Rng rng(11, "packets");
   PacketReader reader;
