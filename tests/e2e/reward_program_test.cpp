@@ -226,6 +226,12 @@ TEST_F(RewardProgram, check_starts_a_worker_and_asks_it_nothing) {
       << r.out;
   EXPECT_EQ(pids().size(), 1u);
   EXPECT_FALSE(fs::exists(top / "asked"));
+  write_text(top / "g.graph", graph_with(R"__(rewards="command('cat')")__"));
+  const ProgramResult silent = run_program({(top / "g.graph").string(), "--check"});
+  EXPECT_EQ(silent.code, 0) << silent.err;
+  EXPECT_NE(silent.out.find("cat ran for 2 s without saying that it is ready: a start that fails later is not seen here"),
+            std::string::npos)
+      << silent.out;
 }
 
 TEST_F(RewardProgram, that_was_changed_in_mid_run_is_not_started_again) {
