@@ -21,12 +21,15 @@ DType resolve_precision(const std::string& attribute, const Device& device) {
   return device.has_fast_bf16() ? DType::bf16 : DType::f32;
 }
 
-static std::string first_device(const GraphView& graph) {
-  const std::string text = graph.attrs.text("device");
-  const DeviceWish wish =
-      parse_device_wish(text, graph.attrs.given.count("device") != 0 ? graph.attrs.where("device") : Where{});
-  if (!wish.names.empty()) return wish.names[0];
-  return plugin_devices().count > 0 ? "gpu:0" : "cpu";
+static Device& first_device(const GraphView& graph) {
+  const Where where = graph.attrs.where("device");
+  const DeviceWish wish = parse_device_wish(graph.attrs.text("device"), where);
+  if (wish.names.empty()) return open_device(plugin_devices().count > 0 ? "gpu:0" : "cpu");
+  try {
+    return open_device(wish.names[0]);
+  } catch (const Error& e) {
+    throw Error(e.code(), e.message(), where, e.hint());
+  }
 }
 
 RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::path& graph_dir, std::shared_ptr<ReadOnce> once,
@@ -36,7 +39,7 @@ RunEnv make_run_env(const GraphView& graph, const fs::path& run_dir, const fs::p
   env.run_dir = run_dir;
   env.graph_dir = graph_dir;
   env.seed = static_cast<uint64_t>(graph.attrs.integer("seed"));
-  env.device = &open_device(device.empty() ? first_device(graph) : device);
+  env.device = device.empty() ? &first_device(graph) : &open_device(device);
   env.engines = device_engines(*env.device);
   env.precision = resolve_precision(graph.attrs.text("precision"), *env.device);
   return env;

@@ -37,6 +37,9 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
     const NodePlan& node = graph.nodes[static_cast<size_t>(n)];
     const std::string host = text_of(node, "host");
     const std::vector<std::string> tags = words_of(text_of(node, "tags"));
+    if (tags.empty() && !text_of(node, "tags").empty())
+      throw bad_input(fmt::format("'{}' asks for tags='{}', which names none", node.id, clipped(text_of(node, "tags"))),
+                      place_of(node, "tags"), "tags=\"big,fast\": nodes that have all of these tags");
     const int64_t replicas = node.attrs.has("replicas") ? node.attrs.integer("replicas") : 0;
     std::vector<std::string>& chosen = placement[n];
     for (const FleetEntry& entry : entries) {
@@ -56,6 +59,21 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
                       place_of(node, "replicas"), "fewer replicas, or more lines in the host file");
   }
   return placement;
+}
+
+void refuse_places(const GraphView& graph) {
+  for (const NodePlan& node : graph.nodes)
+    for (const char* attr : {"host", "tags", "replicas"}) {
+      const auto given = node.attrs.given.find(attr);
+      if (given == node.attrs.given.end() || given->second.value == node.attrs.fallback.at(attr) ||
+          given->second.value == "head")
+        continue;
+      throw bad_input(fmt::format("'{}' asks for {}={}, and this run has no nodes: all of it would run in this process",
+                                  node.id, attr, clipped(given->second.value)),
+                      given->second.where,
+                      fmt::format("--hostfile FILE or --slurm beside it, or --set {}.{}={} to do without", node.id, attr,
+                                  node.attrs.fallback.at(attr)));
+    }
 }
 
 std::string placement_text(const GraphView& graph, const Placement& placement) {

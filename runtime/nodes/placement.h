@@ -19,6 +19,9 @@ using Placement = std::map<int, std::vector<std::string>>;
 // `replicas`.
 Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, const std::vector<FleetEntry>& entries);
 
+// Of a run without nodes: refuses what a role says about them. host=head is so there.
+void refuse_places(const GraphView& graph);
+
 // "policy: 2 of node1, node2, node3", a line each.
 std::string placement_text(const GraphView& graph, const Placement& placement);
 

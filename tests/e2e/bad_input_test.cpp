@@ -18,6 +18,26 @@ TEST_F(BadInput, a_good_graph_is_accepted_so_that_the_refusals_below_mean_someth
   std::ofstream(top / "g.graph") << minimal();
   EXPECT_EQ(run_program({(top / "g.graph").string(), "--check"}).code, 0);
 }
+TEST_F(BadInput, a_place_at_a_node_in_a_run_without_nodes) {
+  const std::string graph = read_file(source_dir() / "tests/e2e/graphs/cards.graph");
+  for (const char* place : {"policy.host=gpu3", "reference.tags=big,fast", "judge.replicas=2", "node.host=node1"}) {
+    const std::string set = place, asks = set.substr(set.find('.') + 1);
+    expect_refused(graph, {"--set " + set, "asks for " + asks + ", and this run has no nodes", "--hostfile FILE or --slurm"},
+                   {"--check", "--set", set});
+    expect_refused(graph, {"and this run has no nodes"}, {"--set", set});
+  }
+  write_text(top / "g.graph", graph);
+  for (const char* none : {"policy.host=head", "node.host=head", "policy.host=", "judge.replicas=0"})
+    EXPECT_EQ(run_program({(top / "g.graph").string(), "--check", "--set", none}).code, 0) << none;
+  write_text(top / "hosts", "localhost slots=2\n");
+  expect_refused(graph, {"'policy' asks for tags=',', which names none"},
+                 {"--check", "--set", "policy.tags=,", "--hostfile", (top / "hosts").string()});
+}
+TEST_F(BadInput, a_device_that_there_is_not_stands_at_its_place) {
+  expect_refused("digraph g {\n graph [device=cuda];\n" + minimal().substr(minimal().find('\n') + 1),
+                 {"g.graph:2:16", "unknown device 'cuda'"});
+  expect_refused(minimal(), {"--set graph.device=", "unknown device ''"}, {"--set", "graph.device="});
+}
 TEST_F(BadInput, syntax) {
   expect_refused("digraph g {\n  a [role=prompter\n}\n", {"g.graph:2:5", "never closed"});
   expect_refused("digraph g {", {"g.graph:1"});

@@ -25,7 +25,10 @@ PlannedRun plan_run(const RunArguments& args, const GraphView& graph, const Role
     run.tracker = tracker_command(given, graph_dir, graph.attrs.where("tracker"));
   if (!args.dashboard.empty()) run.dashboard = dashboard::parse_address(args.dashboard);
   if (!args.shell_listen.empty()) run.shell = parse_link_address(args.shell_listen);
-  if (args.over_nodes()) run.nodes = plan_nodes(args.hostfile, {args.listen, args.address}, graph);
+  if (args.over_nodes())
+    run.nodes = plan_nodes(args.hostfile, {args.listen, args.address}, graph);
+  else
+    refuse_places(graph);
   const DevicePlan devices = plan_devices(
       run.env, graph, [&](const NodePlan& node) { return !args.over_nodes() || !stays_with_head(graph, node).empty(); });
   use_devices(run.env, devices);
