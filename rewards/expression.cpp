@@ -333,7 +333,72 @@ double value(const Node& n, const std::function<double(const std::string&)>& val
   return v;
 }
 
+// Of all that `f` gives for ends of `a` and `b`; 0 x infinity is the 0 that no finite factor changes.
+template <class F>
+Bounds of_ends(const Bounds& a, const Bounds& b, F f) {
+  Bounds r{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  for (const double x : {a.least, a.most})
+    for (const double y : {b.least, b.most}) {
+      const double v = f(x, y);
+      r.least = std::min(r.least, std::isnan(v) ? 0 : v);
+      r.most = std::max(r.most, std::isnan(v) ? 0 : v);
+    }
+  return r;
+}
+
+Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::string&)>& bounds_of) {
+  std::vector<Bounds> a;
+  for (const auto& arg : n.args) a.push_back(bounds_of_node(*arg, bounds_of));
+  switch (n.op) {
+    case Op::number:
+      return {n.number, n.number};
+    case Op::variable:
+      return bounds_of(n.name);
+    case Op::negate:
+      return {-a[0].most, -a[0].least};
+    case Op::add:
+      return {a[0].least + a[1].least, a[0].most + a[1].most};
+    case Op::subtract:
+      return {a[0].least - a[1].most, a[0].most - a[1].least};
+    case Op::multiply:
+      return of_ends(a[0], a[1], [](double x, double y) { return x * y; });
+    case Op::divide:
+      if (a[1].least <= 0 && a[1].most >= 0) return {};
+      return of_ends(a[0], a[1], [](double x, double y) { return x / y; });
+    case Op::less:
+    case Op::less_equal:
+    case Op::equal:
+    case Op::greater_equal:
+    case Op::greater:
+      return {0, 1};
+    case Op::abs:
+      if (a[0].least < 0 && a[0].most > 0) return {0, std::max(-a[0].least, a[0].most)};
+      return of_ends(a[0], a[0], [](double x, double) { return std::abs(x); });
+    case Op::sigmoid:
+      return {1.0 / (1.0 + std::exp(-a[0].least)), 1.0 / (1.0 + std::exp(-a[0].most))};
+    case Op::overlong:
+      return {-1, 0};
+    case Op::choose:
+      return {std::min(a[1].least, a[2].least), std::max(a[1].most, a[2].most)};
+    case Op::clamp:
+      return {std::min(std::max(a[0].least, a[1].least), a[2].least), std::min(std::max(a[0].most, a[1].most), a[2].most)};
+    case Op::min:
+    case Op::max: {
+      Bounds r = a[0];
+      for (const Bounds& b : a)
+        r = n.op == Op::min ? Bounds{std::min(r.least, b.least), std::min(r.most, b.most)}
+                            : Bounds{std::max(r.least, b.least), std::max(r.most, b.most)};
+      return r;
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+Bounds RewardExpression::bounds(const std::function<Bounds(const std::string&)>& bounds_of) const {
+  return bounds_of_node(*root_, bounds_of);
+}
 
 RewardExpression RewardExpression::parse(std::string_view text, const Where& where) {
   RewardExpression e;

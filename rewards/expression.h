@@ -15,6 +15,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +29,11 @@ namespace r1 {
 struct OverlongUse {
   double max = 0, cache = 0;
   Where where;
+};
+
+// Between which values a number lies, both included; infinite where nothing is known.
+struct Bounds {
+  double least = -std::numeric_limits<double>::infinity(), most = std::numeric_limits<double>::infinity();
 };
 
 class RewardExpression {
@@ -48,6 +54,9 @@ class RewardExpression {
   // `value_of(name)` gives a variable's value; it is asked only for what is needed, from left to right. Throws failure when the
   // result is not finite.
   double evaluate(const std::function<double(const std::string&)>& value_of) const;
+
+  // Between which values the result lies, by interval arithmetic: never too narrow, sometimes too wide ("x - x").
+  Bounds bounds(const std::function<Bounds(const std::string& name)>& bounds_of) const;
 
   struct Node;
 

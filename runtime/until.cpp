@@ -22,6 +22,23 @@ struct Until::Node {
   int64_t window = 1, min_batches = 0;
   std::string text;  // of a call, as in why()
 
+  UntilCall::Kind call_kind() const {
+    switch (kind) {
+      case Kind::epochs:
+        return UntilCall::Kind::epochs;
+      case Kind::tokens:
+        return UntilCall::Kind::tokens;
+      case Kind::plateau:
+        return UntilCall::Kind::plateau;
+      case Kind::above:
+        return UntilCall::Kind::above;
+      case Kind::below:
+        return UntilCall::Kind::below;
+      default:
+        return UntilCall::Kind::batches;
+    }
+  }
+
   // Mean of `count` values that end `skip` values before the newest; summed oldest first, so that replays agree.
   static double mean(const std::vector<double>& values, size_t count, size_t skip) {
     double sum = 0;
@@ -312,6 +329,19 @@ int64_t Until::batch_limit() const {
     limit = limit == 0 ? n : std::min(limit, n);
   }
   return limit;
+}
+
+std::vector<UntilCall> Until::calls() const {
+  std::vector<UntilCall> calls;
+  std::vector<const Node*> open = {root_.get()};
+  while (!open.empty()) {
+    const Node& node = *open.back();
+    open.pop_back();
+    for (auto child = node.children.rbegin(); child != node.children.rend(); ++child) open.push_back(child->get());
+    if (node.children.empty())
+      calls.push_back({node.call_kind(), node.text, node.metric, node.value, node.window, node.min_batches});
+  }
+  return calls;
 }
 
 std::vector<std::string> Until::metrics() const {

@@ -11,6 +11,7 @@
 // are positive integers; "and" binds tighter than "or". Thread rule: immutable after parsing.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -35,6 +36,16 @@ struct UntilNames {
   std::string no_epochs;  // why epochs(N) has no meaning here; "" where it has one
 };
 
+// One call of a condition.
+struct UntilCall {
+  enum class Kind { batches, epochs, tokens, plateau, above, below };
+  Kind kind = Kind::batches;
+  std::string text;    // "plateau(reward, 20, 0.005)"
+  std::string metric;  // "" of the first three
+  double value = 0;    // N, EPSILON or VALUE
+  int64_t window = 1, min_batches = 0;
+};
+
 class Until {
  public:
   // Throws bad_input at `where` (columns inside the text are named in the message).
@@ -45,6 +56,7 @@ class Until {
   std::string goal(const UntilInput&) const;
   // The largest number of batches it can last, if it has a batches(N) at the top level of an "or"; else 0 (for progress bars).
   int64_t batch_limit() const;
+  std::vector<UntilCall> calls() const;      // as they stand in the text
   std::vector<std::string> metrics() const;  // the names that its conditions use, each once
   Until(const Until&);
   Until& operator=(const Until&);

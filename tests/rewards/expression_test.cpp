@@ -132,6 +132,35 @@ TEST(RewardExpression, errors_carry_the_column) {
   EXPECT_NE(refusal(std::string(5000, '('), 201).find("nested too deeply"), std::string::npos);
 }
 
+TEST(RewardExpression, lies_between_bounds_that_follow_from_those_of_its_names) {
+  const auto bounds = [](const std::string& text) {
+    const Bounds b = RewardExpression::parse(text).bounds([](const std::string& name) {
+      return name == "share" ? Bounds{0, 1} : name == "tokens" ? Bounds{0, 96} : Bounds{};
+    });
+    return std::pair(b.least, b.most);
+  };
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto range = [](double a, double b) { return std::pair(a, b); };
+  EXPECT_EQ(bounds("3"), range(3, 3));
+  EXPECT_EQ(bounds("share * (share + 0.2)"), range(0, 1.2));
+  EXPECT_EQ(bounds("share - 2 * share"), range(-2, 1));
+  EXPECT_EQ(bounds("-(tokens - 48) / 2"), range(-24, 24));
+  EXPECT_EQ(bounds("(share - 0.5) * (tokens - 32)"), range(-32, 32));
+  EXPECT_EQ(bounds("tokens / (share + 1)"), range(0, 96));
+  EXPECT_EQ(bounds("1 / share"), range(-inf, inf)) << "a division by zero is no number";
+  EXPECT_EQ(bounds("abs(tokens - 90)"), range(0, 90));
+  EXPECT_EQ(bounds("abs(0 - tokens - 1)"), range(1, 97));
+  EXPECT_EQ(bounds("tokens > 7"), range(0, 1));
+  EXPECT_EQ(bounds("min(tokens, share)"), range(0, 1));
+  EXPECT_EQ(bounds("max(tokens, 20)"), range(20, 96));
+  EXPECT_EQ(bounds("clamp(score, -3, tokens)"), range(-3, 96));
+  EXPECT_EQ(bounds("if(score, share, 5)"), range(0, 5));
+  EXPECT_EQ(bounds("overlong(tokens, 96, 24)"), range(-1, 0));
+  EXPECT_EQ(bounds("sigmoid(score)"), range(0, 1));
+  EXPECT_EQ(bounds("score + share"), range(-inf, inf));
+  EXPECT_EQ(bounds("0 * score"), range(0, 0));
+}
+
 TEST(RewardExpression, a_division_by_zero_is_a_failure_not_a_nan_reward) {
   EXPECT_THROW(eval("1 / 0"), Error);
   EXPECT_THROW(eval("0 / 0"), Error);

@@ -131,6 +131,22 @@ TEST(Until, knows_the_largest_number_of_batches) {
   EXPECT_EQ(parsed("epochs(1)").batch_limit(), 0);
 }
 
+TEST(Until, lists_its_calls_as_they_stand) {
+  const auto calls = parsed("above(loss, 2, 3) and (plateau(reward, 20, -0.5, 80) or epochs(1.5)) or batches(160)").calls();
+  ASSERT_EQ(calls.size(), 4u);
+  EXPECT_EQ(calls[0].text, "above(loss, 2, 3)");
+  EXPECT_EQ(calls[0].kind, UntilCall::Kind::above);
+  EXPECT_EQ(calls[0].metric, "loss");
+  EXPECT_EQ(calls[0].window, 3);
+  EXPECT_EQ(calls[1].kind, UntilCall::Kind::plateau);
+  EXPECT_EQ(calls[1].value, -0.5);
+  EXPECT_EQ(calls[1].min_batches, 80);
+  EXPECT_EQ(calls[2].kind, UntilCall::Kind::epochs);
+  EXPECT_EQ(calls[2].value, 1.5);
+  EXPECT_EQ(calls[3].text, "batches(160)");
+  EXPECT_TRUE(calls[3].metric.empty());
+}
+
 TEST(Until, copies_share_the_same_condition) {
   Until a = parsed("batches(2)");
   const Until b = a;
