@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/files.h"
 #include "base/fingerprint.h"
+#include "rewards/program_calls.h"
 #include "rewards/rules.h"
 #include "tasks/spec.h"
 
@@ -206,7 +207,7 @@ class Checker {
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
     const FileFingerprint content = env_.once->fingerprint(file, shown_progress(file, options_.show));
-    std::string text = fmt::format("5 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    std::string text = fmt::format("6 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
@@ -269,6 +270,7 @@ class Checker {
                constant_mean(r));
     }
     if (r.kind == RecordKind::prompt) say_without_answers(r, s);
+    if (s.unread.count > 0) say_unread(r, s);
     if (s.contaminated.count > 0) say_contaminated(r, s);
     if (s.untrainable.count > 0)
       warn(where, fmt::format("{} of {} {} hold no token to learn from{}", s.untrainable.count, s.tokenised, what,
@@ -289,6 +291,23 @@ class Checker {
              ? fmt::format("no prompt of {} has an answer, with which {} compares: it is 0 for all of them", name(r), rules)
              : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is 0 for them",
                            s.records - s.with_answers, s.records, name(r), rules));
+  }
+
+  // Of a prompt it is a fact, which a program may look at.
+  void say_unread(const Reading& r, const Survey& s) {
+    if (r.kind == RecordKind::prompt)
+      for (const FactReader& reader : r.task.readers)
+        for (const std::string& name : reader.expression.variables())
+          if (is_program_call(name)) return;
+    const bool joins = !s.unread_beside.empty() && (s.unread_field == "input" || s.unread_field == "context");
+    warn(
+        attr_place(*r.node, r.attr),
+        fmt::format("{} of {} {} of {} have something in \"{}\" that no model is shown{}: {}", s.unread.count, s.tokenised,
+                    record_kind_name(r.kind), name(r), s.unread_field, first(r, s.unread),
+                    joins ? fmt::format("jq -c 'if (.{0} // \"\") != \"\" then .{1} += \"\\n\\n\" + .{0} else . end' {2} > NEW "
+                                        "puts it behind \"{1}\"",
+                                        s.unread_field, s.unread_beside, name(r))
+                          : "\"messages\" are a conversation with all of it (docs/data.md)"));
   }
 
   void say_contaminated(const Reading& r, const Survey& s) {
@@ -352,10 +371,12 @@ DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckO
   std::map<std::string, int64_t> left_out;
   for (const ContaminatedSource& c : found.contaminated)
     if (c.dropped) left_out[c.node] += c.found;
-  for (const NodePlan& node : graph.nodes)
-    if ((node.role == "trainer" || node.role == "distiller") &&
-        !(options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)))
-      check_sources_last(env.graph_dir, graph, node, left_out);
+  for (const NodePlan& node : graph.nodes) {
+    if (node.role != "trainer" && node.role != "distiller") continue;
+    if (options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)) continue;
+    check_sources_last(env.graph_dir, graph, node, left_out);
+    for (auto& [where, text] : intervals_that_never_come(graph, node)) found.warnings.push_back({where, text});
+  }
   return found;
 }
 

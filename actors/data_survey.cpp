@@ -38,7 +38,7 @@ struct First {
 // What one thread found.
 struct Part {
   Survey sums;
-  First too_long, no_room, untrainable, contaminated, bad;
+  First too_long, no_room, untrainable, unread, contaminated, bad;
   std::optional<Error> error;  // of record bad.index
 };
 
@@ -115,6 +115,7 @@ class Surveyor {
       look_at_example(i, tokenise, part);
     else
       look_at_pair(i, tokenise, part);
+    if (tokenise && !source_->unread(i).field.empty()) part.unread.note(i);
   }
 
   void look_at_prompt(uint64_t i, bool tokenise, Part& part) {
@@ -189,6 +190,7 @@ class Surveyor {
       all.too_long.join(part.too_long);
       all.no_room.join(part.no_room);
       all.untrainable.join(part.untrainable);
+      all.unread.join(part.unread);
       all.contaminated.join(part.contaminated);
       all.sums.records += part.sums.records;
       all.sums.tokenised += part.sums.tokenised;
@@ -209,6 +211,11 @@ class Surveyor {
     all.sums.too_long = {all.too_long.count, line(all.too_long.index)};
     all.sums.no_room = {all.no_room.count, line(all.no_room.index)};
     all.sums.untrainable = {all.untrainable.count, line(all.untrainable.index)};
+    all.sums.unread = {all.unread.count, line(all.unread.index)};
+    if (all.unread.count > 0) {
+      const Unread unread = source_->unread(all.unread.index);
+      all.sums.unread_field = unread.field, all.sums.unread_beside = unread.beside;
+    }
     all.sums.contaminated = {all.contaminated.count, line(all.contaminated.index)};
     return std::move(all.sums);
   }
@@ -235,6 +242,9 @@ std::string survey_text(const Survey& s) {
               {"too_long", finding_json(s.too_long)},
               {"no_room", finding_json(s.no_room)},
               {"untrainable", finding_json(s.untrainable)},
+              {"unread", finding_json(s.unread)},
+              {"unread_field", s.unread_field},
+              {"unread_beside", s.unread_beside},
               {"contaminated", finding_json(s.contaminated)},
               {"facts", s.facts},
               {"answered", s.answered},
@@ -252,6 +262,9 @@ bool survey_from_text(const std::string& text, Survey& to) {
     to.too_long = finding_of(j->at("too_long"));
     to.no_room = finding_of(j->at("no_room"));
     to.untrainable = finding_of(j->at("untrainable"));
+    to.unread = finding_of(j->at("unread"));
+    to.unread_field = j->at("unread_field").get<std::string>();
+    to.unread_beside = j->at("unread_beside").get<std::string>();
     to.contaminated = finding_of(j->at("contaminated"));
     to.facts = j->at("facts").get<std::map<std::string, std::set<std::string>>>();
     to.answered = j->at("answered").get<std::map<std::string, int64_t>>();

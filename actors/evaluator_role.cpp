@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "actors/evaluation.h"
@@ -9,6 +10,7 @@
 #include "actors/graph_checks.h"
 #include "actors/held_out.h"
 #include "actors/messages.h"
+#include "actors/metric_table.h"
 #include "actors/model_checks.h"
 #include "actors/placed_attrs.h"
 #include "actors/reward_programs.h"
@@ -116,23 +118,25 @@ class EvaluatorRole final : public Role {
   WeightReceiver received_;  // touched by jobs alone
 };
 
+constexpr const char* kSaysNothing = "it would say nothing of a model";
+
 // Its `rewards`: as a judge's, about the prompts that it asks itself.
 void check_evaluator_rewards(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   check_reward_models(graph, node);
+  check_judge_programs(graph_dir, graph, node);
   if (node.attrs.text("rewards").empty()) {
     if (!reward_model_names(graph, node).empty())
       throw bad_input(fmt::format("'{}' is given models by name, but its `rewards` is empty", node.id), node.where,
                       "add rewards=\"" + reward_model_names(graph, node)[0] + "\"");
     return;
   }
-  check_judge_programs(graph_dir, graph, node);
   FactValues facts;
   bool prompts = false;
   for (const std::string& s : split_sources(node.attrs.text("source"))) {
     const std::string source = located_source(s, graph_dir);
     if (checked_source_kind(graph_dir, node, s) != RecordKind::prompt) continue;
     prompts = true;
-    if (source_path(source)) return;  // check_data reads it
+    if (source_path(source)) return check_varies(graph, node, "rewards", kSaysNothing);  // check_data reads its names
     for (const auto& [name, values] : placed(node, "source", [&] { return open_source(source, 0)->fact_values(); }))
       facts[name].insert(values.begin(), values.end());
   }
@@ -140,6 +144,18 @@ void check_evaluator_rewards(const fs::path& graph_dir, const GraphView& graph, 
     throw bad_input("rewards are of responses to prompts, and the source gives pairs", attr_place(node, "rewards"),
                     "remove rewards, or add a source of prompts");
   check_names(graph, node, "rewards", flag_names(facts));
+  check_varies(graph, node, "rewards", kSaysNothing);
+}
+
+// Some names are those of the data: by kind, domain or source of the prompts.
+void check_measured(const NodePlan& node, const std::string& metric) {
+  if (metric.starts_with("accuracy_") || metric.ends_with("_greedy") || metric.find('/') != std::string::npos) return;
+  const std::vector<std::string> measured = measured_names(node);
+  if (std::find(measured.begin(), measured.end(), metric) != measured.end()) return;
+  const std::string near = nearest(metric, measured);
+  throw bad_input(
+      fmt::format("'{}' does not measure '{}'", node.id, metric), attr_place(node, "metric"),
+      near.empty() ? fmt::format("it measures {}", fmt::join(measured, ", ")) : fmt::format("did you mean '{}'?", near));
 }
 
 // Measurements on the way: the trainer that waits for them has to hear of them.
@@ -166,6 +182,9 @@ void check_steering(const GraphView& graph, const NodePlan& node) {
     refuse("keep", "keep=best chooses among the versions that are measured on the way", "add every=20");
   if (node.attrs.text("keep") != "best" && !node.attrs.text("metric").empty())
     refuse("metric", "metric says which version is the best one, and none is kept", "add keep=best");
+  if (trainer == nullptr)
+    refuse_without_effect(node, "problems_before", "without a trainer in the stage: the model is measured once", "problems=");
+  if (const std::string metric = node.attrs.text("metric"); !metric.empty()) check_measured(node, metric);
   int keepers = 0;
   for (int n : graph.stages[node.stage].nodes) {
     const NodePlan& other = graph.nodes[n];

@@ -392,15 +392,20 @@ void check_kept_programs(const GraphView& graph, const NodePlan& filter, const R
                       "use it in rewards too, or keep by reward");
 }
 
-// What chooses completions for a dataset chooses none for a batch: who says it alone means something by it.
 void refuse_choice_for_batches(const NodePlan& node) {
-  for (const char* name : {"keep", "max_per_prompt"}) {
-    const auto given = node.attrs.given.find(name);
-    if (given == node.attrs.given.end() || given->second.shared || given->second.value == node.attrs.fallback.at(name))
-      continue;
-    throw bad_input(fmt::format("{}.{} has no effect on a filter that forms batches", node.id, name), given->second.where,
-                    "remove it: it chooses completions for a dataset; of a batch, the judge's rewards say what is learned");
-  }
+  for (const char* name : {"keep", "max_per_prompt"})
+    refuse_without_effect(
+        node, name, "on a filter that forms batches",
+        "remove it: it chooses completions for a dataset; of a batch, the judge's rewards say what is learned");
+}
+
+// An expression without a name says the same of every completion.
+void refuse_keeping_nothing(const NodePlan& node, const RewardExpression& keep) {
+  if (!keep.variables().empty()) return;
+  const double value = placed(node, "keep", [&] { return keep.evaluate([](const std::string&) { return 0.0; }); });
+  if (value == 0)
+    throw bad_input(fmt::format("keep=\"{}\" is 0 for every completion: nothing would be kept", keep.text()),
+                    attr_place(node, "keep"), "keep=\"accuracy * format\"; keep=1 keeps all");
 }
 
 void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
@@ -432,7 +437,10 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
                                 prompter->attrs.integer("count")),
                     attr_place(*prompter, "count"), "remove count, or say fill=shrink");
   if (!dataset) return refuse_choice_for_batches(node);
-  check_kept_programs(graph, node, check_expression(graph_dir, graph, node, "keep"));
+  refuse_without_effect(node, "order", "in front of a dataset", "remove it: it is about batches");
+  const RewardExpression keep = check_expression(graph_dir, graph, node, "keep");
+  check_kept_programs(graph, node, keep);
+  refuse_keeping_nothing(node, keep);
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",
@@ -449,7 +457,8 @@ RoleKind filter_kind(const std::filesystem::path& graph_dir) {
   r.spec.attrs = {
       choice("fill", "shrink", {"shrink", "resample"},
              "groups with equal rewards leave their batch smaller, or are drawn again (then add: filter -> generator)"),
-      integer("max_draws", "0", 0, 1'000'000'000, "fill=resample: draws that one batch may take; 0: 4 x groups_per_batch"),
+      only_with("fill", {"resample"},
+                integer("max_draws", "0", 0, 1'000'000'000, "draws that one batch may take; 0: 4 x groups_per_batch")),
       choice("order", "draw", {"draw", "arrival"},
              "batches form in draw order, or as groups arrive (late ones are dropped as stale)"),
       text("keep", "accuracy * format", "in front of a dataset: completions for which this is not 0 are kept"),

@@ -394,6 +394,9 @@ class GeneratorRole final : public Role {
 void check_generator(const GraphView& graph, const NodePlan& node) {
   model_root(graph, node);
   check_taken(graph, node, {"trajectories"}, "an edge to a judge");
+  bool fed = false;
+  for (int e : node.in_edges) fed = fed || graph.edges[e].carries == "weights";
+  if (!fed) refuse_without_effect(node, "on_flip", "on a generator that gets no new weights", "remove it");
   const NodePlan* trainer = stage_trainer(graph, node.stage);
   const bool truncated = node.attrs.number("top_p") < 1 || node.attrs.integer("top_k") > 0;
   if (trainer != nullptr && trainer->attrs.text("objective") == "grpo") {
@@ -405,8 +408,6 @@ void check_generator(const GraphView& graph, const NodePlan& node) {
     if (node.attrs.number("temperature") <= 0)
       throw bad_input(fmt::format("generator '{}' is greedy: grpo needs samples that differ", node.id),
                       node.attrs.where("temperature"), "temperature=1");
-    bool fed = false;
-    for (int e : node.in_edges) fed = fed || graph.edges[e].carries == "weights";
     if (!fed)
       throw bad_input(fmt::format("generator '{}' gets no weights from '{}'", node.id, trainer->id), node.where,
                       fmt::format("add: {} -> {} [carries=weights, staleness=1];", trainer->id, node.id));

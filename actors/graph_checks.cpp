@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/clipped.h"
 #include "rewards/rules.h"
 
 namespace r1 {
@@ -57,8 +58,26 @@ RewardExpression check_expression(const fs::path& graph_dir, const GraphView& gr
   return RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
 }
 
+void check_varies(const GraphView& graph, const NodePlan& node, const std::string& attr, const std::string& so) {
+  const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
+  std::vector<std::string> scorers = reward_model_names(graph, node);
+  const auto& rules = rule_names();
+  scorers.insert(scorers.end(), rules.begin(), rules.end());
+  for (const std::string& name : expression.variables())
+    if (name.ends_with(')') || std::find(scorers.begin(), scorers.end(), name) != scorers.end()) return;
+  const std::string near = expression.variables().empty() ? "" : nearest(expression.variables()[0], scorers);
+  throw bad_input(
+      fmt::format("{}=\"{}\" is the same for all completions of a prompt: {}", attr, clipped(expression.text()), so),
+      attr_place(node, attr),
+      near.empty() ? "name a rule (format, accuracy, ...), a program or a reward model in it"
+                   : fmt::format("did you mean '{}'?", near));
+}
+
 void check_reward_models(const GraphView& graph, const NodePlan& node) {
   std::set<std::string> seen;
+  const std::string rewards = node.attrs.text("rewards");
+  std::vector<std::string> used;
+  if (!rewards.empty()) used = RewardExpression::parse(rewards, attr_place(node, "rewards")).variables();
   for (int e : node.in_edges) {
     const EdgePlan& edge = graph.edges[e];
     if (edge.carries != "model") continue;
@@ -71,6 +90,11 @@ void check_reward_models(const GraphView& graph, const NodePlan& node) {
     if (std::find(rules.begin(), rules.end(), name) != rules.end())
       throw bad_input("'" + name + "' is the name of a built-in reward", edge.attrs.where("as"), "choose another name");
     if (!seen.insert(name).second) throw bad_input("two models are named '" + name + "'", edge.attrs.where("as"));
+    // Whoever says other rewards by --set cannot remove an edge.
+    if (!rewards.empty() && !node.attrs.given.at("rewards").overridden &&
+        std::find(used.begin(), used.end(), name) == used.end())
+      throw bad_input(fmt::format("'{}' is given the model '{}', which its rewards do not use", node.id, name),
+                      edge.attrs.where("as"), "use the name in rewards=, or remove the edge");
     const NodePlan& from = graph.nodes[edge.from];
     if (!from.artifact && from.attrs.text("objective") != "reward_model")
       throw bad_input("'" + from.id + "' does not train a reward model", edge.where, "objective=reward_model");
@@ -81,6 +105,12 @@ void check_taken(const GraphView& graph, const NodePlan& node, const std::vector
   for (int e : node.out_edges)
     if (std::find(what.begin(), what.end(), graph.edges[static_cast<size_t>(e)].carries) != what.end()) return;
   throw bad_input(fmt::format("nobody takes what '{}' gives: it would work for nothing", node.id), node.where, hint);
+}
+
+void refuse_without_effect(const NodePlan& node, const std::string& attr, const std::string& why, const std::string& hint) {
+  const auto given = node.attrs.given.find(attr);
+  if (given == node.attrs.given.end() || given->second.shared || given->second.value == node.attrs.fallback.at(attr)) return;
+  throw bad_input(fmt::format("{}.{} has no effect {}", node.id, attr, why), given->second.where, hint);
 }
 
 ModelConfig model_config(const fs::path& graph_dir, const NodePlan& model) {

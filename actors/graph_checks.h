@@ -47,11 +47,18 @@ void check_names(const GraphView&, const NodePlan&, const std::string& attr, con
 // The expression, its names checked where the stage's facts are known.
 RewardExpression check_expression(const std::filesystem::path& graph_dir, const GraphView&, const NodePlan&,
                                   const std::string& attr);
-// The models that the expression of a judge or an evaluator uses.
+// Refuses an expression of which no name depends on the completion: all of a prompt would be worth the same. `so`: what is
+// lost.
+void check_varies(const GraphView&, const NodePlan&, const std::string& attr, const std::string& so);
+// The models that the expression of a judge or an evaluator uses: all that it is given.
 void check_reward_models(const GraphView&, const NodePlan& judge_or_evaluator);
 
 // Throws bad_input when no edge carries any of `what`, which the node is there for.
 void check_taken(const GraphView&, const NodePlan&, const std::vector<std::string>& what, const char* hint);
+
+// Refuses what was said of this node alone and has no effect on it: who says it means something by it. The default, and what is
+// meant for whoever can use it (Attr::shared), may stand. `why`: "on a filter that forms batches".
+void refuse_without_effect(const NodePlan&, const std::string& attr, const std::string& why, const std::string& hint);
 
 // Of a kind=model node; an error stands at its path or config.
 ModelConfig model_config(const std::filesystem::path& graph_dir, const NodePlan& model);

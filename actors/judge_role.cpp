@@ -191,6 +191,15 @@ void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePl
   check_judge_programs(graph_dir, graph, node);
   check_written_scores(graph, node);
   check_reward_models(graph, node);
+  if (const NodePlan* trainer = stage_trainer(graph, node.stage); trainer != nullptr)
+    check_varies(graph, node, "rewards",
+                 fmt::format("'{}' learns from their differences, and would learn nothing", trainer->id));
+  if (reward_model_names(graph, node).empty())
+    refuse_without_effect(node, "on", "where no reward model computes: rules and programs are not on devices", "remove it");
+  if (writes_scores(graph, node))
+    for (const char* attr : {"host", "tags", "replicas"})
+      if (node.attrs.text(attr) != "head")
+        refuse_without_effect(node, attr, "on a judge that writes its scores itself: it stays with the head", "remove it");
 }
 
 }  // namespace

@@ -11,13 +11,19 @@
 
 namespace r1 {
 
+// Whether `attr` has an effect by `other`'s leave: it goes without saying when that changes.
+static bool follows(const RoleSpec& role, const std::string& attr, const std::string& other) {
+  return std::any_of(role.attrs.begin(), role.attrs.end(),
+                     [&](const AttrSpec& spec) { return spec.name == attr && spec.only_with.attr == other; });
+}
+
 bool is_live(const RoleSpec& role, const AttrSpec& attr) {
   if (role.name != "trainer" && role.name != "distiller") return false;
   return attr.change == AttrChange::journaled || attr.name == "until";
 }
 
-void check_live_set(const GraphView& graph, const RoleRegistry& registry, const std::string& node, const std::string& attr,
-                    const std::string& value) {
+void check_live_set(const GraphView& graph, const RoleRegistry& registry, const RunStore& store, const std::string& node,
+                    const std::string& attr, const std::string& value) {
   const NodePlan* const plan = graph.node(node);
   if (plan == nullptr) {
     std::vector<std::string> names;
@@ -40,7 +46,13 @@ void check_live_set(const GraphView& graph, const RoleRegistry& registry, const 
   }
   // The value, and what follows from it, are checked as those of --set.
   try {
-    load_graph_text(graph_dot(graph, registry, false), "graph.graph", registry, {{node, attr, value}});
+    std::vector<Override> sets;
+    for (const StageRow& stage : store.stages())
+      for (const ChangeRow& row : store.changes(stage.id))
+        if (row.attribute.starts_with(node + ".") && !follows(role, row.attribute.substr(node.size() + 1), attr))
+          sets.push_back({node, row.attribute.substr(node.size() + 1), row.after});
+    sets.push_back({node, attr, value});
+    load_graph_text(graph_dot(graph, registry, false), "graph.graph", registry, sets);
   } catch (const Error& e) {
     throw bad_input(e.message(), {}, e.hint());
   }
@@ -57,9 +69,9 @@ std::vector<LiveAttr> live_attributes(const GraphView& graph, const RoleRegistry
       const RoleSpec* const role = registry.find(node.role);
       for (const AttrSpec& spec : role->attrs) {
         if (!is_live(*role, spec)) continue;
-        const std::string objective = node.attrs.text("objective");
         const auto& with = spec.only_with;
-        if (with.attr == "objective" && std::find(with.values.begin(), with.values.end(), objective) == with.values.end())
+        if (!with.values.empty() &&
+            std::find(with.values.begin(), with.values.end(), value_after(node, changes, with.attr)) == with.values.end())
           continue;
         rows.push_back({node.id + "." + spec.name, value_after(node, changes, spec.name), spec.doc});
       }

@@ -15,9 +15,10 @@ namespace r1 {
 
 bool is_live(const RoleSpec& role, const AttrSpec& attr);
 
-// Whether `node`.`attr` may become `value`: all that is checked of a graph is checked of `graph` with it. Throws bad_input.
-void check_live_set(const GraphView& graph, const RoleRegistry&, const std::string& node, const std::string& attr,
-                    const std::string& value);
+// Whether `node`.`attr` may become `value`: all that is checked of a graph is checked of `graph` with it and with what was set
+// before. Throws bad_input.
+void check_live_set(const GraphView& graph, const RoleRegistry&, const RunStore&, const std::string& node,
+                    const std::string& attr, const std::string& value);
 
 // All that may be set of the stages that have not ended: attribute, value now, what it does.
 struct LiveAttr {

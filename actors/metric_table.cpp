@@ -134,6 +134,20 @@ bool shown_metric(const std::string& metric, const std::vector<std::string>& ask
   return among(asked) || !among(standing_parts());
 }
 
+std::vector<std::string> measured_names(const NodePlan& evaluator) {
+  std::vector<std::string> measured;
+  for (const HeldOutMetric& m : held_out_metrics()) measured.push_back(m.name);
+  for (const char* name : {"cons", "general_accuracy", "courtesy", "over_refusal", "truncated"}) measured.emplace_back(name);
+  const std::string rewards = evaluator.attrs.text("rewards");
+  if (rewards.empty()) return measured;
+  measured.emplace_back("reward");
+  const RewardExpression expression = RewardExpression::parse(rewards, attr_place(evaluator, "rewards"));
+  measured.insert(measured.end(), expression.variables().begin(), expression.variables().end());
+  for (const ProgramCall& call : program_calls(expression))
+    measured.insert(measured.end(), call.parts.begin(), call.parts.end());
+  return measured;
+}
+
 std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan& trainer) {
   const std::string objective = trainer.attrs.text("objective");
   const auto has = [&](Needs needs) {
@@ -161,21 +175,10 @@ std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan&
   if (objective == "grpo")
     for (const std::string& name : scored_names(graph, trainer.stage))
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage)) {
-    std::vector<std::string> measured;
-    for (const HeldOutMetric& m : held_out_metrics()) measured.push_back(m.name);
-    for (const char* name : {"cons", "general_accuracy", "courtesy", "over_refusal", "truncated"}) measured.emplace_back(name);
-    if (const std::string rewards = e.node->attrs.text("rewards"); !rewards.empty()) {
-      measured.emplace_back("reward");
-      const RewardExpression expression = RewardExpression::parse(rewards, attr_place(*e.node, "rewards"));
-      measured.insert(measured.end(), expression.variables().begin(), expression.variables().end());
-      for (const ProgramCall& call : program_calls(expression))
-        measured.insert(measured.end(), call.parts.begin(), call.parts.end());
-    }
-    for (const std::string& name : measured)
+  for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage))
+    for (const std::string& name : measured_names(*e.node))
       if (const std::string full = kHeldOutPrefix + name; std::find(names.begin(), names.end(), full) == names.end())
         names.push_back(full);
-  }
   return names;
 }
 

@@ -65,6 +65,9 @@ bool shown_metric(const std::string& metric, const std::vector<std::string>& ask
 // In front of the name of what an evaluator measured on the way, where `until` names it: held_out/accuracy.
 constexpr const char* kHeldOutPrefix = "held_out/";
 
+// What this evaluator may report, but for the names that come of its data (accuracy_KIND, SOURCE/accuracy).
+std::vector<std::string> measured_names(const NodePlan& evaluator);
+
 // The metrics that a batch of this trainer can have, and those of evaluators that it waits for: what `until` may name.
 std::vector<std::string> trainer_metrics(const GraphView& graph, const NodePlan& trainer);
 

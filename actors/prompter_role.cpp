@@ -202,6 +202,11 @@ RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
   };
   r.spec.check = [](const GraphView& graph, const NodePlan& node) {
     check_taken(graph, node, {"prompts", "examples", "pairs"}, "an edge to a generator, or to a trainer");
+    for (int e : node.out_edges)
+      if (const EdgePlan& edge = graph.edges[static_cast<size_t>(e)]; edge.carries != "prompts")
+        refuse_without_effect(
+            node, "groups_per_batch", "on a prompter of " + edge.carries,
+            fmt::format("'{}' says how many a batch has: batch=32", graph.nodes[static_cast<size_t>(edge.to)].id));
   };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<PrompterRole>(env); };
   return r;

@@ -165,6 +165,11 @@ RoleKind reference_kind(const std::filesystem::path& graph_dir) {
   r.spec.check = [graph_dir](const GraphView& graph, const NodePlan& node) {
     check_taken(graph, node, {"groups"}, "an edge to a trainer");
     check_model_use(graph_dir, graph, node);
+    for (const int e : node.in_edges)
+      if (const EdgePlan& edge = graph.edges[static_cast<size_t>(e)];
+          edge.carries == "weights" && edge.attrs.given.count("every") == 0)
+        throw bad_input(fmt::format("'{}' would never take the weights that it is given", node.id), edge.where,
+                        "say after how many versions: [carries=weights, every=100], or remove the edge");
   };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<ReferenceRole>(env); };
   return r;

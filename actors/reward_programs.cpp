@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "actors/graph_checks.h"
 #include "actors/metric_table.h"
 #include "actors/role_kind.h"
 #include "base/log.h"
@@ -72,7 +73,11 @@ void check_judge_programs(const std::filesystem::path& graph_dir, const GraphVie
   const Where where = attr_place(judge, "rewards");
   const ProgramOptions options = program_options(graph_dir, judge);
   const std::vector<ProgramCall> calls = judge_programs(judge);
-  if (calls.empty()) return;
+  if (calls.empty()) {
+    for (const char* attr : {"reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"})
+      refuse_without_effect(judge, attr, "without a program (command, http) in rewards", "remove it");
+    return;
+  }
   check_program_parts(RewardExpression::parse(judge.attrs.text("rewards"), where), where);
   for (const ProgramCall& call : calls) {
     check_program(call, options, /*start=*/false, where);

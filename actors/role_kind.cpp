@@ -56,11 +56,20 @@ AttrSpec changeable(AttrSpec attr) {
   return attr;
 }
 
+AttrSpec only_with(const char* other, std::vector<std::string> values, AttrSpec attr) {
+  attr.only_with = {other, std::move(values)};
+  return attr;
+}
+
 AttrSpec carried(AttrSpec attr, std::vector<std::string> kinds) {
   attr.only_carrying = std::move(kinds);
   return attr;
 }
-AttrSpec capacity() { return integer("capacity", "64", 1, 65536, "messages that may be on the way before the sender waits"); }
+// Weights and metrics replace what waits to be sent, and what is finished crosses once.
+AttrSpec capacity() {
+  return carried(integer("capacity", "64", 1, 65536, "messages that may be on the way before the sender waits"),
+                 {"prompts", "trajectories", "scored", "groups", "examples", "pairs"});
+}
 AttrSpec model_name() { return carried(text("as", "", "the name of a reward model in a judge's `rewards`"), {"model"}); }
 AttrSpec decontaminate() {
   return choice(

@@ -35,6 +35,7 @@ AttrSpec choice(const char* name, const char* fallback, std::vector<std::string>
 AttrSpec required(AttrSpec attr);
 AttrSpec journaled(AttrSpec attr);   // AttrChange::journaled: of an update and nothing else
 AttrSpec changeable(AttrSpec attr);  // AttrChange::free
+AttrSpec only_with(const char* other, std::vector<std::string> values, AttrSpec attr);  // AttrSpec::only_with
 
 // Attributes of edges, and those that several roles have.
 AttrSpec carried(AttrSpec attr, std::vector<std::string> kinds);  // of edges that carry one of these only

@@ -67,6 +67,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     complain("several sources of examples can only be mixed as a finite set", "epochs=1, and count= on each prompter");
   parse_until(graph, node);
   if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_until_facts(graph, node, *facts);
+  check_until_calls(graph, node);
   check_training_attrs(graph_dir, graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),

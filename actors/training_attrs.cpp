@@ -19,10 +19,10 @@ namespace fs = std::filesystem;
 using namespace spec;
 
 AttrSpec only(std::vector<std::string> objectives, AttrSpec attr) {
-  attr.only_with = {"objective", std::move(objectives)};
-  return attr;
+  return only_with("objective", std::move(objectives), std::move(attr));
 }
 AttrSpec grpo(AttrSpec attr) { return only({"grpo"}, std::move(attr)); }
+AttrSpec muon(AttrSpec attr) { return only_with("optimizer", {"muon"}, std::move(attr)); }
 
 // What the stage is; no engine sees it.
 std::vector<AttrSpec> stage_attrs() {
@@ -90,10 +90,41 @@ void check_sees(const fs::path& graph_dir, const GraphView& graph, const NodePla
 }
 
 void check_mtp(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
-  if (!node.attrs.flag("mtp")) return;
+  if (!node.attrs.flag("mtp")) return refuse_without_effect(node, "mtp_weight", "with mtp=false", "add mtp=true");
   if (node.attrs.number("mtp_weight") <= 0)
     throw bad_input("mtp=true needs a positive mtp_weight", attr_place(node, "mtp_weight"), "mtp_weight=\"0.3\"");
   need_mtp_module(graph_dir, graph, node, "mtp");
+}
+
+void check_experts(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
+  const NodePlan& model = model_root(graph, node);
+  if (model_config(graph_dir, model).moe.experts > 0) return;
+  for (const char* attr : {"bias_update_rate", "balance_loss"})
+    refuse_without_effect(node, attr, fmt::format("on model '{}', which has no experts", model.id), "remove it");
+}
+
+// A schedule that ends with the stage needs to know when that is; a mini-batch has at least one sequence.
+void check_steps(const GraphView& graph, const NodePlan& node) {
+  const Attrs& a = node.attrs;
+  if (a.text("schedule") != "constant" && a.integer("epochs") == 0 && parse_until(graph, node).batch_limit() == 0)
+    throw bad_input(fmt::format("schedule={} ends with the stage, and `until` does not say after how many batches at most",
+                                a.text("schedule")),
+                    attr_place(node, "schedule"), "until=\"... or batches(500)\", or schedule=constant");
+  int64_t sequences = a.integer("batch");
+  if (a.text("objective") == "grpo") {
+    const NodePlan* generator = stage_node(graph, node.stage, "generator");
+    if (generator == nullptr) return;
+    sequences = stage_window(graph, node.stage) * generator->attrs.integer("samples");
+  }
+  if (const int64_t parts = a.integer("mini_batches"); parts > sequences)
+    throw bad_input(fmt::format("'{}' cannot make {} mini-batches of a batch of {}", node.id, parts, sequences),
+                    attr_place(node, "mini_batches"), fmt::format("mini_batches={} at most", sequences));
+}
+
+void check_places(const NodePlan& node) {
+  if (node.attrs.integer("ranks") > 1 || node.attrs.text("host") == "head") return;
+  for (const char* attr : {"host", "tags"})
+    refuse_without_effect(node, attr, "with ranks=1: it says where its ranks but the first live", "ranks=2, or remove it");
 }
 
 }  // namespace
@@ -110,12 +141,14 @@ const ConfigTable<TrainerConfig>& update_table() {
       sets(journaled(number("eps", "1e-8", 1e-30, 1, "AdamW")), &C::eps),
       sets(journaled(number("weight_decay", "0", 0, 100, "AdamW, decoupled")), &C::weight_decay),
       sets(journaled(number("clip_norm", "1", 0, 1e9, "largest global gradient norm; 0: off")), &C::clip_norm),
-      sets(journaled(number("muon_lr", "0.02", 1e-12, 1e30, "learning rate of Muon")), &C::muon_lr),
-      sets(journaled(number("muon_momentum", "0.95", 0, 0.9999, "Muon")), &C::muon_momentum),
-      sets(journaled(number("muon_weight_decay", "0.1", 0, 100, "Muon, decoupled")), &C::muon_weight_decay),
+      sets(muon(journaled(number("muon_lr", "0.02", 1e-12, 1e30, "learning rate of Muon"))), &C::muon_lr),
+      sets(muon(journaled(number("muon_momentum", "0.95", 0, 0.9999, "Muon"))), &C::muon_momentum),
+      sets(muon(journaled(number("muon_weight_decay", "0.1", 0, 100, "Muon, decoupled"))), &C::muon_weight_decay),
       chooses(journaled(choice("schedule", "constant", {"constant", "cosine", "linear"}, "of the learning rate after warm-up")),
               &C::schedule, {Schedule::constant, Schedule::cosine, Schedule::linear}),
-      sets(journaled(number("lr_end", "0", 0, 1, "share of the learning rate at the end of the schedule")), &C::lr_end),
+      sets(only_with("schedule", {"cosine", "linear"},
+                     journaled(number("lr_end", "0", 0, 1, "share of the learning rate at the end of the schedule"))),
+           &C::lr_end),
       sets(journaled(integer("warmup", "0", 0, 1'000'000'000, "optimizer steps of linear warm-up")), &C::warmup_steps),
       sets(integer("mini_batches", "1", 1, 65536, "optimizer steps a batch"), &C::mini_batches),
       sets(integer("micro_batch_tokens", "1024", 16, 1 << 24, "packed tokens of one forward and backward pass"),
@@ -216,6 +249,9 @@ void check_training_attrs(const fs::path& graph_dir, const GraphView& graph, con
   if (objective == "grpo") check_grpo_attrs(graph, node);
   if (objective == "reward_model") check_sees(graph_dir, graph, node);
   check_mtp(graph_dir, graph, node);
+  check_experts(graph_dir, graph, node);
+  check_steps(graph, node);
+  check_places(node);
 }
 
 }  // namespace r1

@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "actors/metric_bounds.h"
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
+#include "actors/steering.h"
 #include "actors/training_plan.h"
 
 namespace r1 {
@@ -42,7 +46,84 @@ void check_lasts(const fs::path& graph_dir, const GraphView& graph, const NodePl
   }
 }
 
+// What is measured on the way has a value every so many batches, any other metric one a batch.
+int64_t batches_a_value(const GraphView& graph, const NodePlan& trainer, const std::string& metric) {
+  if (!metric.starts_with(kHeldOutPrefix)) return 1;
+  int64_t often = 0;
+  for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage))
+    often = often == 0 ? e.every : std::min(often, e.every);
+  return std::max<int64_t>(often, 1);
+}
+
+std::string between(const Bounds& b) {
+  if (std::isinf(b.most)) return fmt::format("is never below {:g}", b.least);
+  if (std::isinf(b.least)) return fmt::format("is at most {:g}", b.most);
+  return fmt::format("lies between {:g} and {:g}", b.least, b.most);
+}
+
+// Why `call` of a plateau is none; "" when it is one.
+std::string no_plateau(const UntilCall& call, const Bounds& b, std::string& hint) {
+  hint = fmt::format("plateau({}, {}, 0.005): the end of rising by 0.005 and more", call.metric, call.window);
+  if (call.value < 0) return fmt::format("waits for a fall of more than {:g}", -call.value);
+  if (call.value > b.most - b.least) return fmt::format("is true whatever is learned: '{}' {}", call.metric, between(b));
+  if (call.metric != "loss" && call.metric != "mtp_loss") return {};
+  hint = fmt::format("below({}, VALUE, {}), or batches(500)", call.metric, call.window);
+  return fmt::format("is true while '{}' falls: a plateau is where a metric no longer rises", call.metric);
+}
+
 }  // namespace
+
+void check_until_calls(const GraphView& graph, const NodePlan& node) {
+  constexpr double kMostTokens = 1e18;
+  const Until until = parse_until(graph, node);
+  const int64_t limit = until.batch_limit(), passes = node.attrs.integer("epochs");
+  for (const UntilCall& call : until.calls()) {
+    const auto refuse = [&](const std::string& why, const std::string& hint) {
+      throw bad_input(fmt::format("until: {} {}", call.text, why), attr_place(node, "until"), hint);
+    };
+    using Kind = UntilCall::Kind;
+    if (call.kind == Kind::tokens && call.value > kMostTokens)
+      refuse("never comes true: no stage has so many tokens", "tokens(1e9)");
+    if (call.kind == Kind::epochs && call.value > static_cast<double>(passes))
+      refuse(fmt::format("never comes true: epochs={} ends the stage before", passes),
+             fmt::format("epochs={}", std::ceil(call.value)));
+    if (call.metric.empty()) continue;
+    const Bounds b = metric_bounds(graph, node, call.metric);
+    if (call.kind == Kind::above && call.value >= b.most)
+      refuse(fmt::format("never comes true: '{}' {}", call.metric, between(b)), fmt::format("a VALUE below {:g}", b.most));
+    if (call.kind == Kind::below && call.value <= b.least)
+      refuse(fmt::format("never comes true: '{}' {}", call.metric, between(b)), fmt::format("a VALUE above {:g}", b.least));
+    std::string hint;
+    if (call.kind == Kind::plateau)
+      if (const std::string why = no_plateau(call, b, hint); !why.empty()) refuse(why, hint);
+    const double values = static_cast<double>(call.window) * (call.kind == Kind::plateau ? 2 : 1);
+    const double needs = std::max(values * static_cast<double>(batches_a_value(graph, node, call.metric)),
+                                  static_cast<double>(call.min_batches));
+    if (limit > 0 && needs > static_cast<double>(limit))
+      refuse(fmt::format("never comes true: it needs {} batches, and batches({}) ends the stage before", needs, limit),
+             "a smaller WINDOW, or more batches");
+  }
+}
+
+std::vector<std::pair<Where, std::string>> intervals_that_never_come(const GraphView& graph, const NodePlan& trainer) {
+  std::vector<std::pair<Where, std::string>> found;
+  const int64_t limit = parse_until(graph, trainer).batch_limit();
+  if (limit == 0) return found;
+  const auto note = [&](const Where& where, int64_t every, const std::string& what) {
+    if (every > limit)
+      found.emplace_back(where, fmt::format("every={}, and '{}' ends after {} batch{}: {}", every, trainer.id, limit,
+                                            limit == 1 ? "" : "es", what));
+  };
+  for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage))
+    note(attr_place(*e.node, "every"), e.every, fmt::format("'{}' measures nothing on the way", e.node->id));
+  for (const int index : trainer.out_edges) {
+    const EdgePlan& edge = graph.edges[static_cast<size_t>(index)];
+    const NodePlan& to = graph.nodes[static_cast<size_t>(edge.to)];
+    if (edge.carries != "weights" || to.role != "reference") continue;
+    note(edge.attrs.where("every"), edge.attrs.integer("every"), fmt::format("'{}' stays as it began", to.id));
+  }
+  return found;
+}
 
 void check_made_sources_last(const fs::path& graph_dir, const GraphView& graph, const NodePlan& trainer) {
   if (trainer.attrs.integer("epochs") == 0) check_lasts(graph_dir, graph, trainer, /*files=*/false, {});

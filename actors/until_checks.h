@@ -1,12 +1,14 @@
 // Whether a stage's `until` can come true: sources that last, and metrics that some prompt has. Each throws bad_input at the
-// attribute. Not what `until` says (runtime/until.h), nor which metrics a stage has (actors/metric_table.h).
-// Thread rule: pure functions but for reading headers of files.
+// attribute, or says why nothing comes of it. Not what `until` says (runtime/until.h), nor which metrics a stage has
+// (actors/metric_table.h). Thread rule: pure functions but for reading headers of files.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "actors/graph_checks.h"
 #include "runtime/graph/graph.h"
@@ -21,5 +23,13 @@ void check_sources_last(const std::filesystem::path& graph_dir, const GraphView&
 
 // A condition of `until` on a part that no prompt with these facts has would never be true.
 void check_until_facts(const GraphView& graph, const NodePlan& trainer, const FactValues& facts);
+
+// A call of `until` that can never come true, or is true whatever is learned: beyond what its metric can be, beyond the batches
+// or the epochs that the stage has, a plateau of what falls.
+void check_until_calls(const GraphView& graph, const NodePlan& trainer);
+
+// Intervals (`every`) of the stage's evaluators and reference that its last batch comes before: where they are said, and what
+// does not happen. Not refused: a run is often cut short to try it.
+std::vector<std::pair<Where, std::string>> intervals_that_never_come(const GraphView& graph, const NodePlan& trainer);
 
 }  // namespace r1

@@ -157,6 +157,11 @@ class JsonlSource final : public Source {
   std::vector<std::string> texts(uint64_t index) const override {
     return at_line(line_of(index), [](const Record& record) { return record.texts(); });
   }
+  Unread unread(uint64_t index) const override {
+    const uint64_t line = line_of(index);
+    if (!Record::may_have_unread(file_.line(line))) return {};
+    return at_line(line, [](const Record& record) { return record.unread(); });
+  }
   uint64_t left_out() const override { return left_out_; }
 
  private:

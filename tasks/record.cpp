@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <optional>
 
@@ -410,6 +411,28 @@ std::vector<std::string> Record::texts() const {
     }
   replies.insert(replies.begin(), std::move(asked));
   return replies;
+}
+
+// Those of a whole conversation, then those of a prompt that is one text.
+static constexpr std::array<const char*, 5> kPartsOfQuestions = {"system", "system_prompt", "input", "context", "history"};
+
+bool Record::may_have_unread(std::string_view line) {
+  return std::any_of(kPartsOfQuestions.begin(), kPartsOfQuestions.end(),
+                     [line](const char* name) { return line.find(name) != line.npos; });
+}
+
+Unread Record::unread() const {
+  const Json* prompt = find(Field::prompt);
+  const bool is_text = prompt != nullptr && prompt->is_string();
+  if (!is_text && prompt == nullptr && !has(Field::messages)) return {};
+  for (size_t i = 0; i < (is_text ? kPartsOfQuestions.size() : 2); ++i) {
+    const std::string name = kPartsOfQuestions[i];
+    const auto it = json_.find(name);
+    if (it == json_.end() || claimed(name) || name == name_of(Field::prompt)) continue;
+    if (it->is_string() ? !is_empty_text(it->get_ref<const std::string&>()) : it->is_array() && !it->empty())
+      return {name, is_text ? name_of(Field::prompt) : ""};
+  }
+  return {};
 }
 
 std::string Record::text_of(Field field) const {

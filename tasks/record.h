@@ -43,6 +43,10 @@ class Record {
   // What it says, without a template: what is asked (the messages before the reply, but those of the system; or the document),
   // then each reply. What it lacks, or has in no form that is read, is left out.
   std::vector<std::string> texts() const;
+  // A field that published sets keep a part of what is asked in - "input" of Alpaca, "context", "system", ... - that has
+  // something in it and is not read. `may_have`: whether the line is worth parsing for it.
+  Unread unread() const;
+  static bool may_have_unread(std::string_view line);
 
   [[noreturn]] void fail(const std::string& what, const std::string& hint = {}) const;
 

@@ -36,6 +36,8 @@ Where Source::place(uint64_t) const { return {}; }
 std::vector<std::pair<std::filesystem::path, std::string>> Source::stamps() const { return {}; }
 const ChatTemplate* Source::chat() const { return nullptr; }
 
+Unread Source::unread(uint64_t) const { return {}; }
+
 std::vector<std::string> Source::texts(uint64_t index) const {
   if (kind() == RecordKind::prompt) return {prompt(index).text};
   if (kind() == RecordKind::pair) {

@@ -46,6 +46,12 @@ struct Pair {
   std::string rejected;
 };
 
+// A field of a record that looks like a part of what is asked, has something in it and is not read. `field`: "" where there is
+// none. `beside`: the field with the text that is asked; "" of a conversation.
+struct Unread {
+  std::string field, beside;
+};
+
 class Source {
  public:
   virtual ~Source();
@@ -67,6 +73,7 @@ class Source {
   // What the record of `index` says, without a template: what is asked (or the document), then each reply. As it is rendered
   // for what is made.
   virtual std::vector<std::string> texts(uint64_t index) const;
+  virtual Unread unread(uint64_t index) const;  // none of what is made
   // Records of the files that SourceUse::left_out took out.
   virtual uint64_t left_out() const { return 0; }
   // For prompts: which values each fact takes (`answers` left out; at most kMaxFactValues values a fact), so that the names in

@@ -315,7 +315,10 @@ static void settle_conditions(const std::vector<AttrSpec>& specs, NodePlan& node
     if (only.values.empty() || given == node.attrs.given.end()) continue;
     const std::string value = node.attrs.text(only.attr);
     if (std::find(only.values.begin(), only.values.end(), value) != only.values.end()) continue;
-    if (!given->second.shared && !recorded && given->second.value != spec.fallback)
+    // --set switched off what the file had turned on: its attributes go with it.
+    const auto other = node.attrs.given.find(only.attr);
+    const bool switched = other != node.attrs.given.end() && other->second.overridden && !given->second.overridden;
+    if (!given->second.shared && !switched && !recorded && given->second.value != spec.fallback)
       throw bad_input(fmt::format("{}.{} has no effect with {}={}", node.id, spec.name, only.attr, value), given->second.where,
                       fmt::format("remove it: it is for {}={}", only.attr, listed(only.values, "or")));
     node.attrs.given.erase(given);

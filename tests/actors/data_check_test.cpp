@@ -102,6 +102,46 @@ TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_
     EXPECT_TRUE(says(check(text), "1 of 4 prompts of d.jsonl have no answer, with which 'math' compares: it is 0 for them"));
 }
 
+TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of_with_what_joins_it) {
+  data(R"({"instruction": "Add.", "input": "", "output": "3"}
+{"instruction": "Add.", "input": "1 + 2", "output": "3"}
+{"instruction": "Add.", "input": "2 + 2", "output": "4"}
+)");
+  const std::string alpaca = sft("jsonl:d.jsonl?prompt=instruction&completion=output&template=tiny");
+  for (int again = 0; again < 2; ++again)  // the second is remembered
+    EXPECT_TRUE(
+        says(check(alpaca),
+             "2 of 3 examples of d.jsonl have something in \"input\" that no model is shown (the first: d.jsonl:2): jq -c "
+             "'if (.input // \"\") != \"\" then .instruction += \"\\n\\n\" + .input else . end' d.jsonl > NEW puts it behind "
+             "\"instruction\""));
+  data(R"({"instruction": "Add.", "input": "", "output": "3"}
+{"instruction": "Add.", "output": "3"}
+)");
+  EXPECT_TRUE(check(alpaca).warnings.empty()) << "it is empty";
+  data(R"({"question": "What?", "context": "A text.", "answer": "3"}
+)");
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny")), "1 of 1 prompts of d.jsonl have something in \"context\""));
+  EXPECT_FALSE(says(check(rl("jsonl:d.jsonl?template=tiny", "command('cat')")), "context")) << "a program is shown facts";
+  data(R"({"system": "Be short.", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+)");
+  EXPECT_TRUE(says(check(sft("jsonl:d.jsonl?template=tiny")),
+                   "1 of 1 examples of d.jsonl have something in \"system\" that no model is shown (the first: d.jsonl:1): "
+                   "\"messages\" are a conversation with all of it"));
+}
+
+TEST_F(DataCheckTest, an_interval_that_the_stage_does_not_last_for_is_warned_of_at_its_place) {
+  std::string text = rl("tiny:reasoning");
+  text.replace(text.find("p -> g -> j -> f -> t;"), 22,
+               "r [role=reference];\n    e [role=evaluator, source=\"tiny:reasoning_test\", max_tokens=8, every=4];\n"
+               "    p -> g -> j -> f -> r -> t; t -> r [carries=weights, every=5]; t -> e [carries=weights]; e -> t;");
+  const DataCheck found = check(text);
+  EXPECT_TRUE(says(found, ":10:")) << "the evaluator's line";
+  EXPECT_TRUE(says(found, "every=4, and 't' ends after 3 batches: 'e' measures nothing on the way"));
+  EXPECT_TRUE(says(found, "every=5, and 't' ends after 3 batches: 'r' stays as it began"));
+  text.replace(text.find("batches(3)"), 10, "batches(5)");
+  EXPECT_TRUE(check(text).warnings.empty());
+}
+
 TEST_F(DataCheckTest, a_broken_line_is_found_whatever_ends_the_stage) {
   data("{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\":\"x\",\"completion\":null}\n{\"prompt\":\"x\"}\n");
   for (const char* ends : {"until=\"batches(3)\"", "epochs=1", "until=\"tokens(100)\""}) {

@@ -29,8 +29,8 @@ struct EngineOptions : StageTest {
 
 TEST_F(EngineOptions, of_reward_programs_are_what_the_judge_or_the_evaluator_says) {
   for (const std::string node : {"judge", "base_eval"}) {
-    LocalRun run(top / node, {node + ".reward_workers=3", node + ".reward_timeout_s=7.5", node + ".reward_retries=4",
-                              node + ".reward_start_s=11"});
+    LocalRun run(top / node, {node + ".rewards=command('cat')", node + ".reward_workers=3", node + ".reward_timeout_s=7.5",
+                              node + ".reward_retries=4", node + ".reward_start_s=11"});
     const ProgramOptions options = program_options("here", *run.graph.node(node));
     EXPECT_EQ(options.workers, 3);
     EXPECT_EQ(options.timeout_s, 7.5);
@@ -120,11 +120,12 @@ TEST_F(EngineOptions, of_an_evaluation_are_what_the_evaluator_says_and_those_of_
 
 // The slow proof, that each of them changes what is learned, is attribute_test.cpp.
 TEST_F(EngineOptions, of_a_trainer_are_the_numbers_of_its_attributes_and_of_its_generator) {
-  const TrainerConfig c = trainer("rl", "rl_trainer",
-                                  {"rl_trainer.lr=0.5", "rl_trainer.beta1=0.25", "rl_trainer.beta2=0.75", "rl_trainer.eps=1e-3",
-                                   "rl_trainer.weight_decay=0.125", "rl_trainer.clip_norm=3", "rl_trainer.clip_low=0.375",
-                                   "rl_trainer.clip_high=0.625", "rl_trainer.kl=0.0625", "rl_trainer.lr_end=0.1",
-                                   "rl_trainer.warmup=7", "policy.temperature=0.7", "policy.max_tokens=11"});
+  const TrainerConfig c =
+      trainer("rl", "rl_trainer",
+              {"rl_trainer.lr=0.5", "rl_trainer.beta1=0.25", "rl_trainer.beta2=0.75", "rl_trainer.eps=1e-3",
+               "rl_trainer.weight_decay=0.125", "rl_trainer.clip_norm=3", "rl_trainer.clip_low=0.375",
+               "rl_trainer.clip_high=0.625", "rl_trainer.kl=0.0625", "rl_trainer.schedule=linear", "rl_trainer.lr_end=0.1",
+               "rl_trainer.warmup=7", "policy.temperature=0.7", "policy.max_tokens=11"});
   EXPECT_EQ(c.lr, 0.5);
   EXPECT_EQ(c.beta1, 0.25);
   EXPECT_EQ(c.beta2, 0.75);

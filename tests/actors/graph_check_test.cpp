@@ -308,6 +308,140 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"base_trainer.score_l2=0.1", "it is for objective=reward_model"},
         BadCase{"rl_trainer -> reference.staleness=1", "staleness"}));
 
+// What is accepted and can do nothing is the worst of bad input: the run goes on, and is not the one that was meant.
+INSTANTIATE_TEST_SUITE_P(
+    WithoutEffect, BadSettings,
+    ::testing::Values(
+        BadCase{"judge.rewards=1", "rewards=\"1\" is the same for all completions of a prompt: 'rl_trainer' learns from"},
+        BadCase{"judge.rewards=if(kind_find, 2, harm)", "would learn nothing"},
+        BadCase{"base_eval.rewards=1", "it would say nothing of a model"},
+        BadCase{"judge.reward_workers=3", "reward_workers has no effect without a program"},
+        BadCase{"judge.reward_retries=0", "reward_retries has no effect without a program"},
+        BadCase{"base_eval.reward_timeout_s=5", "reward_timeout_s has no effect without a program"},
+        BadCase{"base_eval.reward_start_s=5", "reward_start_s has no effect without a program"},
+        BadCase{"judge.on=reference", "judge.on has no effect where no reward model computes"},
+        BadCase{"groups.max_draws=9", "groups.max_draws has no effect with fill=shrink"},
+        BadCase{"rs_filter.max_draws=9", "rs_filter.max_draws has no effect with fill=shrink"},
+        BadCase{"rs_filter.order=arrival", "rs_filter.order has no effect in front of a dataset"},
+        BadCase{"rs_filter.keep=0", "keep=\"0\" is 0 for every completion: nothing would be kept"},
+        BadCase{"rs_filter.keep=1 / 0", "gives inf"},
+        BadCase{"rs_policy.on_flip=keep", "on_flip has no effect on a generator that gets no new weights"},
+        BadCase{"corpus.groups_per_batch=7", "'base_trainer' says how many a batch has"},
+        BadCase{"pairs.groups_per_batch=7", "groups_per_batch has no effect on a prompter of pairs"},
+        BadCase{"rl_trainer.muon_lr=0.5", "rl_trainer.muon_lr has no effect with optimizer=adamw"},
+        BadCase{"sft_trainer.muon_momentum=0.5", "it is for optimizer=muon"},
+        BadCase{"student.muon_weight_decay=3", "student.muon_weight_decay has no effect with optimizer=adamw"},
+        BadCase{"rl_trainer.lr_end=0.5", "remove it: it is for schedule=cosine or linear"},
+        BadCase{"rl_trainer.balance_loss=0.5", "balance_loss has no effect on model 'nano_model', which has no experts"},
+        BadCase{"base_trainer.bias_update_rate=0.5", "which has no experts"},
+        BadCase{"base_trainer.mtp_weight=0.7", "mtp_weight has no effect with mtp=false"},
+        BadCase{"rl_trainer.mini_batches=17", "cannot make 17 mini-batches of a batch of 16"},
+        BadCase{"rm_trainer.mini_batches=9", "cannot make 9 mini-batches of a batch of 8"},
+        BadCase{"rl_trainer.host=gpu3", "rl_trainer.host has no effect with ranks=1"},
+        BadCase{"student.tags=big", "student.tags has no effect with ranks=1"},
+        BadCase{"nano_model -> base_trainer.capacity=3", "capacity"}, BadCase{"rl_trainer -> policy.capacity=3", "capacity"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    ThatCannotComeTrue, BadSettings,
+    ::testing::Values(
+        BadCase{"rl_trainer.until=above(reward, 1e30)", "above(reward, 1e30) never comes true: 'reward'"},
+        BadCase{"rl_trainer.until=batches(9) or above(accuracy, 1)", "'accuracy' lies between 0 and 1 (a VALUE below 1)"},
+        BadCase{"rl_trainer.until=below(language, 0) or batches(9)", "never comes true"},
+        BadCase{"rl_trainer.until=above(length, 24) or batches(9)", "'length' lies between 0 and 24"},
+        BadCase{"rl_trainer.until=above(kept, 4) or batches(9)", "'kept' lies between 0 and 4"},
+        BadCase{"rl_trainer.until=below(think_length, 0)", "'think_length' lies between 0 and"},
+        BadCase{"rl_trainer.until=above(clip_fraction, 1)", "never comes true"},
+        BadCase{"base_trainer.until=below(loss, -1)", "'loss' is never below 0"},
+        BadCase{"rm_trainer.until=above(pair_accuracy, 1)", "never comes true"},
+        BadCase{"base_trainer.until=tokens(1e300)", "tokens(1e300) never comes true: no stage has so many tokens"},
+        BadCase{"sft_trainer.until=epochs(3)", "epochs(3) never comes true: epochs=2 ends the stage before"},
+        BadCase{"rl_trainer.until=plateau(reward, 2, -1)", "plateau(reward, 2, -1) waits for a fall of more than 1"},
+        BadCase{"rl_trainer.until=plateau(accuracy, 2, 5)", "is true whatever is learned: 'accuracy' lies between 0 and 1"},
+        BadCase{"base_trainer.until=plateau(loss, 20, 0.01)", "is true while 'loss' falls"},
+        BadCase{"rl_trainer.until=plateau(reward, 20, 0.01) or batches(39)",
+                "it needs 40 batches, and batches(39) ends the stage before"},
+        BadCase{"rl_trainer.until=plateau(reward, 2, 0.01, 50) or batches(49)", "it needs 50 batches"},
+        BadCase{"rl_trainer.until=above(accuracy, 0.5, 10) or batches(9)", "it needs 10 batches"}));
+
+TEST(GraphChecks, conditions_that_may_come_true_pass_whatever_is_likely) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  for (const char* until :
+       {"above(accuracy, 0.999999)", "below(accuracy, 1e-9) and batches(5)", "above(format, -1)", "below(entropy, 1000)",
+        "plateau(reward, 20, 0)", "plateau(reward, 20, 0.01) or batches(40)", "plateau(accuracy, 2, 1)", "above(loss, 1e9)",
+        "above(reward, 100)", "above(think_length, 1e6)", "above(length, 23.5)", "below(loss, -1)", "above(kept, 3)",
+        "tokens(1e12)", "plateau(length, 5, 3)"})
+    EXPECT_NO_THROW(
+        load_graph(dir / "nano.graph", role_registry(dir), {parse_override(std::string("rl_trainer.until=") + until)}))
+        << until;
+  EXPECT_NO_THROW(load_graph(dir / "nano.graph", role_registry(dir), {parse_override("sft_trainer.until=epochs(1.5)")}));
+}
+
+TEST(GraphChecks, a_schedule_that_ends_with_the_stage_needs_to_know_when_that_is) {
+  const auto refusal = [](std::vector<std::string> settings) -> std::string {
+    const fs::path dir = kSource / "tests/e2e/graphs";
+    std::vector<Override> overrides;
+    for (const std::string& s : settings) overrides.push_back(parse_override(s));
+    try {
+      load_graph(dir / "nano.graph", role_registry(dir), overrides);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.what();
+    }
+    return "accepted";
+  };
+  const std::string endless = refusal({"rl_trainer.schedule=cosine", "rl_trainer.until=tokens(1000)"});
+  EXPECT_NE(endless.find("`until` does not say after how many batches at most"), std::string::npos) << endless;
+  EXPECT_EQ(refusal({"rl_trainer.schedule=cosine", "rl_trainer.until=tokens(1000) or batches(50)"}), "accepted");
+  EXPECT_EQ(refusal({"sft_trainer.schedule=linear"}), "accepted") << "epochs say it";
+}
+
+TEST(GraphChecks, a_model_that_is_measured_once_has_no_problems_before) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  const auto load = [&](const std::string& more) {
+    return load_graph_text(
+        "digraph g { m [kind=model, config=\"nano.json\", tokenizer=tiny]; subgraph cluster_e { e "
+        "[role=evaluator, source=\"tiny:reasoning_test\"" +
+            more + "]; } m -> e; }",
+        "g", role_registry(dir));
+  };
+  EXPECT_NO_THROW(load(""));
+  try {
+    load(", problems_before=3");
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find("problems_before has no effect without a trainer"), std::string::npos) << e.message();
+  }
+}
+
+TEST(GraphChecks, a_model_with_a_name_that_the_rewards_do_not_use_is_refused) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  std::string text = read_file(dir / "nano.graph");
+  const std::string used = "if(harm, sigmoid(harmless_rm), format)";
+  text.replace(text.find(used), used.size(), "format");
+  try {
+    load_graph_text(text, "g", role_registry(dir));
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.message(), "'rl2_judge' is given the model 'harmless_rm', which its rewards do not use");
+  }
+  EXPECT_NO_THROW(load_graph(dir / "nano.graph", role_registry(dir), {parse_override("rl2_judge.rewards=format")}))
+      << "--set removes no edge";
+}
+
+TEST(GraphChecks, a_reference_is_told_when_it_takes_the_weights_that_it_is_given) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  std::string text = read_file(dir / "nano.graph");
+  text.replace(text.find(", every=4"), 9, "");
+  try {
+    load_graph_text(text, "g", role_registry(dir));
+    ADD_FAILURE() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.message(), "'reference' would never take the weights that it is given");
+  }
+  text.replace(text.find("[carries=weights];\n  }\n  sft_trainer -> rl_trainer;"), 18, "[carries=weights, every=0];");
+  EXPECT_NO_THROW(load_graph_text(text, "g", role_registry(dir))) << "who says 0 means never";
+}
+
 // As deep as a reward expression may be, and no deeper: the parser goes down the stack with it.
 TEST(GraphChecks, conditions_and_rewards_that_are_nested_or_long_without_end_are_refused) {
   const fs::path dir = kSource / "tests/e2e/graphs";

@@ -333,7 +333,7 @@ TEST_F(MeasuredTest, a_fact_used_as_a_number_is_0_or_1_where_it_is_and_0_where_i
   for (int i = 0; i < 8; ++i)
     lines += "{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\", \"level\": " + std::to_string(i) + "}\n";
   write_file_atomically(file, lines);
-  LocalRun numbers(top / "numbers", {source, "judge.rewards=level"});
+  LocalRun numbers(top / "numbers", {source, "judge.rewards=level + 0 * length"});
   start(numbers);
   const auto result = run_rl(numbers);
   EXPECT_EQ(result.outcome, LocalScheduler::Outcome::failed);

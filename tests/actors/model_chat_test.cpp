@@ -237,7 +237,7 @@ TEST_F(ModelChatTest, a_reference_scores_over_the_ids_of_the_policy) {
   save_model_dir(top / "other", weights, more.dump());
   load(R"__(digraph g { m [kind=model, path=model]; r [kind=model, path=other];
     subgraph cluster_s { p [role=prompter, source="jsonl:p.jsonl?template=tiny", groups_per_batch=1];
-      g1 [role=generator, samples=2, max_tokens=4]; j [role=judge, rewards="1"]; f [role=filter]; ref [role=reference];
+      g1 [role=generator, samples=2, max_tokens=4]; j [role=judge, rewards="length"]; f [role=filter]; ref [role=reference];
       t [role=trainer, objective=grpo, until="batches(1)"]; p -> g1 -> j -> f -> ref -> t; t -> g1 [carries=weights]; }
     m -> t; r -> ref; })__");
   ASSERT_EQ(node_tokenizer(env, graph, *graph.node("ref"))->vocab_size(), 401) << "the test is about nothing";

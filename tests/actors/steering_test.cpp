@@ -141,6 +141,16 @@ TEST_F(SteeringTest, what_cannot_steer_is_refused) {
   EXPECT_NE(refusal({"base_eval.every=4"}).find("add: base_eval -> base_trainer;"), std::string::npos);
   EXPECT_NE(refusal({"base_eval.keep=best"}).find("every=20"), std::string::npos);
   EXPECT_NE(refusal({"test.keep=last", "test.metric=accuracy"}).find("none is kept"), std::string::npos);
+  EXPECT_NE(refusal({"test.metric=acuracy"}).find("'test' does not measure 'acuracy' (did you mean 'accuracy'?)"),
+            std::string::npos);
+  EXPECT_NE(refusal({"test.metric=reward", "test.rewards="}).find("'test' does not measure 'reward'"), std::string::npos);
+  EXPECT_EQ(refusal({"test.metric=accuracy_compute"}), "accepted") << "a kind of the prompts";
+  EXPECT_NE(
+      refusal({"rl_trainer.until=above(held_out/accuracy, 1) or batches(9)"}).find("'held_out/accuracy' lies between 0 and 1"),
+      std::string::npos);
+  EXPECT_NE(refusal({"rl_trainer.until=above(held_out/accuracy, 0.5, 3) or batches(5)"}).find("needs 6 batches"),
+            std::string::npos);
+  EXPECT_EQ(refusal({"rl_trainer.until=above(held_out/accuracy, 0.5, 3) or batches(6)"}), "accepted");
   EXPECT_NE(refusal({"rl_trainer.until=above(held_out/acuracy, 1) or batches(2)"}).find("held_out/accuracy"),
             std::string::npos);
   EXPECT_NE(refusal({"base_trainer.until=above(held_out/accuracy, 1) or batches(2)"}).find("held_out"), std::string::npos);

@@ -50,7 +50,7 @@ TEST_F(Distillation, a_student_of_another_family_answers_and_stops_in_its_own_wa
   questions.close();
   write_file_atomically(top / "g.graph", R"__(digraph g { graph [seed=1];
     teacher [kind=model, path="teacher"]; student [kind=model, path="student"];
-    subgraph cluster_taught { e [role=prompter, source="jsonl:examples.jsonl", groups_per_batch=8]; tr [role=trainer,
+    subgraph cluster_taught { e [role=prompter, source="jsonl:examples.jsonl"]; tr [role=trainer,
       objective=sft, epochs=10, lr="1e-2"]; e -> tr; }
     subgraph cluster_sampled { p [role=prompter, source="jsonl:questions.jsonl", count=32, groups_per_batch=8];
       gen [role=generator, samples=2, max_tokens=24]; j [role=judge, rewards="exact"]; f [role=filter, keep="exact"];

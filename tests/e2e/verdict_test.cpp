@@ -118,7 +118,7 @@ TEST_F(Verdict, a_solved_task_is_no_failure) {
 }
 
 TEST_F(Verdict, a_plateau_of_nothing_is_a_failure) {
-  expect_failure(rl_graph("0.5 + 0 * accuracy", "until=\"plateau(reward, 1, 0.1)\""), "rl",
+  expect_failure(rl_graph("0.5 + accuracy", "until=\"plateau(reward, 1, 0.1)\""), "rl",
                  "nothing was trained: 8 of 8 groups had equal rewards");
 }
 
@@ -146,7 +146,7 @@ TEST_F(Verdict, an_evaluator_all_of_whose_prompts_are_too_long_has_measured_noth
 
 TEST_F(Verdict, an_evaluator_none_of_whose_responses_has_a_reward_has_measured_nothing) {
   const std::string evaluator =
-      "e [role=evaluator, source=\"tiny:reasoning_test\", problems=4, max_tokens=4, rewards=\"1/0\"];";
+      "e [role=evaluator, source=\"tiny:reasoning_test\", problems=4, max_tokens=4, rewards=\"1 / (length - length)\"];";
   const std::string alone = "digraph g {\n m [kind=model, config=\"nano.json\", tokenizer=tiny];\n subgraph cluster_e { " +
                             evaluator + " }\n m -> e;\n}\n";
   std::string beside = minimal();
@@ -156,7 +156,7 @@ TEST_F(Verdict, an_evaluator_none_of_whose_responses_has_a_reward_has_measured_n
     const ProgramResult r = run(text, {"-q"});
     EXPECT_EQ(r.code, 1) << r.out << r.err;
     EXPECT_NE(r.err.find("no response has a reward: nothing was measured"), std::string::npos) << r.err;
-    EXPECT_NE(r.err.find("the reward expression '1/0' gives inf"), std::string::npos) << r.err;
+    EXPECT_NE(r.err.find("the reward expression '1 / (length - length)' gives inf"), std::string::npos) << r.err;
   }
 }
 
@@ -182,7 +182,7 @@ TEST_F(Verdict, a_filter_that_keeps_nothing_fails_its_own_stage) {
     p [role=prompter, source="tiny:reasoning", count=8, groups_per_batch=4];
     g1 [role=generator, samples=2, max_tokens=8];
     j [role=judge, rewards="accuracy"];
-    f [role=filter, keep="0"];
+    f [role=filter, keep="0 * length"];
     p -> g1 -> j -> f;
   }
   subgraph cluster_b { u [role=trainer, objective=sft, epochs=1, batch=8]; }

@@ -127,7 +127,7 @@ void GoingRun::answer_shells() {
     asker_.ask({stage, prompt, std::move(weights), std::move(reply)});
   };
   options_.check_set = [this](const std::string& node, const std::string& attr, const std::string& value) {
-    check_live_set(plan_.graph, plan_.registry, node, attr, value);
+    check_live_set(plan_.graph, plan_.registry, store_, node, attr, value);
   };
   options_.live = [this] {
     std::vector<ShellSources::Live> rows;

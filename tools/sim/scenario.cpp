@@ -84,7 +84,7 @@ constexpr const char* kJudgedGraph = R"DOT(digraph simulated {{
     policy     [role=generator, samples=2, temperature=1];
     judge      [role=judge, rewards="sigmoid(helpful) + 0.01 * length"];
     groups     [role=filter{filter}];
-    rl_trainer [role=trainer, objective=grpo, lr="1e-3", until="above(held_out/reward, 0.5, 2) or batches(6)", snapshot_s="0.05"{rl_ranks}];
+    rl_trainer [role=trainer, objective=grpo, lr="1e-3", until="above(held_out/reward, 0.115, 2) or batches(6)", snapshot_s="0.05"{rl_ranks}];
     test       [role=evaluator, source="tiny:reasoning_test", every=2, keep=best, rewards="0.01 * length"];
     prompts -> policy -> judge -> groups -> rl_trainer;
     {credits}

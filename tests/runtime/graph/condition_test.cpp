@@ -16,7 +16,7 @@ RoleRegistry registry() {
 }
 
 GraphView loaded(const std::string& defaults, const std::string& sft, const std::vector<std::string>& sets = {},
-                const RoleRegistry& roles = registry()) {
+                 const RoleRegistry& roles = registry()) {
   std::vector<Override> overrides;
   for (const std::string& set : sets) overrides.push_back(parse_override(set));
   return load_graph_text("digraph g {\n" + defaults +
@@ -59,6 +59,22 @@ TEST(Condition, what_is_given_to_all_reaches_those_that_can_use_it) {
 TEST(Condition, the_default_value_says_nothing_and_a_type_is_checked_all_the_same) {
   EXPECT_EQ(loaded("", ", kl=0").node("t")->attrs.given.count("kl"), 0u);
   EXPECT_THROW(loaded("node [kl=much];", ""), Error);
+}
+
+TEST(Condition, what_set_switches_off_takes_what_the_file_says_beside_it_along) {
+  const std::vector<std::string> off = {"u.objective=sft"};
+  const auto with = [](const std::string& kl, const std::vector<std::string>& sets) {
+    std::vector<Override> overrides;
+    for (const std::string& set : sets) overrides.push_back(parse_override(set));
+    return load_graph_text(
+        "digraph g { subgraph cluster_b { q [role=prompter, source=examples]; u [role=trainer, "
+        "objective=pretrain, kl=\"" +
+            kl + "\"]; q -> u; } }",
+        "g", registry(), overrides);
+  };
+  EXPECT_EQ(with("0.1", {}).node("u")->attrs.number("kl"), 0.1);
+  EXPECT_EQ(with("0.1", off).node("u")->attrs.given.count("kl"), 0u);
+  EXPECT_THROW(with("0.1", {off[0], "u.kl=0.2"}), Error) << "said on the command line too";
 }
 
 TEST(Condition, the_graph_of_a_run_that_began_is_read_as_it_is) {
