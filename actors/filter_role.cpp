@@ -399,15 +399,6 @@ void refuse_choice_for_batches(const NodePlan& node) {
         "remove it: it chooses completions for a dataset; of a batch, the judge's rewards say what is learned");
 }
 
-// An expression without a name says the same of every completion.
-void refuse_keeping_nothing(const NodePlan& node, const RewardExpression& keep) {
-  if (!keep.variables().empty()) return;
-  const double value = placed(node, "keep", [&] { return keep.evaluate([](const std::string&) { return 0.0; }); });
-  if (value == 0)
-    throw bad_input(fmt::format("keep=\"{}\" is 0 for every completion: nothing would be kept", keep.text()),
-                    attr_place(node, "keep"), "keep=\"accuracy * format\"; keep=1 keeps all");
-}
-
 void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   bool dataset = false, groups = false;
   for (int e : node.out_edges) {
@@ -440,7 +431,8 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
   refuse_without_effect(node, "order", "in front of a dataset", "remove it: it is about batches");
   const RewardExpression keep = check_expression(graph_dir, graph, node, "keep");
   check_kept_programs(graph, node, keep);
-  refuse_keeping_nothing(node, keep);
+  if (keep.variables().empty())  // the same for every completion, and known now
+    placed(node, "keep", [&] { return keep.evaluate([](const std::string&) { return 0.0; }); });
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",

@@ -323,7 +323,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"groups.max_draws=9", "groups.max_draws has no effect with fill=shrink"},
         BadCase{"rs_filter.max_draws=9", "rs_filter.max_draws has no effect with fill=shrink"},
         BadCase{"rs_filter.order=arrival", "rs_filter.order has no effect in front of a dataset"},
-        BadCase{"rs_filter.keep=0", "keep=\"0\" is 0 for every completion: nothing would be kept"},
         BadCase{"rs_filter.keep=1 / 0", "gives inf"},
         BadCase{"rs_policy.on_flip=keep", "on_flip has no effect on a generator that gets no new weights"},
         BadCase{"corpus.groups_per_batch=7", "'base_trainer' says how many a batch has"},
