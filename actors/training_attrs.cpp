@@ -153,9 +153,9 @@ const ConfigTable<TrainerConfig>& update_table() {
       sets(integer("mini_batches", "1", 1, 65536, "optimizer steps a batch"), &C::mini_batches),
       sets(integer("micro_batch_tokens", "1024", 16, 1 << 24, "packed tokens of one forward and backward pass"),
            &C::micro_batch_tokens),
-      sets(flag("recompute", "false",
-                "keep only what goes into each layer and compute the rest again in the backward pass (gradient "
-                "checkpointing): less memory, the same weights"),
+      sets(changeable(flag("recompute", "false",
+                           "keep only what goes into each layer and compute the rest again in the backward pass (gradient "
+                           "checkpointing): less memory, the same weights")),
            &C::recompute),
       sets(integer("ranks", "1", 1, 64,
                    "engines that share each mini-batch's micro-batches and the optimizer: data parallel, on CPUs"),

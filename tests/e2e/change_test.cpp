@@ -63,9 +63,9 @@ TEST_F(Change, is_honoured_when_the_batches_before_it_are_trained_on_again) {
   EXPECT_EQ(learning_rates(), (std::vector<double>{1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3}));
   EXPECT_EQ(run_program({"--replay", run().string()}).code, 0);
 }
-TEST_F(Change, of_until_and_snapshots_needs_no_flag_and_changes_no_bit) {
+TEST_F(Change, of_until_snapshots_and_what_is_kept_needs_no_flag_and_changes_no_bit) {
   killed_after_three_batches();
-  const ProgramResult r = go({"--set", "t.until=batches(10)", "--set", "t.snapshot_s=5"});
+  const ProgramResult r = go({"--set", "t.until=batches(10)", "--set", "t.snapshot_s=5", "--set", "t.recompute=true"});
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(learning_rates().size(), 10u);
   EXPECT_EQ(run_program({"--replay", run().string()}).code, 0);
