@@ -1,4 +1,5 @@
-// Layers whose activations are computed again in the backward pass (Pass::recompute): the same bits, less memory.
+// Layers whose activations are computed again in the backward pass (Pass::recompute): the same bits. Their memory:
+// tape_test.cpp.
 #include <gtest/gtest.h>
 
 #include "tests/models/tiny.h"
@@ -37,38 +38,6 @@ TEST(Recompute, GivesTheWeightsThatKeptActivationsGive) {
         }
       }
     }
-  }
-}
-
-TEST(Recompute, ALayerCostsOneRowOfTheResidualStreamAToken) {
-  Device& device = open_device("reference");
-  constexpr int64_t kTokens = 40;
-  for (Architecture a : {Architecture::qwen3, Architecture::deepseek_v3}) {
-    ModelConfig config = tiny_config(a);
-    const auto high_water = [&](int64_t layers) {
-      config.layers = layers;
-      const auto w = random_weights(device, config, 3);
-      const Model model(device, config);
-      Context ctx(device);
-      Tape tape;
-      Gradients grads(*w);
-      const View ids = ctx.arena.alloc(DType::i32, {kTokens}), positions = ctx.arena.alloc(DType::i32, {kTokens}),
-                 offsets = ctx.arena.alloc(DType::i32, {2});
-      std::vector<int32_t> host(kTokens);
-      for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i) % 19;
-      upload(ids, host);
-      for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i);
-      upload(positions, host);
-      upload(offsets, std::vector<int32_t>{0, kTokens});
-      const AttentionContext packed = PackedAttention{offsets};
-      Pass p{.ctx = ctx, .weights = *w, .attention = packed, .tape = &tape, .grads = &grads, .recompute = true};
-      const Value y = model.trunk(p, ids, positions);
-      run(ctx, Fill{tape.contribute(ctx, y.id).first, 1});
-      run_backward(p);
-      return ctx.arena.high_water_bytes();
-    };
-    const int64_t row = kTokens * config.hidden * static_cast<int64_t>(sizeof(float));
-    EXPECT_EQ(high_water(12) - high_water(2), static_cast<size_t>(10 * row));
   }
 }
 

@@ -68,38 +68,51 @@ TEST(Tape, AddsUpGradientsOfValuesThatSeveralNodesRead) {
   device.free(ids.data, 12);
 }
 
+constexpr int64_t kTokens = 40;
+
+// Of a pass over kTokens tokens: what its arena held at most, in bytes.
+int64_t high_water(ModelConfig config, int64_t layers, bool learn, bool recompute) {
+  Device& device = open_device("reference");
+  config.layers = layers;
+  const auto w = random_weights(device, config, 3);
+  const Model model(device, config);
+  Context ctx(device);
+  Tape tape;
+  Gradients grads(*w);
+  const View ids = ctx.arena.alloc(DType::i32, {kTokens}), positions = ctx.arena.alloc(DType::i32, {kTokens}),
+             offsets = ctx.arena.alloc(DType::i32, {2});
+  std::vector<int32_t> host(kTokens);
+  for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i) % 19;
+  upload(ids, host);
+  for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i);
+  upload(positions, host);
+  upload(offsets, std::vector<int32_t>{0, kTokens});
+  const AttentionContext packed = PackedAttention{offsets};
+  Pass p{.ctx = ctx, .weights = *w, .attention = packed, .tape = &tape, .grads = &grads, .recompute = recompute};
+  const Value y = model.trunk(p, ids, positions);
+  if (learn) {
+    run(ctx, Fill{tape.contribute(ctx, y.id).first, 1});
+    run_backward(p);
+  }
+  return static_cast<int64_t>(ctx.arena.high_water_bytes());
+}
+
 TEST(Tape, ReusesBuffersSoThatBackwardNeedsFewOfThem) {
   // Gradients of a chain of layers fit into a fixed number of buffers: ten more layers cost activations only.
-  Device& device = open_device("reference");
-  const auto high_water = [&](int64_t layers, bool learn) {
-    ModelConfig config = tiny_config(Architecture::llama);
-    config.layers = layers;
-    const auto w = random_weights(device, config, 3);
-    const Model model(device, config);
-    Context ctx(device);
-    Tape tape;
-    Gradients grads(*w);
-    const View ids = ctx.arena.alloc(DType::i32, {40}), positions = ctx.arena.alloc(DType::i32, {40}),
-               offsets = ctx.arena.alloc(DType::i32, {2});
-    std::vector<int32_t> host(40);
-    for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i) % 19;
-    upload(ids, host);
-    for (size_t i = 0; i < host.size(); ++i) host[i] = static_cast<int32_t>(i);
-    upload(positions, host);
-    upload(offsets, std::vector<int32_t>{0, 40});
-    const AttentionContext packed = PackedAttention{offsets};
-    Pass p{ctx, *w, packed, &tape, &grads};
-    const Value y = model.trunk(p, ids, positions);
-    if (learn) {
-      run(ctx, Fill{tape.contribute(ctx, y.id).first, 1});
-      run_backward(p);
-    }
-    return static_cast<double>(ctx.arena.high_water_bytes());
+  const auto growth = [](bool learn) {
+    const ModelConfig config = tiny_config(Architecture::llama);
+    return static_cast<double>(high_water(config, 12, learn, false) - high_water(config, 2, learn, false));
   };
-  const double forward_growth = high_water(12, false) - high_water(2, false),
-               growth = high_water(12, true) - high_water(2, true);
-  EXPECT_GT(forward_growth, 0);
-  EXPECT_LT(growth, 1.05 * forward_growth);
+  EXPECT_GT(growth(false), 0);
+  EXPECT_LT(growth(true), 1.05 * growth(false));
+}
+
+TEST(Tape, KeepsOneRowOfTheResidualStreamATokenOfALayerThatIsRecomputed) {
+  for (Architecture a : {Architecture::qwen3, Architecture::deepseek_v3}) {
+    const ModelConfig config = tiny_config(a);
+    const int64_t row = kTokens * config.hidden * static_cast<int64_t>(sizeof(float));
+    EXPECT_EQ(high_water(config, 12, true, true) - high_water(config, 2, true, true), 10 * row);
+  }
 }
 
 }  // namespace
