@@ -90,7 +90,7 @@ ContentFetcher::ContentFetcher(NodeWorld& world, Options options)
 ContentFetcher::~ContentFetcher() {
   *self_ = nullptr;
   door_.links.reset();
-  dialled_.clear();
+  end_links([](const auto&, const auto&) { return true; });
 }
 
 void ContentFetcher::disk(std::function<void()> work, Then then) {
@@ -399,8 +399,8 @@ void ContentFetcher::tick() {
     }
     if (f.source) used[f.source->key] = true;
   }
-  std::erase_if(dialled_, [&](const auto& entry) {
-    return !used[entry.first] && static_cast<double>(now - entry.second.used_ns) * 1e-9 > kIdle_s;
+  end_links([&](const std::string& key, const PeerLink& link) {
+    return !used[key] && static_cast<double>(now - link.used_ns) * 1e-9 > kIdle_s;
   });
 }
 
@@ -410,6 +410,7 @@ ContentFetcher::PeerLink* ContentFetcher::dial(const ContentParents::Parent& par
   const auto [at, fresh] = dialled_.try_emplace(parent.public_key);
   if (!fresh) return &at->second;
   PeerLink& link = at->second;
+  link.number = ++dials_;
   link.name = parent.name;
   link.used_ns = world_.clock().now_ns();
   link.ear = std::make_unique<Ear>(world_, *this, parent.public_key);
@@ -421,6 +422,13 @@ ContentFetcher::PeerLink* ContentFetcher::dial(const ContentParents::Parent& par
     dialled_.erase(at);
     return nullptr;
   }
+}
+
+void ContentFetcher::end_links(const std::function<bool(const std::string& key, const PeerLink& link)>& which) {
+  std::map<uint64_t, std::string> in_order;
+  for (const auto& [key, link] : dialled_)
+    if (which(key, link)) in_order[link.number] = key;
+  for (const auto& [number, key] : in_order) dialled_.erase(key);
 }
 
 void ContentFetcher::dialled_up(const std::string& key, PeerId peer) {

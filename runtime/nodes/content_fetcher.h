@@ -61,6 +61,7 @@ class ContentFetcher {
   class Ear;
   // A link that this node dialled.
   struct PeerLink {
+    uint64_t number = 0;  // of its dial
     std::string name;
     std::unique_ptr<Ear> ear;
     std::unique_ptr<Links> links;
@@ -124,6 +125,8 @@ class ContentFetcher {
   void over(const std::string& hash, std::exception_ptr error);
 
   PeerLink* dial(const ContentParents::Parent& parent, const CurveKeys& keys);
+  // In the order in which they were dialled: keys are random, and what a simulation does is not.
+  void end_links(const std::function<bool(const std::string& key, const PeerLink& link)>& which);
   void dialled_up(const std::string& key, PeerId peer);
   void dialled_over(const std::string& key, const std::string& why, double shunned_s);
   void let_go(const std::string& key, const std::string& why);
@@ -137,7 +140,8 @@ class ContentFetcher {
   std::map<std::string, Fetch> fetches_;     // by hash
   std::map<std::string, Held> held_;         // by hash
   std::map<std::string, PeerLink> dialled_;  // by the key of the door
-  std::map<std::string, int64_t> shunned_;   // keys of doors: until when
+  uint64_t dials_ = 0;
+  std::map<std::string, int64_t> shunned_;  // keys of doors: until when
   KeyRing ring_;
   std::map<PeerId, size_t> children_;  // and how many of their questions are being answered
   std::unique_ptr<Ear> door_ear_;
