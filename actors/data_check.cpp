@@ -300,14 +300,15 @@ class Checker {
         for (const std::string& name : reader.expression.variables())
           if (is_program_call(name)) return;
     const bool joins = !s.unread_beside.empty() && (s.unread_field == "input" || s.unread_field == "context");
-    warn(
-        attr_place(*r.node, r.attr),
-        fmt::format("{} of {} {} of {} have something in \"{}\" that no model is shown{}: {}", s.unread.count, s.tokenised,
-                    record_kind_name(r.kind), name(r), s.unread_field, first(r, s.unread),
-                    joins ? fmt::format("jq -c 'if (.{0} // \"\") != \"\" then .{1} += \"\\n\\n\" + .{0} else . end' {2} > NEW "
-                                        "puts it behind \"{1}\"",
-                                        s.unread_field, s.unread_beside, name(r))
-                          : "\"messages\" are a conversation with all of it (docs/data.md)"));
+    warn(attr_place(*r.node, r.attr),
+         fmt::format(
+             "{} of {} {} of {} have something in \"{}\" that no model is shown{}: {}", s.unread.count, s.tokenised,
+             record_kind_name(r.kind), name(r), s.unread_field, first(r, s.unread),
+             joins ? fmt::format(
+                         "jq -c 'if (.{0} // \"\") != \"\" then .{1} += \"\\n\\n\" + .{0} else . end | del(.{0})' FILE > NEW "
+                         "puts it behind \"{1}\"",
+                         s.unread_field, s.unread_beside)
+                   : "\"messages\" are a conversation with all of it (docs/data.md)"));
   }
 
   void say_contaminated(const Reading& r, const Survey& s) {

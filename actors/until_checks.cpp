@@ -76,7 +76,7 @@ std::string no_plateau(const UntilCall& call, const Bounds& b, std::string& hint
 void check_until_calls(const GraphView& graph, const NodePlan& node) {
   constexpr double kMostTokens = 1e18;
   const Until until = parse_until(graph, node);
-  const int64_t limit = until.batch_limit(), passes = node.attrs.integer("epochs");
+  const int64_t passes = node.attrs.integer("epochs");
   for (const UntilCall& call : until.calls()) {
     const auto refuse = [&](const std::string& why, const std::string& hint) {
       throw bad_input(fmt::format("until: {} {}", call.text, why), attr_place(node, "until"), hint);
@@ -96,12 +96,6 @@ void check_until_calls(const GraphView& graph, const NodePlan& node) {
     std::string hint;
     if (call.kind == Kind::plateau)
       if (const std::string why = no_plateau(call, b, hint); !why.empty()) refuse(why, hint);
-    const double values = static_cast<double>(call.window) * (call.kind == Kind::plateau ? 2 : 1);
-    const double needs = std::max(values * static_cast<double>(batches_a_value(graph, node, call.metric)),
-                                  static_cast<double>(call.min_batches));
-    if (limit > 0 && needs > static_cast<double>(limit))
-      refuse(fmt::format("never comes true: it needs {} batches, and batches({}) ends the stage before", needs, limit),
-             "a smaller WINDOW, or more batches");
   }
 }
 
@@ -114,6 +108,16 @@ std::vector<std::pair<Where, std::string>> intervals_that_never_come(const Graph
       found.emplace_back(where, fmt::format("every={}, and '{}' ends after {} batch{}: {}", every, trainer.id, limit,
                                             limit == 1 ? "" : "es", what));
   };
+  for (const UntilCall& call : parse_until(graph, trainer).calls()) {
+    if (call.metric.empty()) continue;
+    const double values = static_cast<double>(call.window) * (call.kind == UntilCall::Kind::plateau ? 2 : 1);
+    const double needs = std::max(values * static_cast<double>(batches_a_value(graph, trainer, call.metric)),
+                                  static_cast<double>(call.min_batches));
+    if (needs > static_cast<double>(limit))
+      found.emplace_back(
+          attr_place(trainer, "until"),
+          fmt::format("until: {} needs {} batches, and batches({}) ends '{}' before", call.text, needs, limit, trainer.id));
+  }
   for (const SteeringEvaluator& e : steering_evaluators(graph, trainer.stage))
     note(attr_place(*e.node, "every"), e.every, fmt::format("'{}' measures nothing on the way", e.node->id));
   for (const int index : trainer.out_edges) {

@@ -158,9 +158,13 @@ void give_attributes(Draft& draft, size_t index, const RoleRegistry& registry) {
       std::vector<std::string> names = names_of(specs);
       names.push_back("carries");
       std::string hint = suggestion(attr.name, names, true);
+      bool known = false;
       for (const int end : {edge.from, edge.to})
-        if (const AttrSpec* other = find_attr(registry.find(draft.view.nodes[end].role)->edge_attrs, attr.name))
+        if (const AttrSpec* other = find_attr(registry.find(draft.view.nodes[end].role)->edge_attrs, attr.name)) {
+          known = true;
           hint = fmt::format("edges that carry {} have it", listed(other->only_carrying, "or"));
+        }
+      if (known && registry.recorded) continue;
       throw bad_input(
           fmt::format("{}: an edge that carries {} has no attribute '{}'", draft.view.edge_name(edge), edge.carries, attr.name),
           attr.name_at, hint);

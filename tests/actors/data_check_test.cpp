@@ -112,7 +112,8 @@ TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of
     EXPECT_TRUE(
         says(check(alpaca),
              "2 of 3 examples of d.jsonl have something in \"input\" that no model is shown (the first: d.jsonl:2): jq -c "
-             "'if (.input // \"\") != \"\" then .instruction += \"\\n\\n\" + .input else . end' d.jsonl > NEW puts it behind "
+             "'if (.input // \"\") != \"\" then .instruction += \"\\n\\n\" + .input else . end | del(.input)' FILE > NEW puts "
+             "it behind "
              "\"instruction\""));
   data(R"({"instruction": "Add.", "input": "", "output": "3"}
 {"instruction": "Add.", "output": "3"}
@@ -138,6 +139,9 @@ TEST_F(DataCheckTest, an_interval_that_the_stage_does_not_last_for_is_warned_of_
   EXPECT_TRUE(says(found, ":10:")) << "the evaluator's line";
   EXPECT_TRUE(says(found, "every=4, and 't' ends after 3 batches: 'e' measures nothing on the way"));
   EXPECT_TRUE(says(found, "every=5, and 't' ends after 3 batches: 'r' stays as it began"));
+  std::string window = rl("tiny:reasoning");
+  window.replace(window.find("batches(3)"), 10, "plateau(reward, 2, 0.01, 50) or batches(49)");
+  EXPECT_TRUE(says(check(window), "plateau(reward, 2, 0.01, 50) needs 50 batches, and batches(49) ends 't' before"));
   text.replace(text.find("batches(3)"), 10, "batches(5)");
   EXPECT_TRUE(check(text).warnings.empty());
 }

@@ -356,11 +356,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"sft_trainer.until=epochs(3)", "epochs(3) never comes true: epochs=2 ends the stage before"},
         BadCase{"rl_trainer.until=plateau(reward, 2, -1)", "plateau(reward, 2, -1) waits for a fall of more than 1"},
         BadCase{"rl_trainer.until=plateau(accuracy, 2, 5)", "is true whatever is learned: 'accuracy' lies between 0 and 1"},
-        BadCase{"base_trainer.until=plateau(loss, 20, 0.01)", "is true while 'loss' falls"},
-        BadCase{"rl_trainer.until=plateau(reward, 20, 0.01) or batches(39)",
-                "it needs 40 batches, and batches(39) ends the stage before"},
-        BadCase{"rl_trainer.until=plateau(reward, 2, 0.01, 50) or batches(49)", "it needs 50 batches"},
-        BadCase{"rl_trainer.until=above(accuracy, 0.5, 10) or batches(9)", "it needs 10 batches"}));
+        BadCase{"base_trainer.until=plateau(loss, 20, 0.01)", "is true while 'loss' falls"}));
 
 TEST(GraphChecks, conditions_that_may_come_true_pass_whatever_is_likely) {
   const fs::path dir = kSource / "tests/e2e/graphs";

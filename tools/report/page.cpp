@@ -89,6 +89,7 @@ void write_report(const fs::path& run_dir) {
   const fs::path graph_dir = store->meta("graph_dir").value_or(".");
   // The files that the graph names may be gone; the report needs none of them.
   RoleRegistry registry = role_registry(graph_dir);
+  registry.recorded = true;
   for (auto* specs : {&registry.roles, &registry.artifacts})
     for (RoleSpec& spec : *specs) spec.check = nullptr;
   const GraphView graph = load_graph(run_dir / "graph.graph", registry);
