@@ -73,6 +73,8 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   if (text == graph_dot(graph, registry, false)) return {};
   RoleRegistry of_then = registry;
   of_then.recorded = true;
+  // What roles were allowed then may be refused now: it is compared, and not judged. Its files are looked for.
+  for (RoleSpec& role : of_then.roles) role.check = nullptr;
   GraphView before;
   try {
     before = load_graph_text(text, file.string(), of_then);

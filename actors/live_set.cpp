@@ -47,11 +47,15 @@ void check_live_set(const GraphView& graph, const RoleRegistry& registry, const 
   // The value, and what follows from it, are checked as those of --set.
   try {
     std::vector<Override> sets;
+    // What depends on an attribute goes when that changes.
+    const auto set = [&](const std::string& name, const std::string& to) {
+      std::erase_if(sets, [&](const Override& earlier) { return follows(role, earlier.attr, name); });
+      sets.push_back({node, name, to});
+    };
     for (const StageRow& stage : store.stages())
       for (const ChangeRow& row : store.changes(stage.id))
-        if (row.attribute.starts_with(node + ".") && !follows(role, row.attribute.substr(node.size() + 1), attr))
-          sets.push_back({node, row.attribute.substr(node.size() + 1), row.after});
-    sets.push_back({node, attr, value});
+        if (row.attribute.starts_with(node + ".")) set(row.attribute.substr(node.size() + 1), row.after);
+    set(attr, value);
     load_graph_text(graph_dot(graph, registry, false), "graph.graph", registry, sets);
   } catch (const Error& e) {
     throw bad_input(e.message(), {}, e.hint());

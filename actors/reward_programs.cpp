@@ -74,6 +74,8 @@ void check_judge_programs(const std::filesystem::path& graph_dir, const GraphVie
   const ProgramOptions options = program_options(graph_dir, judge);
   const std::vector<ProgramCall> calls = judge_programs(judge);
   if (calls.empty()) {
+    const auto rewards = judge.attrs.given.find("rewards");
+    if (rewards != judge.attrs.given.end() && rewards->second.overridden) return;  // --set, which cannot take these away
     for (const char* attr : {"reward_workers", "reward_timeout_s", "reward_start_s", "reward_retries"})
       refuse_without_effect(judge, attr, "without a program (command, http) in rewards", "remove it");
     return;

@@ -50,7 +50,7 @@ std::byte* HostDevice::allocate(size_t bytes) {
   if (bytes > SIZE_MAX - kLine || posix_memalign(&p, alignment, (bytes + kLine - 1) / kLine * kLine) != 0)
     throw failure(fmt::format("no memory for {:.1f} MiB on device {} ({:.1f} MiB are available)", mebibytes(bytes), name_,
                               mebibytes(memory().available)),
-                  {}, "use a smaller model, batch or cache");
+                  {}, "use a smaller model, batch or cache; of a trainer, recompute=true or a lower micro_batch_tokens");
   if (alignment == kHugePage) ask_for_huge_pages(p, bytes);
   return static_cast<std::byte*>(p);
 }

@@ -133,9 +133,12 @@ std::byte* CudaDevice::allocate(size_t bytes) {
   set_current();
   if (std::byte* const p = pool_.allocate(bytes)) return p;
   const DeviceMemory m = memory();
-  throw failure(fmt::format("no memory for {:.1f} MiB on device {} ({:.1f} of {:.1f} MiB are available)", mebibytes(bytes),
-                            name_, mebibytes(m.available), mebibytes(m.total)),
-                {}, "use a smaller model, batch or cache, fewer actors on this card, or another card");
+  throw failure(
+      fmt::format("no memory for {:.1f} MiB on device {} ({:.1f} of {:.1f} MiB are available)", mebibytes(bytes), name_,
+                  mebibytes(m.available), mebibytes(m.total)),
+      {},
+      "use a smaller model, batch or cache, of a trainer recompute=true or a lower micro_batch_tokens, fewer actors on this "
+      "card, or another card");
 }
 
 void CudaDevice::free(std::byte* p, size_t) {

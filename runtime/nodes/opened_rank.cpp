@@ -55,14 +55,16 @@ void OpenedRank::begin(std::shared_ptr<const NodeGraph> graph) {
                      }});
 }
 
-void OpenedRank::failed(std::exception_ptr error) {
+void OpenedRank::say(PacketKind kind, std::string body) {
   LinkPacket packet;
-  packet.kind = PacketKind::failed;
+  packet.kind = kind;
   packet.incarnation = incarnation_;
   packet.node = node_;
-  packet.body = encode_error(error);
+  packet.body = std::move(body);
   services_.send(std::move(packet));
 }
+
+void OpenedRank::failed(std::exception_ptr error) { say(PacketKind::failed, encode_error(error)); }
 
 void OpenedRank::received(const LinkPacket& packet) {
   if (packet.kind == PacketKind::rank && !closed_) channel_->came.put(rank_word(packet));
@@ -82,12 +84,7 @@ void OpenedRank::tick(bool fetched) {
   records.moved = moved_.exchange(false) || fetched;
   if (closed_ || !records.moved) return;
   if (services_.cpu_ns) records.cpu_ns = services_.cpu_ns();
-  LinkPacket packet;
-  packet.kind = PacketKind::records;
-  packet.incarnation = incarnation_;
-  packet.node = node_;
-  packet.body = encode(records);
-  services_.send(std::move(packet));
+  say(PacketKind::records, encode(records));
 }
 
 void OpenedRank::end_channel() {

@@ -30,6 +30,7 @@ class OpenedRank final : public OpenedWork {
 
  private:
   class Channel;
+  void say(PacketKind kind, std::string body);  // to the head
   void end_channel();
 
   const Services services_;
