@@ -84,6 +84,17 @@ TEST_F(Change, of_until_is_journaled_where_the_learning_rate_follows_it) {
   const ProgramResult replay = run_program({"--replay", run().string()});
   EXPECT_EQ(replay.code, 0) << replay.out << replay.err;
 }
+TEST_F(Change, of_a_run_that_says_what_is_refused_by_now_is_compared_and_not_judged) {
+  killed_after_three_batches();
+  const std::filesystem::path graph = run() / "graph.graph";
+  std::string text = read_file(graph);
+  const std::string until = "until=\"batches(8)\"";
+  ASSERT_NE(text.find(until), std::string::npos) << text;
+  write_text(graph, text.replace(text.find(until), until.size(), "until=\"plateau(loss, 2, 0.01) or batches(8)\""));
+  const ProgramResult r = go();
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(learning_rates().size(), 8u);
+}
 TEST_F(Change, of_a_stage_that_has_ended_and_of_anything_else_is_refused) {
   ASSERT_EQ(go().code, 0);
   expect_refusal(go({"--set", "t.until=batches(20)"}), {"stage 'a' has ended", "t.until", "--fresh"});
