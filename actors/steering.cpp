@@ -1,9 +1,14 @@
 #include "actors/steering.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "actors/run_env.h"
 #include "actors/stored_rows.h"
+#include "base/error.h"
 
 namespace r1 {
 
@@ -67,6 +72,19 @@ std::vector<const SteeringEvaluator*> Steering::due(int64_t version, bool last) 
 
 void Steering::note(const std::string& node, int64_t version, const std::map<std::string, double>& metrics) {
   measured_[node][version] = metrics;
+}
+
+void Steering::check_decides(const std::string& node, const std::map<std::string, double>& metrics) const {
+  for (const SteeringEvaluator& e : evaluators_) {
+    if (e.node->id != node || !e.keeps_best) continue;
+    if (std::any_of(e.metrics.begin(), e.metrics.end(), [&](const std::string& name) { return metrics.count(name) != 0; }))
+      continue;
+    std::vector<std::string> names;
+    for (const auto& [name, value] : metrics) names.push_back(name);
+    throw bad_input(
+        fmt::format("'{}' keeps the best version by {}, which it did not measure", node, fmt::join(e.metrics, " or ")),
+        attr_place(*e.node, "metric"), fmt::format("it measures {}", fmt::join(names, ", ")));
+  }
 }
 
 std::optional<Steering::Best> Steering::best() const {

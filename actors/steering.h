@@ -46,6 +46,9 @@ class Steering {
   // Who has to measure `version` and has not. `last`: it is the stage's last one; who keeps the best one measures it too.
   std::vector<const SteeringEvaluator*> due(int64_t version, bool last) const;
   void note(const std::string& node, int64_t version, const std::map<std::string, double>& metrics);
+  // Throws bad_input where an evaluator that keeps the best version measured nothing that says which one that is: none would
+  // be kept.
+  void check_decides(const std::string& node, const std::map<std::string, double>& metrics) const;
 
   struct Best {
     std::string node, metric;

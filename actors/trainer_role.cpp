@@ -81,6 +81,7 @@ class TrainerRole final : public Role, public SteeredRole {
       }
     } else if (auto metrics = std::dynamic_pointer_cast<const MetricsMessage>(payload)) {
       context.release(edge);
+      steering_.check_decides(metrics->node, metrics->metrics);
       steering_.note(metrics->node, metrics->version, metrics->metrics);
       if (metrics->version == version_ && --asked_ == 0) evaluated(context);
     }
