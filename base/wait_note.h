@@ -9,6 +9,8 @@
 
 namespace r1 {
 
+inline constexpr double kSaysNothing_s = 1;  // a wait of less is not said
+
 // `key`: who waits, "rank 2"; `reason`: for what, "" when it is over.
 using WaitSink = std::function<void(const std::string& key, const std::string& reason)>;
 

@@ -19,7 +19,6 @@ constexpr int64_t kPieceBytes = int64_t{1} << 20;
 constexpr int64_t kUnderWay = 16;  // pieces that the next rank has not taken in
 constexpr int64_t kBlock = 16;     // pieces of each range that are summed in one round: bounds the scratch memory
 constexpr size_t kMostReason = 2000;
-constexpr double kSaysNothing_s = 1;  // of a wait
 constexpr char kCall = 'c', kData = 'd', kEnd = 'e', kTaken = 't', kFailed = 'f';
 
 Error no_rank_says(const std::string& what) {

@@ -16,7 +16,6 @@ namespace r1 {
 namespace {
 
 constexpr int64_t kPiece = int64_t{1} << 20;  // elements that are summed at once: bounds the scratch memory
-constexpr double kSaysNothing_s = 1;          // of a wait
 
 // Where the ranks meet.
 class Group {

@@ -101,8 +101,6 @@ void RankedLearner::load(const std::filesystem::path& file) {
 
 namespace {
 
-constexpr double kSaysNothing_s = 1;  // of a wait
-
 class RankThreads final : public OtherRanks {
  public:
   explicit RankThreads(std::vector<std::unique_ptr<ServedRank>> ranks) : ranks_(std::move(ranks)) {

@@ -49,6 +49,11 @@ TEST_F(EngineOptions, mini_batches_are_shuffled_by_a_key_of_the_stage_and_of_the
   EXPECT_EQ(trainer("rl", "rl_trainer", {"rl_trainer.lr=1e-2"}).shuffle_key, trainer("rl", "rl_trainer", {}).shuffle_key);
 }
 
+TEST_F(EngineOptions, of_a_trainer_that_recomputes_say_so) {
+  EXPECT_FALSE(trainer("rl", "rl_trainer", {}).recompute);
+  EXPECT_TRUE(trainer("rl", "rl_trainer", {"rl_trainer.recompute=true"}).recompute);
+}
+
 TEST_F(EngineOptions, a_schedule_is_as_long_as_all_mini_batches_of_all_inner_epochs) {
   const TrainerConfig c = trainer("rl", "rl_trainer", {"rl_trainer.mini_batches=3", "rl_trainer.inner_epochs=4"});
   EXPECT_EQ(c.inner_epochs, 4);

@@ -278,6 +278,7 @@ TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
   begin.config.kl = -0.0;
   begin.config.shuffle = true;
   begin.config.shuffle_key = ~uint64_t{0};
+  begin.config.recompute = true;
   begin.config.loss_mean = LossMean::constant;
   const RankBegin back = decode_rank_begin(encode(begin));
   EXPECT_EQ(encode(back), encode(begin)) << "every member is named";
@@ -298,6 +299,7 @@ TEST(RankWords, come_back_as_they_were_and_damaged_ones_are_errors) {
   EXPECT_EQ(back.config.lr, begin.config.lr);
   EXPECT_TRUE(std::signbit(back.config.kl));
   EXPECT_EQ(back.config.shuffle_key, ~uint64_t{0});
+  EXPECT_TRUE(back.config.recompute);
   EXPECT_EQ(back.config.loss_mean, LossMean::constant);
   EXPECT_EQ(back.config.precision, DType::bf16);
 

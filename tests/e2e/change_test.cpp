@@ -95,6 +95,22 @@ TEST_F(Change, of_a_run_that_says_what_is_refused_by_now_is_compared_and_not_jud
   EXPECT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(learning_rates().size(), 8u);
 }
+TEST_F(Change, of_what_is_allowed_leaves_finished_runs_to_whoever_looks_at_them) {
+  ASSERT_EQ(go().code, 0);
+  const std::filesystem::path graph = run() / "graph.graph";
+  std::string text = read_file(graph);
+  for (const auto& [was, is] :
+       {std::pair<std::string, std::string>{"lr=\"1e-2\"", "lr=\"1e-2\", lr_end=\"0.1\", muon_lr=\"0.5\""},
+        {"[carries=model]", "[carries=model, capacity=8]"}}) {
+    ASSERT_NE(text.find(was), std::string::npos) << text;
+    text.replace(text.find(was), was.size(), is);
+  }
+  write_text(graph, text);
+  for (const char* look : {"--replay", "--report"}) {
+    const ProgramResult r = run_program({look, run().string()});
+    EXPECT_EQ(r.code, 0) << look << r.err;
+  }
+}
 TEST_F(Change, of_a_stage_that_has_ended_and_of_anything_else_is_refused) {
   ASSERT_EQ(go().code, 0);
   expect_refusal(go({"--set", "t.until=batches(20)"}), {"stage 'a' has ended", "t.until", "--fresh"});
