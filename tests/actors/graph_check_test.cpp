@@ -461,5 +461,19 @@ TEST(GraphChecks, conditions_and_rewards_that_are_nested_or_long_without_end_are
   EXPECT_NE(load("judge.rewards", sum).find("more than 2000 numbers, names and operators"), std::string::npos);
 }
 
+TEST(GraphChecks, rewards_of_a_command_line_without_a_program_take_what_was_said_of_the_program_along) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  std::string text = read_file(dir / "nano.graph");
+  const std::string was = "rewards=\"format + 0.1 * language + 0.01 * think_length\"";
+  const size_t at = text.find(was);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, was.size(), "rewards=\"command('cat')\", reward_workers=2");
+  const auto load = [&](const std::vector<Override>& sets) { load_graph_text(text, "g", role_registry(dir), sets); };
+  EXPECT_NO_THROW(load({}));
+  EXPECT_NO_THROW(load({{"judge", "rewards", "format"}}));
+  text.replace(text.find("command('cat')"), 14, "format");
+  EXPECT_THROW(load({}), Error) << "the file says both";
+}
+
 }  // namespace
 }  // namespace r1
