@@ -227,7 +227,7 @@ void copy_sums(Sums& sums, float* dw, int64_t ld, int64_t rows, int64_t columns,
 }
 
 template <class Tiles>
-void weight_product_on(const TileWeightProduct& w) {
+void weight_product_on(const Bf16WeightProduct& w) {
   Tiles tiles;
   Sums sums{};
   const int64_t blocks = (w.n + kTileRows - 1) / kTileRows, most = tile_steps(std::min(w.t, kTokens));
@@ -282,7 +282,7 @@ void tile_matmul(const Bf16Matmul& x) {
     MatmulOnTiles<SoftwareTiles>(x).run();
 }
 
-void tile_weight_product(const TileWeightProduct& w) {
+void tile_weight_product(const Bf16WeightProduct& w) {
   isa() == Isa::amx ? weight_product_on<HardwareTiles>(w) : weight_product_on<SoftwareTiles>(w);
 }
 

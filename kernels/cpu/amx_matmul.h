@@ -14,16 +14,7 @@ namespace r1::cpu {
 // As bf16_matmul, with the bits of this instruction.
 void tile_matmul(const Bf16Matmul&);
 
-// dw[n,k] += sum_t dy[t,n] x[t,k] in order of t, the chain of an element beginning with dw. Leading dimensions count elements.
-struct TileWeightProduct {
-  const uint16_t* dy;
-  int64_t ld_dy;
-  const uint16_t* x;
-  int64_t ld_x;
-  float* dw;
-  int64_t ld_dw;
-  int64_t n, k, t;
-};
-void tile_weight_product(const TileWeightProduct&);
+// In order of t, the chain of an element beginning with dw.
+void tile_weight_product(const Bf16WeightProduct&);
 
 }  // namespace r1::cpu

@@ -23,9 +23,16 @@ R1_BF16_INLINE __mmask16 first(int64_t n) {
 R1_BF16_INLINE __m512 widen(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
 R1_BF16_INLINE __m512 dot(__m512 sum, Pairs a, Pairs b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 
-// Sixteen rows of sixteen pairs, `ld` bf16 apart, as out[pair * stride + row]. Rows are gathered by loads that broadcast 16
-// bytes into a quarter of a register: half the shuffles of a transpose in registers, and no spills.
-R1_BF16_INLINE void transpose(const uint16_t* in, int64_t ld, uint32_t* out, int64_t stride) {
+// The two bf16 of every pair as f32.
+R1_BF16_INLINE __m512 even_of(Pairs p) { return _mm512_castsi512_ps(_mm512_slli_epi32(p, 16)); }
+R1_BF16_INLINE __m512 odd_of(Pairs p) {
+  return _mm512_castsi512_ps(_mm512_and_si512(p, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+
+// Sixteen rows of sixteen pairs, `ld` bf16 apart, as columns: put(pair, the sixteen rows'). Rows are gathered by loads that
+// broadcast 16 bytes into a quarter of a register: half the shuffles of a transpose in registers, and no spills.
+template <class F>
+R1_BF16_INLINE void transpose(const uint16_t* in, int64_t ld, F&& put) {
   for (int64_t pair = 0; pair < 16; pair += 4) {
     Pairs v[4];
 #pragma GCC unroll 4
@@ -40,12 +47,15 @@ R1_BF16_INLINE void transpose(const uint16_t* in, int64_t ld, uint32_t* out, int
     }
     const Pairs low0 = _mm512_unpacklo_epi32(v[0], v[1]), high0 = _mm512_unpackhi_epi32(v[0], v[1]);
     const Pairs low1 = _mm512_unpacklo_epi32(v[2], v[3]), high1 = _mm512_unpackhi_epi32(v[2], v[3]);
-    uint32_t* const o = out + pair * stride;
-    _mm512_store_si512(o, _mm512_unpacklo_epi64(low0, low1));
-    _mm512_store_si512(o + stride, _mm512_unpackhi_epi64(low0, low1));
-    _mm512_store_si512(o + 2 * stride, _mm512_unpacklo_epi64(high0, high1));
-    _mm512_store_si512(o + 3 * stride, _mm512_unpackhi_epi64(high0, high1));
+    put(pair, _mm512_unpacklo_epi64(low0, low1));
+    put(pair + 1, _mm512_unpackhi_epi64(low0, low1));
+    put(pair + 2, _mm512_unpacklo_epi64(high0, high1));
+    put(pair + 3, _mm512_unpackhi_epi64(high0, high1));
   }
+}
+// The same as out[pair * stride + row].
+R1_BF16_INLINE void transpose(const uint16_t* in, int64_t ld, uint32_t* out, int64_t stride) {
+  transpose(in, ld, [&](int64_t pair, Pairs rows) R1_BF16_TARGET { _mm512_store_si512(out + pair * stride, rows); });
 }
 
 // Sixteen columns of two rows as pairs.

@@ -3,23 +3,25 @@
 #include <immintrin.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
-#include "kernels/cpu/bf16-inl.h"
+#include "kernels/cpu/bf16_matmul-inl.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/cpu/tile_packing.h"
+#include "kernels/cpu/tiles.h"
 
 namespace r1::cpu {
 namespace {
 
-// Rows of a call for 1, 2 and 3 registers of b a row: 16 to 24 sums hide the latency of a product, and leave more products than
-// loads (a comes by broadcast).
-constexpr int kMicroParts = 3;
-constexpr int64_t micro_limit(int64_t parts) { return parts == 1 ? 16 : parts == 2 ? 12 : 8; }
-constexpr int64_t kPanel = kMicroParts * 16;
 // 256 pairs x 48 columns are 48 KiB, which the second-level cache delivers at 8 bytes a cycle; half of it is 3 to 5 percent
 // slower, because of the sums that come and go.
 constexpr int64_t kDepthBlock = 512;
-constexpr int64_t kRowBlock = 256;
+
+// Up to so many rows by pairs in any case.
+constexpr int64_t kRowsOfPairs = 4;
+// Of a weight product's chain.
+constexpr int64_t kTokens = 256;
 
 // Whether there are so few rows of a that b, which comes from memory, is what takes the time. It comes a third faster if a
 // panel stays in the first-level cache, and if packing asks for the next one: sixteen streams are more than the hardware
@@ -27,8 +29,8 @@ constexpr int64_t kRowBlock = 256;
 bool waits_for_b(const Bf16Matmul& x) { return x.trans_b && !x.c_transposed && x.m <= 12; }
 
 // Columns [n0, n0 + n) and depths [k0, k0 + k) of b as pairs [k/2 rounded up to 16][parts * 16], what is missing zero.
-R1_BF16_TARGET void pack_transposed(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts,
-                                    uint32_t* panel) {
+R1_BF16_TARGET void panel_of_columns(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts,
+                                     uint32_t* panel) {
   const bool ahead = waits_for_b(x);
   for (int64_t part = 0; part < parts; ++part) {
     const uint16_t* const b = x.b + (n0 + part * 16) * x.ldb + k0;
@@ -49,8 +51,8 @@ R1_BF16_TARGET void pack_transposed(const Bf16Matmul& x, int64_t n0, int64_t n, 
   }
 }
 
-R1_BF16_TARGET void pack_plain(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts,
-                               uint32_t* panel) {
+R1_BF16_TARGET void panel_of_rows(const Bf16Matmul& x, int64_t n0, int64_t n, int64_t k0, int64_t k, int64_t parts,
+                                  uint32_t* panel) {
   for (int64_t i = 0; i < (k + 1) / 2; ++i) {
     const uint16_t* const even = x.b + (k0 + 2 * i) * x.ldb + n0;
     const bool whole = 2 * i + 1 < k;
@@ -71,86 +73,9 @@ struct Block {
   int64_t k;
   float* sums;  // [M][P * 16]: the sums so far (in, unless first; out, unless last)
   bool first, last;
-  int64_t row, n0, n;  // of the output
-  // What is fetched meanwhile: 16 * ahead_lines rows of a or b, ahead_ld apart.
-  const uint16_t* ahead;
-  int64_t ahead_ld, ahead_lines;
+  Place place;
+  Ahead ahead;
 };
-
-// Quarters of 4 registers as columns: out[i] holds element i of each quarter of rows 0 to 3.
-R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r3, __m512 (&out)[4]) {
-  const __m512d low0 = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), high0 = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
-  const __m512d low1 = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)), high1 = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
-  out[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low0, low1));
-  out[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low0, low1));
-  out[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high0, high1));
-  out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
-}
-
-// Elements block.row + [M0, M0 + 8), as far as there are M, of the rows of c that the columns of s are.
-template <int M0, int M, int P>
-R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
-  constexpr int kCount = M - M0 < 8 ? M - M0 : 8;
-  const int64_t first_row = block.row + M0;
-  const __mmask8 used = static_cast<__mmask8>((1u << kCount) - 1);
-  const __m256 bias =
-      x.bias
-          ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + first_row)), 16))
-          : _mm256_setzero_ps();
-  const __m512 none = _mm512_setzero_ps();
-#pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) {
-    const auto row = [&](int m) R1_BF16_TARGET { return m < kCount ? s[m < kCount ? M0 + m : 0][p] : none; };
-    __m512 low[4], high[4];
-    transpose_quarters(row(0), row(1), row(2), row(3), low);
-    transpose_quarters(row(4), row(5), row(6), row(7), high);
-    alignas(64) float columns[16][8];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      // Elements i, 4 + i, 8 + i and 12 + i of both halves.
-      const __m512 front = _mm512_shuffle_f32x4(low[i], high[i], 0x44), back = _mm512_shuffle_f32x4(low[i], high[i], 0xee);
-      const __m512 a = _mm512_shuffle_f32x4(front, front, 0xd8), b = _mm512_shuffle_f32x4(back, back, 0xd8);
-      _mm256_store_ps(columns[i], _mm512_castps512_ps256(a));
-      _mm256_store_ps(columns[4 + i], _mm512_extractf32x8_ps(a, 1));
-      _mm256_store_ps(columns[8 + i], _mm512_castps512_ps256(b));
-      _mm256_store_ps(columns[12 + i], _mm512_extractf32x8_ps(b, 1));
-    }
-    const int64_t count = std::min<int64_t>(16, block.n - p * 16);
-    for (int64_t j = 0; j < count; ++j) {
-      const int64_t at = (block.n0 + p * 16 + j) * x.ldc + first_row;
-      const __m256 sum = _mm256_load_ps(columns[j]);
-      const __m256 r = x.bias ? _mm256_add_ps(sum, bias) : sum;
-      if (x.c_type == DType::f32)
-        _mm256_mask_storeu_ps(static_cast<float*>(x.c) + at, used, r);
-      else
-        _mm_mask_storeu_epi16(static_cast<uint16_t*>(x.c) + at, used, (__m128i)_mm256_cvtneps_pbh(r));
-    }
-  }
-}
-
-template <int M, int P>
-R1_BF16_INLINE void finish(const Bf16Matmul& x, const Block& block, __m512 (&s)[M][P]) {
-#pragma GCC unroll 4
-  for (int p = 0; p < P; ++p) {
-    const __mmask16 columns = first(block.n - p * 16);
-    const int64_t column = block.n0 + p * 16;
-    const __m512 bias = x.bias ? widen(_mm256_maskz_loadu_epi16(columns, x.bias + column)) : _mm512_setzero_ps();
-#pragma GCC unroll 16
-    for (int m = 0; m < M; ++m) {
-      const int64_t at = (block.row + m) * x.ldc + column;
-      __m512 r = x.bias ? _mm512_add_ps(s[m][p], bias) : s[m][p];
-      if (x.c_type == DType::f32) {
-        float* const c = static_cast<float*>(x.c) + at;
-        if (x.accumulate) r = _mm512_add_ps(_mm512_maskz_loadu_ps(columns, c), r);
-        _mm512_mask_storeu_ps(c, columns, r);
-      } else {
-        uint16_t* const c = static_cast<uint16_t*>(x.c) + at;
-        if (x.accumulate) r = _mm512_add_ps(widen(_mm256_maskz_loadu_epi16(columns, c)), r);
-        _mm256_mask_storeu_epi16(c, columns, (__m256i)_mm512_cvtneps_pbh(r));
-      }
-    }
-  }
-}
 
 template <int M, int P>
 R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
@@ -174,11 +99,7 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
   const int64_t pairs = block.k / 2;
   const uint32_t* panel = block.panel;
   for (int64_t i = 0; i < pairs; ++i, panel += P * 16) {
-    // Sixteen pairs are a cache line of each row.
-    for (int64_t r = 0; r < block.ahead_lines; ++r) {
-      const uint16_t* const line = block.ahead + (i % 16 + 16 * r) * block.ahead_ld + i / 16 * 32;
-      _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-    }
+    fetch(block.ahead, i);
     Pairs b[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(panel + p * 16);
@@ -198,12 +119,7 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
       for (int p = 0; p < P; ++p)
         s[m][p] = dot(s[m][p], _mm512_load_si512(panel + p * 16), _mm512_set1_epi32(block.a[m * x.lda + block.k - 1]));
   }
-  if (block.last && x.c_transposed) {
-    finish_columns<0>(x, block, s);
-    if constexpr (M > 8) finish_columns<8>(x, block, s);
-    return;
-  }
-  if (block.last) return finish(x, block, s);
+  if (block.last) return finish(x, block.place, s);
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
@@ -218,9 +134,59 @@ void micro_rows(int64_t rows, const Bf16Matmul& x, const Block& block) {
   micro<M, P>(x, block);
 }
 
+template <bool kPairs>
+R1_BF16_TARGET double ns_per_pair() {
+  constexpr int kChains = 12, kSteps = 500;
+  double best = 1e9;
+  for (int turn = 0; turn < 8; ++turn) {
+    __m512 s[kChains];
+    for (__m512& x : s) {
+      x = _mm512_setzero_ps();
+      asm volatile("" : "+v"(x));  // chains that the compiler knew to be equal would be one
+    }
+    Pairs one = _mm512_set1_epi32(0x3f803f80);
+    asm volatile("" : "+v"(one));
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kSteps; ++i) {
+#pragma GCC unroll 12
+      for (int c = 0; c < kChains; ++c) {
+        if constexpr (kPairs)
+          s[c] = dot(s[c], one, one);
+        else
+          s[c] = _mm512_fmadd_ps((__m512)one, (__m512)one, _mm512_fmadd_ps((__m512)one, (__m512)one, s[c]));
+      }
+    }
+    for (__m512& x : s) asm volatile("" : "+v"(x));
+    best = std::min(best, std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return best / (kChains * kSteps);
+}
+
+// CPUs with AMX, which a virtual machine may hide, have a slow vdpbf16ps: a Xeon of 2023 takes two cycles for it, and one for
+// the two multiply-adds. A look of 50 us, for no bit depends on the answer.
+bool multiply_adds_are_faster() {
+  static const bool faster = chain_is_two_multiply_adds() && ns_per_pair<false>() * 1.25 < ns_per_pair<true>();
+  return faster;
+}
+
 }  // namespace
 
-void bf16_matmul(const Bf16Matmul& x) {
+R1_BF16_TARGET bool chain_is_two_multiply_adds() {
+  const NoDenormals mode;  // which the instruction has by itself
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    const TileOperands x = random_tile_operands(seed, true);
+    for (int64_t m = 0; m < kTileRows; ++m)
+      for (int64_t k = 0; k < kTileRows; ++k) {
+        const __m512 sum = _mm512_loadu_ps(x.c[m]);
+        const Pairs a = _mm512_loadu_si512(x.a[m]), b = _mm512_loadu_si512(x.b[k]);
+        const __m512 chain = _mm512_fmadd_ps(even_of(a), even_of(b), _mm512_fmadd_ps(odd_of(a), odd_of(b), sum));
+        if (_mm512_cmpneq_epi32_mask((Pairs)dot(sum, a, b), (Pairs)chain) != 0) return false;
+      }
+  }
+  return true;
+}
+
+void bf16_matmul_by_pairs(const Bf16Matmul& x) {
   uint32_t* const panel = scratch<uint32_t>(ScratchSlot::matmul, (kDepthBlock / 2 + kRowBlock) * kPanel);
   float* const sums = reinterpret_cast<float*>(panel + kDepthBlock / 2 * kPanel);
   const int64_t depth_block = waits_for_b(x) ? kDepthBlock / 2 : kDepthBlock;
@@ -234,7 +200,7 @@ void bf16_matmul(const Bf16Matmul& x) {
       n = std::min(parts * 16, x.n - n0);
       for (int64_t k0 = 0; k0 < x.k; k0 += depth_block) {
         const int64_t k = std::min(depth_block, x.k - k0);
-        (x.trans_b ? pack_transposed : pack_plain)(x, n0, n, k0, k, parts, panel);
+        (x.trans_b ? panel_of_columns : panel_of_rows)(x, n0, n, k0, k, parts, panel);
         // Calls of about equal height: one of few rows takes as long as one of several.
         const int64_t calls = (m1 - m0 + micro_limit(parts) - 1) / micro_limit(parts);
         for (int64_t call = 0, m = m0; call < calls; ++call) {
@@ -245,24 +211,13 @@ void bf16_matmul(const Bf16Matmul& x) {
                       .sums = sums + (m - m0) * parts * 16,
                       .first = k0 == 0,
                       .last = k0 + k == x.k,
-                      .row = m,
-                      .n0 = n0,
-                      .n = n,
-                      .ahead = nullptr,
-                      .ahead_ld = x.c_transposed ? x.lda : x.ldb,
-                      .ahead_lines = 0};
+                      .place = {m, n0, n},
+                      .ahead = {}};
           m += rows;
-          if (x.c_transposed && n0 == 0) {  // the rows of a come from memory: those after these
-            block.ahead = block.a + rows * x.lda;
-            block.ahead_lines = 1;
-          } else if (!x.c_transposed && x.trans_b) {  // b does: a share of the next panel
-            const auto share = [&](int64_t c) {
-              return std::min<int64_t>(kMicroParts, c * kMicroParts / std::min<int64_t>(calls, kMicroParts));
-            };
-            const int64_t begin = share(call);
-            block.ahead_lines = share(call + 1) - begin;
-            block.ahead = x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + kPanel) * x.ldb) + 16 * begin * x.ldb;
-          }
+          if (x.c_transposed && n0 == 0)  // the rows of a come from memory: those after these
+            block.ahead = {block.a + rows * x.lda, x.lda, 1};
+          else if (!x.c_transposed && x.trans_b)  // b does
+            block.ahead = share_of_next_panel(x, n0, k0, k, call, calls);
           if (parts == 3) {
             micro_rows<3>(rows, x, block);
           } else if (parts == 2) {
@@ -273,6 +228,42 @@ void bf16_matmul(const Bf16Matmul& x) {
         }
       }
     }
+  }
+}
+
+void bf16_matmul(const Bf16Matmul& x) {
+  // Of the fewest rows memory takes the time, and pairs are half as many bytes to bring into order.
+  if (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs))
+    bf16_matmul_by_pairs(x);
+  else
+    bf16_matmul_by_multiply_adds(x);
+}
+
+void bf16_weight_product(const Bf16WeightProduct& x) {
+  // dy with rows and columns exchanged; rows a little apart, not all in one set of the cache.
+  constexpr int64_t kLd = kTokens + 32;
+  auto* const rows = scratch<uint16_t>(ScratchSlot::a, (x.n + kTileRows) * kLd);
+  auto* const tiles = scratch<std::byte>(ScratchSlot::b, tile_steps(kTokens) * kTileBytes);
+  for (int64_t t0 = 0; t0 < x.t; t0 += kTokens) {
+    const int64_t t = std::min(kTokens, x.t - t0);
+    for (int64_t n0 = 0; n0 < x.n; n0 += kTileRows) {
+      pack_plain(x.dy + t0 * x.ld_dy + n0, x.ld_dy, x.n - n0, t, tiles);
+      for (int64_t step = 0; step < tile_steps(t); ++step)
+        turn_tile(tiles + step * kTileBytes, rows + n0 * kLd + step * kTileStep, kLd / 2);
+    }
+    bf16_matmul({.a = rows,
+                 .lda = kLd,
+                 .b = x.x + t0 * x.ld_x,
+                 .ldb = x.ld_x,
+                 .trans_b = false,
+                 .bias = nullptr,
+                 .c = x.dw,
+                 .c_type = DType::f32,
+                 .ldc = x.ld_dw,
+                 .m = x.n,
+                 .n = x.k,
+                 .k = t,
+                 .accumulate = true});
   }
 }
 

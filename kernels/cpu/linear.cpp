@@ -5,8 +5,8 @@
 // (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX512_BF16 but no AMX
 // (kernels/cpu/bf16_matmul.h). With AMX they go through oneDNN, which keeps its bits only while a sum over k is one block: so k
 // is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the
-// f32 way. Products for weight gradients are oneDNN's on a fixed grid. With R1_ISA=amx all bf16 products are our own on tiles
-// (kernels/cpu/amx_matmul.h), those for weight gradients too, and no bits depend on a grid.
+// f32 way. Products for weight gradients are oneDNN's, in parts of 256 tokens; where all else is our own they are too, with the
+// same bits. With R1_ISA=amx all bf16 products are our own on tiles (kernels/cpu/amx_matmul.h), and no bits depend on a grid.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -297,9 +297,9 @@ void weight_tile(const WeightProduct& p, int64_t tile) {
   const DType in = p.x.dtype;
   const int64_t n0 = tile % p.row_tiles() * kWeightRowTile, n = std::min(kWeightRowTile, p.dw.rows - n0);
   const int64_t k0 = tile / p.row_tiles() * kColumnTile, k = std::min(kColumnTile, p.dw.cols - k0);
-  if (in == DType::bf16 && uses_tiles(isa())) {
+  if (in == DType::bf16 && own_bf16(isa())) {
     const auto bf16 = [](const std::byte* at) { return reinterpret_cast<const uint16_t*>(at); };
-    return tile_weight_product({.dy = bf16(p.dy.at(0, n0)),
+    const Bf16WeightProduct own{.dy = bf16(p.dy.at(0, n0)),
                                 .ld_dy = p.dy.ld,
                                 .x = bf16(p.x.at(0, k0)),
                                 .ld_x = p.x.ld,
@@ -307,7 +307,8 @@ void weight_tile(const WeightProduct& p, int64_t tile) {
                                 .ld_dw = p.dw.ld,
                                 .n = n,
                                 .k = k,
-                                .t = p.dy.rows});
+                                .t = p.dy.rows};
+    return uses_tiles(isa()) ? tile_weight_product(own) : bf16_weight_product(own);
   }
   for (int64_t t0 = 0; t0 < p.dy.rows; t0 += kTokenTile) {
     const int64_t t = std::min(kTokenTile, p.dy.rows - t0);

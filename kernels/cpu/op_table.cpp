@@ -3,6 +3,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/cpu_table.h"
+#include "kernels/cpu/bf16_matmul.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/cpu/matmul.h"
@@ -42,9 +43,10 @@ std::string cpu_fingerprint() {
   const cpu::Isa isa = cpu::isa();
   return fmt::format("cpu {}, Highway {}.{}.{} {}, {}, bf16 {}", cpu::isa_name(isa), HWY_MAJOR, HWY_MINOR, HWY_PATCH,
                      cpu::simd_target(), cpu::matmul_library(),
-                     cpu::own_bf16(isa)       ? "own kernel"
-                     : cpu_traits().fast_bf16 ? "hardware"
-                                              : "as f32");
+                     isa == cpu::Isa::avx512_bf16 && !cpu::chain_is_two_multiply_adds() ? "own kernel, pairs of its own kind"
+                     : cpu::own_bf16(isa)                                               ? "own kernel"
+                     : cpu_traits().fast_bf16                                           ? "hardware"
+                                                                                        : "as f32");
 }
 
 }  // namespace r1

@@ -38,8 +38,8 @@ R1_BF16_TARGET void pack_plain(const uint16_t* b, int64_t ldb, int64_t columns, 
   }
 }
 
-R1_BF16_TARGET void turn_tile(const void* from, void* to) {
-  transpose(static_cast<const uint16_t*>(from), kTileStep, static_cast<uint32_t*>(to), 16);
+R1_BF16_TARGET void turn_tile(const void* from, void* to, int64_t stride) {
+  transpose(static_cast<const uint16_t*>(from), kTileStep, static_cast<uint32_t*>(to), stride);
 }
 
 }  // namespace r1::cpu

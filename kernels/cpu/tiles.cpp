@@ -17,12 +17,6 @@ struct alignas(64) Configuration {
   uint8_t rows[16] = {};
 };
 
-// The two bf16 of every pair as f32.
-R1_BF16_INLINE __m512 even_of(Pairs p) { return _mm512_castsi512_ps(_mm512_slli_epi32(p, 16)); }
-R1_BF16_INLINE __m512 odd_of(Pairs p) {
-  return _mm512_castsi512_ps(_mm512_and_si512(p, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
-}
-
 }  // namespace
 
 NoDenormals::NoDenormals() : before_(_mm_getcsr()) {

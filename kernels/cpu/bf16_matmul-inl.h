@@ -1,0 +1,132 @@
+// The end of our own bf16 products on AVX-512 (bf16_matmul.cpp, bf16_multiply_adds.cpp): sums become rows, or columns, of the
+// output.
+//
+// Only for callers that have the instruction set (kernels/cpu/isa.h). Thread rule: pure functions.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/cpu/bf16-inl.h"
+#include "kernels/cpu/bf16_matmul.h"
+
+namespace r1::cpu {
+
+// Rows of a call for 1, 2 and 3 registers of b a row: 16 to 24 sums hide the latency of a product, and leave more products than
+// loads (a comes by broadcast).
+inline constexpr int kMicroParts = 3;
+constexpr int64_t micro_limit(int64_t parts) { return parts == 1 ? 16 : parts == 2 ? 12 : 8; }
+inline constexpr int64_t kPanel = kMicroParts * 16;
+inline constexpr int64_t kRowBlock = 256;
+
+// Of the sums [M][P * 16] of a call: where they are in the output.
+struct Place {
+  int64_t row, n0, n;
+};
+
+// What is asked for from memory while a call computes: 16 * lines rows of a or b, ld apart.
+struct Ahead {
+  const uint16_t* rows = nullptr;
+  int64_t ld = 0, lines = 0;
+};
+// With pair i of depth; sixteen pairs are a cache line of each row.
+R1_BF16_INLINE void fetch(const Ahead& ahead, int64_t i) {
+  for (int64_t r = 0; r < ahead.lines; ++r) {
+    const uint16_t* const line = ahead.rows + (i % 16 + 16 * r) * ahead.ld + i / 16 * 32;
+    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
+  }
+}
+// A share of the panel of b, stored [n,k], that follows columns n0 and depths k0: that of one of the first calls of this one.
+inline Ahead share_of_next_panel(const Bf16Matmul& x, int64_t n0, int64_t k0, int64_t k, int64_t call, int64_t calls) {
+  const auto share = [&](int64_t c) {
+    return std::min<int64_t>(kMicroParts, c * kMicroParts / std::min<int64_t>(calls, kMicroParts));
+  };
+  const int64_t begin = share(call);
+  const uint16_t* const next = x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + kPanel) * x.ldb);
+  return {next + 16 * begin * x.ldb, x.ldb, share(call + 1) - begin};
+}
+
+// Quarters of 4 registers as columns: out[i] holds element i of each quarter of rows 0 to 3.
+R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r3, __m512 (&out)[4]) {
+  const __m512d low0 = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1)), high0 = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
+  const __m512d low1 = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3)), high1 = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+  out[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(low0, low1));
+  out[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low0, low1));
+  out[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high0, high1));
+  out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
+}
+
+// Elements place.row + [M0, M0 + 8), as far as there are M, of the rows of c that the columns of s are.
+template <int M0, int M, int P>
+R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
+  constexpr int kCount = M - M0 < 8 ? M - M0 : 8;
+  const int64_t first_row = place.row + M0;
+  const __mmask8 used = static_cast<__mmask8>((1u << kCount) - 1);
+  const __m256 bias =
+      x.bias
+          ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + first_row)), 16))
+          : _mm256_setzero_ps();
+  const __m512 none = _mm512_setzero_ps();
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+    const auto row = [&](int m) R1_BF16_TARGET { return m < kCount ? s[m < kCount ? M0 + m : 0][p] : none; };
+    __m512 low[4], high[4];
+    transpose_quarters(row(0), row(1), row(2), row(3), low);
+    transpose_quarters(row(4), row(5), row(6), row(7), high);
+    alignas(64) float columns[16][8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      // Elements i, 4 + i, 8 + i and 12 + i of both halves.
+      const __m512 front = _mm512_shuffle_f32x4(low[i], high[i], 0x44), back = _mm512_shuffle_f32x4(low[i], high[i], 0xee);
+      const __m512 a = _mm512_shuffle_f32x4(front, front, 0xd8), b = _mm512_shuffle_f32x4(back, back, 0xd8);
+      _mm256_store_ps(columns[i], _mm512_castps512_ps256(a));
+      _mm256_store_ps(columns[4 + i], _mm512_extractf32x8_ps(a, 1));
+      _mm256_store_ps(columns[8 + i], _mm512_castps512_ps256(b));
+      _mm256_store_ps(columns[12 + i], _mm512_extractf32x8_ps(b, 1));
+    }
+    const int64_t count = std::min<int64_t>(16, place.n - p * 16);
+    for (int64_t j = 0; j < count; ++j) {
+      const int64_t at = (place.n0 + p * 16 + j) * x.ldc + first_row;
+      const __m256 sum = _mm256_load_ps(columns[j]);
+      const __m256 r = x.bias ? _mm256_add_ps(sum, bias) : sum;
+      if (x.c_type == DType::f32)
+        _mm256_mask_storeu_ps(static_cast<float*>(x.c) + at, used, r);
+      else
+        _mm_mask_storeu_epi16(static_cast<uint16_t*>(x.c) + at, used, (__m128i)_mm256_cvtneps_pbh(r));
+    }
+  }
+}
+
+template <int M, int P>
+R1_BF16_INLINE void finish_rows(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+    const __mmask16 columns = first(place.n - p * 16);
+    const int64_t column = place.n0 + p * 16;
+    const __m512 bias = x.bias ? widen(_mm256_maskz_loadu_epi16(columns, x.bias + column)) : _mm512_setzero_ps();
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const int64_t at = (place.row + m) * x.ldc + column;
+      __m512 r = x.bias ? _mm512_add_ps(s[m][p], bias) : s[m][p];
+      if (x.c_type == DType::f32) {
+        float* const c = static_cast<float*>(x.c) + at;
+        if (x.accumulate) r = _mm512_add_ps(_mm512_maskz_loadu_ps(columns, c), r);
+        _mm512_mask_storeu_ps(c, columns, r);
+      } else {
+        uint16_t* const c = static_cast<uint16_t*>(x.c) + at;
+        if (x.accumulate) r = _mm512_add_ps(widen(_mm256_maskz_loadu_epi16(columns, c)), r);
+        _mm256_mask_storeu_epi16(c, columns, (__m256i)_mm512_cvtneps_pbh(r));
+      }
+    }
+  }
+}
+
+// The sums of M rows, in their place.
+template <int M, int P>
+R1_BF16_INLINE void finish(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
+  if (!x.c_transposed) return finish_rows(x, place, s);
+  finish_columns<0>(x, place, s);
+  if constexpr (M > 8) finish_columns<8>(x, place, s);
+}
+
+}  // namespace r1::cpu
