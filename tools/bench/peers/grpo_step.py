@@ -136,6 +136,12 @@ def trl_steps(p):
 
 # Outside of it.
 
+def program(bin, name):
+    """In a bundle (tools/bundle) with its libraries, which Python does not have."""
+    beside = bin.resolve().parent / "with"
+    return [*([beside] if beside.exists() else []), bin / name]
+
+
 def varints(blob, at):
     while True:
         value = shift = 0
@@ -222,7 +228,7 @@ def r1_steps(a, directory, sizes, staleness, steps):
         graph.write_text(GRAPH % dict(sizes, model=directory / "model", prompts=directory / "prompts.jsonl", rewards=REWARDS, device=a.device, lr=LR, beta2=BETA2,
                                       epsilon=EPSILON, kl=a.kl, staleness=staleness, batches=steps + LAST))
         with open(said, "w") as out:
-            run = subprocess.Popen([a.bin / "r1-run", graph, "--run", tmp / "run", "--quiet"], stdout=out, stderr=out, env=a.environment,
+            run = subprocess.Popen([*program(a.bin, "r1-run"), graph, "--run", tmp / "run", "--quiet"], stdout=out, stderr=out, env=a.environment,
                                    preexec_fn=lambda: os.sched_setaffinity(0, a.cores))
             try:
                 seen = commits(db, run)
