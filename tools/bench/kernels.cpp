@@ -184,6 +184,15 @@ double best_time(CeilingMeter& meter, Device& device, const std::function<void()
   return best;
 }
 
+// What a peer has to know to compute the same product: x [rows, in] by w [out, in].
+void note_shape(const AnyOp& any, CaseResult& r) {
+  const auto* const op = std::get_if<Linear>(&any);
+  if (op == nullptr) return;
+  r.numbers.emplace_back("rows", static_cast<double>(op->x.shape[0]));
+  r.numbers.emplace_back("in", static_cast<double>(op->x.shape[1]));
+  r.numbers.emplace_back("out", static_cast<double>(op->w.shape[0]));
+}
+
 // What a card's Linear costs for having the same bits in any company: its time beside that of cuBLASLt, which promises none.
 // Not said where that is not there, or gives another result.
 void compare_with_library(CeilingMeter& meter, Device& device, const AnyOp& any, CaseResult& r) {
@@ -224,6 +233,7 @@ std::vector<CaseResult> bench_kernels(Device& device, CeilingMeter& meter, const
       const AnyOp op = c.make(buffers, sizes);
       Context ctx(device);
       r.measured_ns = best_time(meter, device, [&] { run(ctx, op); });
+      note_shape(op, r);
       compare_with_library(meter, device, op, r);
       works.push_back(op_work(op));
     }

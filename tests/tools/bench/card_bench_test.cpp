@@ -6,6 +6,7 @@
 
 #include "tests/tools/bench/bench_report.h"
 #include "tools/bench/benchmarks.h"
+#include "tools/bench/kernel_cases.h"
 
 namespace r1::bench {
 namespace {
@@ -46,6 +47,9 @@ TEST_F(CardBench, times_products_beside_those_of_cublaslt_when_they_are_the_same
           test::bench_report({"kernels", "--device", "gpu:0", "--small", "--filter", "Linear 16", "--dtype", type, "--json"});
       const nlohmann::json& c = report.at("cases").at(0);
       EXPECT_TRUE(c.at("ceilings").at("matmul_bf16_gflops").is_number());
+      EXPECT_EQ(c.at("rows"), 16);  // what a peer has to know: tools/bench/peers/triton_product.py
+      EXPECT_EQ(c.at("in"), verified_sizes().hidden);
+      EXPECT_EQ(c.at("out"), 2 * verified_sizes().ffn);
       EXPECT_EQ(c.contains("cublaslt_ns"), !wrong) << c;
       EXPECT_NE(c.at("note").get<std::string>().find(wrong ? "cuBLASLt's result: " : "of cuBLASLt's time"), std::string::npos)
           << c;
