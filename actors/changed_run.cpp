@@ -64,6 +64,12 @@ bool steers(const GraphView& graph, const GraphChange& change) {
   return false;
 }
 
+// Where a role computes: of a stage that has ended nobody computes any more.
+bool places(const GraphChange& change) {
+  static const std::set<std::string> kPlaces = {"on", "host", "tags", "replicas"};
+  return kPlaces.count(change.attribute.substr(change.attribute.find('.') + 1)) != 0;
+}
+
 }  // namespace
 
 static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::path& run_dir, const RoleRegistry& registry,
@@ -145,7 +151,7 @@ void apply_changes(const std::vector<GraphChange>& changes, const GraphView& gra
     const std::string& name = graph.stages[c.stage].name;
     const int64_t id = store.ensure_stage(name);
     for (const StageRow& row : store.stages())
-      if (row.id == id && (row.status == StageStatus::done || row.status == StageStatus::failed))
+      if (row.id == id && row.ended() && !places(c))
         throw bad_input(fmt::format("stage '{}' has ended, it cannot change any more ({})", name, shown(c)), {run_dir.string()},
                         "use the graph and --set of before, another directory with --run, or --fresh to start over");
     // What r1-shell has set is journaled, whatever its kind; the newest word counts.

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "runtime/store/arithmetic.h"
 #include "runtime/store/sqlite.h"
 
 namespace r1 {
@@ -122,6 +123,7 @@ void remove_leftovers(const fs::path& dir, const RunStore& store) {
     for (const SnapshotRow& row : store.snapshots(stage.id)) named.insert(row.file);
     if (const auto reference = store.artifact(stage.id, "reference")) named.insert(reference->first);
   }
+  named.merge(arithmetic_files(store));
   for (const fs::path& file : entries(dir / "snapshots"))
     if (named.count("snapshots/" + file.filename().string()) == 0) remove_left(file);
 }

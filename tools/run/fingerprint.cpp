@@ -7,6 +7,7 @@
 #include "actors/devices.h"
 #include "base/error.h"
 #include "base/version.h"
+#include "runtime/store/arithmetic.h"
 
 namespace r1 {
 namespace {
@@ -28,34 +29,40 @@ std::string fingerprint_of(const RunEnv& env, const GraphView& graph, const std:
                      muon ? "; Muon by bf16" : "");
 }
 
-void keep(RunStore& store, const std::string& now, bool accept) {
+void keep(RunStore& store, const std::string& now, const std::string& trains, const std::filesystem::path& run_dir,
+          bool accept) {
   const auto before = store.meta(kFingerprint);
   if (before && *before != now) {
     if (!accept)
       throw bad_input(fmt::format("this run was started with other arithmetic\n  then: {}\n  now:  {}", *before, now), {},
                       "results may differ in the last bits; continue with --accept-fingerprint");
-    store.add_event(0, "r1-run", "fingerprint", fmt::format(R"({{"before":"{}","now":"{}"}})", *before, now));
+    note_arithmetic(store, run_dir, {*before, now, store.meta(kTrainingFingerprint).value_or(*before), trains});
   }
   store.set_meta(kFingerprint, now);
+  store.set_meta(kTrainingFingerprint, trains);
 }
 
 }  // namespace
 
 std::string keep_fingerprint(const RunEnv& env, const GraphView& graph, RunStore& store, bool accept) {
   const std::string now = fingerprint_of(env, graph, devices_fingerprint(env));
-  keep(store, now, accept);
-  store.set_meta(kTrainingFingerprint, fingerprint_of(env, graph, training_fingerprint(env, graph)));
+  keep(store, now, fingerprint_of(env, graph, training_fingerprint(env, graph)), env.run_dir, accept);
   store.set_meta("precision", dtype_name(env.precision));
   return now;
 }
 
-void check_replay_fingerprint(const RunEnv& env, const GraphView& graph, const RunStore& store) {
-  const std::string now = fingerprint_of(env, graph, training_fingerprint(env, graph));
+ReplayArithmetic replay_arithmetic(const RunEnv& env, const GraphView& graph, const RunStore& store, bool accept) {
+  ReplayArithmetic a;
+  a.now = fingerprint_of(env, graph, training_fingerprint(env, graph));
+  a.of = [&env, &graph](const Device& device) { return fingerprint_of(env, graph, device.fingerprint()); };
   auto then = store.meta(kTrainingFingerprint);
   if (!then) then = store.meta(kFingerprint);  // of a run that had one device
-  if (then && *then != now)
-    throw bad_input(fmt::format("this run was computed with other arithmetic\n  then: {}\n  now:  {}", *then, now), {},
+  a.last = then.value_or(a.now);
+  a.accept = accept;
+  if (a.last != a.now && !accept)
+    throw bad_input(fmt::format("this run was computed with other arithmetic\n  then: {}\n  now:  {}", a.last, a.now), {},
                     "compare all the same with --accept-fingerprint");
+  return a;
 }
 
 }  // namespace r1

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "actors/replay.h"
 #include "actors/run_env.h"
 #include "runtime/graph/graph.h"
 #include "runtime/store/run_store.h"
@@ -13,7 +14,8 @@ namespace r1 {
 // another, unless `accept`: then an event says so.
 std::string keep_fingerprint(const RunEnv& env, const GraphView& graph, RunStore& store, bool accept);
 
-// Throws bad_input where what trained this run computed otherwise than this process.
-void check_replay_fingerprint(const RunEnv& env, const GraphView& graph, const RunStore& store);
+// What a replay has to know of it; `env` and `graph` are borrowed. Throws bad_input where what trained this run last computed
+// otherwise than this process, unless `accept`.
+ReplayArithmetic replay_arithmetic(const RunEnv& env, const GraphView& graph, const RunStore& store, bool accept);
 
 }  // namespace r1
