@@ -49,5 +49,31 @@ TEST_F(CardScripts, overlap_that_cannot_measure_ends_with_the_runs_own_words) {
   EXPECT_NE(r.out.find("none.json"), std::string::npos) << r.out;
 }
 
+TEST_F(CardScripts, real_run_trains_on_a_card_goes_on_without_it_and_replays_both_parts) {
+  std::vector<std::string> arguments = {"--out", (top / "out").string(), "--pretrain", "2", "--batches",
+                                        "8",     "--problems",           "4"};
+  for (const char* setting :
+       {"tiny_100m.config=../tests/e2e/graphs/nano.json", "base_trainer.batch=4", "base_trainer.warmup=1", "trainer.warmup=1",
+        "prompts.groups_per_batch=2", "policy.samples=6", "policy.max_tokens=12", "zero_eval.max_tokens=8",
+        "judge.rewards=language + 0.01 * think_length", "trainer.min_trained=0", "graph.seed=3"})
+    arguments.insert(arguments.end(), {"--set", setting});
+  const ProgramResult r = script("real_run", arguments);
+  ASSERT_EQ(r.code, 0) << r.out << r.err;
+  for (const char* line :
+       {R"(\nsecond part, on the CPU: [0-9]+ batches of zero by now, )", R"(\nreward, five batches a figure: [0-9.]+ )",
+        R"(\nbase +2 .* equal: batches 0 to 1, by r1 .*; cuda emulated )", R"(\nzero .* equal: .*; cuda emulated )",
+        R"(\nzero +[23] .* equal: batches .* \+ cpu )", R"(; replay: every update of all parts is equal\n$)"})
+    EXPECT_TRUE(std::regex_search(r.out, std::regex(line))) << line << " in " << r.out;
+  for (const char* file : {"report.html", "summary.json", "curves.txt", "r1.log"})
+    EXPECT_TRUE(fs::exists(top / "out" / file)) << file;
+  EXPECT_FALSE(fs::exists(top / "out/run.db")) << "what comes back is small";
+}
+
+TEST_F(CardScripts, real_run_that_cannot_begin_ends_with_the_runs_own_words) {
+  const ProgramResult r = script("real_run", {"--out", (top / "out").string(), "--set", "trainer.nonsense=1"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_NE(r.out.find("not done: r1-run ended with 2 before it was stopped: "), std::string::npos) << r.out << r.err;
+}
+
 }  // namespace
 }  // namespace r1
