@@ -36,6 +36,7 @@ TEST_F(CardScripts, overlap_says_what_it_gains_to_work_at_once_and_how_busy_the_
   ASSERT_EQ(r.code, 0) << r.out << r.err;
   EXPECT_TRUE(std::regex_search(r.out, std::regex(R"(\n\| batches \| 3 \| 3 \|\n)"))) << r.out;
   EXPECT_TRUE(std::regex_search(r.out, std::regex(R"(\n\| age \| 0\.00 \| 1\.00 \|\n)"))) << r.out;
+  EXPECT_TRUE(std::regex_search(r.out, std::regex(R"(\n\| both at once \| 0 % \| [1-9][0-9]* % \|\n)"))) << r.out;
   EXPECT_TRUE(std::regex_search(
       r.out, std::regex(R"(\n[0-9.]+ times staleness 0 \(asked 1\.3\); card busy 73 % \(asked 90 %\), before 73 %; )"
                         R"(at most [0-9.]+ by both at once, 1\.37 by the card's idle time\n$)")))
