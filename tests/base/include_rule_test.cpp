@@ -100,6 +100,7 @@ TEST(IncludeRule, every_include_points_down_the_house) {
 // it may be virtual. Who looks at a real clock or sleeps is listed, and why it may.
 TEST(IncludeRule, nobody_who_is_simulated_has_a_clock_of_its_own) {
   const std::map<std::string, std::string> may = {
+      {"kernels/cpu/bf16_matmul.cpp", "which of two ways to the same bits is faster"},
       {"kernels/cpu/threads.cpp", "CPU time inside ops"},
       {"kernels/thread_ranks.cpp", "how long ranks wait for each other"},
       {"rewards/worker_pool.cpp", "between two tries to start a program"},
