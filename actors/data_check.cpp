@@ -10,6 +10,7 @@
 #include "actors/dataset.h"
 #include "actors/decontamination.h"
 #include "actors/graph_checks.h"
+#include "actors/measured_checks.h"
 #include "actors/model_chat.h"
 #include "actors/until_checks.h"
 #include "base/clock.h"
@@ -44,19 +45,22 @@ class Checker {
     for (const StagePlan& stage : graph_.stages) {
       if (options_.done && options_.done(stage.name)) continue;
       const std::vector<FactReader> readers = fact_readers(stage);
-      Surveys prompts;                              // of the stage's prompters
-      std::map<const NodePlan*, Surveys> held_out;  // of its evaluators that have `rewards`
+      Surveys prompts;                                             // of the stage's prompters
+      std::map<const NodePlan*, Surveys> held_out;                 // of its evaluators that have `rewards`
+      std::map<const NodePlan*, std::vector<AskedPrompts>> asked;  // of all of them
       for (const Reading& reading : readings(stage, readers)) {
         const Survey survey = look(reading);
         say(reading, survey);
         if (reading.kind != RecordKind::prompt) continue;
         if (reading.node->role == "prompter") prompts.emplace_back(reading, survey);
+        if (reading.node->role == "evaluator") asked[reading.node].push_back(asked_prompts(reading, survey));
         if (reading.node->role == "evaluator" && !reading.task.readers.empty())
           held_out[reading.node].emplace_back(reading, survey);
       }
-      if (const NodePlan* trainer = stage_trainer(graph_, static_cast<int>(&stage - graph_.stages.data()));
-          trainer != nullptr && !prompts.empty())
+      const int index = static_cast<int>(&stage - graph_.stages.data());
+      if (const NodePlan* trainer = stage_trainer(graph_, index); trainer != nullptr && !prompts.empty())
         check_until_facts(graph_, *trainer, values_of(prompts));
+      check_steered_facts(graph_, index, asked);
       check_facts(expressions(stage), prompts);
       for (const auto& [node, surveys] : held_out) check_facts({{node, "rewards"}}, surveys);
     }
@@ -328,6 +332,11 @@ class Checker {
     return r.node->role != "evaluator" && trainer != nullptr && trainer->attrs.text("loss_mean") == "constant"
                ? ", and loss_mean=constant divides by max_tokens"
                : "";
+  }
+
+  static AskedPrompts asked_prompts(const Reading& r, const Survey& s) {
+    const auto checkable = s.facts.find("checkable");
+    return {r.task.spec, s.facts, s.with_answers > 0 || (checkable != s.facts.end() && checkable->second.count("1") != 0)};
   }
 
   static FactValues values_of(const Surveys& prompts) {

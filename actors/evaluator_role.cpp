@@ -9,6 +9,7 @@
 #include "actors/evaluator_plan.h"
 #include "actors/graph_checks.h"
 #include "actors/held_out.h"
+#include "actors/measured_checks.h"
 #include "actors/messages.h"
 #include "actors/metric_table.h"
 #include "actors/model_checks.h"
@@ -159,7 +160,7 @@ void check_measured(const NodePlan& node, const std::string& metric) {
 }
 
 // Measurements on the way: the trainer that waits for them has to hear of them.
-void check_steering(const GraphView& graph, const NodePlan& node) {
+void check_steering(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   const NodePlan* trainer = stage_trainer(graph, node.stage);
   const int64_t every = node.attrs.integer("every");
   bool told = false, asked = false;
@@ -185,6 +186,7 @@ void check_steering(const GraphView& graph, const NodePlan& node) {
   if (trainer == nullptr)
     refuse_without_effect(node, "problems_before", "without a trainer in the stage: the model is measured once", "problems=");
   if (const std::string metric = node.attrs.text("metric"); !metric.empty()) check_measured(node, metric);
+  check_best_measured(graph_dir, graph, node);
   int keepers = 0;
   for (int n : graph.stages[node.stage].nodes) {
     const NodePlan& other = graph.nodes[n];
@@ -218,7 +220,7 @@ void check_evaluator(const fs::path& graph_dir, const GraphView& graph, const No
     throw bad_input(fmt::format("'{}' is given {} models to evaluate", node.id, models), node.where,
                     "one evaluator a model; those that `rewards` names need [as=NAME]");
   check_evaluator_rewards(graph_dir, graph, node);
-  check_steering(graph, node);
+  check_steering(graph_dir, graph, node);
 }
 
 // When it measures, and what becomes of it.

@@ -134,17 +134,22 @@ bool shown_metric(const std::string& metric, const std::vector<std::string>& ask
   return among(asked) || !among(standing_parts());
 }
 
+std::vector<std::string> evaluator_reward_names(const NodePlan& evaluator) {
+  const std::string rewards = evaluator.attrs.text("rewards");
+  if (rewards.empty()) return {};
+  std::vector<std::string> names = {"reward"};
+  const RewardExpression expression = RewardExpression::parse(rewards, attr_place(evaluator, "rewards"));
+  names.insert(names.end(), expression.variables().begin(), expression.variables().end());
+  for (const ProgramCall& call : program_calls(expression)) names.insert(names.end(), call.parts.begin(), call.parts.end());
+  return names;
+}
+
 std::vector<std::string> measured_names(const NodePlan& evaluator) {
   std::vector<std::string> measured;
   for (const HeldOutMetric& m : held_out_metrics()) measured.push_back(m.name);
   for (const char* name : {"cons", "general_accuracy", "courtesy", "over_refusal", "truncated"}) measured.emplace_back(name);
-  const std::string rewards = evaluator.attrs.text("rewards");
-  if (rewards.empty()) return measured;
-  measured.emplace_back("reward");
-  const RewardExpression expression = RewardExpression::parse(rewards, attr_place(evaluator, "rewards"));
-  measured.insert(measured.end(), expression.variables().begin(), expression.variables().end());
-  for (const ProgramCall& call : program_calls(expression))
-    measured.insert(measured.end(), call.parts.begin(), call.parts.end());
+  const std::vector<std::string> scored = evaluator_reward_names(evaluator);
+  measured.insert(measured.end(), scored.begin(), scored.end());
   return measured;
 }
 

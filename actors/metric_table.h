@@ -65,6 +65,8 @@ bool shown_metric(const std::string& metric, const std::vector<std::string>& ask
 // In front of the name of what an evaluator measured on the way, where `until` names it: held_out/accuracy.
 constexpr const char* kHeldOutPrefix = "held_out/";
 
+// "reward", the names of the evaluator's `rewards` and the parts that their programs declare; empty without `rewards`.
+std::vector<std::string> evaluator_reward_names(const NodePlan& evaluator);
 // What this evaluator may report, but for the names that come of its data (accuracy_KIND, SOURCE/accuracy).
 std::vector<std::string> measured_names(const NodePlan& evaluator);
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/stored_rows.h"
 #include "base/error.h"
@@ -85,6 +87,21 @@ void Steering::check_decides(const std::string& node, const std::map<std::string
         fmt::format("'{}' keeps the best version by {}, which it did not measure", node, fmt::join(e.metrics, " or ")),
         attr_place(*e.node, "metric"), fmt::format("it measures {}", fmt::join(names, ", ")));
   }
+}
+
+void Steering::check_names(const NodePlan& trainer, const std::vector<std::string>& until_metrics) const {
+  std::set<std::string> measured;
+  for (const SteeringEvaluator& e : evaluators_) {
+    const auto known = measured_.find(e.node->id);
+    if (known == measured_.end()) return;
+    for (const auto& [version, metrics] : known->second)
+      for (const auto& [name, value] : metrics) measured.insert(name);
+  }
+  const std::string prefix = kHeldOutPrefix;
+  for (const std::string& name : until_metrics)
+    if (name.starts_with(prefix) && measured.count(name.substr(prefix.size())) == 0)
+      throw bad_input(fmt::format("until: '{}' was not measured", name), attr_place(trainer, "until"),
+                      fmt::format("measured were {}", fmt::join(measured, ", ")));
 }
 
 std::optional<Steering::Best> Steering::best() const {

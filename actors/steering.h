@@ -50,6 +50,9 @@ class Steering {
   // be kept.
   void check_decides(const std::string& node, const std::map<std::string, double>& metrics) const;
 
+  // The same of a name of `until` after held_out/ that all of them have answered without.
+  void check_names(const NodePlan& trainer, const std::vector<std::string>& until_metrics) const;
+
   struct Best {
     std::string node, metric;
     int64_t version = 0;

@@ -7,6 +7,7 @@
 
 #include "actors/dataset.h"
 #include "actors/graph_checks.h"
+#include "actors/measured_checks.h"
 #include "actors/model_checks.h"
 #include "actors/run_env.h"
 #include "actors/size_checks.h"
@@ -68,6 +69,7 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
   parse_until(graph, node);
   if (const auto facts = stage_facts(graph_dir, graph, node.stage)) check_until_facts(graph, node, *facts);
   check_until_calls(graph, node);
+  check_until_measured(graph_dir, graph, node);
   check_training_attrs(graph_dir, graph, node);
   if (objective == "grpo" && node.attrs.number("kl") > 0 && stage_node(graph, node.stage, "reference") == nullptr)
     throw bad_input("kl > 0 needs a reference", node.attrs.where("kl"),

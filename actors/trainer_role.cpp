@@ -375,6 +375,7 @@ class TrainerRole final : public Role, public SteeredRole {
     busy_ = true;
     context.wait_over("evaluation");
     progress_.note_held_out(steering_.series());
+    if (steering_.any()) steering_.check_names(context.node(), until_->metrics());
     const auto best = steering_.best();
     if (!best || best->version != version_) {
       busy_ = false;

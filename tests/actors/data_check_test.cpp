@@ -130,6 +130,37 @@ TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of
                    "\"messages\" are a conversation with all of it"));
 }
 
+TEST_F(DataCheckTest, what_steers_a_stage_and_no_held_out_prompt_of_a_file_gives_is_refused) {
+  data("{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\", \"kind\": \"sum\"}\n", "kinds.jsonl");
+  data("{\"prompt\": \"compute 1 + 1\"}\n{\"prompt\": \"compute 1 + 2\"}\n", "open.jsonl");
+  data(prompt_lines(3), "answered.jsonl");
+  const auto steered = [&](const std::string& source, const std::string& evaluator, const std::string& until) {
+    std::string text = rl("tiny:reasoning");
+    text.replace(text.find("p -> g -> j -> f -> t;"), 22,
+                 "e [role=evaluator, source=\"" + source + "\", max_tokens=8, every=1" + evaluator +
+                     "];\n    p -> g -> j -> f -> t; t -> e [carries=weights]; e -> t;");
+    text.replace(text.find("batches(3)"), 10, until);
+    return text;
+  };
+  const std::string open = "jsonl:open.jsonl?template=tiny", answered = "jsonl:answered.jsonl?template=tiny",
+                    kinds = "jsonl:kinds.jsonl?template=tiny";
+  EXPECT_NE(refusal(steered(open, "", "above(held_out/accuracy, 0.5) or batches(3)"))
+                .find("until: 'held_out/accuracy' is never measured: no prompt of 'e' is of another domain than \"general\" "
+                      "(general_accuracy)"),
+            std::string::npos);
+  EXPECT_NE(
+      refusal(steered(open, "", "above(held_out/general_accuracy, 0.5) or batches(3)")).find("no prompt of 'e' has an answer"),
+      std::string::npos);
+  EXPECT_NE(refusal(steered(kinds, ", keep=best, metric=accuracy_summ", "batches(3)")).find("kinds are sum"),
+            std::string::npos);
+  EXPECT_NE(refusal(steered(open, "", "above(held_out/harmless, 0.5) or batches(3)")).find("no prompt of 'e' has harm=1"),
+            std::string::npos);
+  EXPECT_NE(refusal(steered(answered, ", keep=best, metric=\"open/length\"", "batches(3)")).find("there is no part 'open'"),
+            std::string::npos);
+  EXPECT_EQ(refusal(steered(answered, "", "above(held_out/accuracy, 0.5) or batches(3)")), "accepted");
+  EXPECT_EQ(refusal(steered(answered, ", keep=best", "batches(3)")), "accepted");
+}
+
 TEST_F(DataCheckTest, an_interval_that_the_stage_does_not_last_for_is_warned_of_at_its_place) {
   std::string text = rl("tiny:reasoning");
   text.replace(text.find("p -> g -> j -> f -> t;"), 22,

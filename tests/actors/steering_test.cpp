@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
@@ -70,13 +72,13 @@ TEST_F(SteeringTest, every_second_version_is_measured_and_the_best_one_is_kept_b
 }
 
 TEST_F(SteeringTest, a_metric_that_nobody_measures_ends_the_stage_that_would_keep_the_best_by_it) {
-  LocalRun r = run("run", {"test.metric=cons", "test.samples=1"});
+  LocalRun r = run("run", {"test.metric=accuracy_find", "test.problems=1"});
   to_rl(r);
   r.id("rl");
   LocalScheduler scheduler(r.graph, "rl", *r.store, role_factory(r.env), local_options(r.as_bytes));
   const auto& result = scheduler.run(1'000'000);
   EXPECT_NE(result.outcome, LocalScheduler::Outcome::finished);
-  EXPECT_NE(result.report.find("'test' keeps the best version by cons, which it did not measure"), std::string::npos)
+  EXPECT_NE(result.report.find("'test' keeps the best version by accuracy_find, which it did not measure"), std::string::npos)
       << result.report;
 }
 
@@ -163,6 +165,57 @@ TEST_F(SteeringTest, what_cannot_steer_is_refused) {
   EXPECT_NE(refusal({"rl_trainer.until=above(held_out/acuracy, 1) or batches(2)"}).find("held_out/accuracy"),
             std::string::npos);
   EXPECT_NE(refusal({"base_trainer.until=above(held_out/accuracy, 1) or batches(2)"}).find("held_out"), std::string::npos);
+}
+
+TEST_F(SteeringTest, a_metric_that_no_evaluator_can_measure_is_refused_with_what_would_measure_it) {
+  const auto refusal = [&](std::vector<std::string> settings) -> std::string {
+    try {
+      run("bad", std::move(settings));
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.what();
+    }
+    return "accepted";
+  };
+  const auto until = [](const char* metric) { return fmt::format("rl_trainer.until=above({}, 0.5) or batches(6)", metric); };
+  const auto has = [](const std::string& text, const std::vector<std::string>& words) {
+    for (const std::string& word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;
+  };
+  has(refusal({until("held_out/cons")}),
+      {"until: 'held_out/cons' is never measured: 'test' takes one sample", "samples=4 on 'test', or accuracy"});
+  EXPECT_EQ(refusal({until("held_out/cons"), "test.samples=2"}), "accepted");
+  has(refusal({until("held_out/accuracy_greedy"), "test.greedy=false"}),
+      {"'held_out/accuracy_greedy' is never measured: 'test' has no pass with argmax", "greedy=true on 'test', or accuracy"});
+  EXPECT_EQ(refusal({until("held_out/accuracy_greedy")}), "accepted");
+  has(refusal({until("held_out/pair_accuracy")}), {"'test' asks prompts, and is given no pairs"});
+  has(refusal({until("held_out/helpful")}), {"no prompt of 'test' is of domain \"general\""});
+  has(refusal({until("held_out/accuracy"), "test.source=tiny:general_test"}),
+      {"no prompt of 'test' is of another domain than \"general\"", "general_accuracy"});
+  EXPECT_EQ(refusal({until("held_out/helpful"), "test.source=tiny:general_test"}), "accepted");
+  has(refusal({"test.metric=cons"}),
+      {"'test' keeps the best version by cons, which it will not measure: 'test' takes one sample", "samples=4"});
+  has(refusal({"test.metric=accuracy_greedy", "test.greedy=false"}), {"has no pass with argmax"});
+  has(refusal({"test.metric=accuracy_conpute"}), {"no prompt of 'test' is of kind \"conpute\"", "kinds are "});
+  has(refusal({"test.metric=test/accuracy"}), {"there is no part 'test' of what is asked", "accuracy"});
+  has(refusal({"test.rewards=", "test.source=tiny:general_test"}), {"by accuracy or pair_accuracy, which it will not measure"});
+  EXPECT_EQ(refusal({"test.metric=reasoning_test/accuracy", "test.source=tiny:reasoning_test,tiny:reasoning"}), "accepted");
+}
+
+TEST_F(SteeringTest, a_name_of_until_that_all_evaluators_answered_without_ends_the_stage) {
+  LocalRun r = run("run");
+  Steering s(r.graph, r.graph.node("test")->stage);
+  const NodePlan& trainer = *r.graph.node("rl_trainer");
+  EXPECT_NO_THROW(s.check_names(trainer, {"held_out/part"})) << "nothing was measured yet";
+  s.note("test", 2, {{"accuracy", 0.5}});
+  EXPECT_NO_THROW(s.check_names(trainer, {"held_out/accuracy", "reward"}));
+  try {
+    s.check_names(trainer, {"held_out/part"});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::bad_input);
+    EXPECT_NE(std::string(e.what()).find("until: 'held_out/part' was not measured (measured were accuracy)"), std::string::npos)
+        << e.what();
+  }
 }
 
 TEST_F(SteeringTest, the_trainer_waits_for_every_evaluator_whoever_is_slow) {
