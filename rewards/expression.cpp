@@ -346,6 +346,8 @@ Bounds of_ends(const Bounds& a, const Bounds& b, F f) {
   return r;
 }
 
+Bounds truth(bool always, bool never) { return {always ? 1.0 : 0.0, never ? 0.0 : 1.0}; }
+
 Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::string&)>& bounds_of) {
   std::vector<Bounds> a;
   for (const auto& arg : n.args) a.push_back(bounds_of_node(*arg, bounds_of));
@@ -366,11 +368,16 @@ Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::strin
       if (a[1].least <= 0 && a[1].most >= 0) return {};
       return of_ends(a[0], a[1], [](double x, double y) { return x / y; });
     case Op::less:
+      return truth(a[0].most < a[1].least, a[0].least >= a[1].most);
     case Op::less_equal:
+      return truth(a[0].most <= a[1].least, a[0].least > a[1].most);
     case Op::equal:
+      return truth(a[0].least == a[0].most && a[1].least == a[1].most && a[0].least == a[1].least,
+                   a[0].most < a[1].least || a[0].least > a[1].most);
     case Op::greater_equal:
+      return truth(a[0].least >= a[1].most, a[0].most < a[1].least);
     case Op::greater:
-      return {0, 1};
+      return truth(a[0].least > a[1].most, a[0].most <= a[1].least);
     case Op::abs:
       if (a[0].least < 0 && a[0].most > 0) return {0, std::max(-a[0].least, a[0].most)};
       return of_ends(a[0], a[0], [](double x, double) { return std::abs(x); });
@@ -379,6 +386,8 @@ Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::strin
     case Op::overlong:
       return {-1, 0};
     case Op::choose:
+      if (a[0].least > 0 || a[0].most < 0) return a[1];
+      if (a[0].least == 0 && a[0].most == 0) return a[2];
       return {std::min(a[1].least, a[2].least), std::max(a[1].most, a[2].most)};
     case Op::clamp:
       return {std::min(std::max(a[0].least, a[1].least), a[2].least), std::min(std::max(a[0].most, a[1].most), a[2].most)};

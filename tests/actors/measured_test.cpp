@@ -168,7 +168,7 @@ TEST_F(MeasuredTest, until_does_not_fire_on_a_batch_with_errors) {
 }
 
 TEST_F(MeasuredTest, a_batch_that_trained_nothing_has_no_loss_no_entropy_and_no_age) {
-  LocalRun run(top / "run", {"judge.rewards=0 * length", "rl_trainer.until=below(entropy, 1000) or batches(3)"});
+  LocalRun run(top / "run", {"judge.rewards=length - length", "rl_trainer.until=below(entropy, 1000) or batches(3)"});
   start(run);
   ASSERT_EQ(run_rl(run).outcome, LocalScheduler::Outcome::finished);
   const auto stats = batches(run, "rl");
@@ -333,7 +333,7 @@ TEST_F(MeasuredTest, a_fact_used_as_a_number_is_0_or_1_where_it_is_and_0_where_i
   for (int i = 0; i < 8; ++i)
     lines += "{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\", \"level\": " + std::to_string(i) + "}\n";
   write_file_atomically(file, lines);
-  LocalRun numbers(top / "numbers", {source, "judge.rewards=level + 0 * length"});
+  LocalRun numbers(top / "numbers", {source, "judge.rewards=level + length - length"});
   start(numbers);
   const auto result = run_rl(numbers);
   EXPECT_EQ(result.outcome, LocalScheduler::Outcome::failed);

@@ -25,7 +25,7 @@ TEST_F(StageTest, every_kind_of_stage_says_what_it_learned) {
 
 // The count of idle batches is a function of the run store, so a stop anywhere changes nothing.
 TEST_F(StageTest, an_idle_stage_ends_at_the_same_batch_wherever_it_was_stopped) {
-  const std::vector<std::string> settings = {"judge.rewards=0.5 + 0 * format", "rl_trainer.until=batches(1000)",
+  const std::vector<std::string> settings = {"judge.rewards=0.5 + format - format", "rl_trainer.until=batches(1000)",
                                              "rl_trainer.idle_batches=5"};
   for (const int64_t steps : {1'000'000, 40, 90, 150}) {
     const auto dir = top / std::to_string(steps);

@@ -98,7 +98,7 @@ struct Verdict : BadInputTest {
 };
 
 TEST_F(Verdict, equal_rewards_everywhere_fail_the_stage_and_what_needs_it_while_others_finish) {
-  const std::string text = rl_graph("0.5 + 0 * accuracy", "until=\"batches(3)\"");
+  const std::string text = rl_graph("0.5 + accuracy - accuracy", "until=\"batches(3)\"");
   expect_failure(text, "rl", "nothing was trained: 12 of 12 groups had equal rewards");
   EXPECT_EQ(status("rl"), StageStatus::failed);
   EXPECT_EQ(status("later"), StageStatus::waiting);
@@ -106,12 +106,12 @@ TEST_F(Verdict, equal_rewards_everywhere_fail_the_stage_and_what_needs_it_while_
 }
 
 TEST_F(Verdict, batches_that_teach_nothing_one_after_the_other_end_the_stage) {
-  const std::string text = rl_graph("0.5 + 0 * accuracy", "until=\"batches(1000)\", idle_batches=4");
+  const std::string text = rl_graph("0.5 + accuracy - accuracy", "until=\"batches(1000)\", idle_batches=4");
   expect_failure(text, "rl", "nothing was trained: 16 of 16 groups had equal rewards");
 }
 
 TEST_F(Verdict, a_solved_task_is_no_failure) {
-  const ProgramResult r = run(rl_graph("0.5 + 0 * accuracy", "until=\"above(reward, 0.4, 2) or batches(9)\""));
+  const ProgramResult r = run(rl_graph("0.5 + accuracy - accuracy", "until=\"above(reward, 0.4, 2) or batches(9)\""));
   EXPECT_EQ(r.code, 0) << r.out << r.err;
   EXPECT_NE(r.out.find("8 of 8 groups had equal rewards; above(reward, 0.4, 2) was reached"), std::string::npos) << r.out;
   EXPECT_EQ(status("later"), StageStatus::done);
@@ -182,7 +182,7 @@ TEST_F(Verdict, a_filter_that_keeps_nothing_fails_its_own_stage) {
     p [role=prompter, source="tiny:reasoning", count=8, groups_per_batch=4];
     g1 [role=generator, samples=2, max_tokens=8];
     j [role=judge, rewards="accuracy"];
-    f [role=filter, keep="0 * length"];
+    f [role=filter, keep="length - length"];
     p -> g1 -> j -> f;
   }
   subgraph cluster_b { u [role=trainer, objective=sft, epochs=1, batch=8]; }

@@ -63,7 +63,7 @@ std::string where_it_is(const ::testing::TestParamInfo<const char*>& info) {
   return names[info.index];
 }
 INSTANTIATE_TEST_SUITE_P(Seen, BrokenPromise,
-                         ::testing::Values("edge.staleness=0", "edge.staleness=1", "judge.rewards=0 * length"), where_it_is);
+                         ::testing::Values("edge.staleness=0", "edge.staleness=1", "judge.rewards=length - length"), where_it_is);
 
 }  // namespace
 }  // namespace r1

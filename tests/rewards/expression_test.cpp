@@ -151,6 +151,17 @@ TEST(RewardExpression, lies_between_bounds_that_follow_from_those_of_its_names) 
   EXPECT_EQ(bounds("abs(tokens - 90)"), range(0, 90));
   EXPECT_EQ(bounds("abs(0 - tokens - 1)"), range(1, 97));
   EXPECT_EQ(bounds("tokens > 7"), range(0, 1));
+  EXPECT_EQ(bounds("tokens > 96"), range(0, 0));
+  EXPECT_EQ(bounds("tokens >= 96"), range(0, 1));
+  EXPECT_EQ(bounds("tokens <= 96"), range(1, 1));
+  EXPECT_EQ(bounds("tokens < 96"), range(0, 1));
+  EXPECT_EQ(bounds("tokens < 0"), range(0, 0));
+  EXPECT_EQ(bounds("share == 2"), range(0, 0));
+  EXPECT_EQ(bounds("share == 1"), range(0, 1));
+  EXPECT_EQ(bounds("3 == 3"), range(1, 1));
+  EXPECT_EQ(bounds("score > 3"), range(0, 1));
+  EXPECT_EQ(bounds("if(share > 1, score, tokens)"), range(0, 96));
+  EXPECT_EQ(bounds("if(share + 1, share, score)"), range(0, 1));
   EXPECT_EQ(bounds("min(tokens, share)"), range(0, 1));
   EXPECT_EQ(bounds("max(tokens, 20)"), range(20, 96));
   EXPECT_EQ(bounds("clamp(score, -3, tokens)"), range(-3, 96));
