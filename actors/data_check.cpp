@@ -18,6 +18,7 @@
 #include "base/fingerprint.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
+#include "tasks/conversion.h"
 #include "tasks/spec.h"
 
 namespace r1 {
@@ -211,7 +212,7 @@ class Checker {
   std::string key(const Reading& reading, const fs::path& file) const {
     const SurveyTask& t = reading.task;
     const FileFingerprint content = env_.once->fingerprint(file, shown_progress(file, options_.show));
-    std::string text = fmt::format("6 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
+    std::string text = fmt::format("7 {} {} {} {} {} {} {} {} {} {}", content.bytes, content.hex(),
                                    t.spec.substr(std::min(t.spec.find('?'), t.spec.size())), static_cast<int>(reading.kind),
                                    t.use.want.has_value(), hash_string(t.tokenizer->json()).hex(), t.positions, t.max_tokens,
                                    t.too_long_is_error * 4 + t.drops_pairs * 2 + t.sees_answer, t.readers.size());
@@ -290,11 +291,12 @@ class Checker {
       for (const std::string& name : reader.expression.variables())
         if (compares_with_answers(name)) rules += fmt::format("{}'{}'", rules.empty() ? "" : ", ", name);
     if (rules.empty()) return;
+    const std::string likely = s.with_answers == 0 ? likely_answer(r.task.spec) : "";
     warn(attr_place(*r.node, r.attr),
-         s.with_answers == 0
-             ? fmt::format("no prompt of {} has an answer, with which {} compares: it is 0 for all of them", name(r), rules)
-             : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is 0 for them",
-                           s.records - s.with_answers, s.records, name(r), rules));
+         s.with_answers == 0 ? fmt::format("no prompt of {} has an answer, with which {} compares: it is 0 for all of them{}",
+                                           name(r), rules, likely.empty() ? "" : fmt::format(" (it may be ?{})", likely))
+                             : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is 0 for them",
+                                           s.records - s.with_answers, s.records, name(r), rules));
   }
 
   // Of a prompt it is a fact, which a program may look at.
@@ -303,16 +305,13 @@ class Checker {
       for (const FactReader& reader : r.task.readers)
         for (const std::string& name : reader.expression.variables())
           if (is_program_call(name)) return;
-    const bool joins = !s.unread_beside.empty() && (s.unread_field == "input" || s.unread_field == "context");
     warn(attr_place(*r.node, r.attr),
-         fmt::format(
-             "{} of {} {} of {} have something in \"{}\" that no model is shown{}: {}", s.unread.count, s.tokenised,
-             record_kind_name(r.kind), name(r), s.unread_field, first(r, s.unread),
-             joins ? fmt::format(
-                         "jq -c 'if (.{0} // \"\") != \"\" then .{1} += \"\\n\\n\" + .{0} else . end | del(.{0})' FILE > NEW "
-                         "puts it behind \"{1}\"",
-                         s.unread_field, s.unread_beside)
-                   : "\"messages\" are a conversation with all of it (docs/data.md)"));
+         fmt::format("{} of {} {} of {} have something in \"{}\" that no model is shown{}: {}", s.unread.count, s.tokenised,
+                     record_kind_name(r.kind), name(r), s.unread_field, first(r, s.unread),
+                     s.unread_join.empty()
+                         ? "\"messages\" are a conversation with all of it (docs/data.md)"
+                         : jq_command(s.unread_join, source_path(r.task.spec).value_or("FILE").string(), "joined") +
+                               " puts it into what is asked"));
   }
 
   void say_contaminated(const Reading& r, const Survey& s) {

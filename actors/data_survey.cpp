@@ -214,7 +214,7 @@ class Surveyor {
     all.sums.unread = {all.unread.count, line(all.unread.index)};
     if (all.unread.count > 0) {
       const Unread unread = source_->unread(all.unread.index);
-      all.sums.unread_field = unread.field, all.sums.unread_beside = unread.beside;
+      all.sums.unread_field = unread.field, all.sums.unread_join = unread.join;
     }
     all.sums.contaminated = {all.contaminated.count, line(all.contaminated.index)};
     return std::move(all.sums);
@@ -244,7 +244,7 @@ std::string survey_text(const Survey& s) {
               {"untrainable", finding_json(s.untrainable)},
               {"unread", finding_json(s.unread)},
               {"unread_field", s.unread_field},
-              {"unread_beside", s.unread_beside},
+              {"unread_join", s.unread_join},
               {"contaminated", finding_json(s.contaminated)},
               {"facts", s.facts},
               {"answered", s.answered},
@@ -264,7 +264,7 @@ bool survey_from_text(const std::string& text, Survey& to) {
     to.untrainable = finding_of(j->at("untrainable"));
     to.unread = finding_of(j->at("unread"));
     to.unread_field = j->at("unread_field").get<std::string>();
-    to.unread_beside = j->at("unread_beside").get<std::string>();
+    to.unread_join = j->at("unread_join").get<std::string>();
     to.contaminated = finding_of(j->at("contaminated"));
     to.facts = j->at("facts").get<std::map<std::string, std::set<std::string>>>();
     to.answered = j->at("answered").get<std::map<std::string, int64_t>>();

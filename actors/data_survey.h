@@ -54,7 +54,7 @@ struct Survey {
   Finding no_room;                                     // prompts behind which max_tokens do not fit
   Finding untrainable;                                 // examples of which no token would be learned
   Finding unread;                                      // records with a part of what is asked in a field that is not read ...
-  std::string unread_field, unread_beside;             // ... the first one's (Unread)
+  std::string unread_field, unread_join;               // ... the first one's (Unread)
   Finding contaminated;                                // records that meet task.grams
   std::map<std::string, std::set<std::string>> facts;  // values of each fact, at most Source::kMaxFactValues
   std::map<std::string, int64_t> answered;             // by name that a reader uses: prompts that have such a fact

@@ -247,4 +247,10 @@ std::string jsonl_how_to_read(const SourceSpec& spec, const std::string& whole, 
   return why.empty() ? "" : fmt::format("{}:{} makes no {}: {}", options.path, number, record_kind_name(wanted[0]), why);
 }
 
+std::string jsonl_likely_answer(const SourceSpec& spec, const std::string& whole) {
+  const Options options = read_options(spec, whole);
+  int number = 0;
+  return Record(first_line(options.path, number), {options.path, number}, options.fields).likely_answer();
+}
+
 }  // namespace r1

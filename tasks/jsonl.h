@@ -37,6 +37,8 @@ namespace r1 {
 std::unique_ptr<Source> open_jsonl(const SourceSpec& spec, const std::string& whole, uint64_t seed, const SourceUse& use);
 RecordKind jsonl_kind(const SourceSpec& spec, const std::string& whole);
 std::string jsonl_how_to_read(const SourceSpec& spec, const std::string& whole, const std::vector<RecordKind>& wanted);
+// Of the first record: the option that names the field in which answers may be, "answer=reward_model.ground_truth"; "".
+std::string jsonl_likely_answer(const SourceSpec& spec, const std::string& whole);
 std::optional<HeldOutPart> jsonl_held_out(const SourceSpec& spec, const std::string& whole);
 // The file that the spec names. Throws bad_input when it names none.
 std::filesystem::path jsonl_path(const SourceSpec& spec, const std::string& whole);

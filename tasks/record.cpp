@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/json.h"
+#include "tasks/conversion.h"
 #include "tasks/line_file.h"
 
 namespace r1 {
@@ -22,11 +23,11 @@ bool is_empty_text(std::string_view text) { return text.find_first_not_of(" \t\r
 std::vector<std::string> names_people_use(Field field) {
   switch (field) {
     case Field::prompt:
-      return {"question", "problem", "instruction", "query", "input", "user"};
+      return {"question", "problem", "instruction", "query", "input", "inputs", "user"};
     case Field::messages:
       return {"conversations", "conversation", "chat", "dialogue"};
     case Field::completion:
-      return {"response", "output", "generation", "solution", "answer", "reply", "target", "chosen"};
+      return {"response", "output", "generation", "solution", "answer", "reply", "target", "targets", "chosen"};
     case Field::answer:
     case Field::answers:
       return {"final_answer", "expected_answer", "ground_truth", "solution", "target", "label", "gold", "reference"};
@@ -38,6 +39,13 @@ std::vector<std::string> names_people_use(Field field) {
       return {"content", "document", "body"};
   }
   return {};
+}
+
+// An object is read as nothing, and a list of anything but messages is none.
+bool may_be(Field field, const Json& value) {
+  if (value.is_object() || value.is_null()) return false;
+  if (field == Field::messages) return value.is_array() && !value.empty() && value[0].is_object();
+  return field != Field::text || value.is_string();
 }
 
 std::string mapping(Field field, const std::string& name) {
@@ -142,10 +150,12 @@ Record::Record(std::string_view line, const Where& where, const FieldMap& map) :
   const size_t first = line.find_first_not_of(" \t");
   if (first != std::string_view::npos && line[first] == '[') {
     where_.column = static_cast<int>(first) + 1;
-    fail("expected a JSON object, not a list", "one record a line: jq -c '.[]' FILE > NEW");
+    fail("expected a JSON object, not a list", "one record a line: " + jq_command(".[]", where_.file, "lines"));
   }
-  json_ =
-      parse_json(line, where, {.hint = "expected one JSON object a line", .max_bytes = kLongestLine, .exact_integers = true});
+  std::string hint = "expected one JSON object a line";
+  if (first != std::string_view::npos && line.substr(first).find_last_not_of(" \t\r{") == std::string_view::npos)
+    hint += ": " + jq_command(".", where_.file, "lines");
+  json_ = parse_json(line, where, {.hint = hint.c_str(), .max_bytes = kLongestLine, .exact_integers = true});
   if (!json_.is_object()) fail("expected a JSON object", "one record a line");
 }
 
@@ -207,7 +217,15 @@ void Record::fail_at_key(const std::string& name, const std::string& what, const
 
 std::string Record::meant_by(Field field) const {
   for (const std::string& name : names_people_use(field))
-    if (json_.contains(name) && !claimed(name)) return name;
+    if (json_.contains(name) && !claimed(name) && may_be(field, json_[name])) return name;
+  // verl's reward_model.ground_truth, a request's body.messages.
+  std::vector<std::string> names = names_people_use(field);
+  names.insert(names.begin(), kFieldNames[static_cast<size_t>(field)]);
+  for (const auto& [key, value] : json_.items())
+    if (value.is_object() && key.find('.') == std::string::npos)
+      for (const std::string& name : names)
+        if (const auto it = value.find(name); it != value.end() && !claimed(key + "." + name) && may_be(field, *it))
+          return key + "." + name;
   return {};
 }
 
@@ -237,6 +255,12 @@ RecordKind Record::kind() const {
     return is_assistant(chat(Field::messages).back()) ? RecordKind::example : RecordKind::prompt;
   }
   if (has(Field::prompt)) return RecordKind::prompt;
+  if (const std::string name = meant_by(Field::messages); !name.empty() && is_sharegpt(*member(json_, name, true))) {
+    Where where = where_;
+    where.column = column_of_key(line_, name.substr(0, name.find('.')));
+    throw bad_input(fmt::format("\"{}\" are messages of ShareGPT's form, \"from\" and \"value\"", name), where,
+                    jq_command(sharegpt_program(name, json_), where_.file, "messages") + " makes \"messages\" of them");
+  }
   for (const Field field : {Field::prompt, Field::messages, Field::text}) {
     const std::string name = meant_by(field);
     if (name.empty()) continue;
@@ -249,6 +273,9 @@ RecordKind Record::kind() const {
       hint += fmt::format(", or &{} where it is to be learned", mapping(Field::completion, learned));
     fail(kExpected, hint);
   }
+  for (const auto& [key, value] : json_.items())
+    if (json_.size() <= 3 && value.is_array() && value.size() > 1 && value[0].is_object() && !value[0].contains("role"))
+      fail(kExpected, fmt::format("if \"{}\" are the records: {}", key, jq_command(jq_path(key) + "[]", where_.file, "lines")));
   fail(kExpected, "fields of other names are mapped: ?prompt=question&answer=answer");
 }
 
@@ -262,6 +289,11 @@ std::string Record::why_not(RecordKind kind) const {
     return e.hint().empty() ? e.message() : e.message() + "; " + e.hint();
   }
   return {};
+}
+
+std::string Record::likely_answer() const {
+  const std::string name = meant_by(Field::answer);
+  return name.empty() ? "" : mapping(Field::answer, name);
 }
 
 std::string Record::how_to_read(RecordKind kind) const {
@@ -414,7 +446,9 @@ std::vector<std::string> Record::texts() const {
 }
 
 // Those of a whole conversation, then those of a prompt that is one text.
-static constexpr std::array<const char*, 5> kPartsOfQuestions = {"system", "system_prompt", "input", "context", "history"};
+static constexpr std::array<const char*, 6> kPartsOfQuestions = {"system", "System",  "system_prompt",
+                                                                 "input",  "context", "history"};
+static constexpr size_t kOfConversations = 3;
 
 bool Record::may_have_unread(std::string_view line) {
   return std::any_of(kPartsOfQuestions.begin(), kPartsOfQuestions.end(),
@@ -425,14 +459,19 @@ Unread Record::unread() const {
   const Json* prompt = find(Field::prompt);
   const bool is_text = prompt != nullptr && prompt->is_string();
   if (!is_text && prompt == nullptr && !has(Field::messages)) return {};
-  for (size_t i = 0; i < (is_text ? kPartsOfQuestions.size() : 2); ++i) {
+  std::vector<std::string> parts;
+  bool known = true;
+  for (size_t i = 0; i < (is_text ? kPartsOfQuestions.size() : kOfConversations); ++i) {
     const std::string name = kPartsOfQuestions[i];
     const auto it = json_.find(name);
     if (it == json_.end() || claimed(name) || name == name_of(Field::prompt)) continue;
-    if (it->is_string() ? !is_empty_text(it->get_ref<const std::string&>()) : it->is_array() && !it->empty())
-      return {name, is_text ? name_of(Field::prompt) : ""};
+    if (it->is_string() ? is_empty_text(it->get_ref<const std::string&>()) : !it->is_array() || it->empty()) continue;
+    known = known && it->is_array() == (name == "history");
+    parts.push_back(name);
   }
-  return {};
+  if (parts.empty()) return {};
+  const Field asked = has(Field::messages) ? Field::messages : Field::prompt;
+  return {parts[0], known ? joining_program(parts, name_of(asked), asked == Field::messages || !is_text) : ""};
 }
 
 std::string Record::text_of(Field field) const {
@@ -521,12 +560,21 @@ nlohmann::ordered_json Record::chat(Field field) const {
   Ordered out = Ordered::array();
   for (const Ordered& m : *list) {
     const auto at = [&] { return fmt::format("{}[{}]", name_of(field), out.size()); };
-    const auto refuse = [&] { fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at())); };
+    const auto refuse = [&] {
+      const bool theirs = m.is_object() && m.contains("from") && m.contains("value");
+      fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at()),
+           !theirs
+               ? ""
+               : jq_command(sharegpt_program(name_of(field), json_), where_.file, "messages") + " makes \"messages\" of it");
+    };
     if (!m.is_object() || !m.contains("role") || !m["role"].is_string()) refuse();
     const std::string role = m["role"].get<std::string>();
     static const std::vector<std::string> kRoles = {"system", "developer", "user", "assistant", "tool"};
     if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
-      fail(fmt::format("{}: unknown role '{}'", at(), role), "expected system, developer, user, assistant or tool");
+      fail(fmt::format("{}: unknown role '{}'", at(), role),
+           usual_role(role).empty() ? "expected system, developer, user, assistant or tool"
+                                    : jq_command(roles_program(name_of(field)), where_.file, "messages") +
+                                          " makes them system, user, assistant and tool");
     if (const auto calls = m.find("tool_calls"); calls != m.end() && !calls->is_null() && !calls->is_array())
       fail(fmt::format("{}: \"tool_calls\": expected a list", at()));
     Ordered message = m;
@@ -546,6 +594,10 @@ nlohmann::ordered_json Record::chat(Field field) const {
 nlohmann::ordered_json Record::reply(Field field) const {
   const Json* value = find(field);
   if (value == nullptr) missing(field);
+  if (const std::string name = value->is_object() ? meant_by(Field::messages) : "";
+      !name.empty() && is_sharegpt(*member(json_, name, true)))
+    fail_at(field, "is a message of ShareGPT's form, \"from\" and \"value\"",
+            jq_command(sharegpt_program(name, json_), where_.file, "messages") + " makes a text of it");
   Ordered out = Ordered::array();
   if (value->is_array()) {
     out = chat(field);

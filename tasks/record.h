@@ -35,6 +35,7 @@ class Record {
   // when it is none under such names either. why_not: what reading it as one says; "" when it is one.
   std::string how_to_read(RecordKind kind) const;
   std::string why_not(RecordKind kind) const;
+  std::string likely_answer() const;  // an option as those: "answer=reward_model.ground_truth"
   // Rendered with the chat template. Each throws bad_input for a field that is missing, of a wrong type or empty, and for what
   // the template refuses.
   Prompt prompt(const ChatTemplate&) const;

@@ -197,6 +197,10 @@ std::string how_to_read(const std::string& spec, const std::vector<RecordKind>& 
   return {};
 }
 
+std::string likely_answer(const std::string& spec) {
+  return is_file(spec) ? jsonl_likely_answer(parse_source_spec(spec), spec) : "";
+}
+
 std::vector<std::string> source_names() {
   std::vector<std::string> names = tiny_source_names();
   names.emplace_back("jsonl:PATH");

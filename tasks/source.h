@@ -47,9 +47,10 @@ struct Pair {
 };
 
 // A field of a record that looks like a part of what is asked, has something in it and is not read. `field`: "" where there is
-// none. `beside`: the field with the text that is asked; "" of a conversation.
+// none. `join`: the jq program that puts it, and what else is not read of the record, into what is asked; "" where its form is
+// not known.
 struct Unread {
-  std::string field, beside;
+  std::string field, join;
 };
 
 class Source {
@@ -131,6 +132,8 @@ RecordKind source_kind(const std::string& spec);
 // A hint for who needs records of one of `wanted`, of a source that gives others: which options make one of the first record of
 // its first file, '?completion=response makes examples of d.jsonl', or why none do; "" when no file is named.
 std::string how_to_read(const std::string& spec, const std::vector<RecordKind>& wanted);
+// Of a file of prompts without answers: the option that may be meant to name them; "".
+std::string likely_answer(const std::string& spec);
 
 // The built-in names ("tiny:cold_start", ...) and "jsonl:PATH".
 std::vector<std::string> source_names();

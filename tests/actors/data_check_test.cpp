@@ -91,6 +91,11 @@ TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_
   EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny", "if(finished, math, accuracy) + format")),
                    "no prompt of d.jsonl has an answer, with which 'math', 'accuracy' compares: it is 0 for all of them"));
   EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny")).warnings.empty());
+  data(R"({"prompt": "Q", "reward_model": {"style": "rule", "ground_truth": "3"}}
+)");
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny", "math")),
+                   "it is 0 for all of them (it may be ?answer=reward_model.ground_truth)"));
+  EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny&answer=reward_model.ground_truth", "math")).warnings.empty());
   // Some without are a mixture of tasks where one learns, and so many failures where one measures.
   data(prompt_lines(3) + "{\"prompt\": \"compute 1 + 2\"}\n");
   EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny", "math")).warnings.empty());
@@ -112,9 +117,8 @@ TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of
     EXPECT_TRUE(
         says(check(alpaca),
              "2 of 3 examples of d.jsonl have something in \"input\" that no model is shown (the first: d.jsonl:2): jq -c "
-             "'if (.input // \"\") != \"\" then .instruction += \"\\n\\n\" + .input else . end | del(.input)' FILE > NEW puts "
-             "it behind "
-             "\"instruction\""));
+             "'if (.input // \"\") != \"\" then .instruction += \"\\n\\n\" + .input else . end | del(.input)' " +
+                 (dir_ / "d.jsonl").string() + " > " + (dir_ / "d_joined.jsonl").string() + " puts it into what is asked"));
   data(R"({"instruction": "Add.", "input": "", "output": "3"}
 {"instruction": "Add.", "output": "3"}
 )");
@@ -125,9 +129,15 @@ TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of
   EXPECT_FALSE(says(check(rl("jsonl:d.jsonl?template=tiny", "command('cat')")), "context")) << "a program is shown facts";
   data(R"({"system": "Be short.", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
 )");
-  EXPECT_TRUE(says(check(sft("jsonl:d.jsonl?template=tiny")),
-                   "1 of 1 examples of d.jsonl have something in \"system\" that no model is shown (the first: d.jsonl:1): "
-                   "\"messages\" are a conversation with all of it"));
+  EXPECT_TRUE(
+      says(check(sft("jsonl:d.jsonl?template=tiny")),
+           "1 of 1 examples of d.jsonl have something in \"system\" that no model is shown (the first: d.jsonl:1): jq -c "
+           "'.messages = [(if (.system // \"\") != \"\" then {role: \"system\", content: .system} else empty end), "
+           ".messages[]] | del(.system)' "));
+  data(R"({"prompt": "What?", "history": "a text", "answer": "3"}
+)");
+  EXPECT_TRUE(says(check(rl("jsonl:d.jsonl?template=tiny")), "\"messages\" are a conversation with all of it"))
+      << "of no known form";
 }
 
 TEST_F(DataCheckTest, what_steers_a_stage_and_no_held_out_prompt_of_a_file_gives_is_refused) {
