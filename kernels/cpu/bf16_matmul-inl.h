@@ -24,6 +24,20 @@ struct Place {
   int64_t row, n0, n;
 };
 
+// Rounded to nearest even, denormal numbers to zero: vcvtneps2bf16, and by whole numbers where the CPU has no such instruction.
+R1_BF16_INLINE __m256i round_by_numbers(__m512 x) {
+  const __m512i bits = _mm512_castps_si512(x), high = _mm512_srli_epi32(bits, 16);
+  const __m512i half = _mm512_add_epi32(_mm512_and_si512(high, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+  __m512i r = _mm512_srli_epi32(_mm512_add_epi32(bits, half), 16);
+  const __mmask16 tiny = _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
+  r = _mm512_mask_and_epi32(r, tiny, high, _mm512_set1_epi32(0x8000));
+  r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), high, _mm512_set1_epi32(0x40));
+  return _mm512_cvtepi32_epi16(r);
+}
+R1_BF16_INLINE __m256i round_bf16(__m512 x, bool by_instruction) {
+  return by_instruction ? (__m256i)_mm512_cvtneps_pbh(x) : round_by_numbers(x);
+}
+
 // What is asked for from memory while a call computes: 16 * lines rows of a or b, ld apart.
 struct Ahead {
   const uint16_t* rows = nullptr;
@@ -58,7 +72,7 @@ R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r
 
 // Elements place.row + [M0, M0 + 8), as far as there are M, of the rows of c that the columns of s are.
 template <int M0, int M, int P>
-R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
+R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, bool by_instruction, __m512 (&s)[M][P]) {
   constexpr int kCount = M - M0 < 8 ? M - M0 : 8;
   const int64_t first_row = place.row + M0;
   const __mmask8 used = static_cast<__mmask8>((1u << kCount) - 1);
@@ -92,13 +106,14 @@ R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, __m5
       if (x.c_type == DType::f32)
         _mm256_mask_storeu_ps(static_cast<float*>(x.c) + at, used, r);
       else
-        _mm_mask_storeu_epi16(static_cast<uint16_t*>(x.c) + at, used, (__m128i)_mm256_cvtneps_pbh(r));
+        _mm_mask_storeu_epi16(static_cast<uint16_t*>(x.c) + at, used,
+                              _mm256_castsi256_si128(round_bf16(_mm512_castps256_ps512(r), by_instruction)));
     }
   }
 }
 
 template <int M, int P>
-R1_BF16_INLINE void finish_rows(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
+R1_BF16_INLINE void finish_rows(const Bf16Matmul& x, const Place& place, bool by_instruction, __m512 (&s)[M][P]) {
 #pragma GCC unroll 4
   for (int p = 0; p < P; ++p) {
     const __mmask16 columns = first(place.n - p * 16);
@@ -115,18 +130,18 @@ R1_BF16_INLINE void finish_rows(const Bf16Matmul& x, const Place& place, __m512 
       } else {
         uint16_t* const c = static_cast<uint16_t*>(x.c) + at;
         if (x.accumulate) r = _mm512_add_ps(widen(_mm256_maskz_loadu_epi16(columns, c)), r);
-        _mm256_mask_storeu_epi16(c, columns, (__m256i)_mm512_cvtneps_pbh(r));
+        _mm256_mask_storeu_epi16(c, columns, round_bf16(r, by_instruction));
       }
     }
   }
 }
 
-// The sums of M rows, in their place.
+// The sums of M rows, in their place. by_instruction: as round_bf16.
 template <int M, int P>
-R1_BF16_INLINE void finish(const Bf16Matmul& x, const Place& place, __m512 (&s)[M][P]) {
-  if (!x.c_transposed) return finish_rows(x, place, s);
-  finish_columns<0>(x, place, s);
-  if constexpr (M > 8) finish_columns<8>(x, place, s);
+R1_BF16_INLINE void finish(const Bf16Matmul& x, const Place& place, bool by_instruction, __m512 (&s)[M][P]) {
+  if (!x.c_transposed) return finish_rows(x, place, by_instruction, s);
+  finish_columns<0>(x, place, by_instruction, s);
+  if constexpr (M > 8) finish_columns<8>(x, place, by_instruction, s);
 }
 
 }  // namespace r1::cpu

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "kernels/cpu/bf16_matmul-inl.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/cpu/tile_packing.h"
 #include "kernels/cpu/tiles.h"
@@ -119,7 +120,7 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
       for (int p = 0; p < P; ++p)
         s[m][p] = dot(s[m][p], _mm512_load_si512(panel + p * 16), _mm512_set1_epi32(block.a[m * x.lda + block.k - 1]));
   }
-  if (block.last) return finish(x, block.place, s);
+  if (block.last) return finish(x, block.place, true, s);
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
@@ -233,7 +234,7 @@ void bf16_matmul_by_pairs(const Bf16Matmul& x) {
 
 void bf16_matmul(const Bf16Matmul& x) {
   // Of the fewest rows memory takes the time, and pairs are half as many bytes to bring into order.
-  if (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs))
+  if (isa() != Isa::avx512 && (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs)))
     bf16_matmul_by_pairs(x);
   else
     bf16_matmul_by_multiply_adds(x);

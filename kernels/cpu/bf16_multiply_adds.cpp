@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/cpu/bf16_matmul-inl.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/cpu/tiles.h"
 
@@ -107,12 +108,13 @@ template <int M, int P>
 
 template <int M, int P>
 R1_BF16_TARGET void finish_call(const Bf16Matmul& x, const Place& place, const float* sums) {
+  static const bool by_instruction = has_isa(Isa::avx512_bf16) && isa() != Isa::avx512;
   __m512 s[M][P];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) s[m][p] = _mm512_load_ps(sums + (m * P + p) * 16);
-  finish(x, place, s);
+  finish(x, place, by_instruction, s);
 }
 
 // f<M, P>() for a call of so many rows and parts.

@@ -13,7 +13,7 @@ namespace r1::cpu {
 enum class Isa {
   scalar,        // any x86-64
   avx2,          // with FMA
-  avx512,        // F, BW, CD, DQ, VL
+  avx512,        // F, BW, CD, DQ, VL; bf16 products by multiply-adds (kernels/cpu/bf16_matmul.h)
   avx512_bf16,   // bf16 products by chains of vdpbf16ps (kernels/cpu/bf16_matmul.h)
   amx_onednn,    // bf16 products by oneDNN on AMX tiles
   amx_software,  // as amx, the tile instructions computed by AVX-512: for tests on any machine with avx512_bf16
@@ -36,7 +36,7 @@ Isa chosen_isa(const std::string& asked);
 Isa isa();
 
 // Whether bf16 products are our own kernels'.
-inline bool own_bf16(Isa isa) { return isa == Isa::avx512_bf16 || isa >= Isa::amx_software; }
+inline bool own_bf16(Isa isa) { return isa >= Isa::avx512 && isa != Isa::amx_onednn; }
 // Whether the own kernels, attention's too, are those of tiles.
 inline bool uses_tiles(Isa isa) { return isa >= Isa::amx_software; }
 

@@ -2,7 +2,7 @@
 // threads.
 //
 // f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides
-// (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX512_BF16 but no AMX
+// (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX-512 but no AMX
 // (kernels/cpu/bf16_matmul.h). With AMX they go through oneDNN, which keeps its bits only while a sum over k is one block: so k
 // is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the
 // f32 way. Products for weight gradients are oneDNN's, in parts of 256 tokens; where all else is our own they are too, with the
@@ -76,7 +76,7 @@ Matrix as_type(Context& context, const Matrix& m, DType t) {
 
 double ns_per_madd(DType t) {
   if (t == DType::f32) return 0.012;
-  return isa() == Isa::avx512_bf16 ? 0.0045 : isa() == Isa::amx ? 0.001 : 0.003;
+  return isa() <= Isa::avx512_bf16 ? 0.0045 : isa() == Isa::amx ? 0.001 : 0.003;
 }
 constexpr double kNsPerByte = 0.05;  // from memory, one core
 

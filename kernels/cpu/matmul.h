@@ -25,7 +25,7 @@ void matmul(const MatmulShape& shape, const void* a, const void* b, const void* 
 void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda,
            const float* b, int64_t ldb, float beta, float* c, int64_t ldc);
 
-// Whether oneDNN has bf16 matmuls in hardware on this machine (AVX512_BF16 or AMX). Elsewhere we convert to f32.
+// Whether bf16 products are fast on this machine: our own, or oneDNN's on AMX. Elsewhere they are computed as f32.
 bool has_bf16_matmul();
 // The longest sum over k for which bf16 results of this oneDNN do not depend on m or strides (found by brute force:
 // docs/decisions.md): 512 with AMX, 256 with AVX512_BF16 alone.

@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <functional>
 #include <vector>
 
 #include "base/rng.h"
+#include "kernels/cpu/bf16_matmul-inl.h"
 #include "kernels/cpu/isa.h"
 
 namespace r1::test {
@@ -194,6 +196,31 @@ TEST_F(WeightProduct, by_pairs_adds_a_chain_for_every_256_tokens) {
           0, std::min<int64_t>(256, t - t0), [&](int64_t s) { return dy(t0 + s); }, [&](int64_t s) { return x(t0 + s); });
     return c;
   });
+}
+
+R1_BF16_TARGET void round_both_ways(const float* from, uint16_t* by_instruction, uint16_t* by_numbers) {
+  const __m512 x = _mm512_loadu_ps(from);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(by_instruction), cpu::round_bf16(x, true));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(by_numbers), cpu::round_bf16(x, false));
+}
+
+TEST(BfloatRounding, by_whole_numbers_is_that_of_the_instruction) {
+  if (!has_pairs()) GTEST_SKIP() << "no AVX512_BF16";
+  Rng rng(5, "floats of all bits");
+  for (int turn = 0; turn < 100'000; ++turn) {
+    float from[16];
+    for (float& x : from) {
+      auto bits = rng.bits();
+      if (turn % 4 == 1) bits &= 0x807fffffu;                 // denormal, zero
+      if (turn % 4 == 2) bits |= 0x7f800000u;                 // no number, infinite
+      if (turn % 4 == 3) bits = (bits & ~0xffffu) | 0x8000u;  // halfway
+      if (turn % 8 == 6) bits &= 0xff80ffffu;
+      x = std::bit_cast<float>(bits);
+    }
+    uint16_t a[16], b[16];
+    round_both_ways(from, a, b);
+    for (int i = 0; i < 16; ++i) ASSERT_EQ(a[i], b[i]) << std::hex << std::bit_cast<uint32_t>(from[i]);
+  }
 }
 
 TEST(BfloatChain, of_multiply_adds_takes_denormal_numbers_for_zero_and_makes_none) {

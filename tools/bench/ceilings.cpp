@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "kernels/cpu/isa.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/ops.h"
@@ -108,9 +109,11 @@ Ceilings CeilingMeter::measure() {
   }
   Ceilings c;
   c.f32_flops = matmul_flops(DType::f32);
-  c.bf16_flops = cpu::has_bf16_matmul() ? matmul_flops(DType::bf16) : c.f32_flops;
+  // f32 multiply-adds compute bf16 products too (kernels/cpu/bf16_matmul.h).
+  c.bf16_flops = c.f32_flops;
+  if (cpu::isa() >= cpu::Isa::avx512_bf16) c.bf16_flops = std::max(c.bf16_flops, matmul_flops(DType::bf16));
   c.f32_register_flops = register_flops(DType::f32, static_cast<int>(threads_));
-  c.bf16_register_flops = register_flops(DType::bf16, static_cast<int>(threads_));
+  c.bf16_register_flops = std::max(register_flops(DType::bf16, static_cast<int>(threads_)), c.f32_register_flops);
   c.read_bytes = read_bytes();
   return c;
 }
