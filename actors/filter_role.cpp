@@ -401,6 +401,15 @@ void refuse_choice_for_batches(const NodePlan& node) {
         "remove it: it chooses completions for a dataset; of a batch, the judge's rewards say what is learned");
 }
 
+// What does as fill=shrink where an edge asks for more draws: --set cannot remove it.
+std::string as_shrink(const GraphView& graph, const NodePlan& filter) {
+  const int64_t window = stage_window(graph, filter.stage);
+  return fmt::format(
+      "fill=resample, or remove the edge; --set {0}.fill=resample --set {0}.max_draws={1} draws {1} a batch and trains what is "
+      "kept of them, as fill=shrink does",
+      filter.id, window);
+}
+
 void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodePlan& node) {
   bool dataset = false, groups = false;
   for (int e : node.out_edges) {
@@ -418,7 +427,7 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
     throw bad_input(resample ? "fill=resample has to tell the generator how many more draws it needs"
                              : fmt::format("'{}' has nothing to tell '{}'", node.id, generator->id),
                     resample ? attr_place(node, "fill") : node.where,
-                    resample ? fmt::format("add: {} -> {};", node.id, generator->id) : "fill=resample, or remove the edge");
+                    resample ? fmt::format("add: {} -> {};", node.id, generator->id) : as_shrink(graph, node));
   if (resample && node.attrs.text("order") != "draw")
     throw bad_input("fill=resample fills batches in draw order", attr_place(node, "order"), "order=draw");
   if (resample && (dataset || max_draws_of(node, stage_window(graph, node.stage)) < stage_window(graph, node.stage)))

@@ -130,10 +130,24 @@ void check_taken(const GraphView& graph, const NodePlan& node, const std::vector
   throw bad_input(fmt::format("nobody takes what '{}' gives: it would work for nothing", node.id), node.where, hint);
 }
 
+void refuse_without_effect(const NodePlan& node, const std::vector<std::string>& attrs, const std::string& why,
+                           const std::string& hint) {
+  std::vector<std::string> names;
+  Where first;
+  for (const std::string& attr : attrs) {
+    const auto given = node.attrs.given.find(attr);
+    if (given == node.attrs.given.end() || given->second.shared || given->second.value == node.attrs.fallback.at(attr))
+      continue;
+    if (names.empty()) first = given->second.where;
+    names.push_back(node.id + "." + attr);
+  }
+  if (names.empty()) return;
+  throw bad_input(fmt::format("{} {} no effect {}", fmt::join(names, ", "), names.size() == 1 ? "has" : "have", why), first,
+                  hint);
+}
+
 void refuse_without_effect(const NodePlan& node, const std::string& attr, const std::string& why, const std::string& hint) {
-  const auto given = node.attrs.given.find(attr);
-  if (given == node.attrs.given.end() || given->second.shared || given->second.value == node.attrs.fallback.at(attr)) return;
-  throw bad_input(fmt::format("{}.{} has no effect {}", node.id, attr, why), given->second.where, hint);
+  refuse_without_effect(node, std::vector{attr}, why, hint);
 }
 
 ModelConfig model_config(const fs::path& graph_dir, const NodePlan& model) {

@@ -59,6 +59,9 @@ void check_taken(const GraphView&, const NodePlan&, const std::vector<std::strin
 // Refuses what was said of this node alone and has no effect on it: who says it means something by it. The default, and what is
 // meant for whoever can use it (Attr::shared), may stand. `why`: "on a filter that forms batches".
 void refuse_without_effect(const NodePlan&, const std::string& attr, const std::string& why, const std::string& hint);
+// The same of several, all of them in one message.
+void refuse_without_effect(const NodePlan&, const std::vector<std::string>& attrs, const std::string& why,
+                           const std::string& hint);
 
 // Of a kind=model node; an error stands at its path or config.
 ModelConfig model_config(const std::filesystem::path& graph_dir, const NodePlan& model);

@@ -197,9 +197,10 @@ void check_judge(const fs::path& graph_dir, const GraphView& graph, const NodePl
   if (reward_model_names(graph, node).empty())
     refuse_without_effect(node, "on", "where no reward model computes: rules and programs are not on devices", "remove it");
   if (writes_scores(graph, node))
-    for (const char* attr : {"host", "tags", "replicas"})
-      if (node.attrs.text(attr) != "head")
-        refuse_without_effect(node, attr, "on a judge that writes its scores itself: it stays with the head", "remove it");
+    refuse_without_effect(node,
+                          node.attrs.text("host") == "head" ? std::vector<std::string>{"tags", "replicas"}
+                                                            : std::vector<std::string>{"host", "tags", "replicas"},
+                          "on a judge that writes its scores itself: it stays with the head", "remove it");
 }
 
 }  // namespace

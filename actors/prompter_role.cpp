@@ -173,6 +173,14 @@ class PrompterRole final : public Role {
   std::shared_ptr<const Tokenizer> tokenizer_;
 };
 
+// What groups_per_batch was meant to say, at the trainer that can say it: not more than the prompter draws.
+std::string batch_hint(const NodePlan& prompter, const NodePlan& trainer) {
+  const int64_t wanted = prompter.attrs.integer("groups_per_batch"), count = prompter.attrs.integer("count"),
+                batch = count > 0 ? std::min(wanted, count) : wanted;
+  if (trainer.attrs.integer("batch") == batch) return fmt::format("remove it: '{}' says batch={} already", trainer.id, batch);
+  return fmt::format("'{0}' says how many a batch has: batch={1} there, or --set {0}.batch={1}", trainer.id, batch);
+}
+
 }  // namespace
 
 RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
@@ -204,9 +212,8 @@ RoleKind prompter_kind(const std::filesystem::path& graph_dir) {
     check_taken(graph, node, {"prompts", "examples", "pairs"}, "an edge to a generator, or to a trainer");
     for (int e : node.out_edges)
       if (const EdgePlan& edge = graph.edges[static_cast<size_t>(e)]; edge.carries != "prompts")
-        refuse_without_effect(
-            node, "groups_per_batch", "on a prompter of " + edge.carries,
-            fmt::format("'{}' says how many a batch has: batch=32", graph.nodes[static_cast<size_t>(edge.to)].id));
+        refuse_without_effect(node, "groups_per_batch", "on a prompter of " + edge.carries,
+                              batch_hint(node, graph.nodes[static_cast<size_t>(edge.to)]));
   };
   r.make = [](const RunEnv& env) -> std::unique_ptr<Role> { return std::make_unique<PrompterRole>(env); };
   return r;

@@ -78,7 +78,8 @@ void check_trainer(const fs::path& graph_dir, const GraphView& graph, const Node
     if (const NodePlan* prompter = stage_node(graph, node.stage, "prompter"); prompter != nullptr) {
       const int64_t count = prompter->attrs.integer("count"), window = prompter->attrs.integer("groups_per_batch");
       if (count > 0 && count < window)
-        throw bad_input("not enough prompts for one batch", attr_place(*prompter, "count"), "count is below groups_per_batch");
+        throw bad_input(fmt::format("not enough prompts for one batch: count={} is below groups_per_batch={}", count, window),
+                        attr_place(*prompter, "count"), fmt::format("groups_per_batch={}, or count={}", count, window));
       if (const int64_t wanted = parse_until(graph, node).batch_limit(); count > 0 && count / window < wanted)
         throw bad_input(fmt::format("until asks for {} batches, but '{}' draws {} prompts: {} batch{} of {}", wanted,
                                     prompter->id, count, count / window, count / window == 1 ? "" : "es", window),

@@ -123,8 +123,8 @@ void check_steps(const GraphView& graph, const NodePlan& node) {
 
 void check_places(const NodePlan& node) {
   if (node.attrs.integer("ranks") > 1 || node.attrs.text("host") == "head") return;
-  for (const char* attr : {"host", "tags"})
-    refuse_without_effect(node, attr, "with ranks=1: it says where its ranks but the first live", "ranks=2, or remove it");
+  refuse_without_effect(node, std::vector<std::string>{"host", "tags"}, "with ranks=1: that is where ranks but the first live",
+                        "ranks=2, or remove it");
 }
 
 }  // namespace

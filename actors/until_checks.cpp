@@ -62,10 +62,14 @@ std::string between(const Bounds& b) {
 }
 
 // Why `call` of a plateau is none; "" when it is one.
-std::string no_plateau(const UntilCall& call, const Bounds& b, std::string& hint) {
+std::string no_plateau(const UntilCall& call, const Bounds& b, bool grpo, std::string& hint) {
   hint = fmt::format("plateau({}, {}, 0.005): the end of rising by 0.005 and more", call.metric, call.window);
   if (call.value < 0) return fmt::format("waits for a fall of more than {:g}", -call.value);
   if (call.value > b.most - b.least) return fmt::format("is true whatever is learned: '{}' {}", call.metric, between(b));
+  if (call.metric == "loss" && grpo) {
+    hint = fmt::format("plateau(reward, {}, 0.005)", call.window);
+    return "is true whatever is learned: a policy's loss stays about 0, as the advantages of a group cancel";
+  }
   if (call.metric != "loss" && call.metric != "mtp_loss") return {};
   hint = fmt::format("below({}, VALUE, {}), or batches(500)", call.metric, call.window);
   return fmt::format("is true while '{}' falls: a plateau is where a metric no longer rises", call.metric);
@@ -95,7 +99,8 @@ void check_until_calls(const GraphView& graph, const NodePlan& node) {
       refuse(fmt::format("never comes true: '{}' {}", call.metric, between(b)), fmt::format("a VALUE above {:g}", b.least));
     std::string hint;
     if (call.kind == Kind::plateau)
-      if (const std::string why = no_plateau(call, b, hint); !why.empty()) refuse(why, hint);
+      if (const std::string why = no_plateau(call, b, node.attrs.text("objective") == "grpo", hint); !why.empty())
+        refuse(why, hint);
   }
 }
 

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <sstream>
 
 #include "base/clipped.h"
@@ -62,18 +64,29 @@ Placement place_roles(const GraphView& graph, const std::vector<int>& nodes, con
 }
 
 void refuse_places(const GraphView& graph) {
+  std::vector<std::string> asked, node_sets;
+  std::set<std::string> sets;
+  std::optional<Where> first;
   for (const NodePlan& node : graph.nodes)
     for (const char* attr : {"host", "tags", "replicas"}) {
       const auto given = node.attrs.given.find(attr);
       if (given == node.attrs.given.end() || given->second.value == node.attrs.fallback.at(attr) ||
           given->second.value == "head")
         continue;
-      throw bad_input(fmt::format("'{}' asks for {}={}, and this run has no nodes: all of it would run in this process",
-                                  node.id, attr, clipped(given->second.value)),
-                      given->second.where,
-                      fmt::format("--hostfile FILE or --slurm beside it, or --set {}.{}={} to do without", node.id, attr,
-                                  node.attrs.fallback.at(attr)));
+      if (!first) first = given->second.where;
+      asked.push_back(fmt::format("'{}' asks for {}={}", node.id, attr, clipped(given->second.value)));
+      node_sets.push_back(fmt::format("--set {}.{}={}", node.id, attr, node.attrs.fallback.at(attr)));
+      sets.insert(fmt::format("--set node.{}={}", attr, node.attrs.fallback.at(attr)));
     }
+  if (!first) return;
+  constexpr size_t kMostNamed = 6;
+  const size_t more = asked.size() - std::min(asked.size(), kMostNamed);
+  asked.resize(asked.size() - more);
+  throw bad_input(fmt::format("{}{}, and this run has no nodes: all of it would run in this process", fmt::join(asked, ", "),
+                              more > 0 ? fmt::format(", {} more places are asked for", more) : ""),
+                  *first,
+                  fmt::format("--hostfile FILE or --slurm beside it, or {} to do without",
+                              node_sets.size() == 1 ? node_sets[0] : fmt::format("{}", fmt::join(sets, " "))));
 }
 
 std::string placement_text(const GraphView& graph, const Placement& placement) {

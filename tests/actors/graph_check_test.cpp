@@ -222,6 +222,19 @@ TEST(GraphChecks, dynamic_sampling_has_no_end_of_its_prompts) {
   }
 }
 
+TEST(GraphChecks, a_graph_with_dynamic_sampling_is_told_the_settings_that_do_without) {
+  const fs::path dir = kSource / "tests/e2e/graphs";
+  try {
+    load_graph(dir / "resample.graph", role_registry(dir), {parse_override("groups.fill=shrink")});
+    FAIL() << "accepted";
+  } catch (const Error& e) {
+    EXPECT_NE(e.hint().find("--set groups.fill=resample --set groups.max_draws=4 draws 4 a batch"), std::string::npos)
+        << e.what();
+  }
+  EXPECT_NO_THROW(load_graph(dir / "resample.graph", role_registry(dir),
+                             {parse_override("groups.fill=resample"), parse_override("groups.max_draws=4")}));
+}
+
 // What a node gives is taken by somebody, or the graph is refused: nothing works for nothing.
 TEST(GraphChecks, a_node_whose_work_nobody_takes_is_refused) {
   const fs::path dir = kSource / "tests/e2e/graphs";
@@ -331,7 +344,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"rs_filter.order=arrival", "rs_filter.order has no effect in front of a dataset"},
         BadCase{"rs_filter.keep=1 / 0", "gives inf"},
         BadCase{"rs_policy.on_flip=keep", "on_flip has no effect on a generator that gets no new weights"},
-        BadCase{"corpus.groups_per_batch=7", "'base_trainer' says how many a batch has"},
+        BadCase{"corpus.groups_per_batch=7",
+                "'base_trainer' says how many a batch has: batch=7 there, or --set base_trainer.batch=7"},
+        BadCase{"corpus.groups_per_batch=16", "remove it: 'base_trainer' says batch=16 already"},
+        BadCase{"pairs.groups_per_batch=50", "batch=24 there"},
+        BadCase{"rl_trainer.until=plateau(loss, 20, 0.01)",
+                "a policy's loss stays about 0, as the advantages of a group cancel"},
         BadCase{"pairs.groups_per_batch=7", "groups_per_batch has no effect on a prompter of pairs"},
         BadCase{"rl_trainer.muon_lr=0.5", "rl_trainer.muon_lr has no effect with optimizer=adamw"},
         BadCase{"sft_trainer.muon_momentum=0.5", "it is for optimizer=muon"},

@@ -26,6 +26,12 @@ TEST_F(BadInput, a_place_at_a_node_in_a_run_without_nodes) {
                    {"--check", "--set", set});
     expect_refused(graph, {"and this run has no nodes"}, {"--set", set});
   }
+  expect_refused(
+      graph,
+      {"--set policy.host=gpu3: 'policy' asks for host=gpu3, 'policy' asks for tags=big, 'judge' asks for replicas=2, and "
+       "this run has no nodes",
+       "or --set node.host= --set node.replicas=0 --set node.tags= to do without"},
+      {"--check", "--set", "policy.host=gpu3", "--set", "policy.tags=big", "--set", "judge.replicas=2"});
   write_text(top / "g.graph", graph);
   for (const char* none : {"policy.host=head", "node.host=head", "policy.host=", "judge.replicas=0"})
     EXPECT_EQ(run_program({(top / "g.graph").string(), "--check", "--set", none}).code, 0) << none;
