@@ -41,12 +41,48 @@ void compare(const std::string& owner, int stage, const Attrs& a, const Attrs& b
       changes.push_back({owner + "." + name, before, after, stage, kind_of(specs, name)});
 }
 
-[[noreturn]] void refuse(const GraphView& before, const GraphView& now, const fs::path& run_dir) {
+// The --set that make the run's graph of this one again; empty where more than attributes differ, or they would not do.
+std::vector<Override> sets_back(const GraphView& before, const GraphView& now, const RoleRegistry& registry) {
+  std::vector<Override> sets;
+  const auto add = [&](const std::string& owner, const Attrs& a, const Attrs& b) {
+    std::vector<GraphChange> changes;
+    compare(owner, -1, a, b, {}, changes);
+    for (const GraphChange& c : changes) sets.push_back({owner, c.attribute.substr(owner.size() + 1), c.before});
+  };
+  add("graph", before.attrs, now.attrs);
+  for (const StagePlan& stage : before.stages)
+    if (const StagePlan* other = now.stage(stage.name)) add(stage.name, stage.attrs, other->attrs);
+  for (const NodePlan& node : before.nodes)
+    if (const NodePlan* other = now.node(node.id)) add(node.id, node.attrs, other->attrs);
+  for (const EdgePlan& edge : before.edges)
+    for (const EdgePlan& other : now.edges)
+      if (before.edge_name(edge) == now.edge_name(other) && edge.carries == other.carries)
+        add(before.edge_name(edge), edge.attrs, other.attrs);
+  try {
+    RoleRegistry unchecked = registry;  // only whether it is the same graph
+    for (RoleSpec& role : unchecked.roles) role.check = nullptr;
+    const GraphView back = load_graph_text(graph_dot(now, registry, false), "graph.graph", unchecked, sets);
+    if (graph_difference(before, back).empty()) return sets;
+  } catch (const Error&) {
+  }
+  return {};
+}
+
+[[noreturn]] void refuse(const GraphView& before, const GraphView& now, const fs::path& run_dir, const RoleRegistry& registry) {
+  constexpr size_t kMostShown = 8;
   const auto difference = graph_difference(before, now);
-  std::string text;
-  for (size_t i = 0; i < std::min<size_t>(difference.size(), 8); ++i) text += "\n  " + difference[i];
+  std::string text, way;
+  for (size_t i = 0; i < std::min(difference.size(), kMostShown); ++i) text += "\n  " + difference[i];
+  if (difference.size() > kMostShown) text += fmt::format("\n  and {} more", difference.size() - kMostShown);
+  for (const Override& o : sets_back(before, now, registry)) {
+    const std::string set = fmt::format("{}.{}={}", o.target, o.attr, o.value);
+    const bool plain =
+        set.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.=-+/:,") == set.npos;
+    way += fmt::format(" --set {}", plain ? set : "'" + set + "'");
+  }
   throw bad_input("this run was started with a different graph:" + text, {run_dir.string()},
-                  "use the same graph and --set, another directory with --run, or --fresh to start over");
+                  (way.empty() ? "use the same graph and --set, " : "to go on as it was started:" + way + "; or use ") +
+                      "another directory with --run, or --fresh to start over");
 }
 
 std::string shown(const GraphChange& c) {
@@ -93,7 +129,7 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   compare("graph", -1, before.attrs, graph.attrs, registry.graph_attrs, changes);
   for (NodePlan& node : before.nodes) {
     const NodePlan* now = graph.node(node.id);
-    if (now == nullptr || now->role != node.role) refuse(before, graph, run_dir);
+    if (now == nullptr || now->role != node.role) refuse(before, graph, run_dir, registry);
     compare(node.id, now->stage, node.attrs, now->attrs, registry.find(node.role)->attrs, changes);
   }
   // What r1-shell has set counts, and not what the graph of before says.
@@ -105,7 +141,7 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
           if (row.attribute == c.attribute) c.before = row.after;
   }
   for (GraphChange& c : changes) {
-    if (c.kind == AttrChange::never || steers(graph, c)) refuse(before, graph, run_dir);
+    if (c.kind == AttrChange::never || steers(graph, c)) refuse(before, graph, run_dir, registry);
     // A schedule that ends with the stage depends on when that is.
     const std::string node = c.attribute.substr(0, c.attribute.find('.'));
     if (c.attribute == node + ".until" && effective(graph.node(node)->attrs, "schedule") != "constant")
@@ -115,7 +151,7 @@ static std::vector<GraphChange> graph_changes(const GraphView& graph, const fs::
   GraphView rest = before;
   rest.attrs = graph.attrs;
   for (NodePlan& node : rest.nodes) node.attrs = graph.node(node.id)->attrs;
-  if (!graph_difference(rest, graph).empty()) refuse(before, graph, run_dir);
+  if (!graph_difference(rest, graph).empty()) refuse(before, graph, run_dir, registry);
   std::string asks;
   for (const GraphChange& c : changes)
     if (c.kind == AttrChange::journaled && c.before != c.after) asks += "\n  " + shown(c);

@@ -1,5 +1,6 @@
 // What may change when a run is continued, from when on, and that a replay honours it (P4).
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "runtime/store/run_store.h"
 #include "tests/e2e/continued_run.h"
@@ -116,6 +117,28 @@ TEST_F(Change, of_a_stage_that_has_ended_and_of_anything_else_is_refused) {
   expect_refusal(go({"--set", "t.until=batches(20)"}), {"stage 'a' has ended", "t.until", "--fresh"});
   expect_refusal(go({"--set", "t.batch=7", "--change"}), {"different graph", "t.batch", "--fresh"}, 2);
   EXPECT_EQ(go().code, 0) << "a refused change leaves the run as it was";
+}
+TEST_F(Change, of_attributes_is_refused_with_the_settings_that_go_on_as_it_was_started) {
+  ASSERT_EQ(go({"--set", "t.batch=6", "--set", "graph.seed=7"}, {"R1_FAULT=kill:after_commit:3"}).code, 128 + 9);
+  const ProgramResult refused = go({"--set", "t.lr=1e-3"});
+  expect_refusal(refused, {"different graph", "t.batch: 6 -> ", "to go on as it was started: --set graph.seed=7"}, 4);
+  std::vector<std::string> sets;
+  const size_t begin = refused.err.find("as it was started:"), end = refused.err.find("; or use another");
+  ASSERT_NE(end, std::string::npos) << refused.err;
+  std::istringstream words(refused.err.substr(begin + 18, end - begin - 18));
+  for (std::string word; words >> word;) sets.push_back(word);
+  sets.insert(sets.begin(), {"--set", "t.lr=1e-3"});
+  const ProgramResult r = go(sets);
+  EXPECT_EQ(r.code, 0) << r.err;
+}
+// Edges, and values with blanks, as a shell takes them.
+TEST_F(Change, of_an_edge_is_refused_with_the_setting_in_quotes) {
+  const std::string graph = (source_dir() / "tests/e2e/graphs/nano.graph").string(), dir = (top / "nano").string();
+  const std::string edge = "rl_trainer -> reference.every=3";
+  ASSERT_EQ(run_program({graph, "--run", dir, "-q", "--set", edge}, {"R1_FAULT=kill:after_commit:3"}).code, 128 + 9);
+  expect_refusal(run_program({graph, "--run", dir, "-q"}),
+                 {"every: 3 -> 4", "to go on as it was started: --set '" + edge + "'; or use"}, 2);
+  ASSERT_EQ(run_program({graph, "--run", dir, "-q", "--set", edge}, {"R1_FAULT=kill:after_commit:3"}).code, 128 + 9);
 }
 TEST_F(Change, says_the_help_which_attributes_may) {
   const std::string help = run_program({"--help-roles"}).out;
