@@ -4,7 +4,8 @@
 
 namespace r1 {
 
-// Starts `count` threads at once and ends them. Throws failure when the system refuses one (EAGAIN: ulimit -u, a cgroup).
+// Starts `count` threads at once and ends them. Throws failure when the system refuses one (EAGAIN: ulimit -u or -v, a cgroup),
+// or gives no addresses beside them (ulimit -v).
 void require_threads(int count);
 
 }  // namespace r1

@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -162,6 +163,30 @@ TEST(DeadlineDeathTest, a_step_that_hangs_is_named_and_ends_the_process_with_its
 }
 
 TEST(ThreadCount, that_the_system_gives_is_no_error) { require_threads(8); }
+
+// What is held is counted in addresses: a limit of `room` MiB more than that.
+static void require_threads_within(int64_t room) {
+  int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  const auto most = static_cast<rlim_t>(pages * ::sysconf(_SC_PAGESIZE) + (room << 20));
+  const rlimit limit{most, most};
+  ::setrlimit(RLIMIT_AS, &limit);
+  try {
+    require_threads(4);
+  } catch (const Error& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    std::_Exit(3);
+  }
+  std::_Exit(0);
+}
+
+TEST(ThreadCountDeathTest, a_limit_on_addresses_is_named_before_a_library_ends_the_process) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(require_threads_within(60), testing::ExitedWithCode(3),
+              "4 threads, and no 112 MiB of addresses beside them .*ulimit -v");
+  EXPECT_EXIT(require_threads_within(20), testing::ExitedWithCode(3), "threads of the 4 .*limit on addresses .ulimit -v.");
+  EXPECT_EXIT(require_threads_within(2000), testing::ExitedWithCode(0), "");
+}
 
 }  // namespace
 }  // namespace r1
