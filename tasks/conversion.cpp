@@ -93,6 +93,10 @@ std::string sharegpt_program(const std::string& name, const Json& record) {
              : fmt::format(".messages = [{}] | del({}){}", made, gone, rest);
 }
 
+std::string answering_program(const std::string& name) {
+  return fmt::format(".answer = {0}[-1].content | {0} |= .[:-1]", jq_path(name));
+}
+
 std::string joining_program(const std::vector<std::string>& parts, const std::string& asked, bool is_list) {
   const std::string to = jq_path(asked);
   std::string steps, before, gone;

@@ -26,6 +26,9 @@ std::string usual_role(const std::string& role);
 // Renames the roles of the messages at `name`.
 std::string roles_program(const std::string& name);
 
+// Takes the last of the messages at `name` for the answer.
+std::string answering_program(const std::string& name);
+
 // Puts `parts` (input, context: behind the text; system, system_prompt, history: in front of it, as messages) into what is
 // asked at `asked`, which is a text or, with `is_list`, a list of messages.
 std::string joining_program(const std::vector<std::string>& parts, const std::string& asked, bool is_list);

@@ -329,7 +329,11 @@ auto Record::rendered(Body&& body) const {
 Prompt Record::prompt(const ChatTemplate& chat) const {
   Prompt out;
   const Conversation conversation = opening();
-  if (is_assistant(conversation.messages.back())) fail("\"messages\" of a prompt must not end with the assistant");
+  if (is_assistant(conversation.messages.back()))
+    fail(
+        "\"messages\" of a prompt must not end with the assistant",
+        jq_command(answering_program(name_of(has(Field::messages) ? Field::messages : Field::prompt)), where_.file, "prompts") +
+            " makes the last reply the answer");
   out.text = rendered([&] { return chat.prompt(conversation); });
   if (!chat.is_none()) out.conversation = conversation.text();
   std::vector<std::string> used;

@@ -117,6 +117,19 @@ TEST_F(Conversion, conversations_of_sharegpt_become_messages_by_the_command_as_p
   }
 }
 
+TEST_F(Conversion, what_was_to_be_learned_becomes_a_prompt_with_its_reply_as_the_answer) {
+  const std::string path = file(R"({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "3"}]})"
+                                "\n",
+                                "c.jsonl");
+  const std::string hint = hint_of(path, "?as=prompts");
+  EXPECT_TRUE(hint.starts_with("jq -c '.answer = ")) << hint;
+  if (!have_jq()) GTEST_SKIP() << "no jq";
+  const auto made = open_source("jsonl:" + made_by(hint) + "?template=chatml", 0, {std::nullopt, true});
+  ASSERT_EQ(made->kind(), RecordKind::prompt);
+  EXPECT_EQ(made->prompt(0).text, kAsked);
+  EXPECT_EQ(made->prompt(0).facts.at("answers"), "3");
+}
+
 TEST_F(Conversion, messages_within_another_field_are_named_by_the_mapping_that_reads_them) {
   const std::string said = R"([{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}])";
   EXPECT_EQ(hint_of(file(R"({"custom_id": "1", "body": {"model": "m", "messages": )" + said + "}}", "o.jsonl")),
