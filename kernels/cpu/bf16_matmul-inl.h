@@ -70,12 +70,13 @@ R1_BF16_INLINE void transpose_quarters(__m512 r0, __m512 r1, __m512 r2, __m512 r
   out[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high0, high1));
 }
 
-// Elements place.row + [M0, M0 + 8), as far as there are M, of the rows of c that the columns of s are.
+// Elements place.row + [M0, M0 + 8), as far as there are `rows` (at most M), of the rows of c that the columns of s are.
 template <int M0, int M, int P>
-R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, bool by_instruction, __m512 (&s)[M][P]) {
+R1_BF16_INLINE void finish_columns(const Bf16Matmul& x, const Place& place, int64_t rows, bool by_instruction,
+                                   __m512 (&s)[M][P]) {
   constexpr int kCount = M - M0 < 8 ? M - M0 : 8;
   const int64_t first_row = place.row + M0;
-  const __mmask8 used = static_cast<__mmask8>((1u << kCount) - 1);
+  const __mmask8 used = static_cast<__mmask8>((1u << std::min<int64_t>(rows - M0, kCount)) - 1);
   const __m256 bias =
       x.bias
           ? _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(used, x.bias + first_row)), 16))
@@ -140,8 +141,8 @@ R1_BF16_INLINE void finish_rows(const Bf16Matmul& x, const Place& place, bool by
 template <int M, int P>
 R1_BF16_INLINE void finish(const Bf16Matmul& x, const Place& place, bool by_instruction, __m512 (&s)[M][P]) {
   if (!x.c_transposed) return finish_rows(x, place, by_instruction, s);
-  finish_columns<0>(x, place, by_instruction, s);
-  if constexpr (M > 8) finish_columns<8>(x, place, by_instruction, s);
+  finish_columns<0>(x, place, M, by_instruction, s);
+  if constexpr (M > 8) finish_columns<8>(x, place, M, by_instruction, s);
 }
 
 }  // namespace r1::cpu

@@ -106,15 +106,28 @@ template <int M, int P>
     for (int p = 0; p < P; ++p) _mm512_store_ps(step.sums + (m * P + p) * 16, s[m][p]);
 }
 
-template <int M, int P>
-R1_BF16_TARGET void finish_call(const Bf16Matmul& x, const Place& place, const float* sums) {
+// The sums of so many rows and parts, in their place. One register, or eight, at a time: small code, as 36 shapes would be
+// large.
+R1_BF16_TARGET void finish_sums(const Bf16Matmul& x, const Place& place, int64_t rows, int64_t parts, const float* sums) {
   static const bool by_instruction = has_isa(Isa::avx512_bf16) && isa() != Isa::avx512;
-  __m512 s[M][P];
-#pragma GCC unroll 16
-  for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) s[m][p] = _mm512_load_ps(sums + (m * P + p) * 16);
-  finish(x, place, by_instruction, s);
+  constexpr int64_t kTogether = 8;
+  for (int64_t p = 0; p < parts; ++p) {
+    const float* const part = sums + p * 16;
+    const auto at = [&](int64_t m) { return Place{place.row + m, place.n0 + p * 16, place.n - p * 16}; };
+    if (!x.c_transposed) {
+      for (int64_t m = 0; m < rows; ++m) {
+        __m512 s[1][1] = {{_mm512_load_ps(part + m * parts * 16)}};
+        finish_rows(x, at(m), by_instruction, s);
+      }
+      continue;
+    }
+    for (int64_t m = 0; m < rows; m += kTogether) {
+      __m512 s[kTogether][1];
+      for (int64_t i = 0; i < kTogether; ++i)
+        s[i][0] = m + i < rows ? _mm512_load_ps(part + (m + i) * parts * 16) : _mm512_setzero_ps();
+      finish_columns<0>(x, at(m), rows - m, by_instruction, s);
+    }
+  }
 }
 
 // f<M, P>() for a call of so many rows and parts.
@@ -198,9 +211,7 @@ void bf16_matmul_by_multiply_adds(const Bf16Matmul& x) {
     }
     for_calls([&](const Call& call) {
       for_panels([&](const Panel& p) {
-        with_shape(call.rows, p.parts, [&]<int M, int P>() {
-          finish_call<M, P>(x, {call.m, p.part * 16, p.n}, call.sums + p.part * call.rows * 16);
-        });
+        finish_sums(x, {call.m, p.part * 16, p.n}, call.rows, p.parts, call.sums + p.part * call.rows * 16);
       });
     });
   }
