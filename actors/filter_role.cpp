@@ -12,11 +12,9 @@
 #include "actors/dataset.h"
 #include "actors/graph_checks.h"
 #include "actors/messages.h"
-#include "actors/metric_bounds.h"
 #include "actors/metric_table.h"
 #include "actors/model_chat.h"
 #include "actors/reward_errors.h"
-#include "base/clipped.h"
 #include "rewards/expression.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
@@ -444,9 +442,6 @@ void check_filter(const fs::path& graph_dir, const GraphView& graph, const NodeP
   check_kept_programs(graph, node, keep);
   if (keep.variables().empty())  // the same for every completion, and known now
     placed(node, "keep", [&] { return keep.evaluate([](const std::string&) { return 0.0; }); });
-  if (const Bounds b = expression_bounds(graph, node, "keep"); b.least == 0 && b.most == 0)
-    throw bad_input(fmt::format("keep=\"{}\" is 0 for every completion: nothing would be kept", clipped(keep.text())),
-                    attr_place(node, "keep"), "rules are between 0 and 1, length at most max_tokens");
   const NodePlan* prompter = stage_node(graph, node.stage, "prompter");
   if (prompter == nullptr || prompter->attrs.integer("count") == 0)
     throw bad_input("a dataset needs an end: how many prompts are drawn for it",

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "actors/metric_bounds.h"
 #include "base/clipped.h"
 #include "rewards/rules.h"
 
@@ -59,41 +58,19 @@ RewardExpression check_expression(const fs::path& graph_dir, const GraphView& gr
   return RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
 }
 
-// Whether all completions of a prompt are worth the same, whatever they are: the same facts give one value. Of more facts than
-// that only what none of them can change is told.
-static bool is_constant(const GraphView& graph, const NodePlan& node, const std::string& attr,
-                        const std::vector<std::string>& facts) {
-  constexpr size_t kMostFacts = 8;
-  const size_t n = std::min(facts.size(), kMostFacts);
-  for (size_t bits = 0; bits < size_t{1} << n; ++bits) {
-    std::map<std::string, double> values;
-    for (size_t i = 0; i < n; ++i) values[facts[i]] = static_cast<double>(bits >> i & 1);
-    const Bounds b = expression_bounds(graph, node, attr, values);
-    if (b.least != b.most) return false;
-  }
-  return true;
-}
-
 void check_varies(const GraphView& graph, const NodePlan& node, const std::string& attr, const std::string& so) {
   const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr));
-  std::vector<std::string> scorers = reward_model_names(graph, node), facts;
+  std::vector<std::string> scorers = reward_model_names(graph, node);
   const auto& rules = rule_names();
   scorers.insert(scorers.end(), rules.begin(), rules.end());
-  bool names = false;
   for (const std::string& name : expression.variables())
-    if (name.ends_with(')') || std::find(scorers.begin(), scorers.end(), name) != scorers.end())
-      names = true;
-    else
-      facts.push_back(name);
-  if (names && !is_constant(graph, node, attr, facts)) return;
-  const std::string near = names || facts.empty() ? "" : nearest(facts[0], scorers);
-  throw bad_input(fmt::format("{}=\"{}\" is the same for all completions of a prompt{}: {}", attr, clipped(expression.text()),
-                              names ? ", whatever they are" : "", so),
-                  attr_place(node, attr),
-                  !near.empty() ? fmt::format("did you mean '{}'?", near)
-                  : names       ? "rules are between 0 and 1, length at most max_tokens; a factor 0 or a bound that is never "
-                                  "passed takes them out"
-                                : "name a rule (format, accuracy, ...), a program or a reward model in it");
+    if (name.ends_with(')') || std::find(scorers.begin(), scorers.end(), name) != scorers.end()) return;
+  const std::string near = expression.variables().empty() ? "" : nearest(expression.variables()[0], scorers);
+  throw bad_input(
+      fmt::format("{}=\"{}\" is the same for all completions of a prompt: {}", attr, clipped(expression.text()), so),
+      attr_place(node, attr),
+      near.empty() ? "name a rule (format, accuracy, ...), a program or a reward model in it"
+                   : fmt::format("did you mean '{}'?", near));
 }
 
 void check_reward_models(const GraphView& graph, const NodePlan& node) {

@@ -58,20 +58,6 @@ Bounds held_out_bounds(const GraphView& graph, const NodePlan& trainer, const st
 
 }  // namespace
 
-Bounds expression_bounds(const GraphView& graph, const NodePlan& node, const std::string& attr,
-                         const std::map<std::string, double>& facts) {
-  const NodePlan* generator = stage_node(graph, node.stage, "generator");
-  const NodePlan* sampler = node.role == "evaluator" ? &node : generator;
-  const double longest = sampler != nullptr ? static_cast<double>(sampler->attrs.integer("max_tokens")) : kInfinity;
-  const NodePlan* judge = node.role == "filter" ? stage_node(graph, node.stage, "judge") : &node;
-  return RewardExpression::parse(node.attrs.text(attr), attr_place(node, attr)).bounds([&](const std::string& name) -> Bounds {
-    if (const auto fact = facts.find(name); fact != facts.end()) return {fact->second, fact->second};
-    if (judge == nullptr) return {};
-    return node.role == "filter" && name == "reward" ? expression_bounds(graph, *judge, "rewards")
-                                                     : scored_bounds(graph, *judge, longest, name);
-  });
-}
-
 Bounds metric_bounds(const GraphView& graph, const NodePlan& trainer, const std::string& metric) {
   const std::string prefix = kHeldOutPrefix;
   if (metric.starts_with(prefix)) return held_out_bounds(graph, trainer, metric.substr(prefix.size()));

@@ -1,9 +1,9 @@
-// bf16 matmul of our own, for CPUs with AVX512_BF16 and without AMX: the same bits for any number of rows, and fast for few.
+// bf16 matmul of our own, for CPUs with AVX-512 and without AMX: the same bits for any number of rows, and fast for few.
 //
 // An element is one chain of vdpbf16ps over pairs of k in order, so its bits depend on its row of a and its column of b alone:
 // no slices of k, no padding of rows, no narrowest output. Weights are brought into register order panel by panel on the way
-// from memory, which costs less than waiting for them; so nothing is kept packed between calls. The same chain can be computed
-// by f32 multiply-adds; a CPU's own clock says once a process which is faster.
+// from memory, which costs less than waiting for them; so nothing is kept packed between calls. The same chain is computed
+// by f32 multiply-adds where the CPU has no such instruction, or where its own clock says, once a process, that they are faster.
 // Thread rule: pure functions on the calling thread.
 #pragma once
 
