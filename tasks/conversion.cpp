@@ -51,7 +51,7 @@ std::string jq_path(const std::string& name) {
     const bool word =
         !key.empty() && std::isdigit(static_cast<unsigned char>(key[0])) == 0 &&
         std::all_of(key.begin(), key.end(), [](unsigned char c) { return c == '_' || (c < 128 && std::isalnum(c) != 0); });
-    out += word ? "." + key : (out.empty() ? ".[" : "[") + Json(key).dump() + "]";
+    out += word ? "." + key : (out.empty() ? ".[" : "[") + Json(key).dump(-1, ' ', false, Json::error_handler_t::replace) + "]";
     begin = dot + 1;
   }
   return out;
