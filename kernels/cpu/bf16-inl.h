@@ -1,4 +1,5 @@
-// bf16 pairs in AVX-512 registers: what the two kernels of bf16 products share (bf16_matmul.cpp, amx_matmul.cpp).
+// bf16 pairs in AVX-512 registers: what the kernels of bf16 products share (bf16_matmul.cpp, bf16_multiply_adds.cpp,
+// amx_matmul.cpp).
 //
 // Not Highway: 1.0 has no target between AVX-512 and AVX-512 with fp16, so these functions name their instruction set
 // themselves. Only for callers that have it (kernels/cpu/isa.h). Thread rule: pure functions.

@@ -50,14 +50,13 @@ R1_BF16_INLINE void fetch(const Ahead& ahead, int64_t i) {
     _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
   }
 }
-// A share of the panel of b, stored [n,k], that follows columns n0 and depths k0: that of one of the first calls of this one.
-inline Ahead share_of_next_panel(const Bf16Matmul& x, int64_t n0, int64_t k0, int64_t k, int64_t call, int64_t calls) {
+// A share of the panel of b, stored [n,k], that comes next and begins at `next`: that of one of the first calls of this one.
+inline Ahead share_of_next_panel(const uint16_t* next, int64_t ld, int64_t call, int64_t calls) {
   const auto share = [&](int64_t c) {
     return std::min<int64_t>(kMicroParts, c * kMicroParts / std::min<int64_t>(calls, kMicroParts));
   };
   const int64_t begin = share(call);
-  const uint16_t* const next = x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + kPanel) * x.ldb);
-  return {next + 16 * begin * x.ldb, x.ldb, share(call + 1) - begin};
+  return {next + 16 * begin * ld, ld, share(call + 1) - begin};
 }
 
 // Quarters of 4 registers as columns: out[i] holds element i of each quarter of rows 0 to 3.

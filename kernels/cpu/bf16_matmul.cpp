@@ -218,7 +218,8 @@ void bf16_matmul_by_pairs(const Bf16Matmul& x) {
           if (x.c_transposed && n0 == 0)  // the rows of a come from memory: those after these
             block.ahead = {block.a + rows * x.lda, x.lda, 1};
           else if (!x.c_transposed && x.trans_b)  // b does
-            block.ahead = share_of_next_panel(x, n0, k0, k, call, calls);
+            block.ahead =
+                share_of_next_panel(x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + n) * x.ldb), x.ldb, call, calls);
           if (parts == 3) {
             micro_rows<3>(rows, x, block);
           } else if (parts == 2) {
@@ -234,7 +235,7 @@ void bf16_matmul_by_pairs(const Bf16Matmul& x) {
 
 void bf16_matmul(const Bf16Matmul& x) {
   // Of the fewest rows memory takes the time, and pairs are half as many bytes to bring into order.
-  if (isa() != Isa::avx512 && (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs)))
+  if (has_bf16_pairs(isa()) && (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs)))
     bf16_matmul_by_pairs(x);
   else
     bf16_matmul_by_multiply_adds(x);

@@ -3,8 +3,8 @@
 // An element is one chain of vdpbf16ps over pairs of k in order, so its bits depend on its row of a and its column of b alone:
 // no slices of k, no padding of rows, no narrowest output. Weights are brought into register order panel by panel on the way
 // from memory, which costs less than waiting for them; so nothing is kept packed between calls. The same chain is computed
-// by f32 multiply-adds where the CPU has no such instruction, or where its own clock says, once a process, that they are faster.
-// Thread rule: pure functions on the calling thread.
+// by f32 multiply-adds where the CPU has no such instruction, or where its own clock says, once a process, that they are
+// faster. Thread rule: pure functions on the calling thread.
 #pragma once
 
 #include <cstdint>

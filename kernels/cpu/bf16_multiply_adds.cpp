@@ -109,7 +109,7 @@ template <int M, int P>
 // The sums of so many rows and parts, in their place. One register, or eight, at a time: small code, as 36 shapes would be
 // large.
 R1_BF16_TARGET void finish_sums(const Bf16Matmul& x, const Place& place, int64_t rows, int64_t parts, const float* sums) {
-  static const bool by_instruction = has_isa(Isa::avx512_bf16) && isa() != Isa::avx512;
+  const bool by_instruction = has_bf16_pairs(isa());
   constexpr int64_t kTogether = 8;
   for (int64_t p = 0; p < parts; ++p) {
     const float* const part = sums + p * 16;
@@ -203,9 +203,11 @@ void bf16_matmul_by_multiply_adds(const Bf16Matmul& x) {
       widen_rows(x.a + m0 * x.lda + k0, x.lda, m1 - m0, k, wide);
       for_panels([&](const Panel& p) {
         pack(x, p.part * 16, p.n, k0, k, p.parts, panel);
+        const int64_t after = (p.part + p.parts) * 16;
+        const uint16_t* const next = x.b + (after < x.n ? after * x.ldb + k0 : k0 + k);
         for_calls([&](const Call& call) {
-          const Ahead next = x.trans_b ? share_of_next_panel(x, p.part * 16, k0, k, call.index, calls) : Ahead{};
-          compute(call, p, wide + (call.m - m0) * kWideRow, panel, next);
+          const Ahead ahead = x.trans_b ? share_of_next_panel(next, x.ldb, call.index, calls) : Ahead{};
+          compute(call, p, wide + (call.m - m0) * kWideRow, panel, ahead);
         });
       });
     }

@@ -37,6 +37,8 @@ Isa isa();
 
 // Whether bf16 products are our own kernels'.
 inline bool own_bf16(Isa isa) { return isa >= Isa::avx512 && isa != Isa::amx_onednn; }
+// Whether it has instructions for bf16: vdpbf16ps, vcvtneps2bf16.
+inline bool has_bf16_pairs(Isa isa) { return isa >= Isa::avx512_bf16; }
 // Whether the own kernels, attention's too, are those of tiles.
 inline bool uses_tiles(Isa isa) { return isa >= Isa::amx_software; }
 

@@ -111,7 +111,7 @@ Ceilings CeilingMeter::measure() {
   c.f32_flops = matmul_flops(DType::f32);
   // f32 multiply-adds compute bf16 products too (kernels/cpu/bf16_matmul.h).
   c.bf16_flops = c.f32_flops;
-  if (cpu::isa() >= cpu::Isa::avx512_bf16) c.bf16_flops = std::max(c.bf16_flops, matmul_flops(DType::bf16));
+  if (cpu::has_bf16_pairs(cpu::isa())) c.bf16_flops = std::max(c.bf16_flops, matmul_flops(DType::bf16));
   c.f32_register_flops = register_flops(DType::f32, static_cast<int>(threads_));
   c.bf16_register_flops = std::max(register_flops(DType::bf16, static_cast<int>(threads_)), c.f32_register_flops);
   c.read_bytes = read_bytes();
