@@ -63,6 +63,7 @@ class Record {
   [[noreturn]] void fail_at_key(const std::string& name, const std::string& what, const std::string& hint = {}) const;
   // `beside`: a field that is likely to be missing too.
   [[noreturn]] void missing(Field field, std::optional<Field> beside = {}) const;
+  [[noreturn]] void unknown_kind() const;
   std::string meant_by(Field field) const;  // a name that people use for it, and that stands for nothing else here; or ""
   std::string text_of(Field field) const;
   std::string answer(const Json& value, Field field) const;

@@ -17,6 +17,16 @@ namespace {
 using nlohmann::json;
 
 struct SteeringTest : StageTest {
+  // What a run with these settings is told; "accepted".
+  std::string refusal(std::vector<std::string> settings) {
+    try {
+      run("bad", std::move(settings));
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ExitCode::bad_input);
+      return e.what();
+    }
+    return "accepted";
+  }
   // nano.graph with an evaluator of the RL stage that measures every second version and keeps the best.
   LocalRun run(const std::string& name, std::vector<std::string> settings = {}, const std::string& more = "") {
     const std::filesystem::path graph_dir = nano_graph().parent_path(), file = top / "steered.graph";
@@ -140,15 +150,6 @@ TEST_F(SteeringTest, of_equal_versions_the_earlier_is_the_best_and_a_version_wit
 }
 
 TEST_F(SteeringTest, what_cannot_steer_is_refused) {
-  const auto refusal = [&](std::vector<std::string> settings) -> std::string {
-    try {
-      run("bad", std::move(settings));
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ExitCode::bad_input);
-      return e.what();
-    }
-    return "accepted";
-  };
   EXPECT_EQ(refusal({}), "accepted");
   EXPECT_NE(refusal({"test.every=0"}).find("has nothing to tell"), std::string::npos);
   EXPECT_NE(refusal({"base_eval.every=4"}).find("add: base_eval -> base_trainer;"), std::string::npos);
@@ -168,15 +169,6 @@ TEST_F(SteeringTest, what_cannot_steer_is_refused) {
 }
 
 TEST_F(SteeringTest, a_metric_that_no_evaluator_can_measure_is_refused_with_what_would_measure_it) {
-  const auto refusal = [&](std::vector<std::string> settings) -> std::string {
-    try {
-      run("bad", std::move(settings));
-    } catch (const Error& e) {
-      EXPECT_EQ(e.code(), ExitCode::bad_input);
-      return e.what();
-    }
-    return "accepted";
-  };
   const auto until = [](const char* metric) { return fmt::format("rl_trainer.until=above({}, 0.5) or batches(6)", metric); };
   const auto has = [](const std::string& text, const std::vector<std::string>& words) {
     for (const std::string& word : words) EXPECT_NE(text.find(word), std::string::npos) << word << " in: " << text;

@@ -23,6 +23,8 @@ import sys
 import tempfile
 import time
 
+from bundled import program
+
 # groups x samples a step; tokens of a prompt, of a completion.
 SHAPES = {
     "0.36M": dict(vocab=300, hidden=96, layers=3, heads=4, kv=4, head=24, ffn=256, groups=32, samples=8, prompt=32, tokens=64),
@@ -135,12 +137,6 @@ def trl_steps(p):
 
 
 # Outside of it.
-
-def program(bin, name):
-    """In a bundle (tools/bundle) with its libraries, which Python does not have."""
-    beside = bin.resolve().parent / "with"
-    return [*([beside] if beside.exists() else []), bin / name]
-
 
 def varints(blob, at):
     while True:

@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 
 sys.dont_write_bytecode = True  # beside the sources
-from grpo_step import program  # noqa: E402
+from bundled import program  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parents[3]
 ROWS_TILE, OUT_TILE, STEP, TOGETHER = 128, 128, 64, 8
@@ -67,7 +67,8 @@ def product(x, w, y=None):
     rows, outs = x.shape[0], w.shape[0]
     y = torch.empty((rows, outs), dtype=torch.bfloat16, device=x.device) if y is None else y
     tiles = triton.cdiv(rows, ROWS_TILE) * triton.cdiv(outs, OUT_TILE)
-    product_kernel[(min(programs(x.device), tiles),)](x, w, y, rows, outs, x.shape[1], x.stride(0), w.stride(0), y.stride(0), ROWS_TILE=ROWS_TILE, OUT_TILE=OUT_TILE, STEP=STEP,
+    grid = (min(programs(x.device), tiles),)
+    product_kernel[grid](x, w, y, rows, outs, x.shape[1], x.stride(0), w.stride(0), y.stride(0), ROWS_TILE=ROWS_TILE, OUT_TILE=OUT_TILE, STEP=STEP,
                          TOGETHER=TOGETHER, WIDE=INTERPRETED, num_warps=8, num_stages=3)
     return y
 
