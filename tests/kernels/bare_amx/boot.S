@@ -1,4 +1,4 @@
-// From a multiboot loader to 64-bit code with AVX-512 and AMX switched on. The first 4 GiB are where they are.
+// From a multiboot loader to 64-bit code with AVX-512, and AMX where there is any, switched on. The first 4 GiB are where they are.
 .section .multiboot, "a"
 .align 4
 .long 0x1BADB002, 0, -(0x1BADB002)
@@ -62,9 +62,12 @@ _start:
   mov %ax, %ds
   mov %ax, %es
   mov %ax, %ss
+  mov $0xd, %eax
+  xor %ecx, %ecx
+  cpuid
   xor %ecx, %ecx
   xor %edx, %edx
-  mov $0x600e7, %eax  // x87, SSE, AVX, AVX-512, tiles and their configuration
+  and $0x600e7, %eax  // x87, SSE, AVX, AVX-512, tiles and their configuration: what of it the CPU has
   xsetbv
   mov $stack_end, %rsp
   call bare_main

@@ -1,6 +1,6 @@
-// The tile instructions of kernels/cpu/tiles.h, and the products made of them, against AVX-512's: bit by bit, on a machine
-// without an operating system. For an emulated CPU (see `run`), as no Linux with tiles boots on one yet. What it says goes to
-// the first serial port; the last line is "DONE: N wrong".
+// The tile instructions of kernels/cpu/tiles.h, and the products made of them, against AVX-512's, and products by multiply-adds
+// against a plain loop: bit by bit, on a machine without an operating system. For an emulated CPU (see `run`), as no Linux with
+// tiles boots on one yet. What it says goes to the first serial port; the last line is "DONE: N wrong".
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -181,16 +181,71 @@ void check_weight_product() {
   result("tile_weight_product", wrong, cases);
 }
 
-}  // namespace
+// The chain of an element: of each pair the odd one first.
+__attribute__((target("fma"))) float chain(int64_t row, int64_t column, int64_t n, int64_t k, bool trans_b) {
+  const auto widened = [](uint16_t x) {
+    const uint32_t bits = static_cast<uint32_t>(x) << 16;
+    float f;
+    std::memcpy(&f, &bits, sizeof f);
+    return f;
+  };
+  float sum = 0;
+  for (int64_t i = 0; i < k; i += 2)
+    for (int64_t at = i + 1; at >= i; --at)
+      if (at < k) sum = __builtin_fmaf(widened(a[row * k + at]), widened(b[trans_b ? column * k + at : at * n + column]), sum);
+  return sum;
+}
 
-extern "C" void bare_main() {
-  constexpr uint8_t kSetup[][2] = {{1, 0}, {3, 0x80}, {0, 1}, {1, 0}, {3, 3}, {2, 0}};  // 115200 baud, eight bits
-  for (const auto& [port, value] : kSetup) out(static_cast<uint16_t>(kSerial + port), value);
+void check_multiply_adds() {
+  static uint16_t rounded[kMost];
+  uint64_t wrong = 0, cases = 0;
+  set = Isa::avx512;  // without an instruction for bf16
+  for (const int64_t m : {1, 8, 15, 33, 64})
+    for (const int64_t n : {1, 16, 17, 50})
+      for (const int64_t k : {1, 2, 31, 64, 300})
+        for (const int form : {0, 1, 2}) {  // b stored [n,k]; c transposed; b stored [k,n]
+          const bool trans_b = form != 2, turned = form == 1;
+          fill(m * k, n * k, m * n);
+          const int64_t ldc = turned ? m : n;
+          bf16_matmul_by_multiply_adds(
+              {a, k, b, trans_b ? k : n, trans_b, nullptr, got, r1::DType::f32, ldc, m, n, k, false, turned});
+          bf16_matmul_by_multiply_adds(
+              {a, k, b, trans_b ? k : n, trans_b, nullptr, rounded, r1::DType::bf16, ldc, m, n, k, false, turned});
+          for (int64_t row = 0; row < m; ++row)
+            for (int64_t column = 0; column < n; ++column) {
+              const float sum = chain(row, column, n, k, trans_b);
+              uint32_t bits;
+              std::memcpy(&bits, &sum, sizeof bits);
+              const int64_t at = turned ? column * m + row : row * n + column;
+              ++cases;
+              wrong += memcmp(&got[at], &sum, sizeof sum) != 0 ||
+                       rounded[at] != static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+            }
+        }
+  result("bf16_matmul_by_multiply_adds", wrong, cases);
+}
+
+bool has_tiles() {
+  uint32_t a = 7, c = 0, d = 0;
+  asm volatile("cpuid" : "+a"(a), "+c"(c), "=d"(d)::"ebx");
+  return (d >> 24 & 1) != 0;
+}
+
+void check_tiles() {
   check_dots("products of ordinary numbers", Kind::ordinary);
   check_dots("products with denormal numbers", Kind::some_denormal);
   check_dots("products near the least normal number", Kind::small);
   check_moves();
   check_matmul();
   check_weight_product();
+}
+
+}  // namespace
+
+extern "C" void bare_main() {
+  constexpr uint8_t kSetup[][2] = {{1, 0}, {3, 0x80}, {0, 1}, {1, 0}, {3, 3}, {2, 0}};  // 115200 baud, eight bits
+  for (const auto& [port, value] : kSetup) out(static_cast<uint16_t>(kSerial + port), value);
+  has_tiles() ? check_tiles() : say("this CPU has no tiles\n");
+  check_multiply_adds();
   say("DONE: "), say(wrong_in_all), say(" wrong\n");
 }
