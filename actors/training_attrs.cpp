@@ -151,7 +151,7 @@ const ConfigTable<TrainerConfig>& update_table() {
            &C::lr_end),
       sets(journaled(integer("warmup", "0", 0, 1'000'000'000, "optimizer steps of linear warm-up")), &C::warmup_steps),
       sets(integer("mini_batches", "1", 1, 65536, "optimizer steps a batch"), &C::mini_batches),
-      sets(integer("micro_batch_tokens", "1024", 16, 1 << 24, "packed tokens of one forward and backward pass"),
+      sets(integer("micro_batch_tokens", "1024", 16, 1 << 24, "packed tokens of one forward and backward pass; a prompt counts once for its completions"),
            &C::micro_batch_tokens),
       sets(changeable(flag("recompute", "false",
                            "keep only what goes into each layer and compute the rest again in the backward pass (gradient "

@@ -106,20 +106,27 @@ void check_op(const Context& ctx, const Add& op) {
   REQUIRE(dense(op.y, op.a.dtype, {op.a.shape[0], op.a.shape[1]}));
 }
 
+namespace {
+
+// n dense rows like those of x.
+bool are_rows_of(const View& x, const View& rows, int64_t n) {
+  return x.rank == 2 ? dense(rows, x.dtype, {n, x.shape[1]}) : dense(rows, x.dtype, {n, x.shape[1], x.shape[2]});
+}
+
+}  // namespace
+
 void check_op(const Context& ctx, const GatherRows& op) {
   check_views(ctx, op);
-  const int64_t n = op.rows.shape[0];
-  REQUIRE(dense_float(op.x, 2));
-  REQUIRE(dense(op.rows, DType::i32, {n}));
-  REQUIRE(dense(op.y, op.x.dtype, {n, op.x.shape[1]}));
+  REQUIRE(is_float(op.x) && (op.x.rank == 2 || op.x.rank == 3));
+  REQUIRE(dense(op.rows, DType::i32, {op.rows.shape[0]}));
+  REQUIRE(are_rows_of(op.x, op.y, op.rows.shape[0]));
 }
 
 void check_op(const Context& ctx, const GatherRowsBackward& op) {
   check_views(ctx, op);
-  const int64_t n = op.rows.shape[0];
-  REQUIRE(dense_float(op.dx, 2));
-  REQUIRE(dense(op.rows, DType::i32, {n}));
-  REQUIRE(dense(op.dy, op.dx.dtype, {n, op.dx.shape[1]}));
+  REQUIRE(is_float(op.dx) && (op.dx.rank == 2 || op.dx.rank == 3));
+  REQUIRE(dense(op.rows, DType::i32, {op.rows.shape[0]}));
+  REQUIRE(are_rows_of(op.dx, op.dy, op.rows.shape[0]));
 }
 
 void check_op(const Context& ctx, const AttentionPacked& op) {

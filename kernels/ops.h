@@ -85,13 +85,15 @@ struct Add {
   View a, b, y;
 };
 
-// y[n] = x[rows[n]].  x: [T,D] f; rows: [N] i32; y: [N,D] f.
+// y[n] = x[rows[n]].  x: [T,D] or [T,H,D] f, rows may be strided; rows: [N] i32; y: [N,D] or [N,H,D] f.
 struct GatherRows {
   View x, rows, y;
 };
-// dx[rows[n]] += dy[n] in order of n (rows may repeat).  dx: [T,D] f.
+// dx[rows[n]] += dy[n] in order of n (rows may repeat), in f32 and rounded once.  dy: [N,D] or [N,H,D] f; dx: [T,D] or [T,H,D]
+// f, rows may be strided. Not to accumulate is to overwrite: rows that are not named become zero.
 struct GatherRowsBackward {
   View rows, dy, dx;
+  bool accumulate = true;
 };
 
 // ---- attention ------------------------------------------------------------------------------------------------------

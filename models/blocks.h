@@ -14,11 +14,6 @@
 
 namespace r1 {
 
-// Causal attention inside each of S packed sequences (training, scoring).
-struct PackedAttention {
-  View offsets;         // [S+1] i32
-  int64_t longest = 0;  // rows of the longest sequence; 0: not known
-};
 // KV pages of one layer (layouts: KvWrite in kernels/ops.h).
 struct KvLayer {
   View k_pages, v_pages;

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "models/blocks.h"
+#include "models/packed_attention.h"
 
 namespace r1 {
 namespace {
@@ -53,14 +54,12 @@ Value attention(Pass& p, const Value& qkv, const View& positions, const View& ro
                               scale});
     return {o};
   }
-  const auto& [offsets, longest] = std::get<PackedAttention>(p.attention);
+  node.packed = std::get<PackedAttention>(p.attention);
   if (p.tape) node.lse = arena.alloc(DType::f32, {rows, s.heads});
-  run(p.ctx, AttentionPacked{x.q, x.k, x.v, o.heads(s.heads), node.lse, offsets, scale});
+  packed_attention(p.ctx, node.packed, {x.q, x.k, x.v, o.heads(s.heads), node.lse, {}, scale});
   if (!p.tape) return {o};
   node.qkv = qkv.view;
   node.o = o;
-  node.offsets = offsets;
-  node.longest = longest;
   node.positions = positions;
   node.rope_table = rope_table;
   node.qkv_id = qkv.id;
@@ -86,7 +85,7 @@ void backward(Pass& p, const AttentionNode& n) {
   }
   const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(n.head_dim)));
   const View d_o = p.tape->gradient(n.y).heads(n.heads);
-  run(p.ctx, AttentionPackedBackward{q, k, x.v, n.o.heads(n.heads), n.lse, d_o, dx.q, dx.k, dx.v, n.offsets, scale, n.longest});
+  packed_attention_backward(p.ctx, n.packed, {q, k, x.v, n.o.heads(n.heads), n.lse, d_o, dx.q, dx.k, dx.v, {}, scale});
   run(p.ctx, Rope{dx.qk, n.positions, n.rope_table, false, true});
   if (!normed) return;
   run(p.ctx, RmsNormBackward{x.q, p.weight(n.q_norm), n.rstd_q, dx.q, dx.q, p.grads->param(n.q_norm)});

@@ -2,6 +2,7 @@
 // generation alike, so that both do the same arithmetic. Source: DeepSeek-V2 (2405.04434) eq. 9-19; docs/recipe.md section 8.
 #include "base/error.h"
 #include "models/blocks.h"
+#include "models/packed_attention.h"
 
 namespace r1 {
 namespace {
@@ -59,15 +60,13 @@ Value latent_attention(Pass& p, const Value& projected, const View& positions, c
                               paged->row_pos, s.scale});
     return {o};
   }
-  const auto& [offsets, longest] = std::get<PackedAttention>(p.attention);
+  node.packed = std::get<PackedAttention>(p.attention);
   if (p.tape) node.lse = arena.alloc(DType::f32, {rows, s.heads});
-  run(p.ctx, AttentionPacked{q, k, v, o.heads(s.heads), node.lse, offsets, s.scale});
+  packed_attention(p.ctx, node.packed, {q, k, v, o.heads(s.heads), node.lse, {}, s.scale});
   if (!p.tape) return {o};
   node.projected = projected.view;
   node.projected_id = projected.id;
   node.o = o;
-  node.offsets = offsets;
-  node.longest = longest;
   node.positions = positions;
   node.rope_table = rope_table;
   node.shape = s;
@@ -86,9 +85,18 @@ void backward(Pass& p, const LatentNode& n) {
   const bool compressed = s.q_b >= 0;
   const View dq_flat = compressed ? like(n.q) : dx.q, dk = like(n.k).heads(s.heads), dkv_flat = like(n.kv);
   const View dq = dq_flat.heads(s.heads), dkv = dkv_flat.heads(s.heads);
-  run(p.ctx,
-      AttentionPackedBackward{n.q.heads(s.heads), n.k.heads(s.heads), values(n.kv.heads(s.heads), m), n.o.heads(s.heads), n.lse,
-                              p.tape->gradient(n.y).heads(s.heads), dq, dk, values(dkv, m), n.offsets, s.scale, n.longest});
+  packed_attention_backward(p.ctx, n.packed,
+                            {n.q.heads(s.heads),
+                             n.k.heads(s.heads),
+                             values(n.kv.heads(s.heads), m),
+                             n.o.heads(s.heads),
+                             n.lse,
+                             p.tape->gradient(n.y).heads(s.heads),
+                             dq,
+                             dk,
+                             values(dkv, m),
+                             {},
+                             s.scale});
   run(p.ctx, Rope{rotary(dq, m), n.positions, n.rope_table, m.rope_interleaved, true});
   run(p.ctx, MlaKeysBackward{dk, dkv, dx.rotary_key});
   run(p.ctx, Rope{dx.rotary_key.heads(1), n.positions, n.rope_table, m.rope_interleaved, true});

@@ -2,6 +2,7 @@
 // stay on the device. Source: DeepSeekMoE / V3 eq. 12-20; docs/recipe.md section 10.
 #include "base/error.h"
 #include "models/blocks.h"
+#include "models/packed_attention.h"
 
 namespace r1 {
 namespace {
@@ -74,9 +75,13 @@ void backward(Pass& p, const ExpertsNode& n) {
 
   View dscores;
   if (p.balance_weight != 0) {
+    const auto& packed = std::get<PackedAttention>(p.attention);
     dscores = like(n.scores);
-    run(p.ctx, MoeBalanceLoss{n.scores, std::get<PackedAttention>(p.attention).offsets, dscores, p.balance_loss,
-                              static_cast<int>(m.per_token), p.balance_weight});
+    // The loss is of sequences, each of them whole.
+    const View scores = packed.seen ? as_seen(p.ctx, packed, n.scores) : n.scores;
+    const View d = packed.seen ? like(scores) : dscores;
+    run(p.ctx, MoeBalanceLoss{scores, packed.offsets, d, p.balance_loss, static_cast<int>(m.per_token), p.balance_weight});
+    if (packed.seen) sum_seen(p.ctx, packed, d, dscores);
   }
   const View dlogits = like(n.scores);
   run(p.ctx,

@@ -84,8 +84,9 @@ class FrozenModel {
  public:
   virtual ~FrozenModel() = default;
   virtual void set_weights(std::shared_ptr<const WeightSet> weights) = 0;
-  // Per sequence, per token log softmax(logits / temperature)[token]; entry 0 is 0. Under the weights that sampled a token in
-  // its whole context it is the same bits as what the Sampler recorded (P2).
+  // Per sequence, per token log softmax(logits / temperature)[token]; entry 0 is 0, and so are those of tokens that are not
+  // trainable where every sequence says which are. Under the weights that sampled a token in its whole context it is the same
+  // bits as what the Sampler recorded (P2).
   virtual std::vector<std::vector<float>> logprobs(const std::vector<Sequence>& sequences, double temperature) = 0;
   // Scalar head on the last token of each sequence.
   virtual std::vector<float> scores(const std::vector<std::vector<int32_t>>& sequences) = 0;

@@ -39,6 +39,15 @@ class Gradients {
   WeightSet set_;
 };
 
+// Causal attention inside each of S packed sequences (training, scoring). Where sequences share rows of the pass (a prompt of
+// several completions) attention alone sees each of them whole: A rows.
+struct PackedAttention {
+  View offsets;         // [S+1] i32
+  int64_t longest = 0;  // rows of the longest sequence; 0: not known
+  View seen;            // [A] i32: of each row that attention sees, the row of the pass; absent: they are the same
+  View first;           // [T] i32: of each row of the pass, the first that attention sees of it; absent as `seen`
+};
+
 // What each node saves. T: tokens, D: hidden. Parameters are indices into WeightSet::specs(); -1: absent.
 struct EmbeddingNode {
   View ids;
@@ -61,8 +70,8 @@ struct AttentionNode {
   View qk;              // [T, Hq+Hk, D] normed and rotated; absent without per-head norm
   View rstd_q, rstd_k;  // [T, Hq], [T, Hk] f32; absent without per-head norm
   View o, lse;          // [T, Hq*D], [T, Hq] f32
-  View offsets, positions, rope_table;
-  int64_t longest;
+  PackedAttention packed;
+  View positions, rope_table;
   int32_t qkv_id, y;
   int q_norm, k_norm;
   int64_t heads, kv_heads, head_dim;
@@ -92,8 +101,8 @@ struct LatentNode {
   View latent, latent_rstd;  // [T, C], [T] f32
   View q, kv, k;             // [T, H*(P+R)] rotated, [T, H*(P+V)], [T, H*(P+R)]
   View o, lse;               // [T, H*V], [T, H] f32
-  View offsets, positions, rope_table;
-  int64_t longest;
+  PackedAttention packed;
+  View positions, rope_table;
   int32_t projected_id, y;
   LatentShape shape;
 };

@@ -159,6 +159,7 @@ template <class E>
 Heads<E> heads_of(const View& v) {
   return {data<E>(v), v.stride[0], v.rank == 3 ? v.stride[1] : 0};
 }
+inline int64_t head_count(const View& v) { return v.rank == 3 ? v.shape[1] : 1; }
 template <class E>
 Rows<E> rows_of(const View& v) {
   return {data<E>(v), v.stride[0]};

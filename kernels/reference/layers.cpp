@@ -16,9 +16,11 @@ void check_index(int64_t index, int64_t size, const char* what) {
   R1_CHECK(0 <= index && index < size, fmt::format("{} {} outside [0, {})", what, index, size));
 }
 
+int64_t row_size(const View& v) { return v.rank == 3 ? v.shape[1] * v.shape[2] : v.shape[1]; }
+
 // y[n] = x[rows[n]]
 void gather(const View& x, const View& rows, const View& y, const char* what) {
-  const int64_t d = x.shape[1];
+  const int64_t d = row_size(x);
   const auto from = load(x);
   const auto index = load_ints(rows);
   std::vector<double> to(static_cast<size_t>(y.size()));
@@ -29,12 +31,12 @@ void gather(const View& x, const View& rows, const View& y, const char* what) {
   store(y, to);
 }
 
-// to[rows[n]] += from[n], in order of n
-void scatter_add(const View& rows, const View& from, const View& to, const char* what) {
-  const int64_t d = to.shape[1];
+// to[rows[n]] += from[n], in order of n; or = where it is not to accumulate.
+void scatter_add(const View& rows, const View& from, const View& to, const char* what, bool accumulate = true) {
+  const int64_t d = row_size(to);
   const auto source = load(from);
   const auto index = load_ints(rows);
-  auto sum = load(to);
+  auto sum = accumulate ? load(to) : std::vector<double>(static_cast<size_t>(to.size()));
   for (size_t n = 0; n < index.size(); ++n) {
     check_index(index[n], to.shape[0], what);
     for (int64_t j = 0; j < d; ++j) sum[index[n] * d + j] += source[n * d + j];
@@ -47,7 +49,7 @@ void scatter_add(const View& rows, const View& from, const View& to, const char*
 void embedding(Context&, const Embedding& op) { gather(op.table, op.ids, op.y, "token id"); }
 void embedding_backward(Context&, const EmbeddingBackward& op) { scatter_add(op.ids, op.dy, op.dtable, "token id"); }
 void gather_rows(Context&, const GatherRows& op) { gather(op.x, op.rows, op.y, "row"); }
-void gather_rows_backward(Context&, const GatherRowsBackward& op) { scatter_add(op.rows, op.dy, op.dx, "row"); }
+void gather_rows_backward(Context&, const GatherRowsBackward& op) { scatter_add(op.rows, op.dy, op.dx, "row", op.accumulate); }
 
 void linear(Context&, const Linear& op) {
   const int64_t t_n = op.x.shape[0], k_n = op.x.shape[1], n_n = op.w.shape[0];

@@ -79,11 +79,15 @@ View upload_f32(Context& ctx, const std::vector<float>& host) {
 PackedSlots add_pack(Staging& s, const MicroBatch& m) {
   int64_t longest = 0;
   for (size_t i = 1; i < m.offsets.size(); ++i) longest = std::max<int64_t>(longest, m.offsets[i] - m.offsets[i - 1]);
-  return {s.add(m.ids), s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows), s.add(m.offsets), longest};
+  const auto shared = [&](const std::vector<int32_t>& rows) { return rows.empty() ? Staging::Slot{} : s.add(rows); };
+  return {s.add(m.ids),     s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows),
+          s.add(m.offsets), shared(m.seen),     shared(m.first),
+          longest};
 }
 
 PackedInput view_pack(const Staging& s, const PackedSlots& at) {
-  return {s.view(at.ids), s.view(at.positions), s.view(at.rows), PackedAttention{s.view(at.offsets), at.longest}};
+  return {s.view(at.ids), s.view(at.positions), s.view(at.rows),
+          PackedAttention{s.view(at.offsets), at.longest, s.view(at.seen), s.view(at.first)}};
 }
 
 PackedInput upload_pack(Context& ctx, const MicroBatch& m) {

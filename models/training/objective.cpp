@@ -119,7 +119,7 @@ void Report::read(const MicroBatch& m, const LossPlan& plan, const MtpTargets& m
   if (plan.config->objective == Objective::reward_model) {
     totals.pairs_right += stats[0];
     totals.pairs += stats[1];
-    totals.tokens += static_cast<double>(m.ids.size());
+    totals.tokens += static_cast<double>(m.offsets.back());
     return;
   }
   totals.tokens += static_cast<double>(m.rows.size());
@@ -237,6 +237,7 @@ PackRules pack_rules(const TrainerConfig& c, int64_t lanes) {
   PackRules r;
   r.budget = c.micro_batch_tokens;
   r.spread = lanes * static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(c.ranks)));
+  r.share_prompts = c.objective != Objective::pretrain;
   switch (c.objective) {
     case Objective::pretrain:
       r.head_rows = HeadRows::every_token;

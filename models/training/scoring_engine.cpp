@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/training/objective.h"
 
@@ -18,6 +20,7 @@ struct ScoringEngine::Impl {
     r.head_rows = rows;
     r.budget = budget;
     r.spread = lanes.size();
+    r.share_prompts = true;
     return r;
   }
 };
@@ -43,7 +46,8 @@ std::vector<std::vector<float>> ScoringEngine::logprobs(const std::vector<Sequen
              "sequence longer than max_positions");
     out[i].resize(sequences[i].tokens.size(), 0);
   }
-  const std::vector<MicroBatch> packs = pack(sequences, e.rules(HeadRows::every_token));
+  const bool some = std::ranges::none_of(sequences, [](const Sequence& s) { return s.trainable.empty(); });
+  const std::vector<MicroBatch> packs = pack(sequences, e.rules(some ? HeadRows::trainable : HeadRows::every_token));
   e.lanes.for_each(static_cast<int64_t>(packs.size()), [&](Lane& lane, int64_t i) {
     const MicroBatch& m = packs[static_cast<size_t>(i)];
     const std::vector<float> logp = forward_logprobs(lane, e.model, *e.weights, m, temperature);

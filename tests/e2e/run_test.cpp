@@ -136,7 +136,8 @@ TEST_F(ProgramTest, a_finished_run_shows_its_result_again_and_starts_over_only_w
 }
 
 TEST_F(ProgramTest, the_report_says_the_precision_whatever_else_the_fingerprint_says) {
-  for (const auto& [precision, fingerprint] : {std::pair{"bf16", "; bf16; Muon by bf16"}, std::pair{"f32", "; f32"}}) {
+  for (const auto& [precision, fingerprint] :
+       {std::pair{"bf16", "; bf16; Muon by bf16; prompts once"}, std::pair{"f32", "; f32; prompts once"}}) {
     const fs::path dir = top / precision;
     ASSERT_EQ(run_program({nano(), "--run", dir.string(), "-q", "--set", std::string("graph.precision=") + precision}).code, 0);
     const std::string said = json::parse(read_file(dir / "summary.json"))["fingerprint"];

@@ -186,6 +186,34 @@ void add_rope_cases(std::vector<OpCase>& cases) {
                              }});
 }
 
+// A row of one, or of heads. More rows than names, and more names than rows.
+void add_gather_cases(std::vector<OpCase>& cases) {
+  struct GatherShape {
+    int64_t n, t, h, d;  // h = 0: [T,D]
+  };
+  for (DType f : kFloatTypes)
+    for (const GatherShape& s :
+         {GatherShape{1, 29, 0, 96}, GatherShape{7, 29, 0, 33}, GatherShape{33, 29, 0, 256}, GatherShape{257, 29, 0, 100},
+          GatherShape{2, 29, 0, 1}, GatherShape{0, 29, 0, 64}, GatherShape{64, 29, 0, 1000}, GatherShape{40, 90, 3, 24},
+          GatherShape{120, 50, 2, 270}, GatherShape{3, 7, 5, 1}, GatherShape{0, 3, 2, 16}})
+      for (const Layout& l : {kDense, kOdd, kStrided, kWide}) {
+        const auto name = fmt::format("{} N={} T={} H={} D={}{}", dtype_name(f), s.n, s.t, s.h, s.d, layout_name(l));
+        const Shape rows = s.h ? Shape{s.t, s.h, s.d} : Shape{s.t, s.d}, named = s.h ? Shape{s.n, s.h, s.d} : Shape{s.n, s.d};
+        const Layout dense{.offset = l.offset};
+        cases.push_back({"GatherRows " + name, {}, [=](Buffers& b) -> AnyOp {
+                           return GatherRows{b.in(f, rows, l), b.ints({s.n}, random_ints(b, s.n, s.t)), b.out(f, named, dense)};
+                         }});
+        for (const bool accumulate : {true, false})
+          cases.push_back(
+              {fmt::format("GatherRowsBackward {}{}", name, accumulate ? " accumulate" : ""),
+               {.reduction = s.n + 1, .magnitude = 1, .data = f},
+               [=](Buffers& b) -> AnyOp {
+                 const View names = b.ints({s.n}, random_ints(b, s.n, s.t)), dy = b.in(f, named, dense);
+                 return GatherRowsBackward{names, dy, accumulate ? b.inout(f, rows, l) : b.out(f, rows, l), accumulate};
+               }});
+      }
+}
+
 void add_row_cases(std::vector<OpCase>& cases) {
   struct RowShape {
     int64_t t, d;
@@ -205,18 +233,6 @@ void add_row_cases(std::vector<OpCase>& cases) {
                            return EmbeddingBackward{b.ints({s.t}, random_ints(b, s.t, v)), b.in(f, {s.t, s.d}, l),
                                                     b.inout(DType::f32, {v, s.d}, l)};
                          }});
-        cases.push_back(
-            {"GatherRows " + name, {}, [=](Buffers& b) -> AnyOp {
-               return GatherRows{b.in(f, {v, s.d}, l), b.ints({s.t}, random_ints(b, s.t, v)), b.out(f, {s.t, s.d}, l)};
-             }});
-        // Rounded to f after every row that lands on the same one.
-        cases.push_back(
-            {"GatherRowsBackward " + name,
-             {.reduction = s.t + 1, .roundings = 2 + std::sqrt(static_cast<double>(s.t) / v), .magnitude = 1, .data = f},
-             [=](Buffers& b) -> AnyOp {
-               return GatherRowsBackward{b.ints({s.t}, random_ints(b, s.t, v)), b.in(f, {s.t, s.d}, l),
-                                         b.inout(f, {v, s.d}, l)};
-             }});
         cases.push_back({"SwiGlu " + name, {.noise = 16, .data = f}, [=](Buffers& b) -> AnyOp {
                            return SwiGlu{b.in(f, {s.t, 2 * s.d}, l, 3), b.out(f, {s.t, s.d}, l)};
                          }});
@@ -245,6 +261,7 @@ void add_layer_cases(std::vector<OpCase>& cases) {
   add_linear_cases(cases);
   add_norm_cases(cases);
   add_rope_cases(cases);
+  add_gather_cases(cases);
   add_row_cases(cases);
 }
 

@@ -1,6 +1,7 @@
 // Tiny models and batches for the tests of models/. Everything is a function of its seed.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -110,6 +111,22 @@ inline TrainBatch random_batch(uint64_t seed, int64_t count, int64_t vocab) {
   for (int64_t i = 0; i < count; ++i)
     b.sequences.push_back(
         random_sequence(rng, 5 + static_cast<int64_t>(rng.below(10)), vocab, 2 + static_cast<int64_t>(rng.below(2))));
+  return b;
+}
+
+// `groups` prompts of 6 to 9 tokens with `samples` completions each of 3 to 8.
+inline TrainBatch grouped_batch(uint64_t seed, int64_t groups, int64_t samples, int64_t vocab) {
+  Rng rng(seed, "test groups");
+  TrainBatch b;
+  for (int64_t g = 0; g < groups; ++g) {
+    const auto prompt = 6 + static_cast<int64_t>(rng.below(4));
+    const Sequence shared = random_sequence(rng, prompt, vocab, prompt);
+    for (int64_t i = 0; i < samples; ++i) {
+      Sequence s = random_sequence(rng, prompt + 3 + static_cast<int64_t>(rng.below(6)), vocab, prompt);
+      std::copy(shared.tokens.begin(), shared.tokens.end(), s.tokens.begin());
+      b.sequences.push_back(std::move(s));
+    }
+  }
   return b;
 }
 

@@ -21,12 +21,15 @@ std::string fingerprint_of(const RunEnv& env, const GraphView& graph, const std:
     return std::any_of(graph.nodes.begin(), graph.nodes.end(),
                        [&](const NodePlan& node) { return !node.artifact && has(node.attrs); });
   };
-  // What was once computed in another way: sums of three and more ranks, Muon beside weights of bf16.
+  // What was once computed in another way: sums of three and more ranks, Muon beside weights of bf16, prompts of several
+  // sequences.
   const bool sums = any([](const Attrs& a) { return a.has("ranks") && a.integer("ranks") > 2; });
   const bool muon =
       env.precision == DType::bf16 && any([](const Attrs& a) { return a.has("optimizer") && a.text("optimizer") == "muon"; });
-  return fmt::format("r1 {}; {}; {}{}{}", version(), devices, dtype_name(env.precision), sums ? "; ranks sum in a ring" : "",
-                     muon ? "; Muon by bf16" : "");
+  const bool shares = any(
+      [](const Attrs& a) { return a.has("micro_batch_tokens") && !(a.has("objective") && a.text("objective") == "pretrain"); });
+  return fmt::format("r1 {}; {}; {}{}{}{}", version(), devices, dtype_name(env.precision), sums ? "; ranks sum in a ring" : "",
+                     muon ? "; Muon by bf16" : "", shares ? "; prompts once" : "");
 }
 
 void keep(RunStore& store, const std::string& now, const std::string& trains, const std::filesystem::path& run_dir,
