@@ -10,6 +10,7 @@
 #include "actors/dataset.h"
 #include "actors/decontamination.h"
 #include "actors/graph_checks.h"
+#include "actors/metric_bounds.h"
 #include "actors/measured_checks.h"
 #include "actors/model_chat.h"
 #include "actors/until_checks.h"
@@ -381,8 +382,9 @@ DataCheck check_data(const RunEnv& env, const GraphView& graph, const DataCheckO
   for (const ContaminatedSource& c : found.contaminated)
     if (c.dropped) left_out[c.node] += c.found;
   for (const NodePlan& node : graph.nodes) {
+    if (node.stage >= 0 && options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)) continue;
+    for (auto& [where, text] : expressions_of_one_value(graph, node)) found.warnings.push_back({where, text});
     if (node.role != "trainer" && node.role != "distiller") continue;
-    if (options.done && options.done(graph.stages[static_cast<size_t>(node.stage)].name)) continue;
     check_sources_last(env.graph_dir, graph, node, left_out);
     for (auto& [where, text] : intervals_that_never_come(graph, node)) found.warnings.push_back({where, text});
   }

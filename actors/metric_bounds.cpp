@@ -1,5 +1,7 @@
 #include "actors/metric_bounds.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <vector>
@@ -7,6 +9,7 @@
 #include "actors/metric_table.h"
 #include "actors/run_env.h"
 #include "actors/steering.h"
+#include "base/clipped.h"
 #include "rewards/program_calls.h"
 #include "rewards/rules.h"
 
@@ -56,7 +59,48 @@ Bounds held_out_bounds(const GraphView& graph, const NodePlan& trainer, const st
   return all.least <= all.most ? all : Bounds{};
 }
 
+// How many tokens a completion has at most that `node` of this stage sees.
+double longest_completion(const GraphView& graph, const NodePlan& node) {
+  const NodePlan* sampler = node.role == "evaluator" ? &node : stage_node(graph, node.stage, "generator");
+  return sampler != nullptr ? static_cast<double>(sampler->attrs.integer("max_tokens")) : kInfinity;
+}
+
+bool keeps_nothing(const GraphView& graph, const NodePlan& filter, const RewardExpression& keep) {
+  const NodePlan* judge = stage_node(graph, filter.stage, "judge");
+  if (judge == nullptr) return false;
+  const double longest = longest_completion(graph, filter);
+  const Bounds kept = keep.bounds([&](const std::string& name) {
+    return name == "reward" ? reward_bounds(graph, *judge, longest, name) : scored_bounds(graph, *judge, longest, name);
+  });
+  return kept.least == 0 && kept.most == 0;
+}
+
 }  // namespace
+
+std::vector<std::pair<Where, std::string>> expressions_of_one_value(const GraphView& graph, const NodePlan& node) {
+  const bool filters = node.role == "filter";
+  if (!filters && node.role != "judge" && node.role != "evaluator") return {};
+  const std::string attr = filters ? "keep" : "rewards";
+  if (!node.attrs.has(attr) || node.attrs.text(attr).empty()) return {};
+  const Where where = attr_place(node, attr);
+  const RewardExpression expression = RewardExpression::parse(node.attrs.text(attr), where);
+  const std::string shown = fmt::format("{}=\"{}\"", attr, clipped(expression.text()));
+  if (filters) {
+    if (!keeps_nothing(graph, node, expression)) return {};
+    return {{where, shown + " is 0 for every completion, whatever it says: nothing will be kept"}};
+  }
+  const NodePlan* trainer = stage_trainer(graph, node.stage);
+  if (node.role == "judge" && trainer == nullptr) return {};
+  const double longest = longest_completion(graph, node);
+  const std::vector<std::string> models = reward_model_names(graph, node);
+  const bool one = expression.same_for_all(
+      [&](const std::string& name) { return scored_bounds(graph, node, longest, name); },
+      [&](const std::string& name) { return !name.ends_with(')') && !among(models, name) && !among(rule_names(), name); });
+  if (!one) return {};
+  const std::string so =
+      node.role == "judge" ? fmt::format("no group will teach '{}' anything", trainer->id) : "it will say nothing of a model";
+  return {{where, fmt::format("{} has one value for all completions of a prompt, whatever they say: {}", shown, so)}};
+}
 
 Bounds metric_bounds(const GraphView& graph, const NodePlan& trainer, const std::string& metric) {
   const std::string prefix = kHeldOutPrefix;

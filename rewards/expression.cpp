@@ -6,6 +6,7 @@
 #include <cctype>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 #include "base/clipped.h"
 #include "rewards/program_calls.h"
@@ -348,7 +349,23 @@ Bounds of_ends(const Bounds& a, const Bounds& b, F f) {
 
 Bounds truth(bool always, bool never) { return {always ? 1.0 : 0.0, never ? 0.0 : 1.0}; }
 
+// Whether two steps are written alike, and so have one value.
+bool alike(const Node& a, const Node& b) {
+  return a.op == b.op && a.number == b.number && a.name == b.name &&
+         std::equal(a.args.begin(), a.args.end(), b.args.begin(), b.args.end(),
+                    [](const NodePtr& x, const NodePtr& y) { return alike(*x, *y); });
+}
+
+// Of two steps that are alike, for the operations that know more of them than of any others.
+std::optional<Bounds> bounds_of_alike(Op op) {
+  if (op == Op::subtract || op == Op::less || op == Op::greater) return Bounds{0, 0};
+  if (op == Op::divide || op == Op::less_equal || op == Op::equal || op == Op::greater_equal) return Bounds{1, 1};
+  return std::nullopt;
+}
+
 Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::string&)>& bounds_of) {
+  if (n.args.size() == 2 && alike(*n.args[0], *n.args[1]))
+    if (const auto known = bounds_of_alike(n.op)) return *known;
   std::vector<Bounds> a;
   for (const auto& arg : n.args) a.push_back(bounds_of_node(*arg, bounds_of));
   switch (n.op) {
@@ -403,7 +420,29 @@ Bounds bounds_of_node(const Node& n, const std::function<Bounds(const std::strin
   return {};
 }
 
+bool same_for_all(const Node& n, const std::function<Bounds(const std::string&)>& bounds_of,
+                  const std::function<bool(const std::string&)>& is_given) {
+  if (n.op == Op::variable && is_given(n.name)) return true;
+  if (const Bounds b = bounds_of_node(n, bounds_of); b.least == b.most) return true;
+  if (n.args.empty()) return false;
+  const auto same = [&](size_t i) { return same_for_all(*n.args[i], bounds_of, is_given); };
+  if (n.op == Op::choose) {
+    const Bounds condition = bounds_of_node(*n.args[0], bounds_of);
+    if (condition.least > 0 || condition.most < 0) return same(1);
+    if (condition.least == 0 && condition.most == 0) return same(2);
+    if (alike(*n.args[1], *n.args[2])) return same(1);
+  }
+  for (size_t i = 0; i < n.args.size(); ++i)
+    if (!same(i)) return false;
+  return true;
+}
+
 }  // namespace
+
+bool RewardExpression::same_for_all(const std::function<Bounds(const std::string&)>& bounds_of,
+                                    const std::function<bool(const std::string&)>& is_given) const {
+  return r1::same_for_all(*root_, bounds_of, is_given);
+}
 
 Bounds RewardExpression::bounds(const std::function<Bounds(const std::string&)>& bounds_of) const {
   return bounds_of_node(*root_, bounds_of);

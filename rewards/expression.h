@@ -55,8 +55,14 @@ class RewardExpression {
   // result is not finite.
   double evaluate(const std::function<double(const std::string&)>& value_of) const;
 
-  // Between which values the result lies, by interval arithmetic: never too narrow, sometimes too wide ("x - x").
+  // Between which values the result lies, by interval arithmetic: never too narrow, sometimes too wide ("x + y - x"; of two
+  // steps that are written alike it knows that they have one value: "x - x").
   Bounds bounds(const std::function<Bounds(const std::string& name)>& bounds_of) const;
+
+  // Whether the result is one for all completions of a prompt, whatever they are: only names that the prompt gives
+  // (`is_given`) can change it. Sometimes false where it is so.
+  bool same_for_all(const std::function<Bounds(const std::string& name)>& bounds_of,
+                    const std::function<bool(const std::string& name)>& is_given) const;
 
   struct Node;
 

@@ -1,6 +1,7 @@
 // What a check of the data finds before anything starts: each file read whole, whatever else the graph says.
 #include "actors/data_check.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -84,6 +85,20 @@ TEST_F(DataCheckTest, good_data_give_no_warning) {
   EXPECT_EQ(found.records, 65);
   EXPECT_EQ(found.files, 1);
   for (const auto& w : found.warnings) ADD_FAILURE() << w.str();
+}
+
+TEST_F(DataCheckTest, rewards_of_one_value_for_all_completions_are_warned_of) {
+  data(prompt_lines(65));
+  for (const char* rewards : {"accuracy * 0", "length - length", "if(length >= 0, 1, format)", "0 * length + harm"}) {
+    const DataCheck found = check(rl("jsonl:d.jsonl?template=tiny", rewards));
+    EXPECT_TRUE(
+        says(found, fmt::format("rewards=\"{}\" has one value for all completions of a prompt, whatever they say: no group "
+                                "will teach 't' anything",
+                                rewards)))
+        << rewards;
+    EXPECT_EQ(found.warnings.size(), 1u);
+  }
+  EXPECT_TRUE(check(rl("jsonl:d.jsonl?template=tiny", "accuracy - format")).warnings.empty());
 }
 
 TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_warned_of) {

@@ -170,6 +170,30 @@ TEST(RewardExpression, lies_between_bounds_that_follow_from_those_of_its_names) 
   EXPECT_EQ(bounds("sigmoid(score)"), range(0, 1));
   EXPECT_EQ(bounds("score + share"), range(-inf, inf));
   EXPECT_EQ(bounds("0 * score"), range(0, 0));
+  EXPECT_EQ(bounds("score - score"), range(0, 0));
+  EXPECT_EQ(bounds("max(score, 2 * tokens) / max(score, 2 * tokens)"), range(1, 1));
+  EXPECT_EQ(bounds("tokens >= tokens"), range(1, 1));
+  EXPECT_EQ(bounds("tokens < tokens"), range(0, 0));
+  EXPECT_EQ(bounds("score + score"), range(-inf, inf));
+  EXPECT_EQ(bounds("share - tokens"), range(-96, 1));
+}
+
+TEST(RewardExpression, is_one_value_for_a_prompt_where_only_what_the_prompt_gives_can_change_it) {
+  const auto same = [](const std::string& text) {
+    return RewardExpression::parse(text).same_for_all(
+        [](const std::string& name) {
+          return name == "score" ? Bounds{} : name == "tokens" ? Bounds{0, 96} : Bounds{0, 1};
+        },
+        [](const std::string& name) { return name == "fact"; });
+  };
+  for (const char* text :
+       {"3", "fact", "share * 0", "share - share", "0.5 + 0 * score", "fact + (tokens > 96)",
+        "if(fact, share * 0, min(tokens, 0) + fact)", "if(share, fact, fact)", "if(tokens > 96, share, fact)",
+        "if(share >= 0, 1, share)", "sigmoid(1000 + share)", "fact * (score - score) * share"})
+    EXPECT_TRUE(same(text)) << text;
+  for (const char* text : {"share", "fact * share", "share + fact", "if(fact, share, 0)", "if(share, fact, 0)", "tokens > 95",
+                           "score - share", "min(share, 0.5)", "share == share + fact", "share + score - share"})
+    EXPECT_FALSE(same(text)) << text;
 }
 
 TEST(RewardExpression, a_division_by_zero_is_a_failure_not_a_nan_reward) {
