@@ -77,11 +77,11 @@ static std::string system_message(const std::string& name) {
   return fmt::format("(if ({0} // \"\") != \"\" then {{role: \"system\", content: {0}}} else empty end)", jq_path(name));
 }
 
-bool is_sharegpt(const Json& list) {
+static bool is_sharegpt(const Json& list) {
   return list.is_array() && !list.empty() && list[0].is_object() && list[0].contains("from") && list[0].contains("value");
 }
 
-std::string sharegpt_program(const std::string& name, const Json& record) {
+static std::string sharegpt_program(const std::string& name, const Json& record) {
   std::string made = fmt::format("({}[] | {{role: (.from | {}), content: .value}})", jq_path(name), renamed_role());
   std::string gone = jq_path(name), rest;
   if (record.contains("system")) made = system_message("system") + ", " + made, gone += ", .system";
@@ -91,6 +91,50 @@ std::string sharegpt_program(const std::string& name, const Json& record) {
   return name == "messages"
              ? fmt::format(".messages = [{}]{}{}", made, record.contains("system") ? " | del(.system)" : "", rest)
              : fmt::format(".messages = [{}] | del({}){}", made, gone, rest);
+}
+
+static bool is_gemini(const Json& list) {
+  const auto is_text = [](const Json& part) { return part.is_object() && part.contains("text") && part["text"].is_string(); };
+  const auto is_message = [&](const Json& m) {
+    const auto parts = m.is_object() ? m.find("parts") : m.end();
+    return m.is_object() && parts != m.end() && parts->is_array() && std::all_of(parts->begin(), parts->end(), is_text);
+  };
+  return list.is_array() && !list.empty() && std::all_of(list.begin(), list.end(), is_message);
+}
+
+// `name`: of the messages; "systemInstruction" stands beside them.
+static std::string gemini_program(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  const std::string beside = dot == std::string::npos ? "" : name.substr(0, dot + 1),
+                    camel = jq_path(beside + "systemInstruction"), snake = jq_path(beside + "system_instruction"),
+                    text = "content: ([.parts[].text] | join(\"\"))";
+  return fmt::format(
+      ".messages = [({1} // {2} // empty | {{role: \"system\", {3}}}), ({0}[] | {{role: (.role // \"user\" | {4}), {3}}})]{5}",
+      jq_path(name), camel, snake, text, renamed_role(),
+      name == "messages" ? fmt::format(" | del({}, {})", camel, snake)
+                         : fmt::format(" | del({}, {}, {})", jq_path(name), camel, snake));
+}
+
+ForeignMessages foreign_messages(const Json& list, const std::string& name, const Json& record) {
+  if (is_sharegpt(list)) return {"ShareGPT", "\"from\" and \"value\"", sharegpt_program(name, record)};
+  if (is_gemini(list)) return {"Gemini", "\"role\" and \"parts\"", gemini_program(name)};
+  return {};
+}
+
+bool is_hh_dialogue(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \n");
+  return begin != std::string::npos && text.compare(begin, 6, "Human:") == 0 &&
+         text.find("\n\nAssistant:") != std::string::npos;
+}
+
+std::string hh_program(const std::string& chosen, const std::string& rejected) {
+  return fmt::format(
+      "def turns: \"\\n\\n\" + sub(\"^\\\\s+\"; \"\") | [split(\"\\n\\nHuman:\")[1:][] | split(\"\\n\\nAssistant:\") | "
+      "{{role: \"user\", content: .[0]}}, (.[1:][] | {{role: \"assistant\", content: .}})] | "
+      "map(.content |= (sub(\"^\\\\s+\"; \"\") | sub(\"\\\\s+$\"; \"\"))); "
+      "{0} |= turns | {1} |= turns | select({0}[:-1] == {1}[:-1] and {0}[-1] != {1}[-1] and "
+      "([{0}[-1], {1}[-1]] | all(.role == \"assistant\" and .content != \"\")))",
+      jq_path(chosen), jq_path(rejected));
 }
 
 std::string answering_program(const std::string& name) {

@@ -15,11 +15,22 @@ std::string jq_command(const std::string& program, const std::string& file, cons
 // The member `name` as jq spells it; "a.b" is the member b of the member a.
 std::string jq_path(const std::string& name);
 
-// Whether this is a list of ShareGPT's messages, {"from": "human", "value": TEXT}.
-bool is_sharegpt(const nlohmann::json& list);
-// Makes "messages" of the ShareGPT conversation at `name`, with the record's "system" in front, and texts of "chosen" and
-// "rejected" that are such messages.
-std::string sharegpt_program(const std::string& name, const nlohmann::json& record);
+// Whose form a list of messages has, where it is not ours, and what makes "messages" of it.
+struct ForeignMessages {
+  const char* whose = nullptr;  // null: nobody's that is known
+  const char* members = nullptr;
+  std::string program;
+};
+// Of the list at `name` in `record`. ShareGPT's {"from": "human", "value": TEXT}: with the record's "system" in front, and
+// texts of "chosen" and "rejected" that are such messages. Gemini's {"role": "model", "parts": [{"text": TEXT}]}: with
+// "systemInstruction" in front.
+ForeignMessages foreign_messages(const nlohmann::json& list, const std::string& name, const nlohmann::json& record);
+
+// Whether a text is a dialogue as Anthropic's HH set writes it: "\n\nHuman: ...\n\nAssistant: ...".
+bool is_hh_dialogue(const std::string& text);
+// Makes messages of the dialogues "chosen" and "rejected" at these names. Pairs that differ before their last reply, or in
+// nothing, and empty replies are left out.
+std::string hh_program(const std::string& chosen, const std::string& rejected);
 
 // The role that people call `role`: "user" for "human"; "" for one that is none of them.
 std::string usual_role(const std::string& role);

@@ -189,12 +189,13 @@ RecordKind Record::kind() const {
     return is_assistant(chat(Field::messages).back()) ? RecordKind::example : RecordKind::prompt;
   }
   if (has(Field::prompt)) return RecordKind::prompt;
-  if (const std::string name = meant_by(Field::messages); !name.empty() && is_sharegpt(*member(json_, name, true))) {
-    Where where = where_;
-    where.column = column_of_key(line_, name.substr(0, name.find('.')));
-    throw bad_input(fmt::format("\"{}\" are messages of ShareGPT's form, \"from\" and \"value\"", name), where,
-                    jq_command(sharegpt_program(name, json_), where_.file, "messages") + " makes \"messages\" of them");
-  }
+  if (const std::string name = meant_by(Field::messages); !name.empty())
+    if (const ForeignMessages form = foreign_messages(*member(json_, name, true), name, json_); form.whose != nullptr) {
+      Where where = where_;
+      where.column = column_of_key(line_, name.substr(0, name.find('.')));
+      throw bad_input(fmt::format("\"{}\" are messages of {}'s form, {}", name, form.whose, form.members), where,
+                      jq_command(form.program, where_.file, "messages") + " makes \"messages\" of them");
+    }
   unknown_kind();
 }
 
@@ -274,7 +275,13 @@ Pair Record::pair(const ChatTemplate& chat) const {
     fail("\"chosen\" and \"rejected\" answer different conversations", "they differ in their last message only");
   Conversation asked;
   if (has(Field::prompt) || has(Field::messages)) asked = opening();
-  if (asked.messages.empty() && led.empty()) missing(Field::prompt);
+  if (asked.messages.empty() && led.empty()) {
+    if (is_hh_dialogue(said(chosen.back())) && is_hh_dialogue(said(rejected.back())))
+      fail_at(Field::chosen, "is a whole dialogue as one text, \"Human:\" and \"Assistant:\"",
+              jq_command(hh_program(name_of(Field::chosen), name_of(Field::rejected)), where_.file, "pairs") +
+                  " makes messages of such texts, and leaves out pairs that differ before their last reply, or in nothing");
+    missing(Field::prompt);
+  }
   if (!led.empty()) {
     // Published sets say the question again in front of the reply, whole or its first or last part; agents answer in steps.
     const bool steps = !asked.messages.empty() && led[0]["role"] != "user" && led[0]["role"] != "system";
@@ -446,11 +453,9 @@ nlohmann::ordered_json Record::chat(Field field) const {
   for (const Ordered& m : *list) {
     const auto at = [&] { return fmt::format("{}[{}]", name_of(field), out.size()); };
     const auto refuse = [&] {
-      const bool theirs = m.is_object() && m.contains("from") && m.contains("value");
+      const ForeignMessages form = foreign_messages(*find(field), name_of(field), json_);
       fail(fmt::format("{}: expected {{\"role\": ..., \"content\": TEXT}}", at()),
-           !theirs
-               ? ""
-               : jq_command(sharegpt_program(name_of(field), json_), where_.file, "messages") + " makes \"messages\" of it");
+           form.whose == nullptr ? "" : jq_command(form.program, where_.file, "messages") + " makes \"messages\" of it");
     };
     if (!m.is_object() || !m.contains("role") || !m["role"].is_string()) refuse();
     const std::string role = m["role"].get<std::string>();
@@ -479,10 +484,10 @@ nlohmann::ordered_json Record::chat(Field field) const {
 nlohmann::ordered_json Record::reply(Field field) const {
   const Json* value = find(field);
   if (value == nullptr) missing(field);
-  if (const std::string name = value->is_object() ? meant_by(Field::messages) : "";
-      !name.empty() && is_sharegpt(*member(json_, name, true)))
-    fail_at(field, "is a message of ShareGPT's form, \"from\" and \"value\"",
-            jq_command(sharegpt_program(name, json_), where_.file, "messages") + " makes a text of it");
+  if (const std::string name = value->is_object() && value->contains("value") ? meant_by(Field::messages) : ""; !name.empty())
+    if (const ForeignMessages form = foreign_messages(*member(json_, name, true), name, json_); form.whose != nullptr)
+      fail_at(field, fmt::format("is a message of {}'s form, {}", form.whose, form.members),
+              jq_command(form.program, where_.file, "messages") + " makes a text of it");
   Ordered out = Ordered::array();
   if (value->is_array()) {
     out = chat(field);

@@ -18,7 +18,7 @@ std::vector<std::string> names_people_use(Field field) {
     case Field::prompt:
       return {"question", "problem", "instruction", "query", "input", "inputs", "user"};
     case Field::messages:
-      return {"conversations", "conversation", "chat", "dialogue"};
+      return {"conversations", "conversation", "chat", "dialogue", "contents"};
     case Field::completion:
       return {"response", "output", "generation", "solution", "answer", "reply", "target", "targets", "chosen"};
     case Field::answer:

@@ -117,6 +117,50 @@ TEST_F(Conversion, conversations_of_sharegpt_become_messages_by_the_command_as_p
   }
 }
 
+TEST_F(Conversion, contents_of_gemini_become_messages_by_the_command_as_printed) {
+  const std::string
+      said = R"([{"role": "user", "parts": [{"text": "Q"}]}, {"role": "model", "parts": [{"text": "A"}, {"text": "B"}]}])",
+      expected = fmt::format("{}AB<|im_end|>\n", kAsked), system = "<|im_start|>system\nS<|im_end|>\n";
+  const std::pair<std::string, std::string> cases[] = {
+      {R"({"contents": )" + said + "}", expected},
+      {R"({"systemInstruction": {"role": "system", "parts": [{"text": "S"}]}, "contents": )" + said + "}", system + expected},
+      {R"({"messages": )" + said + R"(, "system_instruction": {"parts": [{"text": "S"}]}})", system + expected},
+      {R"({"request": {"contents": )" + said + R"(, "systemInstruction": {"parts": [{"text": "S"}]}}})", system + expected},
+      {R"({"contents": [{"parts": [{"text": "Q"}]}], "answer": "3"})", kAsked + std::string("\n")}};
+  for (const auto& [text, want] : cases) {
+    const std::string hint =
+        hint_of(file(text + "\n", "g.jsonl"), text.find("answer") != text.npos ? "?messages=contents" : "");
+    EXPECT_EQ(hint.find("jq -c '"), 0u) << text << ": " << hint;
+    if (!have_jq() || !hint.starts_with("jq -c '")) continue;
+    EXPECT_EQ(lines(made_by(hint)), want) << hint;
+  }
+  // An image is no text: there is no command that keeps it.
+  EXPECT_EQ(hint_of(file(R"({"contents": [{"role": "user", "parts": [{"inlineData": {"data": "x"}}]}]})"
+                         "\n",
+                         "i.jsonl"))
+                .find("jq"),
+            std::string::npos);
+}
+
+TEST_F(Conversion, dialogues_of_anthropics_set_become_messages_by_the_command_as_printed) {
+  const std::string q = "\\n\\nHuman: Q\\n\\nAssistant:", more = q + " a\\n\\nHuman: R\\n\\nover lines \\n\\nAssistant:";
+  const auto pair = [](const std::string& chosen, const std::string& rejected) {
+    return fmt::format("{{\"chosen\": \"{}\", \"rejected\": \"{}\"}}\n", chosen, rejected);
+  };
+  const std::string path = file(pair(q + " A", q + " B") + pair(more + " A", more + "B") + pair(q + " A", q + " A") +
+                                    pair(q + " A", q + " ") + pair(more + " A", q + " A"),
+                                "hh.jsonl"),
+                    hint = hint_of(path);
+  EXPECT_EQ(hint.find("jq -c '"), 0u) << hint;
+  if (!have_jq()) GTEST_SKIP() << "no jq";
+  const std::string first = fmt::format("{}A<|im_end|>|B<|im_end|>\n", kAsked),
+                    second = fmt::format(
+                        "{}a<|im_end|>\n<|im_start|>user\nR\n\nover lines<|im_end|>\n<|im_start|>assistant\n"
+                        "A<|im_end|>|B<|im_end|>\n",
+                        kAsked);
+  EXPECT_EQ(lines(made_by(hint)), first + second) << hint;
+}
+
 TEST_F(Conversion, what_was_to_be_learned_becomes_a_prompt_with_its_reply_as_the_answer) {
   const std::string path = file(R"({"messages": [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "3"}]})"
                                 "\n",
