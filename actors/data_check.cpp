@@ -10,8 +10,8 @@
 #include "actors/dataset.h"
 #include "actors/decontamination.h"
 #include "actors/graph_checks.h"
-#include "actors/metric_bounds.h"
 #include "actors/measured_checks.h"
+#include "actors/metric_bounds.h"
 #include "actors/model_chat.h"
 #include "actors/until_checks.h"
 #include "base/clock.h"
@@ -284,9 +284,10 @@ class Checker {
   }
 
   // A rule that compares with answers is 0 where there are none. Some prompts without are a mixture of tasks, which an
-  // expression may tell apart; in what an evaluator measures each of them counts as a failure.
+  // expression may tell apart; what an evaluator measures is without them.
   void say_without_answers(const Reading& r, const Survey& s) {
-    if (s.with_answers == s.records || (s.with_answers > 0 && r.node->role != "evaluator")) return;
+    const bool evaluates = r.node->role == "evaluator";
+    if (s.with_answers == s.records || (s.with_answers > 0 && !evaluates)) return;
     std::string rules;
     for (const FactReader& reader : r.task.readers)
       for (const std::string& name : reader.expression.variables())
@@ -294,10 +295,12 @@ class Checker {
     if (rules.empty()) return;
     const std::string likely = s.with_answers == 0 ? likely_answer(r.task.spec) : "";
     warn(attr_place(*r.node, r.attr),
-         s.with_answers == 0 ? fmt::format("no prompt of {} has an answer, with which {} compares: it is 0 for all of them{}",
-                                           name(r), rules, likely.empty() ? "" : fmt::format(" (it may be ?{})", likely))
-                             : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is 0 for them",
-                                           s.records - s.with_answers, s.records, name(r), rules));
+         s.with_answers == 0
+             ? fmt::format("no prompt of {} has an answer, with which {} compares: it is {}{}", name(r), rules,
+                           evaluates ? "not measured" : "0 for all of them",
+                           likely.empty() ? "" : fmt::format(" (it may be ?{})", likely))
+             : fmt::format("{} of {} prompts of {} have no answer, with which {} compares: it is not measured with them",
+                           s.records - s.with_answers, s.records, name(r), rules));
   }
 
   // Of a prompt it is a fact, which a program may look at.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "actors/evaluation_metrics.h"
 #include "actors/examples.h"
@@ -39,7 +40,10 @@ class SourcePass {
         engine_(env.engines->sampler("evaluation", config(spec), model.weights, 0)) {
     out_.name = source;
     if (!spec.stop.empty()) stops_ = std::make_shared<const StopTexts>(*model.tokenizer, spec.stop);
-    if (scorer != nullptr) scorer->stop_at(stops_);
+    if (scorer != nullptr) {
+      scorer->stop_at(stops_);
+      expression_.emplace(RewardExpression::parse(spec.rewards, spec.rewards_where));
+    }
     submit(env);
   }
 
@@ -123,6 +127,7 @@ class SourcePass {
         } else {
           response.text = std::move(scores[g].responses[i].text);
           response.score = std::move(scores[g].scores[i]);
+          leave_out_comparisons(out_.prompts[places_[g]].input(i), response.score);
         }
       }
       ++answered_;
@@ -132,6 +137,21 @@ class SourcePass {
     places_.clear();
     for (; given_ < out_.prompts.size() && asked_[given_] == nullptr; ++given_)
       if (hooks_.answered) hooks_.answered(out_.name, out_.prompts[given_]);
+  }
+
+  // A rule that compares with answers says nothing of a response to a prompt that has none (0 would be a measurement), nor does
+  // a reward that asked it.
+  void leave_out_comparisons(const RewardInput& in, SampleScore& score) const {
+    if (!score.reward || !in.fact("answers").empty()) return;
+    bool compared = false;
+    expression_->evaluate([&](const std::string& name) {
+      compared = compared || compares_with_answers(name);
+      const auto part = score.parts.find(name);
+      return part != score.parts.end() ? part->second : rule_value(name, in).value_or(0);
+    });
+    if (!compared) return;
+    score.reward.reset();
+    std::erase_if(score.parts, [](const auto& part) { return compares_with_answers(part.first); });
   }
 
   void report() {
@@ -145,6 +165,7 @@ class SourcePass {
   const bool greedy_;
   const EvaluatedModel& model_;
   Scorer* scorer_;
+  std::optional<RewardExpression> expression_;  // with a scorer
   const EvaluationHooks& hooks_;
   std::shared_ptr<const StopTexts> stops_;
   std::unique_ptr<Sampler> engine_;

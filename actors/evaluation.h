@@ -44,7 +44,8 @@ struct EvaluatedResponse {
   std::string text;
   int64_t tokens = 0;     // end token included
   bool finished = false;  // by itself, not for want of room
-  SampleScore score;      // of the expression; empty where there is none
+  // Of the expression; empty where there is none. Without reward and error: it compares with answers, and the prompt has none.
+  SampleScore score;
 };
 
 struct EvaluatedPrompt {

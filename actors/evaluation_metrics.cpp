@@ -70,7 +70,7 @@ void measure_rewards(const ItemList& items, const std::vector<std::string>& name
     for (const EvaluatedResponse& r : item.prompt->responses) {
       if (r.score.reward)
         sum += *r.score.reward, ++count;
-      else
+      else if (!r.score.error.empty())
         errors += 1;
       for (const std::string& name : names)
         if (const auto part = r.score.parts.find(name); part != r.score.parts.end())

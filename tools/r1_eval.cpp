@@ -187,7 +187,14 @@ int evaluate(Arguments args) {
     fmt::print("{}\n{} tokens in {}, {:.0f} a second{}\n", statistics_table(rows, spec.samples), total.tokens,
                terminal::clock_text(seconds), static_cast<double>(total.tokens) / std::max(seconds, 1e-9),
                total.too_long > 0 ? fmt::format("; {} prompts are longer than the model and left out", total.too_long) : "");
+    if (total.without_answer > 0)
+      fmt::print("{} of {} prompts have no answer to compare with: pass@1{} and reward are without them\n",
+                 total.without_answer, total.prompts, spec.samples > 1 ? ", cons@k, pass@k" : "");
   }
+  if (total.without_answer == total.prompts && total.parts.empty())
+    throw failure(
+        fmt::format("nothing was measured: no prompt has an answer to compare with, as rewards=\"{}\" does", spec.rewards), {},
+        "an answer is the field \"answer\"; if it has another name, say so: --data 'FILE?answer=NAME'");
   if (total.reward_errors == total.responses) throw failure("no response has a reward: nothing was measured");
   return 0;
 }

@@ -119,7 +119,8 @@ TEST_F(DataCheckTest, answers_that_a_reward_compares_with_and_no_prompt_has_are_
                "p -> t; e [role=evaluator, source=\"jsonl:d.jsonl?template=tiny\", rewards=\"math\", max_tokens=8]; "
                "t -> e [carries=weights];");
   for (int again = 0; again < 2; ++again)  // the second is remembered
-    EXPECT_TRUE(says(check(text), "1 of 4 prompts of d.jsonl have no answer, with which 'math' compares: it is 0 for them"));
+    EXPECT_TRUE(says(check(text),
+                     "1 of 4 prompts of d.jsonl have no answer, with which 'math' compares: it is not measured with them"));
 }
 
 TEST_F(DataCheckTest, a_part_of_the_question_that_no_model_is_shown_is_warned_of_with_what_joins_it) {

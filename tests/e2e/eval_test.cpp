@@ -115,6 +115,39 @@ TEST_F(EvalTest, a_warning_names_the_option_and_not_an_attribute_of_a_graph_that
   EXPECT_EQ((r.err + r.out).find("--set"), std::string::npos) << r.err << r.out;
 }
 
+TEST_F(EvalTest, what_compares_with_an_answer_that_is_not_there_is_not_measured) {
+  const std::string options = "?template=tiny --max-tokens 4 --samples 2 --json --rewards ";
+  const std::string none = file("none.jsonl", "{\"prompt\": \"compute 1 + 1\"}\n{\"prompt\": \"compute 1 + 2\"}\n");
+  Result r = eval("--data " + none + options + "accuracy --out o.jsonl");
+  EXPECT_EQ(r.code, 1) << r.out;
+  EXPECT_NE(r.err.find("nothing was measured: no prompt has an answer to compare with"), std::string::npos) << r.err;
+  EXPECT_NE(r.err.find("?answer=NAME"), std::string::npos) << r.err;
+  json j = json::parse(r.out);
+  for (const char* name : {"pass@1", "pass@1_se", "cons@k", "pass@k", "reward"}) EXPECT_TRUE(j.at(name).is_null()) << name;
+  EXPECT_EQ(j.at("parts").count("accuracy"), 0u);
+  EXPECT_EQ(j.at("without_answer"), 2);
+  for (const json& line : lines_of(read_file(top / "o.jsonl"))) {
+    EXPECT_TRUE(line.at("reward").is_null() && line.at("passed").is_null()) << line;
+    EXPECT_EQ(line.count("error"), 0u);
+  }
+  r = eval("--data " + none + options + "'if(checkable, accuracy, 0.5 * finished)'");
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_FALSE(json::parse(r.out).at("reward").is_null()) << "such a reward asks for no answer";
+  r = eval("--data " + none + options + "'format + exact'");
+  EXPECT_EQ(r.code, 0) << r.err;
+  j = json::parse(r.out);
+  EXPECT_TRUE(j.at("pass@1").is_null());
+  EXPECT_EQ(j.at("parts").size(), 1u) << "format was measured";
+  const std::string half =
+      file("half.jsonl", "{\"prompt\": \"compute 1 + 1\", \"answer\": \"2\"}\n{\"prompt\": \"compute 1 + 2\"}\n");
+  r = eval("--data " + half + options + "accuracy");
+  EXPECT_EQ(r.code, 0) << r.err;
+  j = json::parse(r.out);
+  EXPECT_EQ(j.at("reward").at("prompts"), 1);
+  EXPECT_EQ(j.at("parts").at("accuracy").at("prompts"), 1);
+  EXPECT_EQ(j.at("without_answer"), 1);
+}
+
 TEST_F(EvalTest, the_responses_of_last_time_stay_until_the_new_ones_are_whole) {
   const fs::path out = top / "kept.jsonl", partial = top / "kept.jsonl.partial";
   const auto refused = [&](const std::string& arguments, int code) {

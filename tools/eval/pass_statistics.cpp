@@ -76,7 +76,7 @@ PassStatistics pass_statistics(const std::vector<const EvaluatedSource*>& source
     out.too_long += source->too_long;
     for (const EvaluatedPrompt& p : source->prompts) {
       ++out.prompts;
-      double passed = 0, scored = 0, rewards = 0;
+      double passed = 0, scored = 0, rewards = 0, errors = 0;
       std::map<std::string, std::pair<double, double>> of_prompt;
       std::vector<RewardInput> inputs;
       for (size_t i = 0; i < p.responses.size(); ++i) {
@@ -89,13 +89,15 @@ PassStatistics pass_statistics(const std::vector<const EvaluatedSource*>& source
           if (const auto part = r.score.parts.find(name); part != r.score.parts.end())
             of_prompt[name].first += part->second, of_prompt[name].second += 1;
         if (!r.score.reward) {
-          ++out.reward_errors;
+          errors += r.score.error.empty() ? 0 : 1;
           continue;
         }
         scored += 1;
         rewards += *r.score.reward;
         passed += passes(r, pass_at);
       }
+      out.reward_errors += static_cast<int64_t>(errors);
+      out.without_answer += scored == 0 && errors == 0;
       for (const auto& [name, sum] : of_prompt) parts[name].add(sum.first / sum.second);
       if (scored == 0) continue;
       pass.add(passed / scored);
@@ -133,6 +135,7 @@ ordered_json statistics_json(const PassStatistics& s) {
   j["parts"] = ordered_json::object();
   for (const auto& [name, mean] : s.parts) j["parts"][name] = mean_json(mean);
   j["reward_errors"] = s.reward_errors;
+  j["without_answer"] = s.without_answer;
   j["tokens"] = {{"mean", or_null(s.tokens_mean)},
                  {"median", or_null(s.tokens_median)},
                  {"p95", or_null(s.tokens_p95)},
@@ -197,7 +200,8 @@ ordered_json response_json(const std::string& source, const EvaluatedPrompt& pro
   line["reward"] = or_null(r.score.reward);
   line["scores"] = r.score.parts;
   if (!r.score.error.empty()) line["error"] = r.score.error;
-  line["passed"] = passes(r, pass_at);
+  const bool judged = r.score.reward || !r.score.error.empty();
+  line["passed"] = judged ? ordered_json(passes(r, pass_at)) : ordered_json(nullptr);
   line["tokens"] = r.tokens;
   line["finished"] = r.finished;
   return line;

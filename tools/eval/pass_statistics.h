@@ -25,6 +25,7 @@ struct MeanOverPrompts {
 
 struct PassStatistics {
   int64_t prompts = 0, responses = 0, too_long = 0, reward_errors = 0, tokens = 0;
+  int64_t without_answer = 0;  // prompts whose responses the expression compares with an answer that is not there
   std::optional<MeanOverPrompts> pass, consensus, any, reward;  // absent: no response has a reward
   std::map<std::string, MeanOverPrompts> parts;                 // by name of the expression, over prompts that have it
   std::optional<double> tokens_mean, tokens_median, tokens_p95, truncated;

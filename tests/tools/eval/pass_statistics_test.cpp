@@ -57,6 +57,13 @@ TEST(PassStatistics, what_was_not_measured_is_null) {
   s.prompts[0].responses[0].score = {};
   j = statistics_json(pass_statistics({&s}, {"math"}, 1));
   EXPECT_TRUE(j.at("pass@1").is_null());
+  EXPECT_EQ(j.at("reward_errors"), 0) << "there was no answer to compare with";
+  EXPECT_EQ(j.at("without_answer"), 1);
+  EXPECT_TRUE(response_json("s", s.prompts[0], 0, 1).at("passed").is_null());
+  s.prompts[0].responses[0].score.error = "failed";
+  EXPECT_FALSE(response_json("s", s.prompts[0], 0, 1).at("passed"));
+  j = statistics_json(pass_statistics({&s}, {"math"}, 1));
+  EXPECT_TRUE(j.at("pass@1").is_null());
   EXPECT_TRUE(j.at("reward").is_null());
   EXPECT_EQ(j.at("reward_errors"), 1);
   j = statistics_json(pass_statistics({}, {"math"}, 1));
@@ -75,8 +82,10 @@ TEST(PassStatistics, a_sum_of_parts_that_rounds_below_its_limit_passes) {
 
 TEST(PassStatistics, a_response_without_a_reward_counts_neither_as_right_nor_as_wrong) {
   EvaluatedSource s{"s", {prompt("1", {"1", "1", "2", "1"})}, 0};
-  s.prompts[0].responses[2].score = {};
-  s.prompts[0].responses[3].score = {};
+  for (const size_t i : {2, 3}) {
+    s.prompts[0].responses[i].score = {};
+    s.prompts[0].responses[i].score.error = "failed";
+  }
   const PassStatistics p = pass_statistics({&s}, {"math"}, 1);
   EXPECT_EQ(p.pass->mean, 1);
   EXPECT_EQ(p.reward->mean, 1);
