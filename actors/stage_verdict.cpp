@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "actors/changed_run.h"
 #include "actors/held_out.h"
@@ -68,11 +69,27 @@ bool weights_are_those_of_the_start(const RunStore& store, const std::string& st
   return last && last->second == remembered_start(store, stage);
 }
 
+// A weight moves by about its learning rate a step. Sums below this move none that a precision of ours could tell from noise;
+// the shortest run that learns anything, one step at 1e-7, has ten times as much.
+constexpr double kLeastMovement = 1e-8;
+
+// Of the learning rates of all optimizer steps; nullopt where no step was taken.
+std::optional<double> sum_of_learning_rates(const std::vector<json>& batches) {
+  std::optional<double> sum;
+  for (const json& b : batches)
+    if (const auto lr = b.find("lr"); lr != b.end() && lr->is_number())
+      sum = sum.value_or(0) + lr->get<double>() * b.value("optimizer_steps", 1.0);
+  return sum;
+}
+
 StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, const std::string& stage, const RunStore& store,
                               int64_t id) {
   TrainingProgress progress;
   progress.plan(remembered_batches(store, stage), trainer.attrs.integer("epochs"));
-  for (const auto& [version, text] : store.batch_stats(id)) progress.note(batch_stats_in(store, id, version, text));
+  std::vector<json> batches;
+  for (const auto& [version, text] : store.batch_stats(id))
+    progress.note(batches.emplace_back(batch_stats_in(store, id, version, text)));
+  const std::optional<double> moved = sum_of_learning_rates(batches);
   Steering steering(graph, trainer.stage);
   steering.restore(store, id);
   progress.note_held_out(steering.series());
@@ -124,6 +141,11 @@ StageVerdict training_verdict(const GraphView& graph, const NodePlan& trainer, c
   if (!until.reached(input)) {
     v.line += fmt::format("; {} gave {} batches, '{}' was not reached", draws ? "count=" : "the source",
                           grouped(progress.batches()), trainer.attrs.text("until"));
+    v.level = Level::doubtful;
+  }
+  if (moved && *moved < kLeastMovement) {
+    v.line +=
+        fmt::format("; the learning rates of all steps add up to {:.2g}: no weight moved by more than about that", *moved);
     v.level = Level::doubtful;
   }
   if (share < 10 * least || o.errors > 0) v.level = Level::doubtful;

@@ -217,6 +217,16 @@ TEST_F(Verdict, a_stage_that_moved_no_weight_is_a_failure) {
   ASSERT_EQ(run(minimal(), {"-q", "--fresh"}).code, 0);
 }
 
+TEST_F(Verdict, a_stage_whose_learning_rates_move_no_weight_is_no_success_without_a_word) {
+  const char* words = "add up to 2e-12: no weight moved by more than about that";
+  const ProgramResult r = run(minimal(", lr=\"1e-12\""));
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_NE((r.out + r.err).find(words), std::string::npos) << r.out << r.err;
+  EXPECT_NE(read_file(top / "run/report.html").find(words), std::string::npos);
+  const ProgramResult learns = run(minimal(", lr=\"1e-7\""), {"--fresh"});
+  EXPECT_EQ((learns.out + learns.err).find("no weight moved"), std::string::npos) << learns.out;
+}
+
 TEST_F(Verdict, samples_of_a_run_that_kept_none_are_a_failure) {
   ASSERT_EQ(run(minimal(), {"-q"}).code, 0);
   for (const char* more : {"-q", "--json"}) {
