@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
+#include "actors/dataset.h"
 #include "actors/model_chat.h"
 #include "models/model_files.h"
 #include "tasks/spec.h"
@@ -44,6 +46,41 @@ std::string what_stands_as_it_is(const RunEnv& env, const NodePlan& node, const 
   if (kind == RecordKind::example) said += ", and completions are learned without an end token";
   if (!chat.hint().empty()) said += " (" + chat.hint() + ")";
   return said;
+}
+
+// What ends a completion of this node's stage.
+ModelConfig with_end_tokens(const RunEnv& env, const GraphView& graph, const NodePlan& node, const Tokenizer& tokenizer) {
+  ModelConfig config = origin_config(env, model_root(graph, node));
+  add_end_tokens(config, stage_end_tokens(env, graph, node, tokenizer));
+  return config;
+}
+
+// Of examples that a template renders and that end with none of `ends`: "" where one of the first does, or none is to be read.
+std::string what_teaches_no_end(const std::string& spec, const SourceUse& use, const Tokenizer& tokenizer,
+                                const std::vector<int32_t>& ends) {
+  constexpr uint64_t kLookedAt = 8;  // some of a file may have been cut off
+  const auto chat = source_chat(spec, use.chat);
+  if (chat->is_none() || (use.want.value_or(source_kind(spec)) != RecordKind::example)) return "";
+  const auto examples = open_source(spec, 0, use);
+  bool any = false;
+  try {
+    for (uint64_t i = 0; i < std::min(examples->size().value_or(kLookedAt), kLookedAt); ++i) {
+      const Example example = examples->example(i);
+      if (example.loss_on_prompt) return "";
+      const std::vector<int32_t> tokens = tokenizer.encode(example.completion);
+      if (!tokens.empty() && std::find(ends.begin(), ends.end(), tokens.back()) != ends.end()) return "";
+      any = any || !tokens.empty();
+    }
+  } catch (const Error&) {  // its error is that of the data
+    return "";
+  }
+  std::string names;
+  for (const int32_t id : ends) names += (names.empty() ? "" : ", ") + tokenizer.token_of(id).value_or("?");
+  return !any ? ""
+              : fmt::format(
+                    "completions are learned without an end token: the chat template '{}' writes {} behind a reply, and what "
+                    "learns from it stops at max_tokens only",
+                    chat->name(), ends.empty() ? "no token that ends one" : "none of " + names);
 }
 
 }  // namespace
@@ -92,12 +129,30 @@ EndTokenReport report_end_tokens(const RunEnv& env, const GraphView& graph) {
         for (const std::string& source : split_sources(node.attrs.text("source")))
           if (std::string said = what_stands_as_it_is(env, node, source, *source_chat(source, own), *tokenizer); !said.empty())
             report.warnings.push_back(std::move(said));
+        if (node.role != "prompter") continue;
+        const std::vector<int32_t> ends = with_end_tokens(env, graph, node, *tokenizer).eos_ids;
+        for (const std::string& source : split_sources(node.attrs.text("source")))
+          if (const std::string said = what_teaches_no_end(located_source(source, env.graph_dir),
+                                                           {.in_file_order = true, .chat = own}, *tokenizer, ends);
+              !said.empty())
+            report.warnings.push_back(fmt::format("{}: '{}': {}", node.where.str(), source, said));
+      } else if (node.role == "trainer" || node.role == "distiller") {
+        for (const int e : node.in_edges) {
+          const EdgePlan& edge = graph.edges[static_cast<size_t>(e)];
+          if (edge.carries != "dataset" || !graph.nodes[static_cast<size_t>(edge.from)].artifact) continue;
+          const auto tokenizer = node_tokenizer(env, graph, node);
+          const std::string said =
+              what_teaches_no_end("jsonl:" + dataset_path(env, graph, edge).string(),
+                                  {.want = RecordKind::example, .in_file_order = true, .chat = dataset_chat(env, graph, edge)},
+                                  *tokenizer, with_end_tokens(env, graph, node, *tokenizer).eos_ids);
+          if (!said.empty())
+            report.warnings.push_back(fmt::format("{}: {}", graph.nodes[static_cast<size_t>(edge.from)].where.str(), said));
+        }
       }
     }
     if (writer == nullptr) continue;
     const auto tokenizer = node_tokenizer(env, graph, *writer);
-    ModelConfig config = origin_config(env, model_root(graph, *writer));
-    add_end_tokens(config, stage_end_tokens(env, graph, *writer, *tokenizer));
+    const ModelConfig config = with_end_tokens(env, graph, *writer, *tokenizer);
     std::string text;
     for (const int32_t id : config.eos_ids)
       text += fmt::format("{}{} ({})", text.empty() ? "" : ", ", tokenizer->token_of(id).value_or("no token"), id);

@@ -17,7 +17,7 @@ namespace r1 {
 std::vector<int32_t> stage_end_tokens(const RunEnv&, const GraphView&, const NodePlan& node, const Tokenizer& tokenizer);
 
 // What --check says: a line for every stage in which a model writes, with the tokens that end its completions, and warnings:
-// stages in which nothing does, and examples without a chat template, which teach no end.
+// stages in which nothing does, and examples without a chat template, or with one that writes no end token, which teach no end.
 struct EndTokenReport {
   std::vector<std::string> lines, warnings;
 };

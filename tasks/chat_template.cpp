@@ -92,7 +92,10 @@ std::shared_ptr<const ChatTemplate> ChatTemplate::named(std::string_view name) {
   known.insert(known.begin(), {"auto", "none"});
   const std::string near = nearest(name, known);
   throw bad_input(fmt::format("unknown chat template '{}'", clipped(name)), {},
-                  near.empty() ? fmt::format("known are {}", fmt::join(known, ", ")) : fmt::format("did you mean '{}'?", near));
+                  !near.empty() ? fmt::format("did you mean '{}'?", near)
+                  : name.find_first_of("./{") != std::string::npos
+                      ? "one of your own is the chat_template.jinja in the model's directory, and template=auto"
+                      : fmt::format("known are {}", fmt::join(known, ", ")));
 }
 
 std::shared_ptr<const ChatTemplate> ChatTemplate::none() {

@@ -101,6 +101,24 @@ TEST_F(EndTokens, are_said_by_the_check_and_their_absence_is_a_warning) {
   EXPECT_NE(report.warnings[0].find("without an end token"), std::string::npos) << report.warnings[0];
 }
 
+TEST_F(EndTokens, that_a_models_own_template_does_not_write_behind_a_reply_are_warned_of) {
+  const std::string open = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}",
+                    close =
+                        "{% endfor %}{% if "
+                        "add_generation_prompt %}[assistant]{% endif %}";
+  write("model/tokenizer_config.json", R"({"eos_token": "<eos>"})");
+  write("model/chat_template.jinja", open + "[/{{ m['role'] }}]" + close);
+  load("jsonl:d.jsonl", "jsonl:p.jsonl");
+  EndTokenReport report = report_end_tokens(env, graph);
+  ASSERT_EQ(report.warnings.size(), 1u);
+  EXPECT_NE(report.warnings[0].find("'jsonl:d.jsonl': completions are learned without an end token"), std::string::npos)
+      << report.warnings[0];
+  write("model/chat_template.jinja", open + "{{ eos_token }}" + close);
+  load("jsonl:d.jsonl", "jsonl:p.jsonl");
+  report = report_end_tokens(env, graph);
+  EXPECT_TRUE(report.warnings.empty()) << report.warnings[0];
+}
+
 TEST_F(EndTokens, that_the_tokenizer_lacks_are_refused) {
   write("model/tokenizer_config.json", R"({"eos_token": "<|im_end|>"})");
   load("jsonl:d.jsonl", "jsonl:p.jsonl");

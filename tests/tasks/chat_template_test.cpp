@@ -118,6 +118,10 @@ TEST(ChatTemplate, names_are_checked) {
   for (const std::string& name : chat_template_names()) EXPECT_EQ(ChatTemplate::named(name)->name(), name);
   EXPECT_TRUE(ChatTemplate::named("none")->is_none());
   EXPECT_NE(refusal([] { ChatTemplate::named("qwen25"); }).find("did you mean 'qwen2.5'?"), std::string::npos);
+  EXPECT_NE(refusal([] {
+              ChatTemplate::named("my/chat.jinja");
+            }).find("one of your own is the chat_template.jinja in the model's directory"),
+            std::string::npos);
 }
 
 TEST(ChatTemplate, every_built_in_one_teaches_what_it_gives_back) {
