@@ -63,8 +63,8 @@ void tell_libraries(Isa isa) {
       return limit(kAvx2 | HWY_SSE4 | HWY_SSSE3, dnnl::cpu_isa::sse41);
     case Isa::avx2:
       return limit(kAvx512, dnnl::cpu_isa::avx2);
-    case Isa::avx512:
-      return limit(0, dnnl::cpu_isa::avx512_core_vnni);
+    case Isa::avx512:  // without VNNI, which f32 products have no use for: one fingerprint for all machines with AVX-512
+      return limit(0, dnnl::cpu_isa::avx512_core);
     case Isa::avx512_bf16:
     case Isa::amx_software:
     case Isa::amx:

@@ -67,5 +67,13 @@ TEST(InstructionSet, is_in_the_fingerprint_with_what_the_libraries_made_of_it) {
   EXPECT_EQ(open_device("cpu").has_fast_bf16(), isa >= cpu::Isa::avx512);
 }
 
+// Skylake has no VNNI, Ice Lake has: they compute the same bits, and are nodes of one run.
+TEST(InstructionSet, avx512_is_one_arithmetic_on_all_machines_that_have_it) {
+  const char* const asked = std::getenv("R1_ISA");
+  if (asked == nullptr || cpu::chosen_isa(asked) != cpu::Isa::avx512) GTEST_SKIP() << "it is seen with R1_ISA=avx512";
+  const std::string fingerprint = open_device("cpu").fingerprint();
+  EXPECT_NE(fingerprint.find(" avx512_core,"), std::string::npos) << fingerprint;
+}
+
 }  // namespace
 }  // namespace r1::test
