@@ -207,6 +207,7 @@ class Scoring {
   Scoring(const Arguments& args, RewardExpression expression, ScoreSources sources) : expression_(expression) {
     for (const std::string& name : expression.variables()) {
       measures_length_ |= name == "length";
+      compares_only_ &= compares_with_answers(name);
       if (compares_with_answers(name)) comparing_ += (comparing_.empty() ? "" : ", ") + name;
       const auto& rules = rule_names();
       if (std::find(rules.begin(), rules.end(), name) == rules.end() && !name.ends_with(')') && sources.count(name) == 0)
@@ -254,6 +255,10 @@ class Scoring {
     if (without_answers_ > 0)
       say("r1-score: warning: {} of {} lines have no \"answer\" to compare with: {} is 0 for them\n", without_answers_,
           written_, comparing_);
+    if (without_answers_ == written_ && compares_only_) {
+      say("r1-score: nothing was scored: no line has an answer (the field \"answer\" or \"answers\")\n");
+      return 1;
+    }
     // Of lines that could not be scored nothing came, and that was said.
     if (failed_ < written_)
       for (const std::string& part : never_came_)
@@ -347,6 +352,7 @@ class Scoring {
   uint64_t number_ = 0;
   bool measures_length_ = false;
   std::string comparing_;  // rules of the expression that compare with answers
+  bool compares_only_ = true;
   int64_t written_ = 0, failed_ = 0, without_answers_ = 0;
   int first_failed_ = 0;
   std::string first_error_;

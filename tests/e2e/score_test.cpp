@@ -90,6 +90,10 @@ TEST_F(ScoreTest, lines_without_an_answer_to_compare_with_are_counted) {
   ASSERT_EQ(r.code, 0) << r.err;
   EXPECT_EQ(r.err, "r1-score: warning: 2 of 3 lines have no \"answer\" to compare with: math is 0 for them\n");
   EXPECT_EQ(score("finished", none).err, "");
+  EXPECT_EQ(score("math + 0 * finished", none).code, 0);
+  const Result nothing = score("2 * math + accuracy", none + "\n" + none);
+  EXPECT_EQ(nothing.code, 1) << "a 0 for every line is no measurement";
+  EXPECT_NE(nothing.err.find("nothing was scored: no line has an answer"), std::string::npos) << nothing.err;
 }
 
 TEST_F(ScoreTest, a_length_that_no_line_says_is_refused_and_not_0) {
