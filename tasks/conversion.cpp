@@ -43,6 +43,14 @@ std::string jq_command(const std::string& program, const std::string& file, cons
   return fmt::format("jq -c {} {} > {}", shell_word(program), read, made);
 }
 
+std::string csv_command(const std::string& file) {
+  const bool tabs = file.ends_with(".tsv");
+  return fmt::format(
+      "python3 -c 'import csv, json, sys; sys.stdin.reconfigure(encoding=\"utf-8-sig\", newline=\"\"); "
+      "[print(json.dumps(r)) for r in csv.DictReader(sys.stdin{})]' < {} > {}",
+      tabs ? ", delimiter=\"\\t\"" : "", shell_word(file), shell_word(file.substr(0, file.size() - 4) + "_lines.jsonl"));
+}
+
 std::string jq_path(const std::string& name) {
   std::string out;
   for (size_t begin = 0; begin <= name.size();) {

@@ -12,6 +12,9 @@ namespace r1 {
 // way.
 std::string jq_command(const std::string& program, const std::string& file, const std::string& suffix);
 
+// The same of a table with a line of names, by python3: of commas, or of tabs (.tsv).
+std::string csv_command(const std::string& file);
+
 // The member `name` as jq spells it; "a.b" is the member b of the member a.
 std::string jq_path(const std::string& name);
 

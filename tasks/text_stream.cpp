@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "tasks/conversion.h"
 
 namespace r1 {
 
@@ -153,7 +154,13 @@ void refuse_other_formats(const std::filesystem::path& path, std::string_view he
     refuse("an .xz file", "plain text, .gz and .zst are read: xz -d FILE");
   if (head.starts_with("BZh"sv)) refuse("a .bz2 file", "plain text, .gz and .zst are read: bzip2 -d FILE");
   if (head.starts_with("PK\x03\x04"sv)) refuse("a .zip file", "plain text, .gz and .zst are read: unzip FILE");
-  if (head.starts_with("PAR1"sv)) refuse("a Parquet file", "write it as JSON lines: one JSON object a line");
+  if (head.starts_with("PAR1"sv))
+    refuse("a Parquet file",
+           "write it as JSON lines, one JSON object a line: pandas.read_parquet(FILE).to_json(NEW, "
+           "orient=\"records\", lines=True)");
+  const size_t first = head.find_first_not_of(" \t\r\n");
+  if ((path.extension() == ".csv" || path.extension() == ".tsv") && first != head.npos && head[first] != '{')
+    refuse("a table, and no JSON lines", csv_command(path.string()));
 }
 
 }  // namespace

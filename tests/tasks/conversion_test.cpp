@@ -210,6 +210,20 @@ TEST_F(Conversion, what_is_not_read_of_a_question_is_put_into_it_by_the_command)
   }
 }
 
+TEST_F(Conversion, tables_become_lines_by_the_command_as_printed) {
+  const std::string row = "\"Q, \"\"quoted\"\"\nin two lines\",3\n";
+  for (const auto& [name, text] : {std::pair<std::string, std::string>{"t.csv", "\xEF\xBB\xBFprompt,answer\r\n" + row},
+                                   {"it's a.tsv", "prompt\tanswer\nQ\t3\n"}}) {
+    const std::string command = hint_of(file(text, name));
+    ASSERT_TRUE(command.starts_with("python3 -c ")) << command;
+    if (std::system("python3 --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no python3";
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+    const auto made = open_source("jsonl:" + (dir_ / name).replace_extension().string() + "_lines.jsonl?template=none", 0);
+    EXPECT_EQ(made->prompt(0).text, name == "t.csv" ? "Q, \"quoted\"\nin two lines" : "Q");
+    EXPECT_EQ(made->prompt(0).facts.at("answers"), "3");
+  }
+}
+
 TEST_F(Conversion, compressed_files_and_names_with_blanks_are_spelt_for_the_shell) {
   EXPECT_EQ(jq_command(".[]", "/d/a.jsonl.gz", "lines"), "zcat /d/a.jsonl.gz | jq -c '.[]' > /d/a_lines.jsonl");
   EXPECT_EQ(jq_command(".", "/d/a.json.zst", "lines"), "zstdcat /d/a.json.zst | jq -c . > /d/a_lines.jsonl");
