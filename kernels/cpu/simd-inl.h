@@ -79,6 +79,26 @@ HWY_INLINE F16 load16(const uint16_t* p) {
   R1_PARTS r.v[i] = widen(hn::LoadU(DH(), p + i * kLanes));
   return r;
 }
+#if HWY_TARGET == HWY_AVX2
+// The first n bf16 (n in [1,7]): AVX2 has masks for elements of 32 bits alone.
+using DPairs = hn::Repartition<int32_t, DH>;
+HWY_INLINE hn::Vec<DH> load_some(const uint16_t* p, int64_t n) {
+  const auto count = static_cast<size_t>(n);
+  const auto pairs = hn::MaskedLoad(hn::FirstN(DPairs(), count / 2), DPairs(), reinterpret_cast<const int32_t*>(p));
+  const auto some = hn::BitCast(DH(), pairs);
+  if (n % 2 == 0) return some;
+  const auto last = hn::IfThenZeroElse(hn::FirstN(DH(), count - 1), hn::Set(DH(), p[n - 1]));
+  return hn::Or(some, hn::IfThenElseZero(hn::FirstN(DH(), count), last));
+}
+HWY_INLINE void store_some(uint16_t* p, hn::Vec<DH> x, int64_t n) {
+  const auto pairs = hn::FirstN(DPairs(), static_cast<size_t>(n) / 2);
+  hn::BlendedStore(hn::BitCast(DPairs(), x), pairs, DPairs(), reinterpret_cast<int32_t*>(p));
+  if (n % 2 == 0) return;
+  alignas(16) uint16_t all[8];
+  hn::Store(x, DH(), all);
+  p[n - 1] = all[n - 1];
+}
+#endif
 // The first n lanes (n in [0,16]); the others are zero and their memory is not read.
 template <class E>
 HWY_INLINE F16 load16(const E* p, int64_t n) {
@@ -94,17 +114,23 @@ HWY_INLINE F16 load16(const E* p, int64_t n) {
     return r;
   }
 #elif HWY_TARGET == HWY_AVX2
-  if constexpr (sizeof(E) == 4) {
-    F16 r = zero16();
-    R1_PARTS {
-      const int64_t left = n - i * kLanes;
+  F16 r = zero16();
+  R1_PARTS {
+    const int64_t left = n - i * kLanes;
+    const E* const from = p + i * kLanes;
+    if constexpr (sizeof(E) == 4) {
       if (left >= kLanes)
-        r.v[i] = hn::LoadU(DF(), p + i * kLanes);
+        r.v[i] = hn::LoadU(DF(), from);
       else if (left > 0)
-        r.v[i] = hn::MaskedLoad(hn::FirstN(DF(), static_cast<size_t>(left)), DF(), p + i * kLanes);
+        r.v[i] = hn::MaskedLoad(hn::FirstN(DF(), static_cast<size_t>(left)), DF(), from);
+    } else {
+      if (left >= kLanes)
+        r.v[i] = widen(hn::LoadU(DH(), from));
+      else if (left > 0)
+        r.v[i] = widen(load_some(from, left));
     }
-    return r;
   }
+  return r;
 #endif
   E buffer[16] = {};
   std::memcpy(buffer, p, static_cast<size_t>(n) * sizeof(E));
@@ -133,16 +159,22 @@ HWY_INLINE void store16(E* p, F16 x, int64_t n) {
   }
   return;
 #elif HWY_TARGET == HWY_AVX2
-  if constexpr (sizeof(E) == 4) {
-    R1_PARTS {
-      const int64_t left = n - i * kLanes;
+  R1_PARTS {
+    const int64_t left = n - i * kLanes;
+    E* const to = p + i * kLanes;
+    if constexpr (sizeof(E) == 4) {
       if (left >= kLanes)
-        hn::StoreU(x.v[i], DF(), p + i * kLanes);
+        hn::StoreU(x.v[i], DF(), to);
       else if (left > 0)
-        hn::BlendedStore(x.v[i], hn::FirstN(DF(), static_cast<size_t>(left)), DF(), p + i * kLanes);
+        hn::BlendedStore(x.v[i], hn::FirstN(DF(), static_cast<size_t>(left)), DF(), to);
+    } else {
+      if (left >= kLanes)
+        hn::StoreU(narrow(x.v[i]), DH(), to);
+      else if (left > 0)
+        store_some(to, narrow(x.v[i]), left);
     }
-    return;
   }
+  return;
 #endif
   E buffer[16];
   store16(buffer, x);
