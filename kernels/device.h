@@ -60,7 +60,7 @@ class Device {
   // Whether issuing ops costs enough here that steps which come again and again should be recorded.
   virtual bool recordings_pay() const { return false; }
 
-  // True when bf16 matmuls have hardware dot products here (precision=auto picks bf16 only then).
+  // True when bf16 matmuls take no longer than f32 ones here (precision=auto picks bf16 only then).
   virtual bool has_fast_bf16() const = 0;
   // Whether ops of several contexts may write different parts of one tensor at the same time, on several threads.
   virtual bool concurrent_parts() const { return false; }

@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/bf16-inl.h"
 #include "kernels/cpu/bf16_matmul.h"
+#include "kernels/cpu/bf16_panels.h"
 
 namespace r1::cpu {
 
@@ -17,12 +18,6 @@ namespace r1::cpu {
 inline constexpr int kMicroParts = 3;
 constexpr int64_t micro_limit(int64_t parts) { return parts == 1 ? 16 : parts == 2 ? 12 : 8; }
 inline constexpr int64_t kPanel = kMicroParts * 16;
-inline constexpr int64_t kRowBlock = 256;
-
-// Of the sums [M][P * 16] of a call: where they are in the output.
-struct Place {
-  int64_t row, n0, n;
-};
 
 // Rounded to nearest even, denormal numbers to zero: vcvtneps2bf16, and by whole numbers where the CPU has no such instruction.
 R1_BF16_INLINE __m256i round_by_numbers(__m512 x) {
@@ -36,27 +31,6 @@ R1_BF16_INLINE __m256i round_by_numbers(__m512 x) {
 }
 R1_BF16_INLINE __m256i round_bf16(__m512 x, bool by_instruction) {
   return by_instruction ? (__m256i)_mm512_cvtneps_pbh(x) : round_by_numbers(x);
-}
-
-// What is asked for from memory while a call computes: 16 * lines rows of a or b, ld apart.
-struct Ahead {
-  const uint16_t* rows = nullptr;
-  int64_t ld = 0, lines = 0;
-};
-// With pair i of depth; sixteen pairs are a cache line of each row.
-R1_BF16_INLINE void fetch(const Ahead& ahead, int64_t i) {
-  for (int64_t r = 0; r < ahead.lines; ++r) {
-    const uint16_t* const line = ahead.rows + (i % 16 + 16 * r) * ahead.ld + i / 16 * 32;
-    _mm_prefetch(reinterpret_cast<const char*>(line), _MM_HINT_T1);
-  }
-}
-// A share of the panel of b, stored [n,k], that comes next and begins at `next`: that of one of the first calls of this one.
-inline Ahead share_of_next_panel(const uint16_t* next, int64_t ld, int64_t call, int64_t calls) {
-  const auto share = [&](int64_t c) {
-    return std::min<int64_t>(kMicroParts, c * kMicroParts / std::min<int64_t>(calls, kMicroParts));
-  };
-  const int64_t begin = share(call);
-  return {next + 16 * begin * ld, ld, share(call + 1) - begin};
 }
 
 // Quarters of 4 registers as columns: out[i] holds element i of each quarter of rows 0 to 3.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/error.h"
 #include "kernels/cpu/bf16_matmul-inl.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/threads.h"
@@ -100,7 +101,7 @@ R1_BF16_TARGET void micro(const Bf16Matmul& x, const Block& block) {
   const int64_t pairs = block.k / 2;
   const uint32_t* panel = block.panel;
   for (int64_t i = 0; i < pairs; ++i, panel += P * 16) {
-    fetch(block.ahead, i);
+    fetch<16>(block.ahead, i);
     Pairs b[P];
 #pragma GCC unroll 4
     for (int p = 0; p < P; ++p) b[p] = _mm512_load_si512(panel + p * 16);
@@ -170,6 +171,41 @@ bool multiply_adds_are_faster() {
   return faster;
 }
 
+// The columns of t rows as rows `ld` apart, `ld` with room for whole tiles.
+void turn_by_tiles(const uint16_t* from, int64_t ld_from, int64_t t, int64_t columns, uint16_t* to, int64_t ld) {
+  auto* const tiles = scratch<std::byte>(ScratchSlot::b, tile_steps(kTokens) * kTileBytes);
+  for (int64_t n0 = 0; n0 < columns; n0 += kTileRows) {
+    pack_plain(from + n0, ld_from, columns - n0, t, tiles);
+    for (int64_t step = 0; step < tile_steps(t); ++step)
+      turn_tile(tiles + step * kTileBytes, to + n0 * ld + step * kTileStep, ld / 2);
+  }
+}
+// By SSE2, which every CPU has: eight of each at a time.
+void turn_by_eights(const uint16_t* from, int64_t ld_from, int64_t t, int64_t columns, uint16_t* to, int64_t ld) {
+  const int64_t whole_t = t / 8 * 8, whole_columns = columns / 8 * 8;
+  for (int64_t n = 0; n < whole_columns; n += 8)
+    for (int64_t i = 0; i < whole_t; i += 8) {
+      __m128i r[8], s[8];
+      for (int j = 0; j < 8; ++j) r[j] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + (i + j) * ld_from + n));
+      // Three times neighbours are mixed: elements, then pairs, then fours of them.
+      for (int j = 0; j < 4; ++j) {
+        s[2 * j] = _mm_unpacklo_epi16(r[j], r[j + 4]);
+        s[2 * j + 1] = _mm_unpackhi_epi16(r[j], r[j + 4]);
+      }
+      for (int j = 0; j < 4; ++j) {
+        r[2 * j] = _mm_unpacklo_epi16(s[j], s[j + 4]);
+        r[2 * j + 1] = _mm_unpackhi_epi16(s[j], s[j + 4]);
+      }
+      for (int j = 0; j < 4; ++j) {
+        s[2 * j] = _mm_unpacklo_epi16(r[j], r[j + 4]);
+        s[2 * j + 1] = _mm_unpackhi_epi16(r[j], r[j + 4]);
+      }
+      for (int j = 0; j < 8; ++j) _mm_storeu_si128(reinterpret_cast<__m128i*>(to + (n + j) * ld + i), s[j]);
+    }
+  for (int64_t n = 0; n < columns; ++n)
+    for (int64_t i = n < whole_columns ? whole_t : 0; i < t; ++i) to[n * ld + i] = from[i * ld_from + n];
+}
+
 }  // namespace
 
 R1_BF16_TARGET bool chain_is_two_multiply_adds() {
@@ -218,8 +254,8 @@ void bf16_matmul_by_pairs(const Bf16Matmul& x) {
           if (x.c_transposed && n0 == 0)  // the rows of a come from memory: those after these
             block.ahead = {block.a + rows * x.lda, x.lda, 1};
           else if (!x.c_transposed && x.trans_b)  // b does
-            block.ahead =
-                share_of_next_panel(x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + n) * x.ldb), x.ldb, call, calls);
+            block.ahead = share_of_next_panel<16, kMicroParts>(x.b + (k0 + k < x.k ? n0 * x.ldb + k0 + k : (n0 + n) * x.ldb),
+                                                               x.ldb, call, calls);
           if (parts == 3) {
             micro_rows<3>(rows, x, block);
           } else if (parts == 2) {
@@ -234,6 +270,10 @@ void bf16_matmul_by_pairs(const Bf16Matmul& x) {
 }
 
 void bf16_matmul(const Bf16Matmul& x) {
+  if (isa() == Isa::avx2) {
+    R1_CHECK(!x.c_transposed, "weights are no rows on AVX2");
+    return bf16_matmul_on_avx2(x);
+  }
   // Of the fewest rows memory takes the time, and pairs are half as many bytes to bring into order.
   if (has_bf16_pairs(isa()) && (!multiply_adds_are_faster() || (waits_for_b(x) && x.m <= kRowsOfPairs)))
     bf16_matmul_by_pairs(x);
@@ -245,14 +285,9 @@ void bf16_weight_product(const Bf16WeightProduct& x) {
   // dy with rows and columns exchanged; rows a little apart, not all in one set of the cache.
   constexpr int64_t kLd = kTokens + 32;
   auto* const rows = scratch<uint16_t>(ScratchSlot::a, (x.n + kTileRows) * kLd);
-  auto* const tiles = scratch<std::byte>(ScratchSlot::b, tile_steps(kTokens) * kTileBytes);
   for (int64_t t0 = 0; t0 < x.t; t0 += kTokens) {
     const int64_t t = std::min(kTokens, x.t - t0);
-    for (int64_t n0 = 0; n0 < x.n; n0 += kTileRows) {
-      pack_plain(x.dy + t0 * x.ld_dy + n0, x.ld_dy, x.n - n0, t, tiles);
-      for (int64_t step = 0; step < tile_steps(t); ++step)
-        turn_tile(tiles + step * kTileBytes, rows + n0 * kLd + step * kTileStep, kLd / 2);
-    }
+    (isa() == Isa::avx2 ? turn_by_eights : turn_by_tiles)(x.dy + t0 * x.ld_dy, x.ld_dy, t, x.n, rows, kLd);
     bf16_matmul({.a = rows,
                  .lda = kLd,
                  .b = x.x + t0 * x.ld_x,

@@ -1,4 +1,5 @@
-// bf16 matmul of our own, for CPUs with AVX-512 and without AMX: the same bits for any number of rows, and fast for few.
+// bf16 matmul of our own, for CPUs with AVX2 or AVX-512 and without AMX: the same bits for any number of rows, and fast for
+// few.
 //
 // An element is one chain of vdpbf16ps over pairs of k in order, so its bits depend on its row of a and its column of b alone:
 // no slices of k, no padding of rows, no narrowest output. Weights are brought into register order panel by panel on the way
@@ -38,6 +39,8 @@ void bf16_matmul_by_pairs(const Bf16Matmul&);
 void bf16_matmul_by_multiply_adds(const Bf16Matmul&);
 // Whether vdpbf16ps is, on this CPU, the multiply-add of the odd elements and then that of the even ones, bit by bit.
 bool chain_is_two_multiply_adds();
+// The same bits on AVX2. Not c_transposed.
+void bf16_matmul_on_avx2(const Bf16Matmul&);
 
 // dw[n,k] += sum_t dy[t,n] x[t,k] in order of t. Leading dimensions count elements.
 struct Bf16WeightProduct {

@@ -9,7 +9,7 @@
 namespace r1 {
 
 const OpTable& cpu_op_table();
-// fast_bf16: with AVX-512 and more.
+// fast_bf16: with AVX2 and more.
 HostTraits cpu_traits();
 // "cpu AVX3, Highway 1.0.3, oneDNN 2.6.3 avx512_core_amx, bf16 hardware"
 std::string cpu_fingerprint();

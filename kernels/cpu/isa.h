@@ -12,8 +12,8 @@ namespace r1::cpu {
 // From the least to the most.
 enum class Isa {
   scalar,        // any x86-64
-  avx2,          // with FMA
-  avx512,        // F, BW, CD, DQ, VL; bf16 products by multiply-adds (kernels/cpu/bf16_matmul.h)
+  avx2,          // with FMA; bf16 products by multiply-adds (kernels/cpu/bf16_matmul.h)
+  avx512,        // F, BW, CD, DQ, VL; bf16 products likewise, with the same bits
   avx512_bf16,   // bf16 products by chains of vdpbf16ps (kernels/cpu/bf16_matmul.h)
   amx_onednn,    // bf16 products by oneDNN on AMX tiles
   amx_software,  // as amx, the tile instructions computed by AVX-512: for tests on any machine with avx512_bf16
@@ -36,7 +36,9 @@ Isa chosen_isa(const std::string& asked);
 Isa isa();
 
 // Whether bf16 products are our own kernels'.
-inline bool own_bf16(Isa isa) { return isa >= Isa::avx512 && isa != Isa::amx_onednn; }
+inline bool own_bf16(Isa isa) { return isa >= Isa::avx2 && isa != Isa::amx_onednn; }
+// Whether these know weights as the rows of a product (Bf16Matmul::c_transposed).
+inline bool has_weights_as_rows(Isa isa) { return own_bf16(isa) && isa != Isa::avx2; }
 // Whether it has instructions for bf16: vdpbf16ps, vcvtneps2bf16.
 inline bool has_bf16_pairs(Isa isa) { return isa >= Isa::avx512_bf16; }
 // Whether the own kernels, attention's too, are those of tiles.

@@ -2,7 +2,7 @@
 // threads.
 //
 // f32 rows go through our own kernel, one chain of multiply-adds an element: oneDNN 2.6.3 gives other bits for other strides
-// (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX-512 but no AMX
+// (and, on AVX2, for other numbers of rows). bf16 rows go through our own kernel too where the CPU has AVX2 but no AMX
 // (kernels/cpu/bf16_matmul.h). With AMX they go through oneDNN, which keeps its bits only while a sum over k is one block: so k
 // is cut into slices, summed in f32; rows come in multiples of 16, the rest padded with zeros; outputs under 32 columns go the
 // f32 way. Products for weight gradients are oneDNN's, in parts of 256 tokens; where all else is our own they are too, with the
@@ -75,7 +75,7 @@ Matrix as_type(Context& context, const Matrix& m, DType t) {
 }
 
 double ns_per_madd(DType t) {
-  if (t == DType::f32) return 0.012;
+  if (t == DType::f32 || isa() == Isa::avx2) return 0.012;
   return isa() <= Isa::avx512_bf16 ? 0.0045 : isa() == Isa::amx ? 0.001 : 0.003;
 }
 constexpr double kNsPerByte = 0.05;  // from memory, one core
@@ -106,6 +106,7 @@ void run_jobs(Context& context, std::span<Job> jobs, F&& f) {
 // is empty as much as one.
 constexpr int64_t kMaxTransposedRows = 64, kLanes = 16;
 bool rather_transposed(int64_t rows) {
+  if (!has_weights_as_rows(isa())) return false;
   if (uses_tiles(isa())) return rows <= kMaxTransposedRows;
   return rows <= kMaxTransposedRows && (kLanes - rows % kLanes) % kLanes <= (rows <= 48 ? 7 : 4);
 }

@@ -151,7 +151,7 @@ void sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float al
   R1_CHECK(status == dnnl::status::success, "oneDNN sgemm failed");
 }
 
-bool has_bf16_matmul() { return isa() >= Isa::avx512; }
+bool has_bf16_matmul() { return isa() >= Isa::avx2; }
 
 int64_t bf16_depth_slice() { return isa() == Isa::amx_onednn ? 512 : 256; }
 

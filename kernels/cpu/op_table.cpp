@@ -32,8 +32,9 @@ const OpTable& cpu_op_table() {
 }
 
 HostTraits cpu_traits() {
-  static const HostTraits traits{
-      .fast_bf16 = cpu::has_bf16_matmul(), .concurrent_parts = true, .cheap_bf16_row_parts = cpu::own_bf16(cpu::isa())};
+  static const HostTraits traits{.fast_bf16 = cpu::has_bf16_matmul(),
+                                 .concurrent_parts = true,
+                                 .cheap_bf16_row_parts = cpu::has_weights_as_rows(cpu::isa())};
   return traits;
 }
 

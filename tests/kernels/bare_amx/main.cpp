@@ -196,21 +196,19 @@ __attribute__((target("fma"))) float chain(int64_t row, int64_t column, int64_t 
   return sum;
 }
 
-void check_multiply_adds() {
+// forms: b stored [n,k]; b stored [k,n]; c transposed, if the product knows that.
+void check_multiply_adds(const char* what, void (*product)(const Bf16Matmul&), int forms) {
   static uint16_t rounded[kMost];
   uint64_t wrong = 0, cases = 0;
-  set = Isa::avx512;  // without an instruction for bf16
-  for (const int64_t m : {1, 8, 15, 33, 64})
+  for (const int64_t m : {1, 6, 8, 15, 33, 64})
     for (const int64_t n : {1, 16, 17, 50})
       for (const int64_t k : {1, 2, 31, 64, 300})
-        for (const int form : {0, 1, 2}) {  // b stored [n,k]; c transposed; b stored [k,n]
-          const bool trans_b = form != 2, turned = form == 1;
+        for (int form = 0; form < forms; ++form) {
+          const bool trans_b = form != 1, turned = form == 2;
           fill(m * k, n * k, m * n);
           const int64_t ldc = turned ? m : n;
-          bf16_matmul_by_multiply_adds(
-              {a, k, b, trans_b ? k : n, trans_b, nullptr, got, r1::DType::f32, ldc, m, n, k, false, turned});
-          bf16_matmul_by_multiply_adds(
-              {a, k, b, trans_b ? k : n, trans_b, nullptr, rounded, r1::DType::bf16, ldc, m, n, k, false, turned});
+          product({a, k, b, trans_b ? k : n, trans_b, nullptr, got, r1::DType::f32, ldc, m, n, k, false, turned});
+          product({a, k, b, trans_b ? k : n, trans_b, nullptr, rounded, r1::DType::bf16, ldc, m, n, k, false, turned});
           for (int64_t row = 0; row < m; ++row)
             for (int64_t column = 0; column < n; ++column) {
               const float sum = chain(row, column, n, k, trans_b);
@@ -222,13 +220,16 @@ void check_multiply_adds() {
                        rounded[at] != static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
             }
         }
-  result("bf16_matmul_by_multiply_adds", wrong, cases);
+  result(what, wrong, cases);
 }
 
-bool has_tiles() {
-  uint32_t a = 7, c = 0, d = 0;
-  asm volatile("cpuid" : "+a"(a), "+c"(c), "=d"(d)::"ebx");
-  return (d >> 24 & 1) != 0;
+struct Features {
+  bool avx512, tiles;
+};
+Features features() {
+  uint32_t a = 7, b = 0, c = 0, d = 0;
+  asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  return {(b >> 16 & 1) != 0, (d >> 24 & 1) != 0};
 }
 
 void check_tiles() {
@@ -245,7 +246,10 @@ void check_tiles() {
 extern "C" void bare_main() {
   constexpr uint8_t kSetup[][2] = {{1, 0}, {3, 0x80}, {0, 1}, {1, 0}, {3, 3}, {2, 0}};  // 115200 baud, eight bits
   for (const auto& [port, value] : kSetup) out(static_cast<uint16_t>(kSerial + port), value);
-  has_tiles() ? check_tiles() : say("this CPU has no tiles\n");
-  check_multiply_adds();
+  const auto [avx512, tiles] = features();
+  tiles ? check_tiles() : say("this CPU has no tiles\n");
+  set = Isa::avx512;  // without an instruction for bf16
+  avx512 ? check_multiply_adds("bf16_matmul_by_multiply_adds", bf16_matmul_by_multiply_adds, 3) : say("nor AVX-512\n");
+  check_multiply_adds("bf16_matmul_on_avx2", bf16_matmul_on_avx2, 2);
   say("DONE: "), say(wrong_in_all), say(" wrong\n");
 }
