@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "actors/changed_run.h"
 #include "actors/held_out.h"
@@ -13,6 +14,8 @@
 #include "actors/stored_rows.h"
 #include "actors/training_plan.h"
 #include "actors/training_progress.h"
+#include "base/clipped.h"
+#include "rewards/expression.h"
 
 namespace r1 {
 namespace {
@@ -179,11 +182,26 @@ StageVerdict scores_verdict(const RunStore& store, int64_t id) {
 
 StageVerdict evaluation_verdict(const GraphView& graph, const StagePlan& stage, const RunStore& store, int64_t id) {
   std::string names;
-  if (const auto measured = held_out_metrics_of(graph, stage, store, id, "after"))
-    for (const auto& [name, value] : measured->items())
+  std::set<std::string> measured;
+  if (const auto after = held_out_metrics_of(graph, stage, store, id, "after"))
+    for (const auto& [name, value] : after->items())
       // How many prompts there were, and how many were left out, says nothing of the model.
-      if (value.is_number() && name != "problems" && name != "too_long") names += (names.empty() ? "" : ", ") + name;
+      if (value.is_number() && name != "problems" && name != "too_long")
+        measured.insert(name), names += (names.empty() ? "" : ", ") + name;
   if (names.empty()) return {Level::failed, "nothing was measured"};
+  for (const int n : stage.nodes) {
+    const NodePlan& node = graph.nodes[static_cast<size_t>(n)];
+    if (node.role != "evaluator" || node.attrs.text("rewards").empty()) continue;
+    std::vector<std::string> asked = RewardExpression::parse(node.attrs.text("rewards")).variables();
+    asked.emplace_back("reward");
+    const std::string own = node.id + "/";  // of several evaluators each has its own names too
+    const bool several =
+        std::any_of(measured.begin(), measured.end(), [&](const std::string& m) { return m.starts_with(own); });
+    if (std::none_of(asked.begin(), asked.end(),
+                     [&](const std::string& name) { return measured.count(several ? own + name : name) != 0; }))
+      return {Level::failed,
+              fmt::format("nothing that {}.rewards asks was measured: {}", node.id, clipped(node.attrs.text("rewards")))};
+  }
   return {Level::fine, "measured " + names};
 }
 

@@ -144,6 +144,22 @@ TEST_F(Verdict, an_evaluator_all_of_whose_prompts_are_too_long_has_measured_noth
                  "e", "nothing was measured");
 }
 
+TEST_F(Verdict, an_evaluator_whose_prompts_have_no_answer_to_compare_with_has_not_measured_that) {
+  write_text(top / "d.jsonl", "{\"prompt\": \"compute 1 + 1\"}\n");
+  const auto graph = [](const std::string& rewards) {
+    return "digraph g {\n m [kind=model, config=\"nano.json\", tokenizer=tiny];\n subgraph cluster_e { e [role=evaluator, "
+           "source=\"jsonl:d.jsonl?template=tiny\", max_tokens=4, rewards=\"" +
+           rewards + "\"]; }\n m -> e;\n}\n";
+  };
+  expect_failure(graph("2 * math"), "e", "nothing that e.rewards asks was measured: 2 * math");
+  ASSERT_EQ(run(graph("math + format"), {"-q", "--fresh"}).code, 0) << "format was measured";
+  std::string two = graph("math");
+  two.insert(two.find(" }\n m -> e;"),
+             " f [role=evaluator, source=\"tiny:reasoning_test\", problems=2, max_tokens=4, rewards=accuracy];");
+  two.insert(two.find("m -> e;"), "m -> f; ");
+  expect_failure(two, "e", "nothing that e.rewards asks was measured: math");
+}
+
 TEST_F(Verdict, an_evaluator_none_of_whose_responses_has_a_reward_has_measured_nothing) {
   const std::string evaluator =
       "e [role=evaluator, source=\"tiny:reasoning_test\", problems=4, max_tokens=4, rewards=\"1 / (length - length)\"];";
