@@ -24,8 +24,8 @@ double kv_cache_bytes(const ModelConfig& c, const NodePlan& node, DType precisio
   return static_cast<double>((node.attrs.integer("max_running") + 8) * blocks) * kv_page_bytes(c, precision, layers);
 }
 
-// Queries, keys, values and what attention gives, of a token.
-int64_t attention_features(const ModelConfig& c) { return (c.heads + c.kv_heads) * (c.qk_head_dim() + c.v_head_dim()); }
+// Keys and values of a token.
+int64_t key_features(const ModelConfig& c) { return c.kv_heads * (c.qk_head_dim() + c.v_head_dim()); }
 
 // What a tape keeps of a token: of a layer six rows of the residual stream, queries, keys and values, what attention gives, and
 // three rows of the feed-forward part. 1.05 MB at Qwen2.5-0.5B and 4.8 MB at 7B in bf16, as counted from tapes. With
@@ -34,7 +34,7 @@ double activation_bytes(const ModelConfig& c, DType precision, bool recompute) {
   int64_t all = 0, largest = 0;
   for (int64_t l = 0; l < c.layers; ++l) {
     const int64_t ffn = c.is_moe_layer(l) ? (c.moe.per_token + c.moe.shared) * c.moe.ffn : c.ffn;
-    const int64_t kept = 6 * c.hidden + attention_features(c) + 3 * ffn;
+    const int64_t kept = 6 * c.hidden + c.heads * (c.qk_head_dim() + c.v_head_dim()) + key_features(c) + 3 * ffn;
     all += kept;
     largest = std::max(largest, kept);
   }
@@ -55,9 +55,9 @@ MemoryNeed of_trainer(const ModelConfig& c, const NodePlan& node, DType precisio
   const auto tokens = ranks * static_cast<double>(node.attrs.integer("micro_batch_tokens"));
   const double logits = std::min(static_cast<double>(kLogitElements), tokens * static_cast<double>(c.vocab_size));
   need.work = tokens * activation_bytes(c, precision, node.attrs.flag("recompute")) + 2 * 4 * logits;
-  // Of one layer at a time attention has every sequence whole, and gradients of that.
+  // Of one layer at a time attention has keys and values of every sequence, and their gradients.
   if (node.attrs.text("objective") == "grpo")
-    need.work += kMostSeenRows * tokens * 2 * static_cast<double>(dtype_size(precision) * attention_features(c));
+    need.work += kMostSeenRows * tokens * 2 * static_cast<double>(dtype_size(precision) * key_features(c));
   return need;
 }
 

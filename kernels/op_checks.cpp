@@ -131,30 +131,34 @@ void check_op(const Context& ctx, const GatherRowsBackward& op) {
 
 void check_op(const Context& ctx, const AttentionPacked& op) {
   check_views(ctx, op);
-  const int64_t t = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1], dv = op.v.shape[2];
+  const int64_t t = op.k.shape[0], n = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1],
+                dv = op.v.shape[2];
   const DType f = op.q.dtype;
   REQUIRE(is_float(op.q) && op.q.rank == 3);
   REQUIRE(hk > 0 && hq % hk == 0);
   REQUIRE(is(op.k, f, {t, hk, d}));
   REQUIRE(is(op.v, f, {t, hk, dv}));
-  REQUIRE(is(op.o, f, {t, hq, dv}));
-  REQUIRE(absent_or_dense(op.lse, DType::f32, {t, hq}));
+  REQUIRE(is(op.o, f, {n, hq, dv}));
+  REQUIRE(absent_or_dense(op.lse, DType::f32, {n, hq}));
   REQUIRE(op.offsets.shape[0] >= 1 && dense(op.offsets, DType::i32, {op.offsets.shape[0]}));
+  REQUIRE(op.query_offsets ? dense(op.query_offsets, DType::i32, {op.offsets.shape[0]}) : n == t);
 }
 
 void check_op(const Context& ctx, const AttentionPackedBackward& op) {
   check_views(ctx, op);
-  const int64_t t = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1], dv = op.v.shape[2];
+  const int64_t t = op.k.shape[0], n = op.q.shape[0], hq = op.q.shape[1], d = op.q.shape[2], hk = op.k.shape[1],
+                dv = op.v.shape[2];
   const DType f = op.q.dtype;
   REQUIRE(is_float(op.q) && op.q.rank == 3);
   REQUIRE(hk > 0 && hq % hk == 0);
   REQUIRE(is(op.k, f, {t, hk, d}) && is(op.dk, f, {t, hk, d}));
   REQUIRE(is(op.v, f, {t, hk, dv}) && is(op.dv, f, {t, hk, dv}));
-  REQUIRE(is(op.o, f, {t, hq, dv}) && is(op.d_o, f, {t, hq, dv}));
-  REQUIRE(is(op.dq, f, {t, hq, d}));
-  REQUIRE(dense(op.lse, DType::f32, {t, hq}));
+  REQUIRE(is(op.o, f, {n, hq, dv}) && is(op.d_o, f, {n, hq, dv}));
+  REQUIRE(is(op.dq, f, {n, hq, d}));
+  REQUIRE(dense(op.lse, DType::f32, {n, hq}));
   REQUIRE(op.longest >= 0);
   REQUIRE(op.offsets.shape[0] >= 1 && dense(op.offsets, DType::i32, {op.offsets.shape[0]}));
+  REQUIRE(op.query_offsets ? dense(op.query_offsets, DType::i32, {op.offsets.shape[0]}) : n == t);
 }
 
 void check_op(const Context& ctx, const KvWrite& op) {

@@ -56,9 +56,12 @@ R1_VIEWS_OF(SwiGluBackward) { R1_IN(gate_up), R1_IN(dy), R1_OUT(dgate_up); }
 R1_VIEWS_OF(Add) { R1_IN(a), R1_IN(b), R1_OUT(y); }
 R1_VIEWS_OF(GatherRows) { R1_IN(x), R1_IN(rows), R1_OUT(y); }
 R1_VIEWS_OF(GatherRowsBackward) { R1_IN(rows), R1_IN(dy), R1_OUT_OR_INOUT(dx, op.accumulate); }
-R1_VIEWS_OF(AttentionPacked) { R1_IN(q), R1_IN(k), R1_IN(v), R1_OUT(o), R1_OPTIONAL_OUT(lse), R1_IN(offsets); }
+R1_VIEWS_OF(AttentionPacked) {
+  R1_IN(q), R1_IN(k), R1_IN(v), R1_OUT(o), R1_OPTIONAL_OUT(lse), R1_IN(offsets), R1_OPTIONAL_IN(query_offsets);
+}
 R1_VIEWS_OF(AttentionPackedBackward) {
-  R1_IN(q), R1_IN(k), R1_IN(v), R1_IN(o), R1_IN(lse), R1_IN(d_o), R1_OUT(dq), R1_OUT(dk), R1_OUT(dv), R1_IN(offsets);
+  R1_IN(q), R1_IN(k), R1_IN(v), R1_IN(o), R1_IN(lse), R1_IN(d_o), R1_OUT(dq), R1_OUT(dk), R1_OUT(dv), R1_IN(offsets),
+      R1_OPTIONAL_IN(query_offsets);
 }
 R1_VIEWS_OF(KvWrite) {
   R1_IN(k), R1_IN(v), R1_INOUT(k_pages), R1_INOUT(v_pages), R1_IN(page_table), R1_IN(row_seq), R1_IN(row_pos);

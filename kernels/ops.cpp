@@ -16,6 +16,7 @@ bool nothing_to_do(const Op& op) {
   if constexpr (std::same_as<Op, MoeSort>) return false;          // offsets = 0
   if constexpr (std::same_as<Op, GatherRows>) return op.y.size() == 0;
   if constexpr (std::same_as<Op, GatherRowsBackward>) return op.dx.size() == 0 || (op.accumulate && op.dy.size() == 0);
+  if constexpr (std::same_as<Op, AttentionPackedBackward>) return op.k.size() == 0;  // dk = 0 without queries
   bool first = true, empty = false;
   for_each_view(op, [&](const View& v, ViewInfo) {
     if (first) empty = v.size() == 0;

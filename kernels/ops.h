@@ -99,19 +99,23 @@ struct GatherRowsBackward {
 // ---- attention ------------------------------------------------------------------------------------------------------
 
 // Causal attention inside each of S packed sequences; query head h uses key head h / (Hq/Hk).
-// q: [T,Hq,D], k: [T,Hk,D], v: [T,Hk,Dv], o: [T,Hq,Dv], all f, rows may be strided; offsets: [S+1] i32, offsets[0]=0,
-// offsets[S]=T; lse: [T,Hq] f32, optional.  Per row: keys in blocks of whole pages from position 0, online softmax in f32
+// q: [Q,Hq,D], k: [T,Hk,D], v: [T,Hk,Dv], o: [Q,Hq,Dv], all f, rows may be strided; offsets: [S+1] i32, offsets[0]=0,
+// offsets[S]=T; lse: [Q,Hq] f32, optional.  query_offsets: [S+1] i32, optional: the queries are those of each sequence's last
+// rows, query_offsets[s+1] - query_offsets[s] of them (none to all), from query_offsets[0]=0 to query_offsets[S]=Q; absent: of
+// all rows, Q = T.  Per row: keys in blocks of whole pages from position 0, online softmax in f32
 // (running max, sum, accumulator), the same arithmetic for AttentionPaged.  Source: Dao et al. 2022, algorithm 1.
 struct AttentionPacked {
   View q, k, v, o, lse, offsets;
   float scale = 1;
+  View query_offsets = {};
 };
-// dq, dk, dv are overwritten.  d_o: [T,Hq,Dv]. Rows may be strided.  dk, dv sum over the query heads of a group in fixed order.
+// dq, dk, dv are overwritten.  d_o: [Q,Hq,Dv]. Rows may be strided.  dk, dv sum over the query heads of a group in fixed order.
 // longest: no sequence has more rows, which the host may know and a device may need memory by; 0: it does not.
 struct AttentionPackedBackward {
   View q, k, v, o, lse, d_o, dq, dk, dv, offsets;
   float scale = 1;
   int64_t longest = 0;
+  View query_offsets = {};
 };
 
 // KV pages of one layer: k_pages: [P,Hk,D,kKeyBlock] f (keys transposed inside a page), v_pages: [P,Hk,kKeyBlock,Dv] f.

@@ -40,12 +40,12 @@ class Gradients {
 };
 
 // Causal attention inside each of S packed sequences (training, scoring). Where sequences share rows of the pass (a prompt of
-// several completions) attention alone sees each of them whole: A rows.
+// several completions) each has keys and values of all its rows, A in all, and queries of those alone that are its own.
 struct PackedAttention {
-  View offsets;         // [S+1] i32
+  View offsets;         // [S+1] i32 of keys
   int64_t longest = 0;  // rows of the longest sequence; 0: not known
-  View seen;            // [A] i32: of each row that attention sees, the row of the pass; absent: they are the same
-  View first;           // [T] i32: of each row of the pass, the first that attention sees of it; absent as `seen`
+  View seen;            // [A] i32: of each key the row of the pass; absent: they are the same
+  View own;             // [S+1] i32: offsets of the sequences' own rows in the pass, their last ones; absent as `seen`
 };
 
 // What each node saves. T: tokens, D: hidden. Parameters are indices into WeightSet::specs(); -1: absent.

@@ -9,6 +9,7 @@
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/attention_tiles-inl.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/packed_sequence.h"
 #include "kernels/cpu/threads.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -53,9 +54,10 @@ HWY_INLINE void row_products(const float* x, int64_t x_stride, const float* bloc
 //   dv[j] = sum_t p do[t],  ds = p (do v - delta) scale,  dq[t] = sum_j ds k[j],  dk[j] = sum_t ds q[t].
 // Source: Dao et al. 2022, algorithm 4.
 template <class E>
-void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+void backward_of(const AttentionPackedBackward& op, const PackedSequence& sequence, int64_t key_head) {
   const Rows<const E> q(op.q), k(op.k), v(op.v), o(op.o), d_o(op.d_o);
   const Rows<E> dq(op.dq), dk(op.dk), dv(op.dv);
+  const int64_t first = sequence.first, length = sequence.length;
   const float* const lse = data_as<const float>(op.lse);
   const int64_t Hq = q.heads, group = q.heads / k.heads;
   const int64_t D = op.q.shape[2], Dv = op.v.shape[2], Dp = (D + 15) / 16 * 16, Dvp = (Dv + 15) / 16 * 16;
@@ -82,20 +84,21 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
 
   const F16 scale = set16(op.scale);
   for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
-    for (int64_t t0 = 0; t0 < length; t0 += R) {
-      const int64_t rows = std::min<int64_t>(R, length - t0), last_block = t0 / 16;
-      widen_rows(q(first + t0, h), q.stride0, rows, D, q_rows, Dp);
-      widen_rows(d_o(first + t0, h), d_o.stride0, rows, Dv, do_rows, Dvp);
+    for (int64_t position = sequence.skipped, rows = 0; position < length; position += rows) {
+      rows = std::min<int64_t>(R - position % R, length - position);
+      const int64_t t0 = sequence.query + position, last_block = position / 16;
+      widen_rows(q(t0, h), q.stride0, rows, D, q_rows, Dp);
+      widen_rows(d_o(t0, h), d_o.stride0, rows, Dv, do_rows, Dvp);
       std::memset(q_rows + rows * Dp, 0, static_cast<size_t>((R - rows) * Dp) * sizeof(float));
       std::memset(do_rows + rows * Dvp, 0, static_cast<size_t>((R - rows) * Dvp) * sizeof(float));
       std::memset(dq_rows, 0, static_cast<size_t>(R * Dp) * sizeof(float));
       float delta[R] = {}, row_lse[R] = {};
       for (int64_t r = 0; r < rows; ++r) {
-        widen_rows(o(first + t0 + r, h), 0, 1, Dv, o_row, Dvp);
+        widen_rows(o(t0 + r, h), 0, 1, Dv, o_row, Dvp);
         F16 s = zero16();
         for (int64_t d = 0; d < Dvp; d += 16) s = fma16(load16(o_row + d), load16(do_rows + r * Dvp + d), s);
         delta[r] = sum16(s);
-        row_lse[r] = lse[(first + t0 + r) * Hq + h];
+        row_lse[r] = lse[(t0 + r) * Hq + h];
       }
       for (int64_t b = 0; b <= last_block; ++b) {
         F16 s[R], dp[R];
@@ -103,7 +106,7 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
         row_products<R>(do_rows, Dvp, v_blocks + b * 16 * Dv, Dv, dp);
         alignas(64) float p[R * 16], ds[R * 16];
         R1_UNROLL for (int64_t r = 0; r < R; ++r) {
-          const int64_t live = r < rows ? std::min<int64_t>(t0 + r - b * 16 + 1, 16) : 0;
+          const int64_t live = r < rows ? std::min<int64_t>(position + r - b * 16 + 1, 16) : 0;
           F16 e = exp16(s[r] * scale - set16(row_lse[r]));
           if (live < 16) e = select16(first16(live), e, zero16());
           store16(p + r * 16, e);
@@ -116,7 +119,7 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
         }
       }
       for (int64_t r = 0; r < rows; ++r)
-        for (int64_t d = 0; d < D; d += 16) store16(dq(first + t0 + r, h) + d, load16(dq_rows + r * Dp + d), D - d);
+        for (int64_t d = 0; d < D; d += 16) store16(dq(t0 + r, h) + d, load16(dq_rows + r * Dp + d), D - d);
     }
   }
   for (int64_t t = 0; t < length; ++t) {
@@ -128,9 +131,10 @@ void backward_of(const AttentionPackedBackward& op, int64_t first, int64_t lengt
 // As backward_of, by tiles: blocks of 32 keys by 32 queries, keys along the rows and queries in lanes; p and ds rounded to bf16
 // for the products. dk and dv are summed in the order of heads and queries, dq in the order of keys, a block a step.
 template <class Tiles>
-void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+void tile_backward_of(const AttentionPackedBackward& op, const PackedSequence& sequence, int64_t key_head) {
   const Rows<const uint16_t> q(op.q), k(op.k), v(op.v), o(op.o), d_o(op.d_o);
   const Rows<uint16_t> dq(op.dq), dk(op.dk), dv(op.dv);
+  const int64_t first = sequence.first, length = sequence.length;
   const float* const lse = data_as<const float>(op.lse);
   const int64_t Hq = q.heads, group = q.heads / k.heads, D = op.q.shape[2], Dv = op.v.shape[2];
   const int64_t blocks = (length + kTileKeys - 1) / kTileKeys;
@@ -181,8 +185,10 @@ void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t 
   Tiles tiles;
   const F16 scale = set16(op.scale);
   for (int64_t h = key_head * group; h < (key_head + 1) * group; ++h) {
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t t0 = first + block * kTileKeys, rows = std::min(kTileKeys, length - block * kTileKeys);
+    for (int64_t position = sequence.skipped, rows = 0; position < length; position += rows) {
+      const int64_t block = position / kTileKeys, inside = position % kTileKeys;  // lane 0 stands there in its block
+      rows = std::min(kTileKeys - inside, length - position);
+      const int64_t t0 = sequence.query + position;
       // A query that is not there has an output gradient of zero, so that it adds nothing.
       alignas(64) float row_lse[32] = {}, delta[32] = {};
       for (int64_t r = 0; r < rows; ++r) {
@@ -211,7 +217,8 @@ void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t 
           const F16 row_lse16 = load16(row_lse + i * 16), delta16 = load16(delta + i * 16);
           const auto gradient = [&](int64_t j) HWY_ATTR {
             F16 e = exp16(load16(s + j * 32 + i * 16) * scale - row_lse16);
-            if (b == block && j > i * 16) e = select16(first16(j - i * 16), zero16(), e);
+            const int64_t before = j - inside - i * 16;  // lanes of queries before the key
+            if (b == block && before > 0) e = select16(first16(before), zero16(), e);
             store16(p_rows + j * 32 + i * 16, e);
             const F16 ds = e * (load16(dp + j * 32 + i * 16) - delta16) * scale;
             store16(ds_rows + j * 32 + i * 16, ds);
@@ -243,29 +250,28 @@ void tile_backward_of(const AttentionPackedBackward& op, int64_t first, int64_t 
   }
 }
 
-void backward_by_tiles(const AttentionPackedBackward& op, int64_t first, int64_t length, int64_t key_head) {
+void backward_by_tiles(const AttentionPackedBackward& op, const PackedSequence& sequence, int64_t key_head) {
   const NoDenormals mode;
-  isa() == Isa::amx ? tile_backward_of<HardwareTiles>(op, first, length, key_head)
-                    : tile_backward_of<SoftwareTiles>(op, first, length, key_head);
+  isa() == Isa::amx ? tile_backward_of<HardwareTiles>(op, sequence, key_head)
+                    : tile_backward_of<SoftwareTiles>(op, sequence, key_head);
 }
 
 void attention_packed_backward(Context& context, const AttentionPackedBackward& op) {
-  const int32_t* const offsets = data_as<const int32_t>(op.offsets);
   const int64_t Hk = op.k.shape[1], sequences = op.offsets.shape[0] - 1;
   if (sequences < 1) return;
   double pairs = 0;
-  for (int64_t s = 0; s < sequences; ++s) {
-    const double length = offsets[s + 1] - offsets[s];
-    R1_CHECK(op.longest == 0 || offsets[s + 1] - offsets[s] <= op.longest, "a sequence is longer than the longest");
-    pairs += length * (length + 15) / 2;
+  for (int64_t i = 0; i < sequences; ++i) {
+    const PackedSequence s = packed_sequence(op, i);
+    R1_CHECK(op.longest == 0 || s.length <= op.longest, "a sequence is longer than the longest");
+    pairs += s.pairs();
   }
   const double ns =
       pairs * static_cast<double>(op.q.shape[1]) * (0.04 * static_cast<double>(op.q.shape[2] + op.v.shape[2]) + 0.5);
   for_tiles(context, sequences * Hk, static_cast<int64_t>(ns / static_cast<double>(sequences * Hk)), [&](int64_t i) HWY_ATTR {
-    const int64_t s = i / Hk, first = offsets[s], length = offsets[s + 1] - first;
-    if (length == 0) return;
-    if (attends_by_tiles(op.q.dtype)) return backward_by_tiles(op, first, length, i % Hk);
-    op.q.dtype == DType::f32 ? backward_of<float>(op, first, length, i % Hk) : backward_of<uint16_t>(op, first, length, i % Hk);
+    const PackedSequence s = packed_sequence(op, i / Hk);
+    if (s.length == 0) return;
+    if (attends_by_tiles(op.q.dtype)) return backward_by_tiles(op, s, i % Hk);
+    op.q.dtype == DType::f32 ? backward_of<float>(op, s, i % Hk) : backward_of<uint16_t>(op, s, i % Hk);
   });
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/attention_tiles-inl.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/packed_sequence.h"
 #include "kernels/cpu/threads.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,7 +19,8 @@ namespace HWY_NAMESPACE {
 inline constexpr int64_t kQueryChunk = 256;
 
 struct PackedTask {
-  int64_t first, begin, end;  // rows: the sequence's first, the chunk's
+  int64_t first, query;  // rows of the sequence's position 0: of k and v, of q and o (where it may have no query)
+  int64_t begin, end;    // positions of the chunk
   int64_t key_head;
 };
 
@@ -29,7 +31,7 @@ void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
   float* const lse = op.lse ? data_as<float>(op.lse) : nullptr;
   const int64_t Hq = q.heads, group = q.heads / k.heads;
   const int64_t D = op.q.shape[2], Dv = op.v.shape[2], Dp = (D + 15) / 16 * 16, Dvp = (Dv + 15) / 16 * 16;
-  const int64_t keys = task.end - task.first, blocks = (keys + 15) / 16;
+  const int64_t keys = task.end, blocks = (keys + 15) / 16;
   constexpr int R = kQueryRows;
 
   float* const k_blocks = scratch<float>(ScratchSlot::a, blocks * 16 * (D + Dp + Dvp) + R * (Dp + Dvp));
@@ -43,12 +45,12 @@ void attend_chunk(const AttentionPacked& op, const PackedTask& task) {
   widen_rows(v(task.first, task.key_head), v.stride0, keys, Dv, v_rows, Dvp);
 
   for (int64_t h = task.key_head * group; h < (task.key_head + 1) * group; ++h) {
-    // Row tiles start at multiples of R within the sequence, so all rows of a tile end in the same block of keys.
-    for (int64_t t = task.begin; t < task.end; t += R) {
-      const int64_t rows = std::min<int64_t>(R, task.end - t);
+    // Row tiles end at multiples of R within the sequence, so all rows of a tile end in the same block of keys.
+    for (int64_t position = task.begin, rows = 0; position < task.end; position += rows) {
+      rows = std::min<int64_t>(R - position % R, task.end - position);
+      const int64_t t = task.query + position, last_block = position / 16;
       widen_rows(q(t, h), q.stride0, rows, D, q_rows, Dp);
       for (int64_t r = rows; r < R; ++r) std::memcpy(q_rows + r * Dp, q_rows, static_cast<size_t>(Dp) * sizeof(float));
-      const int64_t position = t - task.first, last_block = position / 16;
       int live[R], all[R];
       for (int64_t r = 0; r < R; ++r) {
         live[r] = static_cast<int>(position + std::min(r, rows - 1) - last_block * 16 + 1);
@@ -77,7 +79,7 @@ void tile_attend_chunk(const AttentionPacked& op, const PackedTask& task) {
   float* const lse = op.lse ? data_as<float>(op.lse) : nullptr;
   const int64_t Hq = q.heads, group = q.heads / k.heads;
   const int64_t D = op.q.shape[2], Dv = op.v.shape[2], steps = tile_steps(D), value_tiles = (Dv + 15) / 16;
-  const int64_t keys = task.end - task.first, blocks = (keys + kTileKeys - 1) / kTileKeys;
+  const int64_t keys = task.end, blocks = (keys + kTileKeys - 1) / kTileKeys;
 
   const int64_t key_bytes = 2 * steps * kTileBytes, value_bytes = value_tiles * kTileBytes;  // of a block
   auto* const k_tiles =
@@ -98,9 +100,10 @@ void tile_attend_chunk(const AttentionPacked& op, const PackedTask& task) {
 
   Tiles tiles;
   for (int64_t h = task.key_head * group; h < (task.key_head + 1) * group; ++h) {
-    // Sixteen rows from a multiple of sixteen end in the same block of keys.
-    for (int64_t t = task.begin; t < task.end; t += 16) {
-      const int64_t rows = std::min<int64_t>(16, task.end - t), position = t - task.first, last_block = position / kTileKeys;
+    // Up to sixteen rows before a multiple of sixteen end in the same block of keys.
+    for (int64_t position = task.begin, rows = 0; position < task.end; position += rows) {
+      rows = std::min<int64_t>(16 - position % 16, task.end - position);
+      const int64_t t = task.query + position, last_block = position / kTileKeys;
       pack_transposed(q(t, h), q.stride0, rows, D, q_tiles);
       std::memset(acc, 0, static_cast<size_t>(value_bytes));
       RowsInLanes state;
@@ -129,15 +132,16 @@ void attend_by_tiles(const AttentionPacked& op, const PackedTask& task) {
 }
 
 void attention_packed(Context& context, const AttentionPacked& op) {
-  const int32_t* const offsets = data_as<const int32_t>(op.offsets);
   std::vector<PackedTask> tasks;
   double pairs = 0;
-  for (int64_t s = 0; s + 1 < op.offsets.shape[0]; ++s) {
-    const double length = offsets[s + 1] - offsets[s];
-    pairs += length * (length + 15) / 2;
+  for (int64_t i = 0; i + 1 < op.offsets.shape[0]; ++i) {
+    const PackedSequence s = packed_sequence(op, i);
+    pairs += s.pairs();
     for (int64_t h = 0; h < op.k.shape[1]; ++h)
-      for (int64_t t = offsets[s]; t < offsets[s + 1]; t += kQueryChunk)
-        tasks.push_back({offsets[s], t, std::min<int64_t>(t + kQueryChunk, offsets[s + 1]), h});
+      for (int64_t at = s.skipped, end = 0; at < s.length; at = end) {
+        end = std::min((at / kQueryChunk + 1) * kQueryChunk, s.length);
+        tasks.push_back({s.first, s.query, at, end, h});
+      }
   }
   if (tasks.empty()) return;
   const double ns =

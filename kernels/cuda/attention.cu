@@ -9,9 +9,9 @@ template <class E>
 struct Packed {
   Heads<const E> q, k, v;
   Heads<E> o;
-  float* lse;  // [T, Hq] or null
-  const int32_t* offsets;
-  int64_t rows, sequences, heads, group, d, dv;
+  float* lse;  // [Q, Hq] or null
+  PackedSequences sequences;
+  int64_t rows, heads, group, d, dv;
   float scale;
 };
 
@@ -21,11 +21,12 @@ __global__ void packed_kernel(const Packed<E> a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kAttentionWarps + threadIdx.x / 32, t = row / a.heads,
                 h = row % a.heads;
   if (t >= a.rows) return;
-  const int64_t first = a.offsets[sequence_of(a.offsets, a.sequences, t)], g = h / a.group;
+  const PackedSequence s = a.sequences[sequence_of(a.sequences.queries, a.sequences.count, t)];
+  const int64_t last = s.begin + t - s.query, g = h / a.group;
   AttentionRow r = start_row(shared, a.q.at(t, h), a.d, a.dv);
-  for (int64_t k0 = first; k0 <= t; k0 += kStepKeys)
+  for (int64_t k0 = s.begin; k0 <= last; k0 += kStepKeys)
     attend_step(
-        r, static_cast<int>(t + 1 - k0 < kStepKeys ? t + 1 - k0 : kStepKeys), a.d, a.dv, a.scale,
+        r, static_cast<int>(last + 1 - k0 < kStepKeys ? last + 1 - k0 : kStepKeys), a.d, a.dv, a.scale,
         [&](int j, int64_t i) { return widen(a.k.at(k0 + j, g)[i]); },
         [&](int j, int64_t i) { return widen(a.v.at(k0 + j, g)[i]); });
   finish_row(r, a.o.at(t, h), a.lse != nullptr ? a.lse + row : nullptr, a.dv);
@@ -79,9 +80,8 @@ void attention_packed(Context& ctx, const AttentionPacked& op) {
                       heads_of<const E>(op.v),
                       heads_of<E>(op.o),
                       data<float>(op.lse),
-                      data<const int32_t>(op.offsets),
+                      sequences_of(op),
                       t,
-                      op.offsets.shape[0] - 1,
                       heads,
                       heads / op.k.shape[1],
                       op.q.shape[2],

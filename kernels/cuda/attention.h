@@ -50,20 +50,47 @@ __device__ inline int64_t sequence_of(const int32_t* offsets, int64_t sequences,
   return last_begun(sequences, t, [&](int64_t s) { return offsets[s]; });
 }
 
-// Packed sequences in tiles of kTileRows rows, each cut from its own beginning. A tile's rows are [first, first + kTileRows) of
-// a sequence of `length` rows that begins at row `begin`; first >= length: there is no such tile.
-inline constexpr int kTileRows = 64;
-struct SequenceTile {
-  int64_t begin, length, first;
+// Packed sequences of `length` rows of keys from row `begin` on, whose queries stand at positions [skipped, length): that of
+// position p is row query + p.
+struct PackedSequence {
+  int64_t begin, length, skipped, query;
 };
-__device__ inline SequenceTile sequence_tile(const int32_t* offsets, int64_t sequences, int64_t tile) {
-  // Sequence s has the tiles from offsets[s] / kTileRows + s on: at least as many as it needs.
-  const auto first_tile = [&](int64_t s) { return offsets[s] / kTileRows + s; };
-  const int64_t s = last_begun(sequences, tile, first_tile);
-  return {offsets[s], offsets[s + 1] - offsets[s], (tile - first_tile(s)) * kTileRows};
+struct PackedSequences {
+  const int32_t *keys, *queries;  // [count + 1] each
+  int64_t count;
+  __device__ PackedSequence operator[](int64_t s) const {
+    const int64_t length = keys[s + 1] - keys[s], skipped = length - (queries[s + 1] - queries[s]);
+    return {keys[s], length, skipped, queries[s] - skipped};
+  }
+};
+template <class Op>
+PackedSequences sequences_of(const Op& op) {
+  const View& queries = op.query_offsets ? op.query_offsets : op.offsets;
+  return {data<const int32_t>(op.offsets), data<const int32_t>(queries), op.offsets.shape[0] - 1};
 }
-// Enough tiles for any lengths of so many sequences of t rows together.
-inline unsigned sequence_tiles(int64_t t, int64_t sequences) { return static_cast<unsigned>(t / kTileRows + sequences); }
+
+// A sequence in tiles of kTileRows rows, cut from its own beginning: a tile's rows are [first, first + kTileRows);
+// first >= length: there is no such tile.
+inline constexpr int kTileRows = 64;
+struct SequenceTile : PackedSequence {
+  int64_t first;
+};
+// Those of keys. Sequence s has the tiles from its first row / kTileRows + s on: at least as many as it needs.
+__device__ inline SequenceTile key_tile(const PackedSequences& all, int64_t tile) {
+  const auto first_tile = [&](int64_t s) { return all.keys[s] / kTileRows + s; };
+  const int64_t s = last_begun(all.count, tile, first_tile);
+  return {all[s], (tile - first_tile(s)) * kTileRows};
+}
+// Those that have queries, which may begin within a tile: one more.
+__device__ inline SequenceTile query_tile(const PackedSequences& all, int64_t tile) {
+  const auto first_tile = [&](int64_t s) { return all.queries[s] / kTileRows + 2 * s; };
+  const int64_t s = last_begun(all.count, tile, first_tile);
+  const PackedSequence x = all[s];
+  return {x, (x.skipped / kTileRows + tile - first_tile(s)) * kTileRows};
+}
+// Enough tiles for any lengths of so many sequences of t rows together; of queries.
+inline unsigned key_tiles(int64_t t, int64_t sequences) { return static_cast<unsigned>(t / kTileRows + sequences); }
+inline unsigned query_tiles(int64_t n, int64_t sequences) { return static_cast<unsigned>(n / kTileRows + 2 * sequences); }
 
 // bf16 by tensor cores. False: the heads are larger than what is compiled, and nothing was done.
 bool attention_packed_mma(Context& ctx, const AttentionPacked& op);

@@ -10,11 +10,11 @@ namespace {
 template <class E>
 struct Backward {
   Heads<const E> q, k, v, o, d_o;
-  const float* lse;  // [T, Hq]
+  const float* lse;  // [Q, Hq]
   Heads<E> dq, dk, dv;
-  float* delta;  // [T, Hq]: written by the first kernel, read by the second
-  const int32_t* offsets;
-  int64_t rows, sequences, heads, kv_heads, group, d, dv_n;
+  float* delta;  // [Q, Hq]: written by the first kernel, read by the second
+  PackedSequences sequences;
+  int64_t rows, key_rows, heads, kv_heads, group, d, dv_n;
   float scale;
 };
 
@@ -49,9 +49,10 @@ __global__ void query_kernel(const Backward<E> a) {
   delta = warp_sum(delta);
   if (lane == 0) a.delta[row] = delta;
   __syncwarp();
-  const int64_t first = a.offsets[sequence_of(a.offsets, a.sequences, t)], kv = h / a.group;
-  for (int64_t k0 = first; k0 <= t; k0 += kStepKeys) {
-    const int live = static_cast<int>(t + 1 - k0 < kStepKeys ? t + 1 - k0 : kStepKeys);
+  const PackedSequence s = a.sequences[sequence_of(a.sequences.queries, a.sequences.count, t)];
+  const int64_t last = s.begin + t - s.query, kv = h / a.group;
+  for (int64_t k0 = s.begin; k0 <= last; k0 += kStepKeys) {
+    const int live = static_cast<int>(last + 1 - k0 < kStepKeys ? last + 1 - k0 : kStepKeys);
     if (lane < live)
       ds[lane] = pair_of(q, d_o, a.k.at(k0 + lane, kv), a.v.at(k0 + lane, kv), a.d, a.dv_n, a.scale, a.lse[row], delta).ds;
     __syncwarp();
@@ -73,15 +74,17 @@ __global__ void key_kernel(const Backward<E> a) {
   const int lane = threadIdx.x % 32;
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kAttentionWarps + threadIdx.x / 32, u = row / a.kv_heads,
                 kv = row % a.kv_heads;
-  if (u >= a.rows) return;
+  if (u >= a.key_rows) return;
   float* const k = shared + threadIdx.x / 32 * 2 * (a.d + a.dv_n + kStepKeys);
   float *const v = k + a.d, *const p = v + a.dv_n, *const ds = p + kStepKeys, *const dk = ds + kStepKeys, *const dv = dk + a.d;
   for (int64_t i = lane; i < a.d; i += 32) k[i] = widen(a.k.at(u, kv)[i]), dk[i] = 0;
   for (int64_t i = lane; i < a.dv_n; i += 32) v[i] = widen(a.v.at(u, kv)[i]), dv[i] = 0;
   __syncwarp();
-  const int64_t end = a.offsets[sequence_of(a.offsets, a.sequences, u) + 1];
+  const PackedSequence s = a.sequences[sequence_of(a.sequences.keys, a.sequences.count, u)];
+  const int64_t position = u - s.begin, begin = s.query + (position < s.skipped ? s.skipped : position),
+                end = s.query + s.length;
   for (int64_t h = kv * a.group; h < (kv + 1) * a.group; ++h)
-    for (int64_t t0 = u; t0 < end; t0 += kStepKeys) {
+    for (int64_t t0 = begin; t0 < end; t0 += kStepKeys) {
       const int live = static_cast<int>(end - t0 < kStepKeys ? end - t0 : kStepKeys);
       if (lane < live) {
         const int64_t t = t0 + lane, at = t * a.heads + h;
@@ -112,9 +115,10 @@ void attention_packed_backward(Context& ctx, const AttentionPackedBackward& op) 
   const bool bf16 = op.q.dtype == DType::bf16;
   if (bf16 && attention_backward() == AttentionBackward::cudnn && attention_packed_backward_cudnn(ctx, op)) return;
   if (bf16 && use_tensor_cores() && attention_packed_backward_mma(ctx, op)) return;
-  const int64_t t = op.q.shape[0], heads = op.q.shape[1], kv_heads = op.k.shape[1], d = op.q.shape[2], dv = op.v.shape[2];
+  const int64_t n = op.q.shape[0], t = op.k.shape[0], heads = op.q.shape[1], kv_heads = op.k.shape[1], d = op.q.shape[2],
+                dv = op.v.shape[2];
   Scratch scratch(ctx);
-  float* const delta = scratch.floats(t * heads);
+  float* const delta = scratch.floats(n * heads);
   with_float(op.q, [&](auto e) {
     using E = decltype(e);
     const Backward<E> a{heads_of<const E>(op.q),
@@ -127,9 +131,9 @@ void attention_packed_backward(Context& ctx, const AttentionPackedBackward& op) 
                         heads_of<E>(op.dk),
                         heads_of<E>(op.dv),
                         delta,
-                        data<const int32_t>(op.offsets),
+                        sequences_of(op),
+                        n,
                         t,
-                        op.offsets.shape[0] - 1,
                         heads,
                         kv_heads,
                         heads / kv_heads,
@@ -137,8 +141,9 @@ void attention_packed_backward(Context& ctx, const AttentionPackedBackward& op) 
                         dv,
                         op.scale};
     const auto shared = [](int64_t floats) { return static_cast<size_t>(kAttentionWarps * floats) * sizeof(float); };
-    launch(ctx, "attention_backward_queries", query_kernel<E>, blocks_for(t * heads, kAttentionWarps), kAttentionWarps * 32,
-           shared(2 * d + dv + kStepKeys), a);
+    if (n > 0)
+      launch(ctx, "attention_backward_queries", query_kernel<E>, blocks_for(n * heads, kAttentionWarps), kAttentionWarps * 32,
+             shared(2 * d + dv + kStepKeys), a);
     launch(ctx, "attention_backward_keys", key_kernel<E>, blocks_for(t * kv_heads, kAttentionWarps), kAttentionWarps * 32,
            shared(2 * (d + dv + kStepKeys)), a);
   });

@@ -11,20 +11,22 @@ constexpr int kStepQueries = 32;  // of a step over queries: dk and dv fill the 
 
 struct Backward {
   Heads<const bf16> q, k, v, o, d_o;
-  const float* lse;  // [T, Hq]
+  const float* lse;  // [Q, Hq]
   Heads<bf16> dq, dk, dv;
-  float* delta;  // [T, Hq]: written by the first kernel, read by the second
-  const int32_t* offsets;
-  int64_t sequences, heads, group, d, dv_n;
+  float* delta;  // [Q, Hq]: written by the first kernel, read by the second
+  PackedSequences sequences;
+  int64_t heads, group, d, dv_n;
   float scale;
   bool vectors;
 };
 
-// Row i of a head from row `first` on, up to row `end`.
+// Row i of a head from row `first` on, up to row `end`; none before row `begin`.
 struct RowsFrom {
   Heads<const bf16> x;
-  int64_t first, end, head;
-  __device__ const bf16* operator()(int i) const { return first + i < end ? x.at(first + i, head) : nullptr; }
+  int64_t first, end, head, begin;
+  __device__ const bf16* operator()(int i) const {
+    return begin <= first + i && first + i < end ? x.at(first + i, head) : nullptr;
+  }
 };
 
 // d[16, kColumns] = a b^T.  a: [16][kDepth + kPad], b: [kColumns][kDepth + kPad].
@@ -66,20 +68,21 @@ template <class S>
 __global__ void __launch_bounds__(kTileThreads) query_kernel(const Backward a) {
   using Memory = BackwardMemory<S, kTileKeys>;
   R1_DYNAMIC_SHARED(bf16, shared);
-  const SequenceTile tile = sequence_tile(a.offsets, a.sequences, gridDim.x - 1 - blockIdx.x);  // long ones first
+  const SequenceTile tile = query_tile(a.sequences, gridDim.x - 1 - blockIdx.x);  // long ones first
   if (tile.first >= tile.length) return;
-  const int64_t h = blockIdx.y, kv = h / a.group, end = tile.begin + tile.length;
+  const int64_t h = blockIdx.y, kv = h / a.group, begin = tile.query + tile.skipped, end = tile.query + tile.length;
   const int lane = static_cast<int>(threadIdx.x) % 32, t = lane % 4, warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
-  load_rows<kTileRows, S::kD, kTileThreads>(shared, a.d, a.vectors, RowsFrom{a.q, tile.begin + tile.first, end, h});
+  load_rows<kTileRows, S::kD, kTileThreads>(shared, a.d, a.vectors, RowsFrom{a.q, tile.query + tile.first, end, h, begin});
   load_rows<kTileRows, S::kDv, kTileThreads>(shared + Memory::kFirst, a.dv_n, a.vectors,
-                                             RowsFrom{a.d_o, tile.begin + tile.first, end, h});
+                                             RowsFrom{a.d_o, tile.query + tile.first, end, h, begin});
 
   int64_t position[2];
   float lse[2] = {0, 0}, delta[2] = {0, 0};
   R1_UNROLL for (int i = 0; i < 2; ++i) {
     position[i] = tile.first + warp_row + lane / 4 + 8 * i;
-    const int64_t row = tile.begin + position[i];
-    if (row < end) {
+    const int64_t row = tile.query + position[i];
+    const bool asks = begin <= row && row < end;
+    if (asks) {
       const bf16 *const o = a.o.at(row, h), *const d_o = a.d_o.at(row, h);
       for (int64_t f = 2 * t; f < a.dv_n; f += 8) {
         delta[i] = fmaf(widen(d_o[f]), widen(o[f]), delta[i]);
@@ -89,7 +92,7 @@ __global__ void __launch_bounds__(kTileThreads) query_kernel(const Backward a) {
     }
     delta[i] += __shfl_xor_sync(~0u, delta[i], 1);
     delta[i] += __shfl_xor_sync(~0u, delta[i], 2);
-    if (row < end && t == 0) a.delta[row * a.heads + h] = delta[i];
+    if (asks && t == 0) a.delta[row * a.heads + h] = delta[i];
   }
 
   const int64_t keys = tile.first + kTileRows < tile.length ? tile.first + kTileRows : tile.length;
@@ -97,9 +100,9 @@ __global__ void __launch_bounds__(kTileThreads) query_kernel(const Backward a) {
   const auto stage_of = [&](int64_t step) { return shared + Memory::kTile + step % 2 * Memory::kStage; };
   const auto load = [&](int64_t step) {
     const int64_t first = tile.begin + step * kTileKeys;
-    load_rows<kTileKeys, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.k, first, tile.begin + keys, kv});
+    load_rows<kTileKeys, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.k, first, tile.begin + keys, kv, 0});
     load_rows<kTileKeys, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
-                                               RowsFrom{a.v, first, tile.begin + keys, kv});
+                                               RowsFrom{a.v, first, tile.begin + keys, kv, 0});
   };
   float dq[S::kD / 8][4];
   R1_UNROLL for (int n = 0; n < S::kD / 8; ++n) R1_UNROLL for (int e = 0; e < 4; ++e) dq[n][e] = 0;
@@ -119,36 +122,42 @@ __global__ void __launch_bounds__(kTileThreads) query_kernel(const Backward a) {
     pack_sums<kTileKeys>(packed, ds);
     multiply_across<kTileKeys, S::kD>(dq, packed, k);
   });
-  R1_UNROLL for (int i = 0; i < 2; ++i) if (position[i] < tile.length)
-      store_row<S::kD>(a.dq.at(tile.begin + position[i], h), dq, i, a.d, a.scale);
+  R1_UNROLL for (int i = 0; i < 2; ++i) if (tile.skipped <= position[i] && position[i] < tile.length)
+      store_row<S::kD>(a.dq.at(tile.query + position[i], h), dq, i, a.d, a.scale);
 }
 
 template <class S>
 __global__ void __launch_bounds__(kTileThreads) key_kernel(const Backward a) {
   using Memory = BackwardMemory<S, kStepQueries>;
   R1_DYNAMIC_SHARED(bf16, shared);
-  const SequenceTile tile = sequence_tile(a.offsets, a.sequences, blockIdx.x);
+  const SequenceTile tile = key_tile(a.sequences, blockIdx.x);
   if (tile.first >= tile.length) return;
   const int64_t kv = blockIdx.y, begin = tile.begin + tile.first, end = tile.begin + tile.length;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16;
-  load_rows<kTileRows, S::kD, kTileThreads>(shared, a.d, a.vectors, RowsFrom{a.k, begin, end, kv});
-  load_rows<kTileRows, S::kDv, kTileThreads>(shared + Memory::kFirst, a.dv_n, a.vectors, RowsFrom{a.v, begin, end, kv});
+  load_rows<kTileRows, S::kD, kTileThreads>(shared, a.d, a.vectors, RowsFrom{a.k, begin, end, kv, 0});
+  load_rows<kTileRows, S::kDv, kTileThreads>(shared + Memory::kFirst, a.dv_n, a.vectors, RowsFrom{a.v, begin, end, kv, 0});
 
   // Of the queries of a step: lse, delta. Beyond the last, where queries and gradients are zeros, any finite number does.
   float* const numbers = reinterpret_cast<float*>(shared + Memory::kTile + 2 * Memory::kStage);
-  const int64_t head_steps = (end - begin + kStepQueries - 1) / kStepQueries, steps = a.group * head_steps;
+  // Steps are cut from the tile's first position; those without a query are left out.
+  const int64_t asks = tile.query + tile.skipped, last = tile.query + tile.length, unasked = tile.skipped - tile.first;
+  const int64_t first_step = unasked > 0 ? unasked / kStepQueries : 0;
+  const int64_t all_steps = asks < last ? (tile.length - tile.first + kStepQueries - 1) / kStepQueries : first_step;
+  const int64_t head_steps = all_steps - first_step, steps = a.group * head_steps;
   const auto stage_of = [&](int64_t step) { return shared + Memory::kTile + step % 2 * Memory::kStage; };
   const auto load = [&](int64_t step) {
-    const int64_t h = kv * a.group + step / head_steps, first = begin + step % head_steps * kStepQueries;
-    load_rows<kStepQueries, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.q, first, end, h});
+    const int64_t h = kv * a.group + step / head_steps;
+    const int64_t first = tile.query + tile.first + (first_step + step % head_steps) * kStepQueries;
+    load_rows<kStepQueries, S::kD, kTileThreads>(stage_of(step), a.d, a.vectors, RowsFrom{a.q, first, last, h, asks});
     load_rows<kStepQueries, S::kDv, kTileThreads>(stage_of(step) + Memory::kStageFirst, a.dv_n, a.vectors,
-                                                  RowsFrom{a.d_o, first, end, h});
+                                                  RowsFrom{a.d_o, first, last, h, asks});
     if (threadIdx.x < kStepQueries) {
       const int64_t row = first + threadIdx.x;
       float* const to = numbers + step % 2 * 2 * kStepQueries + threadIdx.x;
-      to[0] = row < end ? a.lse[row * a.heads + h] * kLog2E : 0;
-      to[kStepQueries] = row < end ? a.delta[row * a.heads + h] : 0;
+      const bool there = asks <= row && row < last;
+      to[0] = there ? a.lse[row * a.heads + h] * kLog2E : 0;
+      to[kStepQueries] = there ? a.delta[row * a.heads + h] : 0;
     }
   };
   float dk[S::kD / 8][4], dv[S::kDv / 8][4];
@@ -156,7 +165,7 @@ __global__ void __launch_bounds__(kTileThreads) key_kernel(const Backward a) {
   R1_UNROLL for (int n = 0; n < S::kDv / 8; ++n) R1_UNROLL for (int e = 0; e < 4; ++e) dv[n][e] = 0;
   const float scale = a.scale * kLog2E;
   each_step(0, steps, load, [&](int64_t step) {
-    const int64_t first = step % head_steps * kStepQueries;                   // from the tile's first key on
+    const int64_t first = (first_step + step % head_steps) * kStepQueries;    // from the tile's first key on
     if (warp_row >= first + kStepQueries || begin + warp_row >= end) return;  // no query of the step sees a key of the warp
     const bf16 *const q = stage_of(step), *const d_o = q + Memory::kStageFirst;
     const float *const lse = numbers + step % 2 * 2 * kStepQueries, *const delta = lse + kStepQueries;
@@ -186,7 +195,7 @@ __global__ void __launch_bounds__(kTileThreads) key_kernel(const Backward a) {
 }  // namespace
 
 bool attention_packed_backward_mma(Context& ctx, const AttentionPackedBackward& op) {
-  const int64_t t = op.q.shape[0], heads = op.q.shape[1], kv_heads = op.k.shape[1], sequences = op.offsets.shape[0] - 1;
+  const int64_t n = op.q.shape[0], t = op.k.shape[0], heads = op.q.shape[1], kv_heads = op.k.shape[1];
   Scratch scratch(ctx);
   const Backward a{heads_of<const bf16>(op.q),
                    heads_of<const bf16>(op.k),
@@ -197,9 +206,8 @@ bool attention_packed_backward_mma(Context& ctx, const AttentionPackedBackward& 
                    heads_of<bf16>(op.dq),
                    heads_of<bf16>(op.dk),
                    heads_of<bf16>(op.dv),
-                   scratch.floats(t * heads),
-                   data<const int32_t>(op.offsets),
-                   sequences,
+                   scratch.floats(n * heads),
+                   sequences_of(op),
                    heads,
                    heads / kv_heads,
                    op.q.shape[2],
@@ -208,10 +216,12 @@ bool attention_packed_backward_mma(Context& ctx, const AttentionPackedBackward& 
                    vectors(op.q) && vectors(op.k) && vectors(op.v) && vectors(op.d_o)};
   return with_head_sizes(a.d, a.dv_n, [&](auto s) {
     using S = decltype(s);
-    const unsigned tiles = sequence_tiles(t, sequences);
-    launch(ctx, "attention_backward_queries_mma", query_kernel<S>, dim3(tiles, static_cast<unsigned>(heads)), kTileThreads,
-           BackwardMemory<S, kTileKeys>::kBytes, a);
-    launch(ctx, "attention_backward_keys_mma", key_kernel<S>, dim3(tiles, static_cast<unsigned>(kv_heads)), kTileThreads,
+    if (n > 0)
+      launch(ctx, "attention_backward_queries_mma", query_kernel<S>,
+             dim3(query_tiles(n, a.sequences.count), static_cast<unsigned>(heads)), kTileThreads,
+             BackwardMemory<S, kTileKeys>::kBytes, a);
+    launch(ctx, "attention_backward_keys_mma", key_kernel<S>,
+           dim3(key_tiles(t, a.sequences.count), static_cast<unsigned>(kv_heads)), kTileThreads,
            BackwardMemory<S, kStepQueries>::kBytes + 4 * kStepQueries * sizeof(float), a);
   });
 }

@@ -7,9 +7,9 @@ namespace {
 struct Packed {
   Heads<const bf16> q, k, v;
   Heads<bf16> o;
-  float* lse;  // [T, Hq] or null
-  const int32_t* offsets;
-  int64_t sequences, heads, group, d, dv;
+  float* lse;  // [Q, Hq] or null
+  PackedSequences sequences;
+  int64_t heads, group, d, dv;
   float scale;  // with log2(e) in it
   bool vectors;
 };
@@ -17,12 +17,13 @@ struct Packed {
 // A block a tile of one sequence and a query head.
 template <class S>
 __global__ void __launch_bounds__(kTileThreads) packed_kernel(const Packed a) {
-  const SequenceTile tile = sequence_tile(a.offsets, a.sequences, gridDim.x - 1 - blockIdx.x);  // long ones first
+  const SequenceTile tile = query_tile(a.sequences, gridDim.x - 1 - blockIdx.x);  // long ones first
   if (tile.first >= tile.length) return;
   const int64_t h = blockIdx.y, kv = h / a.group, warp_row = threadIdx.x / 32 * 16, g = threadIdx.x % 32 / 4;
   const int64_t position[2] = {tile.first + warp_row + g, tile.first + warp_row + g + 8};
+  const auto asks = [&](int i) { return tile.skipped <= position[i] && position[i] < tile.length; };
   const bf16* q[2];
-  R1_UNROLL for (int i = 0; i < 2; ++i) q[i] = position[i] < tile.length ? a.q.at(tile.begin + position[i], h) : nullptr;
+  R1_UNROLL for (int i = 0; i < 2; ++i) q[i] = asks(i) ? a.q.at(tile.query + position[i], h) : nullptr;
   AttentionRows<S> r;
   r.load(q, a.d);
   Softmax all[2];
@@ -37,8 +38,8 @@ __global__ void __launch_bounds__(kTileThreads) packed_kernel(const Packed a) {
                      load_rows<kTileKeys, S::kDv, kTileThreads>(v, a.dv, a.vectors, rows_of(a.v));
                    });
   R1_UNROLL for (int i = 0; i < 2; ++i) {
-    if (position[i] >= tile.length) continue;
-    const int64_t t = tile.begin + position[i];
+    if (!asks(i)) continue;
+    const int64_t t = tile.query + position[i];
     bf16* const o = a.o.at(t, h);
     const float inverse = 1.0f / all[i].sum;
     each_value(r, i, [&](int at, float x) {
@@ -169,14 +170,13 @@ constexpr int64_t kEnoughBlocks = 264;
 }  // namespace
 
 bool attention_packed_mma(Context& ctx, const AttentionPacked& op) {
-  const int64_t t = op.q.shape[0], heads = op.q.shape[1], sequences = op.offsets.shape[0] - 1;
+  const int64_t n = op.q.shape[0], heads = op.q.shape[1];
   const Packed a{heads_of<const bf16>(op.q),
                  heads_of<const bf16>(op.k),
                  heads_of<const bf16>(op.v),
                  heads_of<bf16>(op.o),
                  data<float>(op.lse),
-                 data<const int32_t>(op.offsets),
-                 sequences,
+                 sequences_of(op),
                  heads,
                  heads / op.k.shape[1],
                  op.q.shape[2],
@@ -185,7 +185,7 @@ bool attention_packed_mma(Context& ctx, const AttentionPacked& op) {
                  vectors(op.k) && vectors(op.v)};
   return with_head_sizes(a.d, a.dv, [&](auto s) {
     using S = decltype(s);
-    launch(ctx, "attention_packed_mma", packed_kernel<S>, dim3(sequence_tiles(t, sequences), static_cast<unsigned>(heads)),
+    launch(ctx, "attention_packed_mma", packed_kernel<S>, dim3(query_tiles(n, a.sequences.count), static_cast<unsigned>(heads)),
            kTileThreads, TileMemory<S, false>::kBytes, a);
   });
 }

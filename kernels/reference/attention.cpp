@@ -48,6 +48,22 @@ std::vector<int64_t> load_offsets(const View& offsets, int64_t rows) {
   return o;
 }
 
+// The sequences of a packed op: where their keys are, where their queries, and the position of the first of these.
+struct PackedSequence {
+  int64_t first, length, query, skipped;
+};
+template <class Op>
+std::vector<PackedSequence> packed_sequences(const Op& op) {
+  const auto keys = load_offsets(op.offsets, op.k.shape[0]);
+  const auto queries = op.query_offsets ? load_offsets(op.query_offsets, op.q.shape[0]) : keys;
+  std::vector<PackedSequence> out;
+  for (size_t s = 0; s + 1 < keys.size(); ++s) {
+    out.push_back({keys[s], keys[s + 1] - keys[s], queries[s], keys[s + 1] - keys[s] - (queries[s + 1] - queries[s])});
+    R1_CHECK(out.back().skipped >= 0, "a sequence has more queries than keys");
+  }
+  return out;
+}
+
 // The page of each row, checked.
 std::vector<int64_t> pages_of(const std::vector<int64_t>& table, int64_t seq, int64_t last, int64_t seqs, int64_t width,
                               int64_t pages) {
@@ -64,21 +80,20 @@ std::vector<int64_t> pages_of(const std::vector<int64_t>& table, int64_t seq, in
 }  // namespace
 
 void attention_packed(Context&, const AttentionPacked& op) {
-  const int64_t t_n = op.q.shape[0], hq_n = op.q.shape[1], d_n = op.q.shape[2], hk_n = op.k.shape[1], dv_n = op.v.shape[2];
+  const int64_t q_n = op.q.shape[0], hq_n = op.q.shape[1], d_n = op.q.shape[2], hk_n = op.k.shape[1], dv_n = op.v.shape[2];
   const auto q = load(op.q), k = load(op.k), v = load(op.v);
-  const auto offsets = load_offsets(op.offsets, t_n);
-  std::vector<double> o(t_n * hq_n * dv_n), lse(t_n * hq_n);
-  for (size_t s = 0; s + 1 < offsets.size(); ++s)
-    for (int64_t t = offsets[s]; t < offsets[s + 1]; ++t)
+  std::vector<double> o(q_n * hq_n * dv_n), lse(q_n * hq_n);
+  for (const PackedSequence& s : packed_sequences(op))
+    for (int64_t at = s.skipped; at < s.length; ++at)
       for (int64_t hq = 0; hq < hq_n; ++hq) {
-        const int64_t hk = hq / (hq_n / hk_n), first = offsets[s];
+        const int64_t hk = hq / (hq_n / hk_n), t = s.query + at - s.skipped;
         lse[t * hq_n + hq] = attend(
-            &q[(t * hq_n + hq) * d_n], d_n, dv_n, t - first, op.scale,
+            &q[(t * hq_n + hq) * d_n], d_n, dv_n, at, op.scale,
             [&](int64_t p) {
-              return Vector{&k[((first + p) * hk_n + hk) * d_n], 1};
+              return Vector{&k[((s.first + p) * hk_n + hk) * d_n], 1};
             },
             [&](int64_t p) {
-              return Vector{&v[((first + p) * hk_n + hk) * dv_n], 1};
+              return Vector{&v[((s.first + p) * hk_n + hk) * dv_n], 1};
             },
             &o[(t * hq_n + hq) * dv_n]);
       }
@@ -88,23 +103,23 @@ void attention_packed(Context&, const AttentionPacked& op) {
 
 // Dao et al. 2022, algorithm 4, without tiles: p = exp(scale q.k - lse), ds = p (d_o.v - d_o.o).
 void attention_packed_backward(Context&, const AttentionPackedBackward& op) {
-  const int64_t t_n = op.q.shape[0], hq_n = op.q.shape[1], d_n = op.q.shape[2], hk_n = op.k.shape[1], dv_n = op.v.shape[2];
+  const int64_t hq_n = op.q.shape[1], d_n = op.q.shape[2], hk_n = op.k.shape[1], dv_n = op.v.shape[2];
   const auto q = load(op.q), k = load(op.k), v = load(op.v), o = load(op.o), d_o = load(op.d_o), lse = load(op.lse);
-  const auto offsets = load_offsets(op.offsets, t_n);
   std::vector<double> dq(q.size()), dk(k.size()), dv(v.size());
-  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
-    R1_CHECK(op.longest == 0 || offsets[s + 1] - offsets[s] <= op.longest, "a sequence is longer than the longest");
-    for (int64_t t = offsets[s]; t < offsets[s + 1]; ++t)
+  for (const PackedSequence& s : packed_sequences(op)) {
+    R1_CHECK(op.longest == 0 || s.length <= op.longest, "a sequence is longer than the longest");
+    for (int64_t at = s.skipped; at < s.length; ++at)
       for (int64_t hq = 0; hq < hq_n; ++hq) {
-        const int64_t hk = hq / (hq_n / hk_n), row_q = (t * hq_n + hq) * d_n, row_o = (t * hq_n + hq) * dv_n;
+        const int64_t hk = hq / (hq_n / hk_n), row = (s.query + at - s.skipped) * hq_n + hq;
+        const int64_t row_q = row * d_n, row_o = row * dv_n;
         double delta = 0;
         for (int64_t j = 0; j < dv_n; ++j) delta += d_o[row_o + j] * o[row_o + j];
-        for (int64_t u = offsets[s]; u <= t; ++u) {
+        for (int64_t u = s.first; u <= s.first + at; ++u) {
           const int64_t row_k = (u * hk_n + hk) * d_n, row_v = (u * hk_n + hk) * dv_n;
           double score = 0, dp = 0;
           for (int64_t d = 0; d < d_n; ++d) score += q[row_q + d] * k[row_k + d];
           for (int64_t j = 0; j < dv_n; ++j) dp += d_o[row_o + j] * v[row_v + j];
-          const double p = std::exp(op.scale * score - lse[t * hq_n + hq]);
+          const double p = std::exp(op.scale * score - lse[row]);
           const double ds = p * (dp - delta) * op.scale;
           for (int64_t j = 0; j < dv_n; ++j) dv[row_v + j] += p * d_o[row_o + j];
           for (int64_t d = 0; d < d_n; ++d) {

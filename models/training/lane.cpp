@@ -81,13 +81,13 @@ PackedSlots add_pack(Staging& s, const MicroBatch& m) {
   for (size_t i = 1; i < m.offsets.size(); ++i) longest = std::max<int64_t>(longest, m.offsets[i] - m.offsets[i - 1]);
   const auto shared = [&](const std::vector<int32_t>& rows) { return rows.empty() ? Staging::Slot{} : s.add(rows); };
   return {s.add(m.ids),     s.add(m.positions), m.all_rows ? Staging::Slot{} : s.add(m.rows),
-          s.add(m.offsets), shared(m.seen),     shared(m.first),
+          s.add(m.offsets), shared(m.seen),     shared(m.own),
           longest};
 }
 
 PackedInput view_pack(const Staging& s, const PackedSlots& at) {
   return {s.view(at.ids), s.view(at.positions), s.view(at.rows),
-          PackedAttention{s.view(at.offsets), at.longest, s.view(at.seen), s.view(at.first)}};
+          PackedAttention{s.view(at.offsets), at.longest, s.view(at.seen), s.view(at.own)}};
 }
 
 PackedInput upload_pack(Context& ctx, const MicroBatch& m) {

@@ -50,7 +50,7 @@ struct PackedInput {
 };
 // The same on its way there, so that what else a micro-batch needs travels with it.
 struct PackedSlots {
-  Staging::Slot ids, positions, rows, offsets, seen, first;
+  Staging::Slot ids, positions, rows, offsets, seen, own;
   int64_t longest;
 };
 PackedSlots add_pack(Staging&, const MicroBatch&);

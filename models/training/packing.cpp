@@ -63,13 +63,12 @@ void find_shared(std::vector<Item>& items) {
 
 // `shared`: rows of it that are those of the sequence before.
 void append(MicroBatch& m, const Item& s, int64_t shared, HeadRows head_rows) {
-  if (m.offsets.empty()) m.offsets.push_back(0);
+  if (m.offsets.empty()) m.offsets.push_back(0), m.own.push_back(0);
   if (s.rows == 0) return;
   const size_t before = m.offsets.size() < 2 ? 0 : static_cast<size_t>(m.offsets[m.offsets.size() - 2]);
   for (int64_t i = 0; i < shared; ++i) m.seen.push_back(m.seen[before + static_cast<size_t>(i)]);
   for (auto i = static_cast<int32_t>(shared); i < s.rows; ++i) {
     const auto row = static_cast<int32_t>(m.ids.size());
-    m.first.push_back(static_cast<int32_t>(m.seen.size()));
     m.seen.push_back(row);
     m.ids.push_back((*s.tokens)[static_cast<size_t>(i)]);
     m.positions.push_back(i);
@@ -84,6 +83,7 @@ void append(MicroBatch& m, const Item& s, int64_t shared, HeadRows head_rows) {
     m.row_token.push_back(head_rows == HeadRows::last_token ? i : i + 1);
   }
   m.offsets.push_back(static_cast<int32_t>(m.seen.size()));
+  m.own.push_back(static_cast<int32_t>(m.ids.size()));
 }
 
 std::vector<MicroBatch> pack_items(std::vector<Item>& items, const PackRules& r) {
@@ -126,7 +126,7 @@ std::vector<MicroBatch> pack_items(std::vector<Item>& items, const PackRules& r)
   }
   for (MicroBatch& m : out) {
     m.all_rows = m.rows.size() == m.ids.size();
-    if (m.seen.size() == m.ids.size()) m.seen.clear(), m.first.clear();
+    if (m.seen.size() == m.ids.size()) m.seen.clear(), m.own.clear();
   }
   return out;
 }

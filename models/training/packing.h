@@ -23,22 +23,22 @@ enum class HeadRows {
 
 struct MicroBatch {
   std::vector<int32_t> ids, positions;  // [T]
-  std::vector<int32_t> offsets;         // [S+1] of the sequences in the rows that attention sees, each of them whole
-  std::vector<int32_t> seen;            // [A] of each row that attention sees its place among `ids`; empty: they are the same
-  std::vector<int32_t> first;           // [T] of each of `ids` the first row that attention sees of it; empty: as above
-  std::vector<int32_t> rows;            // [N] rows of the pack that go through the head
-  std::vector<int32_t> targets;         // [N] the token each predicts (last_token: 0)
-  std::vector<int32_t> row_sequence;    // [N] index of the sequence in the packed list
-  std::vector<int32_t> row_token;       // [N] index of the predicted token (last_token: of the token itself)
-  bool all_rows = false;                // rows are 0..T-1
+  std::vector<int32_t> offsets;         // [S+1] of the sequences in the keys that attention sees, each of them whole
+  std::vector<int32_t> seen;            // [A] of each such key its place among `ids`; empty: they are the same
+  std::vector<int32_t> own;           // [S+1] offsets of each sequence's own rows, its last ones, among `ids`; empty: as above
+  std::vector<int32_t> rows;          // [N] rows of the pack that go through the head
+  std::vector<int32_t> targets;       // [N] the token each predicts (last_token: 0)
+  std::vector<int32_t> row_sequence;  // [N] index of the sequence in the packed list
+  std::vector<int32_t> row_token;     // [N] index of the predicted token (last_token: of the token itself)
+  bool all_rows = false;              // rows are 0..T-1
 };
 
-// Rows that attention may see for each that is packed: memory of one layer at a time.
-inline constexpr int64_t kMostSeenRows = 2;
+// Keys that attention may see for each row that is packed: memory of one layer at a time.
+inline constexpr int64_t kMostSeenRows = 4;
 
 struct PackRules {
   HeadRows head_rows = HeadRows::every_token;
-  int64_t budget = 1024;  // rows of a micro-batch; attention sees at most kMostSeenRows times as many
+  int64_t budget = 1024;  // rows of a micro-batch; keys that attention sees: at most kMostSeenRows times as many
   int64_t group = 1;      // this many neighbouring sequences stay together (2: pairs)
   // Lanes that work side by side (a power of two): small batches are cut into 1, 2, 4, ... up to `spread` micro-batches of at
   // least `spread_rows` rows, large ones into a multiple of `spread`.

@@ -101,22 +101,32 @@ std::string lengths_name(const std::vector<int64_t>& lengths) {
   return s.empty() ? "no sequence" : s;
 }
 
-void add_packed(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<int64_t> lengths, Place place, bool keep_lse) {
-  const auto offsets = offsets_of(lengths);
-  const int64_t t = offsets.back(), s_n = static_cast<int64_t>(offsets.size());
+// queries: of each sequence the number of its last rows that ask; none: all rows do.
+void add_packed(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<int64_t> lengths, Place place, bool keep_lse,
+                std::vector<int64_t> queries = {}) {
+  const auto offsets = offsets_of(lengths), query_offsets = offsets_of(queries);
+  const int64_t t = offsets.back(), s_n = static_cast<int64_t>(offsets.size()), n = queries.empty() ? t : query_offsets.back();
   const float scale = 1 / std::sqrt(static_cast<float>(h.d));
-  const auto name = fmt::format("{} Hq={} Hk={} D={} Dv={} T={}{}", dtype_name(f), h.hq, h.hk, h.d, h.dv, lengths_name(lengths),
-                                place_name(place));
+  const auto name =
+      fmt::format("{} Hq={} Hk={} D={} Dv={} T={}{}{}", dtype_name(f), h.hq, h.hk, h.d, h.dv, lengths_name(lengths),
+                  place_name(place), queries.empty() ? "" : " queries of " + lengths_name(queries));
+  const auto make = [=](Buffers& b, bool output) {
+    Qkv x = make_qkv(b, f, h, t, place, output);
+    x.q = x.q.slice(0, n);
+    return x;
+  };
+  const auto of_queries = [=](Buffers& b) { return queries.empty() ? View{} : b.ints({s_n}, query_offsets); };
   const int64_t longest = lengths.empty() ? 1 : *std::max_element(lengths.begin(), lengths.end());
   cases.push_back({"AttentionPacked " + name, tolerance(f, longest),
                    [=](Buffers& b) -> AnyOp {
                      AttentionPacked op;
-                     const Qkv x = make_qkv(b, f, h, t, place, false);
+                     const Qkv x = make(b, false);
                      op.q = x.q, op.k = x.k, op.v = x.v;
-                     op.o = b.out(f, {t, h.hq, h.dv}, place == Place::odd ? Layout{.offset = 1, .gap = 9} : Layout{});
-                     if (keep_lse) op.lse = b.out(DType::f32, {t, h.hq});
+                     op.o = b.out(f, {n, h.hq, h.dv}, place == Place::odd ? Layout{.offset = 1, .gap = 9} : Layout{});
+                     if (keep_lse) op.lse = b.out(DType::f32, {n, h.hq});
                      op.offsets = b.ints({s_n}, offsets);
                      op.scale = scale;
+                     op.query_offsets = of_queries(b);
                      return op;
                    },
                    tolerance_on_cards(f, longest)});
@@ -129,7 +139,7 @@ void add_packed(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<in
                     .data = f},
                    [=](Buffers& b) -> AnyOp {
                      AttentionPackedBackward op;
-                     const Qkv x = make_qkv(b, f, h, t, place, false);
+                     const Qkv x = make(b, false);
                      op.q = x.q, op.k = x.k, op.v = x.v;
                      // o and lse as the reference forward gives them.
                      Device& reference = open_device("reference");
@@ -141,19 +151,21 @@ void add_packed(std::vector<OpCase>& cases, DType f, HeadShape h, std::vector<in
                      AttentionPacked forward{twin(op.q),
                                              twin(op.k),
                                              twin(op.v),
-                                             r.out(f, {t, h.hq, h.dv}),
-                                             r.out(DType::f32, {t, h.hq}),
+                                             r.out(f, {n, h.hq, h.dv}),
+                                             r.out(DType::f32, {n, h.hq}),
                                              r.ints({s_n}, offsets),
-                                             scale};
+                                             scale,
+                                             of_queries(r)};
                      run(ctx, forward);
-                     op.o = b.values(f, {t, h.hq, h.dv}, read_values(forward.o));
-                     op.lse = b.values(DType::f32, {t, h.hq}, read_values(forward.lse));
-                     op.d_o = b.in(f, {t, h.hq, h.dv}, place == Place::odd ? Layout{.offset = 1, .gap = 9} : Layout{});
-                     const Qkv d = make_qkv(b, f, h, t, place, true);
+                     op.o = b.values(f, {n, h.hq, h.dv}, read_values(forward.o));
+                     op.lse = b.values(DType::f32, {n, h.hq}, read_values(forward.lse));
+                     op.d_o = b.in(f, {n, h.hq, h.dv}, place == Place::odd ? Layout{.offset = 1, .gap = 9} : Layout{});
+                     const Qkv d = make(b, true);
                      op.dq = d.q, op.dk = d.k, op.dv = d.v;
                      op.offsets = b.ints({s_n}, offsets);
                      op.scale = scale;
                      op.longest = keep_lse ? longest : 0;
+                     op.query_offsets = of_queries(b);
                      return op;
                    }});
 }
@@ -259,6 +271,21 @@ void add_attention_cases(std::vector<OpCase>& cases) {
         const Place place = places[i++ % 4];
         add_packed(cases, f, h, lengths, place, i % 5 != 0);
         add_paged(cases, f, h, lengths, place == Place::mla ? Place::dense : place);
+      }
+    // The last rows alone, as of sequences that share a prompt: from the beginning of a tile, within one, none, all.
+    struct Asked {
+      std::vector<int64_t> lengths, queries;
+    };
+    const Asked asked[] = {{{33, 0, 7, 1, 64}, {5, 0, 7, 0, 32}},
+                           {{100, 31, 32, 150}, {1, 30, 0, 70}},
+                           {{17, 9}, {17, 0}},
+                           {{48, 90}, {0, 0}},
+                           {{40, 40, 200}, {7, 24, 9}},
+                           {{130, 5}, {70, 5}}};
+    for (const HeadShape& h : {kHeads[1], kHeads[4], kHeads[5], kLargeHeads[0]})
+      for (const Asked& a : asked) {
+        const Place place = places[i++ % 4];
+        add_packed(cases, f, h, a.lengths, place, i % 5 != 0, a.queries);
       }
     for (const HeadShape& h : kLargeHeads)
       for (const std::vector<int64_t>& lengths : {std::vector<int64_t>{2, 70}, {131}}) {

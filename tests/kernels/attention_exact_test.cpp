@@ -54,6 +54,31 @@ TEST(TileAttention, rounds_softmax_weights_where_the_instruction_set_has_tiles_a
   EXPECT_NEAR(read_values(op.o)[1], cpu::uses_tiles(cpu::isa()) ? 0 : exact, 1e-5);
 }
 
+TEST_P(AttentionExact, the_last_rows_of_a_sequence_have_their_bits_where_they_alone_ask) {
+  Buffers b(device_, 22);
+  const std::vector<int64_t> offsets = {0, 3, 40, 41, 171};
+  const int64_t t = offsets.back(), s_n = static_cast<int64_t>(offsets.size());
+  const View q = b.in(f_, {t, h_.hq, h_.d}), k = b.in(f_, {t, h_.hk, h_.d}), v = b.in(f_, {t, h_.hk, h_.dv});
+  const auto all = packed(q, k, v, offsets, true);
+  const size_t row = all.size() / static_cast<size_t>(t);
+  const std::vector<std::vector<int64_t>> asked = {{1, 5, 0, 64}, {0, 24, 1, 99}, {3, 37, 1, 130}};
+  for (const std::vector<int64_t>& queries : asked) {
+    std::vector<int64_t> rows, query_offsets = {0};
+    for (size_t s = 0; s < queries.size(); ++s) {
+      for (int64_t i = offsets[s + 1] - queries[s]; i < offsets[s + 1]; ++i) rows.push_back(i);
+      query_offsets.push_back(static_cast<int64_t>(rows.size()));
+    }
+    const auto n = static_cast<int64_t>(rows.size());
+    const View some = b.out(f_, {n, h_.hq, h_.d}), o = b.out(f_, {n, h_.hq, h_.dv});
+    run(ctx_, GatherRows{q, b.ints({n}, rows), some});
+    AttentionPacked op{some, k, v, o, {}, b.ints({s_n}, offsets), scale_, b.ints({s_n}, query_offsets)};
+    run(ctx_, op);
+    const auto bytes = read_bytes(o);
+    for (size_t i = 0; i < rows.size(); ++i)
+      EXPECT_EQ(std::memcmp(bytes.data() + i * row, all.data() + static_cast<size_t>(rows[i]) * row, row), 0) << rows[i];
+  }
+}
+
 TEST_P(AttentionExact, a_sequence_alone_equals_the_sequence_packed_with_others) {
   Buffers b(device_, 21);
   const std::vector<int64_t> offsets = {0, 3, 36, 37, 85, 117};

@@ -106,7 +106,7 @@ TEST(Packing, PacksAPromptOnceForAllThatBeginWithIt) {
   EXPECT_EQ(m.ids, (std::vector<int32_t>{5, 6, 7, 8, 7, 8, 1}));
   EXPECT_EQ(m.positions, (std::vector<int32_t>{0, 1, 2, 3, 2, 3, 2}));
   EXPECT_EQ(m.seen, (std::vector<int32_t>{0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 6}));
-  EXPECT_EQ(m.first, (std::vector<int32_t>{0, 1, 2, 3, 6, 7, 10}));
+  EXPECT_EQ(m.own, (std::vector<int32_t>{0, 4, 6, 7}));
   EXPECT_EQ(m.offsets, (std::vector<int32_t>{0, 4, 8, 11}));
   EXPECT_EQ(m.rows, (std::vector<int32_t>{2, 3, 4, 5, 6}));
   EXPECT_EQ(m.targets, (std::vector<int32_t>{8, 9, 8, 4, 2}));
@@ -171,9 +171,13 @@ TEST(Packing, CutsGroupsWithinTheBudgetAndPacksThePromptAgainBehindACut) {
       }
       EXPECT_EQ(at, m.rows.size());
       EXPECT_EQ(std::count(used.begin(), used.end(), 0), 0);
-      for (size_t row = 0; row < m.first.size(); ++row) {
-        const auto place = std::find(m.seen.begin(), m.seen.end(), static_cast<int32_t>(row));
-        EXPECT_EQ(place - m.seen.begin(), m.first[row]);
+      // A sequence's own rows are its last ones, and each is one sequence's.
+      for (size_t q = 0; q + 1 < m.own.size(); ++q)
+        for (int32_t i = 1; i <= m.own[q + 1] - m.own[q]; ++i)
+          EXPECT_EQ(m.seen[static_cast<size_t>(m.offsets[q + 1] - i)], m.own[q + 1] - i);
+      EXPECT_EQ(m.own.empty(), m.seen.empty());
+      if (shared) {
+        EXPECT_EQ(m.own.back(), static_cast<int32_t>(m.ids.size()));
       }
     }
     EXPECT_EQ(std::count(times.begin(), times.end(), 1), static_cast<int64_t>(times.size())) << budget;

@@ -12,12 +12,14 @@ double row_bytes(const View& v) { return size_bytes(v) / static_cast<double>(std
 double matmul(double m, const View& w) { return 2 * m * count(w); }
 
 // Pairs (query, key) of causal attention in packed sequences.
-double causal_pairs(const View& offsets) {
-  const auto o = download_as<int32_t>(offsets);
+template <class Op>
+double causal_pairs(const Op& op) {
+  const auto keys = download_as<int32_t>(op.offsets);
+  const auto queries = op.query_offsets ? download_as<int32_t>(op.query_offsets) : keys;
   double pairs = 0;
-  for (size_t s = 0; s + 1 < o.size(); ++s) {
-    const double n = o[s + 1] - o[s];
-    pairs += n * (n + 1) / 2;
+  for (size_t s = 0; s + 1 < keys.size(); ++s) {
+    const double n = keys[s + 1] - keys[s], skipped = n - (queries[s + 1] - queries[s]);
+    pairs += (n * (n + 1) - skipped * (skipped + 1)) / 2;
   }
   return pairs;
 }
@@ -50,12 +52,12 @@ Work work_of(const GatherRows& op) { return {0, size_bytes(op.rows) + 2 * size_b
 Work work_of(const GatherRowsBackward& op) { return {0, size_bytes(op.rows) + 3 * size_bytes(op.dy)}; }
 Work work_of(const AttentionPacked& op) {
   const auto heads = static_cast<double>(op.q.shape[1]), depth = static_cast<double>(op.q.shape[2] + op.v.shape[2]);
-  return {2 * causal_pairs(op.offsets) * heads * depth, view_bytes(op), op.q.dtype};
+  return {2 * causal_pairs(op) * heads * depth, view_bytes(op), op.q.dtype};
 }
 // Five products in place of two: scores again (d), dp (dv), dv (dv), dq (d), dk (d). Only four of them are new work.
 Work work_of(const AttentionPackedBackward& op) {
   const auto heads = static_cast<double>(op.q.shape[1]), depth = static_cast<double>(op.q.shape[2] + op.v.shape[2]);
-  return {4 * causal_pairs(op.offsets) * heads * depth, view_bytes(op), op.q.dtype};
+  return {4 * causal_pairs(op) * heads * depth, view_bytes(op), op.q.dtype};
 }
 Work work_of(const KvWrite& op) { return {0, 2 * (size_bytes(op.k) + size_bytes(op.v))}; }
 Work work_of(const AttentionPaged& op) {
