@@ -122,14 +122,7 @@ TEST(ModelGradient, OfGrpoWithKlAndTemperatureAgreesWithFiniteDifferences) {
   t.clip_low = t.clip_high = 10;  // no kinks within the steps of the differences
   const ModelConfig c = tiny_config(Architecture::llama);
   TrainBatch batch = random_batch(13, 4, c.vocab_size);
-  Rng rng(5, "grpo");
-  for (Sequence& s : batch.sequences) {
-    s.advantage = static_cast<float>(rng.normal());
-    for (size_t i = 0; i < s.tokens.size(); ++i) {
-      s.behaviour_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
-      s.reference_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
-    }
-  }
+  add_scores(batch, Rng(5, "grpo"));
   check_objective(open_device("reference"), "grpo", c, t, batch, 0.3);
   // One ratio per sequence, with fewer rows in a chunk of the head than there are: every chunk needs what the others give.
   t.ratio = Ratio::sequence;

@@ -13,14 +13,7 @@ namespace {
 
 TrainBatch scored_batch(const ModelConfig& config) {
   TrainBatch batch = grouped_batch(21, 3, 4, config.vocab_size);
-  Rng rng(4, "scores");
-  for (Sequence& s : batch.sequences) {
-    s.advantage = static_cast<float>(rng.normal());
-    for (size_t i = 0; i < s.tokens.size(); ++i) {
-      s.behaviour_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
-      s.reference_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
-    }
-  }
+  add_scores(batch, Rng(4, "scores"));
   return batch;
 }
 

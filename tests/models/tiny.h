@@ -130,6 +130,17 @@ inline TrainBatch grouped_batch(uint64_t seed, int64_t groups, int64_t samples, 
   return b;
 }
 
+// What GRPO learns by: advantages, and log-probabilities of about -3.
+inline void add_scores(TrainBatch& batch, Rng rng) {
+  for (Sequence& s : batch.sequences) {
+    s.advantage = static_cast<float>(rng.normal());
+    for (size_t i = 0; i < s.tokens.size(); ++i) {
+      s.behaviour_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
+      s.reference_logp.push_back(static_cast<float>(-3 + 0.3 * rng.normal()));
+    }
+  }
+}
+
 inline std::vector<float> all_values(const WeightSet& w) { return download_as<float>(w.flat()); }
 
 }  // namespace r1::test
