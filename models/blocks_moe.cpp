@@ -78,10 +78,9 @@ void backward(Pass& p, const ExpertsNode& n) {
     const auto& packed = std::get<PackedAttention>(p.attention);
     dscores = like(n.scores);
     // The loss is of sequences, each of them whole.
-    const View scores = packed.seen ? as_seen(p.ctx, packed, n.scores) : n.scores;
-    const View d = packed.seen ? like(scores) : dscores;
+    const View scores = as_seen(p.ctx, packed, n.scores), d = like_seen(p.ctx, packed, dscores);
     run(p.ctx, MoeBalanceLoss{scores, packed.offsets, d, p.balance_loss, static_cast<int>(m.per_token), p.balance_weight});
-    if (packed.seen) sum_seen(p.ctx, packed, d, dscores);
+    sum_seen(p.ctx, packed, d, dscores);
   }
   const View dlogits = like(n.scores);
   run(p.ctx,

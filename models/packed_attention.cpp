@@ -1,33 +1,29 @@
 #include "models/packed_attention.h"
 
 namespace r1 {
-namespace {
 
 View like_seen(Context& ctx, const PackedAttention& packed, const View& x) {
+  if (!packed.seen) return x;
   const int64_t n = packed.seen.rows();
   return x.rank == 3 ? ctx.arena.alloc(x.dtype, {n, x.shape[1], x.shape[2]}) : ctx.arena.alloc(x.dtype, {n, x.shape[1]});
 }
 
-}  // namespace
-
 View as_seen(Context& ctx, const PackedAttention& packed, const View& x) {
   const View y = like_seen(ctx, packed, x);
-  run(ctx, GatherRows{x, packed.seen, y});
+  if (packed.seen) run(ctx, GatherRows{x, packed.seen, y});
   return y;
 }
 
 void sum_seen(Context& ctx, const PackedAttention& packed, const View& d_seen, const View& d) {
-  run(ctx, GatherRowsBackward{packed.seen, d_seen, d, false});
+  if (packed.seen) run(ctx, GatherRowsBackward{packed.seen, d_seen, d, false});
 }
 
 void packed_attention(Context& ctx, const PackedAttention& packed, AttentionPacked op) {
   const Arena::Mark mark = ctx.arena.mark();
   op.offsets = packed.offsets;
   op.query_offsets = packed.own;
-  if (packed.seen) {
-    op.k = as_seen(ctx, packed, op.k);
-    op.v = as_seen(ctx, packed, op.v);
-  }
+  op.k = as_seen(ctx, packed, op.k);
+  op.v = as_seen(ctx, packed, op.v);
   run(ctx, op);
   ctx.arena.release(mark);
 }
@@ -38,17 +34,13 @@ void packed_attention_backward(Context& ctx, const PackedAttention& packed, Atte
   op.offsets = packed.offsets;
   op.query_offsets = packed.own;
   op.longest = packed.longest;
-  if (packed.seen) {
-    op.k = as_seen(ctx, packed, op.k);
-    op.v = as_seen(ctx, packed, op.v);
-    op.dk = like_seen(ctx, packed, dk);
-    op.dv = like_seen(ctx, packed, dv);
-  }
+  op.k = as_seen(ctx, packed, op.k);
+  op.v = as_seen(ctx, packed, op.v);
+  op.dk = like_seen(ctx, packed, dk);
+  op.dv = like_seen(ctx, packed, dv);
   run(ctx, op);
-  if (packed.seen) {
-    sum_seen(ctx, packed, op.dk, dk);
-    sum_seen(ctx, packed, op.dv, dv);
-  }
+  sum_seen(ctx, packed, op.dk, dk);
+  sum_seen(ctx, packed, op.dv, dv);
   ctx.arena.release(mark);
 }
 

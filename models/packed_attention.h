@@ -14,8 +14,11 @@ void packed_attention(Context&, const PackedAttention& packed, AttentionPacked o
 // The same; keys and values of a shared row get the sum of what its sequences give them, in their order, rounded once.
 void packed_attention_backward(Context&, const PackedAttention& packed, AttentionPackedBackward op);
 
-// Rows of the pass, [T, D] or [T, H, D], as keys are seen, in the arena; and the way back for gradients, `d` being overwritten.
+// Rows of the pass, [T, D] or [T, H, D] of f, as keys are seen, [A, ...], in the arena: x itself where nothing is shared.
 View as_seen(Context&, const PackedAttention& packed, const View& x);
+// Room for gradients of such rows, uninitialised; where nothing is shared `d`, the gradients of the pass's rows. And what makes
+// the latter of them: `d` is overwritten by sums in f32.
+View like_seen(Context&, const PackedAttention& packed, const View& d);
 void sum_seen(Context&, const PackedAttention& packed, const View& d_seen, const View& d);
 
 }  // namespace r1

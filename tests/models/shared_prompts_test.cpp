@@ -44,9 +44,12 @@ struct Learned {
   bool shared = false;
 };
 
-// Loss and gradients of a batch cut into micro-batches of `budget` rows.
-Learned learn(Device& device, const WeightSet& weights, TrainerConfig config, const TrainBatch& batch, int64_t budget) {
+// Loss and gradients of a batch cut into micro-batches of `budget` rows; with `share` as trainers cut them.
+Learned learn(Device& device, const WeightSet& weights, TrainerConfig config, const TrainBatch& batch, int64_t budget,
+              bool share = true) {
   config.micro_batch_tokens = budget;
+  PackRules rules = pack_rules(config, 1);
+  rules.share_prompts = rules.share_prompts && share;
   const Model model(device, weights.config());
   Lane lane(device);
   LossPlan plan;
@@ -55,7 +58,7 @@ Learned learn(Device& device, const WeightSet& weights, TrainerConfig config, co
   plan.sequence_weight.assign(batch.sequences.size(), 0.05f);
   plan.balance_weight = 0.03f;
   Learned out;
-  for (const MicroBatch& m : pack(batch.sequences, pack_rules(config, 1))) {
+  for (const MicroBatch& m : pack(batch.sequences, rules)) {
     out.shared = out.shared || !m.seen.empty();
     lane.tape.clear();
     lane.ctx.arena.reset();
@@ -137,24 +140,12 @@ TEST(SharedPrompts, of_preference_pairs_give_the_gradients_of_pairs_in_rows_of_t
   TrainerConfig c;
   c.objective = Objective::reward_model;
   const TrainBatch batch = grouped_batch(5, 4, 2, config.vocab_size);
-  const Learned together = learn(device, *w, c, batch, 1000);
+  const Learned together = learn(device, *w, c, batch, 1000), apart = learn(device, *w, c, batch, 1000, false);
   ASSERT_TRUE(together.shared);
-  const Model model(device, config);
-  Lane lane(device);
-  LossPlan plan;
-  plan.config = &c;
-  plan.sequences = batch.sequences;
-  plan.sequence_weight.assign(batch.sequences.size(), 0.05f);
-  LossTotals totals;
-  PackRules rules = pack_rules(c, 1);
-  rules.share_prompts = false;
-  const auto packs = pack(batch.sequences, rules);
-  ASSERT_EQ(packs.size(), 1u);
-  ASSERT_TRUE(packs[0].seen.empty());
-  run_loss(lane, model, *w, packs[0], plan, true, totals);
-  EXPECT_EQ(together.totals.tokens, totals.tokens);
-  EXPECT_NEAR(together.totals.loss, totals.loss, 1e-6);
-  EXPECT_LT(distance(together.gradients, values_of(*lane.grads, *w, false)), 2e-6);
+  ASSERT_FALSE(apart.shared);
+  EXPECT_EQ(together.totals.tokens, apart.totals.tokens);
+  EXPECT_NEAR(together.totals.loss, apart.totals.loss, 1e-6);
+  EXPECT_LT(distance(together.gradients, apart.gradients), 2e-6);
 }
 
 TEST(SharedPrompts, are_trained_in_the_same_bits_where_activations_are_computed_again) {
