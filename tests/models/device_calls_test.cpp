@@ -5,6 +5,7 @@
 #include <string>
 
 #include "models/generation/generator_engine.h"
+#include "models/training/scoring_engine.h"
 #include "tests/kernels/counting_device.h"
 #include "tests/models/tiny.h"
 
@@ -111,6 +112,41 @@ TEST_P(DeviceCalls, of_a_trainer_that_recomputes_run_every_layer_twice) {
     EXPECT_LE(calls.micro_batch.uploads, kMicroBatchUploads);
     EXPECT_LE(optimizer_ops(calls), kOptimizerOps);
   }
+}
+
+// Each layer gathers the keys and the values of every sequence; then there are the head's rows.
+TEST_P(DeviceCalls, of_trainers_references_and_reward_models_share_the_prompt_of_a_group) {
+  const auto gathered = [](ModelConfig model, auto&& use) {
+    CountingDevice device(open_device("cpu"), false);
+    device.take();
+    use(device, random_weights(device, model, 3), grouped_batch(4, 2, 4, model.vocab_size));
+    return device.take().of("GatherRows");
+  };
+  const ModelConfig model = deep(GetParam());
+  EXPECT_EQ(gathered(model, [](Device& d, auto w, const TrainBatch& b) { ScoringEngine(d, w).logprobs(b.sequences, 1); }),
+            2 * kLayers + 1);
+  const auto trained = [&](Objective objective) {
+    return gathered(model, [&](Device& d, auto w, TrainBatch b) {
+      TrainerConfig c;
+      c.objective = objective;
+      if (objective == Objective::grpo) add_scores(b, Rng(1, "scores"));
+      TrainerEngine(d, c, *w).train(b);
+    });
+  };
+  // Backward gathers keys and values again, and for the balance loss every layer of experts its scores.
+  const int64_t balanced = model.moe.experts > 0 ? kLayers - model.moe.first_dense : 0, learned = 4 * kLayers + 1 + balanced;
+  EXPECT_EQ(trained(Objective::grpo), learned);
+  EXPECT_EQ(trained(Objective::sft), learned);
+  EXPECT_EQ(trained(Objective::reward_model), learned);
+  EXPECT_EQ(trained(Objective::pretrain), 0) << "every row of every sequence predicts";
+  ModelConfig judge = model;
+  judge.scalar_head = true;
+  const auto scored = [](Device& d, auto w, const TrainBatch& b) {
+    std::vector<std::vector<int32_t>> texts;
+    for (const Sequence& s : b.sequences) texts.push_back(s.tokens);
+    ScoringEngine(d, w).scores(texts);
+  };
+  EXPECT_EQ(gathered(judge, scored), 2 * kLayers + 1);
 }
 
 TEST_P(DeviceCalls, of_a_decode_step_are_few_and_none_allocates) {

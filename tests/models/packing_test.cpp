@@ -191,6 +191,23 @@ TEST(Packing, CutsGroupsWithinTheBudgetAndPacksThePromptAgainBehindACut) {
   }
 }
 
+TEST(Packing, CutsAGroupWhoseKeysAreTooManyThoughItsRowsAreFew) {
+  std::vector<Sequence> s(40);
+  for (size_t i = 0; i < s.size(); ++i) {
+    s[i].tokens.assign(51, 7);
+    s[i].tokens.back() = static_cast<int32_t>(i);
+    s[i].trainable.assign(51, 0);
+    s[i].trainable.back() = 1;
+  }
+  constexpr int64_t kBudget = 100;
+  const auto packs = pack(s, sharing(HeadRows::trainable, kBudget));  // 49 shared rows and one of each
+  EXPECT_EQ(packs.size(), 40u * 50 / (kMostSeenRows * kBudget));
+  for (const MicroBatch& m : packs) {
+    EXPECT_LE(static_cast<int64_t>(m.seen.size()), kMostSeenRows * kBudget);
+    EXPECT_EQ(m.ids.size(), 49 + m.seen.size() / 50);
+  }
+}
+
 TEST(Packing, SharesThePromptOfAPair) {
   const std::vector<Sequence> s = {sequence({1, 2, 3, 4}, {}), sequence({1, 2, 3, 5}, {}), sequence({1, 2, 6}, {}),
                                    sequence({1, 2}, {})};

@@ -2,6 +2,7 @@
 // log-probability and no gradient is another than that of sequences on their own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/training/objective.h"
@@ -87,6 +88,9 @@ TEST(SharedPrompts, give_every_token_the_bits_that_its_sequence_has_alone) {
         SCOPED_TRACE(std::string(device_name) + " " + name + " " + dtype_name(precision));
         const auto w = std::make_shared<WeightSet>(convert_weights(*f32, config, precision));
         const auto together = ScoringEngine(device, w, 4096).logprobs(batch.sequences, 0.7);
+        EXPECT_EQ(std::count(together[0].begin(), together[0].end(), 0.0f),
+                  std::count(batch.sequences[0].trainable.begin(), batch.sequences[0].trainable.end(), 0))
+            << "tokens of a prompt have none";
         for (size_t i = 0; i < batch.sequences.size(); ++i)
           EXPECT_EQ(ScoringEngine(device, w).logprobs({batch.sequences[i]}, 0.7)[0], together[i]) << i;
       }
